@@ -1,0 +1,38 @@
+"""Segment images that no model has seen: brush a little, choose among proposals, repeat."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Marker": "case",
+    "Case": "case",
+    "Candidates": "candidates",
+    "Proposer": "candidates",
+    "Session": "session",
+    "load_proposer": "proposers",
+    "read": "io",
+    "write": "io",
+}
+__all__ = [*_HOME, "__version__"]
+
+if TYPE_CHECKING:
+    from napari_probseg.candidates import Candidates, Proposer
+    from napari_probseg.case import Case, Marker
+    from napari_probseg.io import read, write
+    from napari_probseg.proposers import load_proposer
+    from napari_probseg.session import Session
+
+
+def __getattr__(name: str) -> Any:
+    """Import each name from its home when it is first used, so that importing the package is fast."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'napari_probseg' has no attribute {name!r}")
+    return getattr(import_module(f"napari_probseg.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,131 @@
+"""Candidates: several larger partial segmentations on offer, and the protocol of what makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker, Plane, Region
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Distinct larger partial segmentations of one case, best first.
+
+    They are kept for the region that they change, so their cost does not depend on the image's size.
+
+    Parameters
+    ----------
+    case : Case
+        What they continue.
+    where : tuple of slices
+        The region that they change, one slice for each spatial axis of the case.
+    patches : (n, ...) uint8 array
+        The partial segmentation inside the region, for each candidate.
+    score : (n,) float32 array
+        How plausible each is, in [0, 1]; never rising.
+    share : (n,) float32 array
+        Share of the drawn samples that agree with each, in [0, 1].
+    probability : (...) float32 array
+        Share of the samples that take a voxel of the region as object, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a candidate changes what the case has decided, or the parts do not fit together.
+    """
+
+    case: Case
+    where: Region
+    patches: NDArray[np.uint8]
+    score: NDArray[np.float32]
+    share: NDArray[np.float32]
+    probability: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        before = self.case.partial[self.where]
+        if self.patches.shape[1:] != before.shape or self.probability.shape != before.shape:
+            raise ValueError(
+                f"candidates of {self.patches.shape[1:]} and probabilities of {self.probability.shape} "
+                f"do not fit a region of {before.shape}"
+            )
+        decided = before != Marker.UNKNOWN
+        if (self.patches[:, decided] != before[decided]).any():
+            raise ValueError("a candidate changes a decided voxel")
+        if (np.diff(self.score) > 0).any():
+            raise ValueError("candidates must come best first")
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    @property
+    def partial(self) -> Sequence[NDArray[np.uint8]]:
+        """Each candidate's partial segmentation, in the shape of the image; made when asked for."""
+        return _Partials(self)
+
+    def added(self, i: int) -> tuple[int, int]:
+        """Return how many voxels candidate ``i`` adds as object and as background."""
+        new = self.patches[i][self.case.partial[self.where] == Marker.UNKNOWN]
+        return int(np.count_nonzero(new == Marker.OBJECT)), int(np.count_nonzero(new == Marker.BACKGROUND))
+
+    def accept(self, i: int) -> Case:
+        """Return the case continued by candidate ``i``."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"there is no candidate {i}: choose one of 0 to {len(self) - 1}")
+        return self.case.decide(self.where, self.patches[i])
+
+    def uncertainty(self) -> NDArray[np.float32]:
+        """Return the disagreement of the samples, in the shape of the image: 0 none, 1 half against half."""
+        values = np.zeros(self.case.shape, dtype=np.float32)
+        values[self.where] = self.disagreement()
+        return values
+
+    def disagreement(self) -> NDArray[np.float32]:
+        """Return the disagreement of the samples in the region alone; 0 where the case is decided."""
+        values = 4.0 * self.probability * (1.0 - self.probability)
+        return np.where(self.case.partial[self.where] == Marker.UNKNOWN, values, 0.0).astype(np.float32)
+
+
+class _Partials(Sequence[NDArray[np.uint8]]):
+    """The candidates pasted into the whole image, one at a time."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self._candidates = candidates
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    @overload
+    def __getitem__(self, i: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[NDArray[np.uint8]]: ...
+    def __getitem__(self, i: int | slice) -> Any:
+        if isinstance(i, slice):
+            return [self._candidates.accept(j).partial for j in range(*i.indices(len(self)))]
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"there is no candidate {i} of {len(self)}")
+        return self._candidates.accept(i % len(self)).partial
+
+
+class Proposer(Protocol):
+    """Whatever continues a partial segmentation."""
+
+    def propose(self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None) -> Candidates:
+        """Return at most ``n`` distinct candidates, best first.
+
+        Parameters
+        ----------
+        case : Case
+            The image and what is decided.
+        n : int
+            How many candidates to offer.
+        seed : int
+            The same seed gives the same candidates on the same device.
+        plane : (axis, index), optional
+            The plane of a volume to work on; the one with the latest marks if absent.
+        """
+        ...

@@ -1,0 +1,232 @@
+"""A case: an image, its spacing, and what has been decided about one object so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Region: TypeAlias = tuple[slice, ...]
+Plane: TypeAlias = tuple[int, int]
+
+
+class Marker(IntEnum):
+    """What is known of a voxel."""
+
+    UNKNOWN = 0
+    OBJECT = 1
+    BACKGROUND = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image with a partial segmentation of one object; a value that is never changed.
+
+    Parameters
+    ----------
+    image : (Y, X) or (Z, Y, X) array, with one more axis if ``channel_axis`` is given
+        Real numbers. A NumPy array, a memory map or anything that slices like one (dask, zarr):
+        it is read region by region, never whole.
+    spacing : sequence of float, optional
+        Distance between voxels along each spatial axis, in mm (any one unit will do); 1 if absent.
+    channel_axis : int, optional
+        The axis of ``image`` that counts channels.
+    partial : uint8 array of the image's spatial shape, optional
+        Every voxel's `Marker`: what is decided, by strokes and by accepted candidates.
+    strokes : uint8 array of the image's spatial shape, optional
+        The part of ``partial`` that a person drew.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image is not a real-valued 2-D or 3-D one, or the parts do not fit together.
+    """
+
+    image: Any
+    spacing: Sequence[float] | None = None
+    channel_axis: int | None = None
+    partial: NDArray[np.uint8] = None  # type: ignore[assignment]
+    strokes: NDArray[np.uint8] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        image = _checked_image(self.image)
+        channel_axis = _checked_channel_axis(image, self.channel_axis)
+        spatial = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
+        if len(spatial) not in (2, 3):
+            raise ValueError(
+                f"an image must be (Y, X) or (Z, Y, X), and channel_axis=... names an axis of channels; "
+                f"got shape {tuple(image.shape)} with channel_axis={self.channel_axis}"
+            )
+        if sum(n > 1 for n in spatial) < 2:
+            raise ValueError(f"there is nothing to segment in an image of {spatial}: two axes need at least 2 voxels")
+        spacing = _checked_spacing(self.spacing, len(spatial))
+        partial = _checked_markers(self.partial, spatial, "partial")
+        strokes = _checked_markers(self.strokes, spatial, "strokes")
+        for name, value in (
+            ("image", image),
+            ("channel_axis", channel_axis),
+            ("spacing", spacing),
+            ("partial", partial),
+            ("strokes", strokes),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The spatial shape, without channels."""
+        return self.partial.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.partial.ndim
+
+    @property
+    def n_channels(self) -> int:
+        return 1 if self.channel_axis is None else int(self.image.shape[self.channel_axis])
+
+    def read(self, where: Region | None = None) -> NDArray[np.float32]:
+        """Return the intensities of a region, channels first: (C, ...) float32.
+
+        Raises
+        ------
+        ValueError
+            If the region holds NaN or infinite values.
+        """
+        region: list[slice] = list(where or (slice(None),) * self.ndim)
+        if self.channel_axis is not None:
+            region.insert(self.channel_axis, slice(None))
+        values = np.asarray(self.image[tuple(region)], dtype=np.float32)
+        values = values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0)
+        n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if n_bad:
+            raise ValueError(
+                f"the image holds NaN or infinite values ({n_bad} where it was read): "
+                f"replace them first, for example with numpy.nan_to_num"
+            )
+        return values
+
+    def plane(self, axis: int, index: int) -> Case:
+        """Return one plane of a volume as a 2-D case (a view: nothing is copied or read)."""
+        if self.ndim != 3:
+            raise ValueError(f"only a volume has planes to choose from; this image is {self.shape}")
+        if not 0 <= axis < 3 or not 0 <= index < self.shape[axis]:
+            raise ValueError(f"a plane of a volume of {self.shape} cannot be index {index} of axis {axis}")
+        image_axis = axis if self.channel_axis is None or axis < self.channel_axis else axis + 1
+        where = (slice(None),) * axis + (index,)
+        channel_axis = self.channel_axis
+        if channel_axis is not None and image_axis < channel_axis:
+            channel_axis -= 1
+        return Case(
+            self.image[(slice(None),) * image_axis + (index,)],
+            spacing=[mm for a, mm in enumerate(self.spacing or ()) if a != axis],
+            channel_axis=channel_axis,
+            partial=self.partial[where],
+            strokes=self.strokes[where],
+        )
+
+    def mark(
+        self,
+        inside: NDArray[Any] | None = None,
+        outside: NDArray[Any] | None = None,
+        *,
+        erase: NDArray[Any] | None = None,
+        where: Region | None = None,
+    ) -> Case:
+        """Return the case with these strokes drawn; a stroke overrides whatever was there.
+
+        Parameters
+        ----------
+        inside, outside : bool array of the image's spatial shape (or of the region's)
+            Voxels that belong to the object, and that do not.
+        erase : bool array, optional
+            Voxels that become unknown again.
+        where : tuple of slices, optional
+            The region that the masks cover; the whole image if absent.
+        """
+        where = where or (slice(None),) * self.ndim
+        partial, strokes = self.partial.copy(), self.strokes.copy()
+        drawn = np.zeros(partial[where].shape, dtype=np.uint8)
+        for name, mask, marker in (
+            ("erase", erase, Marker.UNKNOWN),
+            ("inside", inside, Marker.OBJECT),
+            ("outside", outside, Marker.BACKGROUND),
+        ):
+            if mask is None:
+                continue
+            chosen = np.asarray(mask)
+            if chosen.shape != drawn.shape:
+                raise ValueError(f"{name} must have the shape {drawn.shape} of the image, got {chosen.shape}")
+            chosen = chosen.astype(bool)
+            n_twice = int(np.count_nonzero(drawn[chosen]))
+            if n_twice:
+                raise ValueError(
+                    f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one of them"
+                )
+            drawn[chosen] = marker
+            partial[where][chosen] = marker
+            strokes[where][chosen] = marker
+        return replace(self, partial=partial, strokes=strokes)
+
+    def decide(self, where: Region, patch: NDArray[np.uint8]) -> Case:
+        """Return the case with the unknown voxels of a region set to ``patch``; decided ones stay.
+
+        Parameters
+        ----------
+        where : tuple of slices
+            The region.
+        patch : uint8 array of the region's shape
+            A `Marker` for every voxel; UNKNOWN leaves it open.
+        """
+        partial = self.partial.copy()
+        view = partial[where]
+        np.copyto(view, patch, where=view == Marker.UNKNOWN)
+        return replace(self, partial=partial)
+
+
+def _checked_image(image: Any) -> Any:
+    if isinstance(image, list | tuple):
+        if image and hasattr(image[0], "shape"):
+            raise TypeError("the image is a list of arrays (multiscale?): pass one of them, the finest being image[0]")
+        image = np.asarray(image)
+    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
+        raise TypeError(f"an image must be an array, got {type(image).__name__}")
+    kind = np.dtype(image.dtype).kind
+    if kind not in "iuf":
+        advice = {"b": "use image.astype('uint8')", "c": "use numpy.abs(image)"}.get(kind, "convert it first")
+        raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
+    return image
+
+
+def _checked_channel_axis(image: Any, channel_axis: int | None) -> int | None:
+    if channel_axis is None:
+        return None
+    ndim = len(image.shape)
+    if not -ndim <= channel_axis < ndim:
+        raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
+    return channel_axis % ndim
+
+
+def _checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
+    if spacing is None:
+        return (1.0,) * ndim
+    values = tuple(float(mm) for mm in spacing)
+    if len(values) != ndim:
+        raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {values}")
+    if not all(np.isfinite(mm) and mm > 0 for mm in values):
+        raise ValueError(f"spacing must be positive distances, got {values}")
+    return values
+
+
+def _checked_markers(markers: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    if markers is None:
+        return np.zeros(shape, dtype=np.uint8)
+    values = np.asarray(markers)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the image's spatial shape {shape}, got {values.shape}")
+    if values.dtype != np.uint8:
+        raise TypeError(f"{name} must be uint8 with values 0 unknown, 1 object, 2 background; got {values.dtype}")
+    return values
