@@ -1,0 +1,75 @@
+"""Weights on disk: safetensors with the network's configuration in the header, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+FORMAT = "napari-probseg weights"
+VERSION = 1
+
+
+def write_weights(path: str | Path, tensors: Mapping[str, Tensor], *, preset: str, config: Mapping[str, Any]) -> None:
+    """Write tensors and what is needed to build their network; the old file stays whole until the end.
+
+    Parameters
+    ----------
+    path : path
+        The file, ``.safetensors``.
+    tensors : mapping of str to Tensor
+        A network's ``state_dict()``.
+    preset : str
+        The network's name, a key of `napari_probseg.nn.presets.PRESETS`.
+    config : mapping
+        The values of the preset's configuration; JSON must be able to hold them.
+    """
+    header = {"format": FORMAT, "version": str(VERSION), "preset": preset, "config": json.dumps(dict(config))}
+    write_whole(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata=header))
+
+
+def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Return the preset's name, its configuration and the tensors of a weights file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, is of another kind, or of a version that this release cannot read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or no safetensors file ({error}): get the file anew") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} holds no weights of napari-probseg: choose a file that it wrote")
+    if header.get("version") != str(VERSION):
+        raise ValueError(
+            f"{path} has weights of version {header.get('version')}, this release reads version {VERSION}: "
+            f"install the release that wrote them, or train anew"
+        )
+    return header["preset"], json.loads(header["config"]), tensors
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file so that a crash or a full disk leaves the old one as it was."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

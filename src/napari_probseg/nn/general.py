@@ -1,0 +1,172 @@
+"""The general conditional VAE: image and marks once through a trunk, then cheap samples from a light head.
+
+It keeps the model of Wong, Guttag & Dalca (2022), ``p(z) = N(0, I)``, ``q(z | y, x)``, ``g(z, x) -> y``, and puts the
+latent late, so that what depends on image and marks alone is computed once for any number of samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class GeneralConfig:
+    """The size of the network.
+
+    Parameters
+    ----------
+    n_image_channels : int
+        Channels of the image; grey is repeated.
+    widths : tuple of int
+        Channels at 1/2, 1/4, 1/8, ... of the resolution.
+    n_head : int
+        Channels of the head at 1/4 of the resolution; half of it at 1/2.
+    n_latent : int
+        Dimensions of z.
+    """
+
+    n_image_channels: int = 3
+    widths: tuple[int, ...] = (40, 80, 128, 160)
+    n_head: int = 32
+    n_latent: int = 8
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the trunk knows of image and marks; the samples share it."""
+
+    coarse: Tensor  # (B, C, Y/4, X/4)
+    fine: Tensor  # (B, C, Y/2, X/2)
+
+    def repeat(self, n: int) -> Features:
+        """Return each item ``n`` times, one after the other."""
+        return Features(self.coarse.repeat_interleave(n, 0), self.fine.repeat_interleave(n, 0))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a head says: logits of the partialness mask and the segmentation, and how good it thinks it is."""
+
+    mask: Tensor  # (B, Y, X) logit of y_m
+    object: Tensor  # (B, Y, X) logit of y_s
+    quality: Tensor  # (B,) logit of the Dice that it expects
+
+
+class GeneralCVAE(nn.Module):
+    """Image, inside and outside marks -> larger partial segmentations.
+
+    Sizes must be divisible by 16. ``control`` is a head of the same size without a latent.
+    """
+
+    def __init__(self, config: GeneralConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or GeneralConfig()
+        widths = tuple(config.widths)
+        n_in = config.n_image_channels + 2
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _block(4 * n_in, widths[0]))
+        self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.posterior = Posterior(widths[1], config.n_latent)
+        self.head = Head(widths[1], widths[0], config.n_head, config.n_latent)
+        self.control = Head(widths[1], widths[0], config.n_head, config.n_latent)
+
+    @property
+    def n_latent(self) -> int:
+        return self.config.n_latent
+
+    def features(self, x: Tensor) -> Features:
+        """Return the features of x, (B, image channels + 2, Y, X): image, inside, outside."""
+        maps = [self.stem(x)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        up = maps.pop()
+        fine = up
+        coarse = up
+        for block, skip in zip(reversed(self.up), reversed(maps), strict=True):
+            coarse = fine
+            fine = block(torch.cat([skip, _twice(fine)], 1))
+        return Features(coarse, fine)
+
+    def encode(self, features: Features, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance of q(z | y, x), (B, n_latent) each, for y of (B, 2, Y, X)."""
+        return self.posterior(features, y)  # type: ignore[no-any-return]
+
+    def decode(self, features: Features, z: Tensor, reach: Tensor) -> Sample:
+        """Return a sample for z of (B, n_latent) that decides about ``reach``, (B,) in (0, 1], of the region."""
+        return self.head(features, z, reach)  # type: ignore[no-any-return]
+
+    def decode_control(self, features: Features, reach: Tensor) -> Sample:
+        """Return the answer of the deterministic head."""
+        z = features.coarse.new_zeros(len(reach), self.n_latent)
+        return self.control(features, z, reach)  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """Features and a latent -> a sample; the latent scales and shifts the channels (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, n_coarse: int, n_fine: int, n_head: int, n_latent: int) -> None:
+        super().__init__()
+        half = n_head // 2
+        self.coarse = nn.Conv2d(n_coarse, n_head, 1)
+        self.fine = nn.Conv2d(n_fine, half, 1)
+        self.near = _normed(n_head, n_head, dilation=2)
+        self.far = _normed(n_head, n_head, dilation=4)
+        self.join = _normed(n_head + half, half)
+        self.out = nn.Conv2d(half, 8, 3, padding=1)
+        self.film = nn.Sequential(nn.Linear(n_latent + 1, 64), nn.SiLU(), nn.Linear(64, 4 * n_head + 2 * half))
+        self.quality = nn.Sequential(nn.Linear(2 * half + n_latent + 2, 32), nn.SiLU(), nn.Linear(32, 1))
+        self.widths = (n_head, n_head, half)
+
+    def forward(self, features: Features, z: Tensor, reach: Tensor) -> Sample:
+        condition = torch.cat([z, reach.log()[:, None]], 1)
+        first, second, third = self.film(condition)[:, :, None, None].split([2 * w for w in self.widths], 1)
+        h = _modulate(self.coarse(features.coarse), first)
+        h = h + self.near(h)
+        h = _modulate(h, second)
+        h = h + self.far(h)
+        h = _modulate(self.join(torch.cat([_twice(h), self.fine(features.fine)], 1)), third)
+        mask, inside = F.pixel_shuffle(self.out(F.silu(h)), 2).unbind(1)
+        return Sample(mask, inside, self._expected(h.detach(), inside.detach(), condition.detach()))
+
+    def _expected(self, h: Tensor, inside: Tensor, condition: Tensor) -> Tensor:
+        weight = F.avg_pool2d(inside.sigmoid()[:, None], 2)  # (B, 1, Y/2, X/2)
+        over_object = (h * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1)
+        size = weight.mean((2, 3)).clamp(min=1e-4).log()
+        return self.quality(torch.cat([over_object, h.mean((2, 3)), size, condition], 1))[:, 0]  # type: ignore[no-any-return]
+
+
+class Posterior(nn.Module):
+    """q(z | y, x) from the trunk's coarse features and the partial segmentation."""
+
+    def __init__(self, n_coarse: int, n_latent: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(n_coarse, 32, 1)
+        self.body = nn.Sequential(_normed(34, 32, stride=2), _normed(32, 48, stride=2), _normed(48, 64))
+        self.out = nn.Linear(128, 2 * n_latent)
+
+    def forward(self, features: Features, y: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.body(torch.cat([self.coarse(features.coarse), F.avg_pool2d(y, 4)], 1))
+        mean, log_variance = self.out(torch.cat([h.mean((2, 3)), h.amax((2, 3))], 1)).chunk(2, 1)
+        return mean, log_variance.clamp(-6, 2)
+
+
+def _normed(n_in: int, n_out: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(n_in, n_out, 3, stride, padding=dilation, dilation=dilation, bias=False)
+    return nn.Sequential(convolution, nn.GroupNorm(8, n_out), nn.SiLU())
+
+
+def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(_normed(n_in, n_out, stride=stride), _normed(n_out, n_out))
+
+
+def _modulate(h: Tensor, film: Tensor) -> Tensor:
+    scale, shift = film.chunk(2, 1)
+    return h * (1 + scale) + shift
+
+
+def _twice(h: Tensor) -> Tensor:
+    return F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False)

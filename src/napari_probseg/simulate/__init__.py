@@ -1,0 +1,1 @@
+"""Images, label maps and strokes made at run time."""

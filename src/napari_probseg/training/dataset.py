@@ -1,0 +1,94 @@
+"""A folder of images with labels in the nnU-Net v2 raw format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One case of a data set.
+
+    Parameters
+    ----------
+    name : str
+    image : (C, Y, X) or (C, Z, Y, X) float32 array
+    label : (Y, X) or (Z, Y, X) int32 array
+    spacing : tuple of float
+        In mm, in the order of the label's axes.
+    instances : bool
+        Whether values above 1 tell single objects of one kind apart.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    label: NDArray[np.int32]
+    spacing: tuple[float, ...]
+    instances: bool
+
+
+class RawDataset:
+    """``dataset.json``, ``imagesTr/CASE_CHANNEL.ext``, ``labelsTr/CASE.ext``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no ``dataset.json``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "dataset.json").is_file():
+            raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
+        about = json.loads((self.folder / "dataset.json").read_text())
+        self.ending: str = about["file_ending"]
+        self.labels: dict[str, int] = about["labels"]
+        self.instances = "one id per" in about.get("description", "")
+        names = (p.name.removesuffix(self.ending) for p in (self.folder / "labelsTr").glob(f"*{self.ending}"))
+        self.cases = sorted(names)
+
+    def split(self, part: str) -> list[str]:
+        """Return the names of the ``"training"`` part (the first two thirds) or of the ``"test"`` part."""
+        n_training = len(self.cases) * 2 // 3
+        return {"training": self.cases[:n_training], "test": self.cases[n_training:]}[part]
+
+    def load(self, case: str) -> LabelledImage:
+        """Read one case; channels first.
+
+        Raises
+        ------
+        ValueError
+            If image and label differ in shape.
+        """
+        label, spacing = _read(self.folder / "labelsTr" / f"{case}{self.ending}")
+        channels: list[NDArray[np.float32]] = []
+        for path in sorted((self.folder / "imagesTr").glob(f"{case}_[0-9][0-9][0-9][0-9]{self.ending}")):
+            channel = _read(path)[0].astype(np.float32)
+            parts = np.moveaxis(channel, -1, 0) if channel.ndim > label.ndim else channel[None]  # RGB in one file
+            if parts.shape[1:] != label.shape:
+                raise ValueError(f"{path} is {parts.shape[1:]}, its label {label.shape}: they must be of one shape")
+            channels.extend(parts)
+        if not channels:
+            raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}")
+        return LabelledImage(case, np.stack(channels), label.astype(np.int32), spacing, self.instances)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return (self.load(case) for case in self.cases)
+
+
+def datasets_below(folder: str | Path) -> list[RawDataset]:
+    """Return every data set in the folders below ``folder``, by name."""
+    return [RawDataset(path.parent) for path in sorted(Path(folder).glob("*/dataset.json"))]
+
+
+def _read(path: Path) -> tuple[NDArray[np.generic], tuple[float, ...]]:
+    from napari_probseg.io import read
+
+    picture = read(path)
+    return np.asarray(picture.data), tuple(picture.spacing)

@@ -1,0 +1,181 @@
+"""The training loop: a generator that yields its progress and can be stopped and resumed at any step."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from napari_probseg.nn.checkpoint import write_whole
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps in all.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate rises for ``n_warmup`` steps and falls as a cosine to a hundredth.
+    clip : float
+        Greatest norm of the gradient.
+    average : float
+        Decay of the running average of the weights, which is what is kept.
+    save_every : float
+        Seconds between checkpoints.
+    seed : int
+        Of everything random.
+    """
+
+    n_steps: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    n_warmup: int = 100
+    clip: float = 1.0
+    average: float = 0.999
+    save_every: float = 120.0
+    seed: int = 0
+
+
+@dataclass
+class Progress:
+    """Where a training stands after a step."""
+
+    step: int
+    n_steps: int
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    seconds_for_data: float = 0.0
+
+
+def fit(
+    network: nn.Module,
+    make_batch: Callable[[torch.Generator], Any],
+    loss: Callable[[nn.Module, Any, int], Losses],
+    config: FitConfig,
+    *,
+    folder: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Iterator[Progress]:
+    """Train ``network`` in place, step by step; at the end it holds the average of its weights.
+
+    Parameters
+    ----------
+    network : Module
+    make_batch : callable
+        From a generator of random numbers (on the CPU), which alone decides the batch, to a batch.
+    loss : callable
+        From network, batch and step to named losses, of which ``"total"`` is minimised.
+    config : FitConfig
+    folder : path, optional
+        Where checkpoints are kept; a training that was broken off goes on from the last one.
+    device : str or device
+        Where the network is.
+
+    Yields
+    ------
+    Progress
+        After each step.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite.
+    """
+    network.to(device).train()
+    average = deepcopy(network).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    folder = None if folder is None else Path(folder)
+    first = _resume(folder, network, average, optimizer) if folder else 0
+    saved = time.monotonic()
+    for step in range(first, config.n_steps):
+        start = time.monotonic()
+        batch = make_batch(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        seconds_for_data = time.monotonic() - start
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = _learning_rate(config, step)
+        losses = loss(network, batch, step)
+        if not torch.isfinite(losses["total"]):
+            raise FloatingPointError(f"the loss is not finite at step {step}: lower the learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimizer.step()
+        _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
+        last = step + 1 == config.n_steps
+        if folder and (last or time.monotonic() - saved > config.save_every):
+            _save(folder, network, average, optimizer, config, step + 1)
+            saved = time.monotonic()
+        if last:
+            network.load_state_dict(average.state_dict())
+        yield Progress(
+            step + 1,
+            config.n_steps,
+            {name: float(value.detach()) for name, value in losses.items()},
+            time.monotonic() - start,
+            seconds_for_data,
+        )
+    network.load_state_dict(average.state_dict())
+    network.eval()
+
+
+def _learning_rate(config: FitConfig, step: int) -> float:
+    if step < config.n_warmup:
+        return config.learning_rate * (step + 1) / config.n_warmup
+    done = (step - config.n_warmup) / max(1, config.n_steps - config.n_warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def _save(
+    folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, config: FitConfig, step: int
+) -> None:
+    """Write one file that holds all, so that a crash between two files cannot mix two steps."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    header = {"step": str(step), "config": json.dumps(asdict(config))}
+    write_whole(folder / "checkpoint.safetensors", save(tensors, metadata=header))
+
+
+def _resume(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    path = folder / "checkpoint.safetensors"
+    if not path.is_file():
+        return 0
+    tensors = load_file(path)
+    network.load_state_dict(_under(tensors, "network."))
+    average.load_state_dict(_under(tensors, "average."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under(tensors, "optimizer.").items():
+        i, key = name.split(".")
+        state.setdefault(int(i), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(next(iter(state.values()))["step"].item()) if state else 0
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

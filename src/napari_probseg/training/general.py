@@ -1,0 +1,211 @@
+"""How the general proposer is trained: scenes made on the fly, the ELBO, and the best of K samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_probseg.nn.checkpoint import write_weights
+from napari_probseg.nn.general import Features, GeneralConfig, GeneralCVAE, Sample
+from napari_probseg.simulate.noise import Chance
+from napari_probseg.simulate.scenes import Scene, synthetic_scene
+from napari_probseg.simulate.strokes import correction
+from napari_probseg.simulate.tasks import Task, make_task
+from napari_probseg.training.dataset import datasets_below
+from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
+from napari_probseg.training.pool import Pool, save_pool
+
+SHIPPED_STEPS = 6500
+CROPS = 450
+
+
+@dataclass(frozen=True)
+class GeneralTraining:
+    """What the general proposer is trained on and towards.
+
+    Parameters
+    ----------
+    size : int
+        Pixels along each side of a crop.
+    n_batch : int
+        Crops in a batch.
+    share_real : float
+        Share of the batch that comes from real images, if there are any.
+    n_samples : int
+        K of the best-of-K loss (Guzman-Rivera et al. 2012; Tyche, Rakic et al. 2024).
+    weight_kl : float
+        b1 of Eq. 3 of Wong et al. (2022).
+    free_bits : float
+        Nats per dimension of the latent that cost nothing.
+    share_corrected : float
+        Share of the steps in which the control's own answer is corrected by a dab first.
+    """
+
+    size: int = 96
+    n_batch: int = 24
+    share_real: float = 0.6
+    n_samples: int = 6
+    weight_kl: float = 1e-3
+    free_bits: float = 0.1
+    share_corrected: float = 0.5
+
+
+def train_general(
+    folder: str | Path,
+    *,
+    data: str | Path | None = None,
+    fit_config: FitConfig | None = None,
+    config: GeneralTraining | None = None,
+    network_config: GeneralConfig | None = None,
+    device: str = "cpu",
+) -> Iterator[Progress]:
+    """Train the general proposer and write ``general.safetensors``; go on where an earlier call was broken off.
+
+    Parameters
+    ----------
+    folder : path
+        Where the crops, the checkpoints and the weights are kept.
+    data : path, optional
+        A folder of nnU-Net v2 raw data sets, of which the training parts are used; synthetic scenes alone if absent.
+    fit_config, config, network_config
+        The recipe; the shipped weights used the defaults.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fit_config, config = fit_config or FitConfig(SHIPPED_STEPS, learning_rate=1.5e-3), config or GeneralTraining()
+    network_config = network_config or GeneralConfig()
+    pool = None
+    if data is not None:
+        if not (folder / "pool.npz").is_file():
+            for _ in save_pool(folder / "pool.npz", datasets_below(data), n_per_dataset=CROPS, seed=fit_config.seed):
+                pass
+        pool = Pool.load(folder / "pool.npz")
+    torch.manual_seed(fit_config.seed)
+    network = GeneralCVAE(network_config).to(memory_format=torch.channels_last)
+    yield from fit(
+        network, batch_maker(config, pool, device), loss_of(config), fit_config, folder=folder, device=device
+    )
+    write_weights(
+        folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network_config)
+    )
+
+
+def batch_maker(
+    config: GeneralTraining, pool: Pool | None, device: str = "cpu"
+) -> Callable[[torch.Generator], tuple[Task, Chance]]:
+    """Return a function from random numbers to a batch of tasks (and the chance that its step goes on with)."""
+    n_real = round(config.share_real * config.n_batch) if pool else 0
+
+    def make(generator: torch.Generator) -> tuple[Task, Chance]:
+        chance = Chance(generator, device)
+        scene = synthetic_scene(config.n_batch - n_real, config.size, chance)
+        if pool is not None and n_real:
+            scene = _joined(scene, pool.scene(n_real, config.size, chance))
+        return make_task(scene, chance), chance
+
+    return make
+
+
+def network_input(image: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """Return x, (B, C + 2, Y, X): each channel of the image normalised over the region, and the marks.
+
+    Voxels that lie outside the image are to be 0 in ``image`` and true in ``outside`` already.
+    """
+    return torch.cat([normalised(image), inside[:, None].to(image.dtype), outside[:, None].to(image.dtype)], 1)
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Return (B, C, Y, X) with mean 0 and standard deviation 1 of each channel, clipped to [-4, 4]."""
+    sd, mean = torch.std_mean(image, (2, 3), keepdim=True)
+    return ((image - mean) / sd.clamp(min=1e-6)).clamp(-4, 4)
+
+
+def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
+    """Return the loss of a step: ELBO, best of K with a little of the mean, the control, and the quality."""
+
+    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
+        assert isinstance(network, GeneralCVAE)  # noqa: S101 (for the type checker)
+        task, chance = batch
+        if bool(chance.yes(1, config.share_corrected)):
+            task = corrected(network, task, chance)
+        features = network.features(network_input(task.image, task.inside, task.outside))
+        y = torch.stack([task.decided, task.decided & task.target], 1).float()
+        mean, log_variance = network.encode(features, y)
+        z = mean + (0.5 * log_variance).exp() * chance.normal(*mean.shape)
+        posterior = reconstruction(network.decode(features, z, task.reach), task)
+        kl = kl_to_prior(mean, log_variance, free_bits=config.free_bits)
+        z, quality = _best_of(network, features, task, chance.normal(config.n_samples, *mean.shape))
+        best = reconstruction(network.decode(features, z[0], task.reach), task)
+        other = reconstruction(network.decode(features, z[1], task.reach), task)
+        control = reconstruction(network.decode_control(features, task.reach), task)
+        parts = {
+            "posterior": posterior.mean(),
+            "kl": kl.mean(),
+            "best": best.mean(),
+            "other": other.mean(),
+            "control": control.mean(),
+            "quality": quality,
+        }
+        total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
+        parts["total"] = total + parts["control"] + 0.5 * quality
+        return parts
+
+    return loss
+
+
+def reconstruction(sample: Sample, task: Task) -> Tensor:
+    """Return the reconstruction part of Eq. 3 of each item, with cross-entropy beside Dice, (B,)."""
+    known = task.inside | task.outside
+    new = (task.decided & ~known).float()
+    target = task.target.float()
+    inside = torch.where(known, target, sample.object.sigmoid())
+    mask = torch.where(known, 1.0, sample.mask.sigmoid())
+    cross = F.binary_cross_entropy_with_logits(sample.object, target, reduction="none")
+    cross = (cross * new).sum((1, 2)) / new.sum((1, 2)).clamp(min=1)
+    return soft_dice_loss(inside, target, new) + cross + soft_dice_loss(mask, task.decided.float())
+
+
+@torch.no_grad()
+def corrected(network: GeneralCVAE, task: Task, chance: Chance) -> Task:
+    """Return the task after a person has seen the control's answer and put a dab where it is most wrong."""
+    inside, outside, known = task.inside, task.outside, task.inside | task.outside
+    features = network.features(network_input(task.image, inside, outside))
+    answer = network.decode_control(features, torch.ones_like(task.reach)).object > 0
+    more_inside, more_outside = correction(torch.where(known, task.target, answer), task.target, chance)
+    inside, outside = inside | more_inside, outside | more_outside
+    return Task(task.image, inside, outside, task.target, task.decided | inside | outside, task.reach)
+
+
+def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Return the best and the first of the K latents of each item, and the loss of the expected quality.
+
+    Parameters
+    ----------
+    z : (K, B, n_latent) tensor
+    """
+    detached = Features(features.coarse.detach(), features.fine.detach())
+    new = (task.decided & ~(task.inside | task.outside)).float()
+    target = task.target.float()
+    losses, quality = [], []
+    for one in z:
+        with torch.no_grad():
+            losses.append(reconstruction(network.decode(detached, one, task.reach), task))
+        sample = network.decode(detached, one, task.reach) if len(quality) < 2 else None
+        if sample is not None:
+            dice = 1 - soft_dice_loss((sample.object > 0).float(), target, new)
+            quality.append(F.binary_cross_entropy_with_logits(sample.quality, dice.detach().clamp(0, 1)))
+    best = torch.stack(losses).argmin(0)  # (B,)
+    index = torch.arange(z.shape[1], device=z.device)
+    return (z[best, index], z[0]), torch.stack(quality).mean()
+
+
+def _joined(a: Scene, b: Scene) -> Scene:
+    n_labels = max(a.kind.shape[1], b.kind.shape[1])
+    kinds = [F.pad(s.kind, (0, n_labels - s.kind.shape[1])) for s in (a, b)]
+    return Scene(torch.cat([a.image, b.image]), torch.cat([a.instance, b.instance]), torch.cat(kinds))
