@@ -1,0 +1,47 @@
+"""The networks by name, so that a weights file can say what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from napari_probseg.nn.checkpoint import read_weights
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.nn.wong2022 import Wong2022
+
+
+def build(preset: str, config: Mapping[str, Any]) -> nn.Module:
+    """Return the untrained network of a preset.
+
+    Raises
+    ------
+    ValueError
+        If the preset or an entry of its configuration is unknown.
+    """
+    try:
+        if preset == "general":
+            return GeneralCVAE(GeneralConfig(**config))
+        if preset == "wong2022":
+            return Wong2022(**config)
+    except TypeError as error:
+        raise ValueError(f"the configuration {dict(config)} does not fit the network {preset!r}: {error}") from error
+    raise ValueError(f"there is no network {preset!r}: this release knows 'general' and 'wong2022'")
+
+
+def load_network(path: Any) -> nn.Module:
+    """Return the network of a weights file, ready to predict.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, damaged, or does not fit the network that it names.
+    """
+    preset, config, tensors = read_weights(path)
+    network = build(preset, config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {path} do not fit the network {preset!r}: get the file anew") from error
+    return network.eval()

@@ -1,0 +1,283 @@
+"""The proposer: samples of a conditional VAE on windows around the marks, made distinct, in the image's own voxels."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.nn.general import Features, GeneralCVAE, Sample
+from napari_probseg.nn.presets import load_network
+from napari_probseg.proposers.distinct import choose_distinct
+from napari_probseg.proposers.window import Window, windows_around
+from napari_probseg.training.general import network_input
+
+SIZE = 96
+N_WINDOWS = 3
+N_DRAWN = 16
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples of some windows of one plane."""
+
+    windows: list[Window]
+    mask: Tensor  # (windows, M, S, S) logit of y_m
+    object: Tensor  # (windows, M, S, S) logit of y_s
+    quality: Tensor  # (windows, M) in [0, 1]
+
+
+class CVAEProposer:
+    """Proposes distinct larger partial segmentations; satisfies `napari_probseg.Proposer`.
+
+    Parameters
+    ----------
+    network : GeneralCVAE
+        Trained.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    def __init__(self, network: GeneralCVAE, *, device: str = "auto") -> None:
+        self.device = chosen_device(device)
+        self.network = network.eval().to(self.device)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> CVAEProposer:
+        """Return the proposer of a weights file."""
+        network = load_network(path)
+        return cls(network, device=device)  # type: ignore[arg-type]
+
+    def propose(
+        self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0
+    ) -> Candidates:
+        """Return at most ``n`` distinct candidates, best first.
+
+        Parameters
+        ----------
+        case : Case
+            (Y, X), or (Z, Y, X) of which one plane is continued; any number of channels.
+        n : int
+            How many candidates to offer.
+        seed : int
+            The same seed gives the same candidates on the same device.
+        plane : (axis, index), optional
+            The plane of a volume; the plane along the first axis with the most strokes if absent.
+        reach : float
+            Share of the region that a candidate may decide, in (0, 1]: a bit more, or to the end.
+
+        Raises
+        ------
+        ValueError
+            If nothing is marked, the image is constant or not finite there, or an argument is out of range.
+        """
+        if n < 1:
+            raise ValueError(f"at least one candidate must be asked for, got n={n}")
+        if not 0 < reach <= 1:
+            raise ValueError(f"reach must be in (0, 1], got {reach}")
+        if case.ndim == 3:
+            plane = plane or plane_with_most_strokes(case)
+            return _in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
+        draw = self.draw(case, N_DRAWN, seed=seed, reach=reach)
+        return _candidates(case, draw, n)
+
+    def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
+        """Return ``n`` samples in each window of a 2-D case; image and marks are looked at once."""
+        windows = windows_around(case, N_WINDOWS)
+        x = torch.stack([_input(case, window) for window in windows])
+        z = torch.randn(len(windows) * n, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
+        try:
+            return self._drawn(windows, x, z, reach)
+        except torch.OutOfMemoryError:
+            warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=2)
+            torch.cuda.empty_cache()
+            self.device = torch.device("cpu")
+            self.network.to(self.device)
+            return self._drawn(windows, x, z, reach)
+
+    @torch.inference_mode()
+    def _drawn(self, windows: list[Window], x: Tensor, z: Tensor, reach: float) -> Draw:
+        features: Features = self.network.features(x.to(self.device).contiguous(memory_format=torch.channels_last))
+        n = len(z) // len(windows)
+        sample: Sample = self.network.decode(
+            features.repeat(n), z.to(self.device), torch.full((len(z),), reach, device=self.device)
+        )
+        mask, inside = (t.float().cpu().unflatten(0, (len(windows), n)) for t in (sample.mask, sample.object))
+        return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().unflatten(0, (len(windows), n)))
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return the device of that name; ``"auto"`` is a GPU if there is one.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+    if not there.get(name.split(":")[0], False):
+        raise RuntimeError(f"there is no device {name!r} here: use device='auto' or one of {[k for k in there if there[k]]}")
+    return torch.device(name)
+
+
+def plane_with_most_strokes(case: Case) -> Plane:
+    """Return (0, index) of the plane that a person has drawn on most."""
+    per_plane = np.count_nonzero(case.strokes, axis=(1, 2))
+    return 0, int(per_plane.argmax())
+
+
+def _input(case: Case, window: Window) -> Tensor:
+    """Return x of one window, (5, S, S)."""
+    where, padding = window.within(case.shape), window.padding(case.shape)
+    image = case.read(where)
+    if np.ptp(image) == 0:
+        raise ValueError(
+            f"the image is constant ({image.flat[0]:g} everywhere) around the strokes: there is nothing to follow"
+        )
+    image = np.pad(three_channels(image), [(0, 0), *padding], mode="edge")
+    partial = np.pad(case.partial[where], padding)
+    marks = np.stack([partial == Marker.OBJECT, partial == Marker.BACKGROUND]).astype(np.float32)
+    pixels = F.interpolate(torch.from_numpy(image)[None], (SIZE, SIZE), mode="bilinear", antialias=True)
+    inside, outside = _shrunk(torch.from_numpy(marks)) > 0
+    return network_input(pixels, inside[None], (outside & ~inside)[None])[0]
+
+
+def three_channels(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (3, Y, X) of any number of channels: grey repeated, two with their mean, many by their principal three."""
+    if len(image) == 1:
+        return np.repeat(image, 3, axis=0)
+    if len(image) == 2:
+        return np.concatenate([image, image.mean(0, keepdims=True)])
+    if len(image) == 3:
+        return image
+    flat = image.reshape(len(image), -1)
+    flat = (flat - flat.mean(1, keepdims=True)) / np.maximum(flat.std(1, keepdims=True), 1e-6)
+    _, vectors = np.linalg.eigh(flat @ flat.T)
+    return np.asarray(vectors[:, :-4:-1].T @ flat, dtype=np.float32).reshape(3, *image.shape[1:])
+
+
+def _shrunk(marks: Tensor) -> Tensor:
+    """Return (2, S, S) in which the smallest mark survives."""
+    if min(marks.shape[1:]) > SIZE:
+        return F.adaptive_max_pool2d(marks, SIZE)
+    return F.interpolate(marks[None], (SIZE, SIZE), mode="nearest-exact")[0]
+
+
+def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
+    """Choose distinct samples, and bring those to full resolution."""
+    farthest = draw.windows[-1]
+    where = farthest.within(case.shape)
+    common = _on_common_grid(draw)  # (M, G, G) logit
+    score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy()
+    choice = choose_distinct(common.numpy() > 0, score, 2 * n)
+    patches, kept = [], []
+    for i, index in enumerate(choice.index):
+        patch = _patch(case, where, draw, *divmod(int(index), draw.object.shape[1]))
+        new = patch != case.partial[where]
+        if new.any() and (patch[new] == Marker.OBJECT).any() and not any((patch == p).all() for p in patches):
+            patches.append(patch)
+            kept.append(i)
+        if len(kept) == n:
+            break
+    probability = F.interpolate((common > 0).float().mean(0)[None, None], farthest.size, mode="bilinear")[0, 0].numpy()
+    return Candidates(
+        case,
+        where,
+        np.stack(patches) if patches else np.zeros((0, *case.partial[where].shape), dtype=np.uint8),
+        score[choice.index[kept]].astype(np.float32),
+        choice.share[kept],
+        np.ascontiguousarray(probability[farthest.visible(case.shape)], dtype=np.float32),
+    )
+
+
+def _on_common_grid(draw: Draw) -> Tensor:
+    """Return the object logits of all samples on a grid over the farthest window, at most twice as fine as SIZE."""
+    last, size = draw.windows[-1], min(2 * SIZE, max(draw.windows[-1].size))
+    maps = []
+    for window, inside in zip(draw.windows, draw.object, strict=True):
+        edges = [
+            (round((lo - lo0) / n0 * size), max(1, round(n / n0 * size)))
+            for lo, n, lo0, n0 in zip(window.low, window.size, last.low, last.size, strict=True)
+        ]
+        (y, height), (x, width) = edges
+        height, width = min(height, size - y), min(width, size - x)
+        part = F.interpolate(inside[None], (height, width), mode="bilinear")[0]
+        maps.append(F.pad(part, (x, size - x - width, y, size - y - height), value=-10.0))
+    return torch.cat(maps)
+
+
+def _wholeness(draw: Draw, shape: tuple[int, ...]) -> Tensor:
+    """Return for each sample how much of its window's rim it leaves free, (windows, M): what is cut off counts less.
+
+    The rim where the window ends with the image does not count.
+    """
+    rows = []
+    for window, inside in zip(draw.windows, draw.object, strict=True):
+        on = inside > 0
+        sides = [on[:, 0], on[:, -1], on[:, :, 0], on[:, :, -1]]
+        ends = [low > 0 if i == 0 else low + size < n for low, size, n in zip(window.low, window.size, shape, strict=True) for i in (0, 1)]
+        cut = torch.stack([s.float().mean(1) * e for s, e in zip(sides, ends, strict=True)]).sum(0)
+        rows.append(1 - cut.clamp(max=0.2) * 4)
+    return torch.stack(rows)
+
+
+def _patch(case: Case, where: Region, draw: Draw, w: int, m: int) -> NDArray[np.uint8]:
+    """Return the partial segmentation in ``where`` that one sample leads to, at full resolution."""
+    window = draw.windows[w]
+    logits = torch.stack([draw.object[w, m], draw.mask[w, m]])[None]
+    full = F.interpolate(logits, window.size, mode="bilinear")[0].numpy()
+    inside, decided = (full > 0)[(slice(None), *window.visible(case.shape))]
+    patch = case.partial[where].copy()
+    own = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(window.within(case.shape), where, strict=True))
+    view = patch[own]
+    open_ = view == Marker.UNKNOWN
+    inside = _without_specks(inside & decided & open_, view == Marker.OBJECT)
+    near = _rim(inside | (view == Marker.OBJECT))
+    view[open_ & inside] = Marker.OBJECT
+    view[open_ & decided & ~inside & near] = Marker.BACKGROUND
+    return patch
+
+
+def _without_specks(new: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop what is less than a fiftieth of the whole and touches no mark."""
+    parts, n = ndimage.label(new | known)
+    if n < 2:
+        return new
+    size = np.bincount(parts.ravel(), minlength=n + 1)
+    keep = size >= 0.02 * size[1:].sum()
+    keep[np.unique(parts[known])] = True
+    return new & keep[parts]
+
+
+def _rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the object and what is as near to it as half of its radius: so far a candidate decides background."""
+    radius = max(3.0, 0.5 * float(np.sqrt(np.count_nonzero(inside) / np.pi)))
+    return np.asarray(ndimage.distance_transform_edt(~inside) <= radius)
+
+
+def _in_volume(candidates: Candidates, case: Case, plane: Plane) -> Candidates:
+    """Return candidates of a plane as candidates of its volume."""
+    axis, index = plane
+    where = list(candidates.where)
+    where.insert(axis, slice(index, index + 1))
+    return Candidates(
+        case,
+        tuple(where),
+        np.expand_dims(candidates.patches, axis + 1),
+        candidates.score,
+        candidates.share,
+        np.expand_dims(candidates.probability, axis),
+    )
+
+

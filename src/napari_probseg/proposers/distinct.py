@@ -1,0 +1,69 @@
+"""From many samples to a few distinct ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAME = 0.85
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The samples to offer, best first, and the share of all samples that agree with each."""
+
+    index: NDArray[np.intp]
+    share: NDArray[np.float32]
+
+
+def choose_distinct(masks: NDArray[np.bool_], score: NDArray[np.floating], n: int) -> Choice:
+    """Choose at most ``n`` distinct samples, best first.
+
+    Samples that overlap (IoU) by `SAME` or more count as one reading, shown by its best. Where more readings remain
+    than asked for, the best one and then those farthest from what is chosen are kept (farthest-point selection,
+    weighted with the score).
+
+    Parameters
+    ----------
+    masks : (M, ...) bool array
+        What each sample takes as object.
+    score : (M,) array
+        How plausible each is.
+    """
+    overlap = pairwise_iou(masks)
+    leaders = _leaders(overlap, np.argsort(-score, kind="stable"))
+    if len(leaders) > n:
+        leaders = _farthest(overlap, score, leaders, n)
+    leaders = sorted(leaders, key=lambda i: -score[i])
+    nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
+    alike = overlap[np.arange(len(masks)), np.asarray(leaders)[nearest]] >= SAME
+    counts = np.bincount(nearest[alike], minlength=len(leaders))
+    return Choice(np.asarray(leaders, dtype=np.intp), (counts / len(masks)).astype(np.float32))
+
+
+def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the (M, M) intersections over unions; 1 where both are empty."""
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    both = flat @ flat.T
+    area = flat.sum(1)
+    union = area[:, None] + area[None] - both
+    return np.where(union > 0, both / np.maximum(union, 1), 1.0).astype(np.float32)
+
+
+def _leaders(overlap: NDArray[np.float32], order: NDArray[np.intp]) -> list[int]:
+    leaders: list[int] = []
+    for i in order:
+        if not leaders or overlap[i, leaders].max() < SAME:
+            leaders.append(int(i))
+    return leaders
+
+
+def _farthest(overlap: NDArray[np.float32], score: NDArray[np.floating], leaders: list[int], n: int) -> list[int]:
+    chosen = leaders[:1]
+    while len(chosen) < n:
+        rest = [i for i in leaders if i not in chosen]
+        gain = [(1 - overlap[i, chosen].max()) * score[i] for i in rest]
+        chosen.append(rest[int(np.argmax(gain))])
+    return chosen

@@ -1,0 +1,94 @@
+"""The square windows around the marks that a network looks at, and the way there and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker, Region
+
+MIN_SIDE_VOXELS = 24
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of voxels that is square in mm; it may stick out of the image.
+
+    Parameters
+    ----------
+    low, size : (int, int)
+        First voxel and number of voxels along y and x.
+    """
+
+    low: tuple[int, int]
+    size: tuple[int, int]
+
+    def within(self, shape: tuple[int, ...]) -> Region:
+        """Return the part that lies in an image of ``shape``."""
+        edges = zip(self.low, self.size, shape, strict=True)
+        return tuple(slice(max(0, low), min(n, low + size)) for low, size, n in edges)
+
+    def padding(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Return how far it sticks out, before and after, along each axis."""
+        edges = zip(self.low, self.size, shape, strict=True)
+        return [(max(0, -low), max(0, low + size - n)) for low, size, n in edges]
+
+    def visible(self, shape: tuple[int, ...]) -> Region:
+        """Return the window's own indices of the part that lies in the image."""
+        pads = zip(self.padding(shape), self.size, strict=True)
+        return tuple(slice(before, size - after) for (before, after), size in pads)
+
+
+def windows_around(case: Case, n: int) -> list[Window]:
+    """Return up to ``n`` windows around the marks of a 2-D case, from close to far.
+
+    The closest holds the object as far as it is known and as the nearest outside stroke lets it be guessed; each
+    next one is larger, the last at most a little larger than the image. What lies far from the marks has no part in it.
+
+    Raises
+    ------
+    ValueError
+        If nothing is marked.
+    """
+    spacing = np.asarray(case.spacing, dtype=float)
+    inside = _positions(case.partial == Marker.OBJECT, spacing)
+    outside = _positions(case.strokes == Marker.BACKGROUND, spacing)
+    if not len(inside) and not len(outside):
+        raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+    known = inside if len(inside) else outside
+    low, high = known.min(0), known.max(0)
+    centre = (low + high) / 2
+    extent = float((high - low).max() + spacing.max())
+    closest = _closest_side(inside, outside, centre, extent)
+    whole = 1.1 * float((np.asarray(case.shape) * spacing).max())
+    smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
+    side = float(np.clip(closest, min(smallest, whole), whole))
+    ratio = min(2.2, (whole / side) ** (1 / max(1, n - 1)))
+    sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
+    return [_window(case, centre, side) for side in sides]
+
+
+def _closest_side(inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float) -> float:
+    """Return the side of the closest window, in mm."""
+    if not len(inside) or not len(outside):
+        return 4 * extent
+    nearest = float(np.sqrt(((outside - centre) ** 2).sum(1).min()))
+    return float(np.clip(2.5 * nearest, 1.6 * extent, 8 * extent))
+
+
+def _window(case: Case, centre: NDArray[np.float64], side: float) -> Window:
+    """Return the window of a side in mm around a centre in mm, moved inwards where it need not stick out."""
+    low, size = [], []
+    for middle, mm, n in zip(centre, case.spacing or (), case.shape, strict=True):
+        voxels = max(4, round(side / mm))
+        first = round(middle / mm - voxels / 2 + 0.5)
+        first = min(max(first, 0), n - voxels) if voxels <= n else (n - voxels) // 2
+        low.append(int(first))
+        size.append(int(voxels))
+    return Window((low[0], low[1]), (size[0], size[1]))
+
+
+def _positions(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.argwhere(mask) * spacing
