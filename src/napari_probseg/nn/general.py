@@ -42,18 +42,14 @@ class Features:
     coarse: Tensor  # (B, C, Y/4, X/4)
     fine: Tensor  # (B, C, Y/2, X/2)
 
-    def repeat(self, n: int) -> Features:
-        """Return each item ``n`` times, one after the other."""
-        return Features(self.coarse.repeat_interleave(n, 0), self.fine.repeat_interleave(n, 0))
-
 
 @dataclass(frozen=True)
 class Sample:
     """What a head says: logits of the partialness mask and the segmentation, and how good it thinks it is."""
 
-    mask: Tensor  # (B, Y, X) logit of y_m
-    object: Tensor  # (B, Y, X) logit of y_s
-    quality: Tensor  # (B,) logit of the Dice that it expects
+    mask: Tensor  # (B * K, Y, X) logit of y_m; the K samples of an item follow one another
+    object: Tensor  # (B * K, Y, X) logit of y_s
+    quality: Tensor  # (B * K,) logit of the Dice that it expects
 
 
 class GeneralCVAE(nn.Module):
@@ -96,11 +92,21 @@ class GeneralCVAE(nn.Module):
         return self.posterior(features, y)  # type: ignore[no-any-return]
 
     def decode(self, features: Features, z: Tensor, reach: Tensor) -> Sample:
-        """Return a sample for z of (B, n_latent) that decides about ``reach``, (B,) in (0, 1], of the region."""
+        """Return K samples of each item, at little more cost than one.
+
+        Parameters
+        ----------
+        features : Features
+            Of B items.
+        z : (B * K, n_latent) tensor
+            The latents, K of the first item before those of the second.
+        reach : (B * K,) tensor in (0, 1]
+            Share of the region that each sample decides.
+        """
         return self.head(features, z, reach)  # type: ignore[no-any-return]
 
     def decode_control(self, features: Features, reach: Tensor) -> Sample:
-        """Return the answer of the deterministic head."""
+        """Return the answer of the deterministic head, one for each item."""
         z = features.coarse.new_zeros(len(reach), self.n_latent)
         return self.control(features, z, reach)  # type: ignore[no-any-return]
 
@@ -122,20 +128,30 @@ class Head(nn.Module):
         self.widths = (n_head, n_head, half)
 
     def forward(self, features: Features, z: Tensor, reach: Tensor) -> Sample:
-        condition = torch.cat([z, reach.log()[:, None]], 1)
+        condition = torch.cat([z, reach.log()[:, None]], 1)  # (B * K, n_latent + 1)
         first, second, third = self.film(condition)[:, :, None, None].split([2 * w for w in self.widths], 1)
-        h = _modulate(self.coarse(features.coarse), first)
+        coarse, fine = self._shared(features)
+        h = _modulate(coarse, first)
         h = h + self.near(h)
         h = _modulate(h, second)
         h = h + self.far(h)
-        h = _modulate(self.join(torch.cat([_twice(h), self.fine(features.fine)], 1)), third)
+        weight, norm, silu = self.join[0].weight, self.join[1], self.join[2]
+        h = F.conv2d(_twice(h), weight[:, : h.shape[1]], padding=1)
+        h = _modulate(silu(norm(_plus(h, fine))), third)
         mask, inside = F.pixel_shuffle(self.out(F.silu(h)), 2).unbind(1)
         return Sample(mask, inside, self._expected(h.detach(), inside.detach(), condition.detach()))
 
+    def _shared(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return what does not depend on the latent: the convolution over ``cat(h, fine)`` is split into its two terms."""
+        coarse = self.coarse(features.coarse)
+        fine = F.conv2d(self.fine(features.fine), self.join[0].weight[:, coarse.shape[1] :], padding=1)
+        return coarse, fine
+
     def _expected(self, h: Tensor, inside: Tensor, condition: Tensor) -> Tensor:
-        weight = F.avg_pool2d(inside.sigmoid()[:, None], 2)  # (B, 1, Y/2, X/2)
-        over_object = (h * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1)
-        size = weight.mean((2, 3)).clamp(min=1e-4).log()
+        weight = F.avg_pool2d(inside.sigmoid()[:, None], 2)  # (B * K, 1, Y/2, X/2)
+        total = weight.sum((2, 3))
+        over_object = torch.einsum("bcyx,byx->bc", h, weight[:, 0]) / (total + 1)
+        size = (total / weight[0].numel()).clamp(min=1e-4).log()
         return self.quality(torch.cat([over_object, h.mean((2, 3)), size, condition], 1))[:, 0]  # type: ignore[no-any-return]
 
 
@@ -164,8 +180,19 @@ def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
 
 
 def _modulate(h: Tensor, film: Tensor) -> Tensor:
+    """Scale and shift the channels of h, (B, C, Y, X), by film, (B * K, 2 C, 1, 1); return (B * K, C, Y, X)."""
     scale, shift = film.chunk(2, 1)
-    return h * (1 + scale) + shift
+    k = len(film) // len(h)
+    if k == 1:
+        return torch.addcmul(shift + h, h, scale)
+    shape = (len(h), k, h.shape[1], 1, 1)
+    h = h[:, None]
+    return torch.addcmul(shift.reshape(shape) + h, h, scale.reshape(shape)).flatten(0, 1)
+
+
+def _plus(h: Tensor, shared: Tensor) -> Tensor:
+    """Add (B, C, Y, X) to each of its K samples in (B * K, C, Y, X)."""
+    return (h.unflatten(0, (len(shared), -1)) + shared[:, None]).flatten(0, 1)
 
 
 def _twice(h: Tensor) -> Tensor:

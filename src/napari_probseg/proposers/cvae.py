@@ -109,7 +109,7 @@ class CVAEProposer:
         features: Features = self.network.features(x.to(self.device).contiguous(memory_format=torch.channels_last))
         n = len(z) // len(windows)
         sample: Sample = self.network.decode(
-            features.repeat(n), z.to(self.device), torch.full((len(z),), reach, device=self.device)
+            features, z.to(self.device), torch.full((len(z),), reach, device=self.device)
         )
         mask, inside = (t.float().cpu().unflatten(0, (len(windows), n)) for t in (sample.mask, sample.object))
         return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().unflatten(0, (len(windows), n)))
