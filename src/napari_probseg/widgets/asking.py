@@ -1,0 +1,86 @@
+"""Asking a proposer, in a thread: loading it, drawing the candidates, painting their pictures."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Any
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.case import Case, Plane
+from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a proposer is asked for, noted on the main thread and answered in another.
+
+    Parameters
+    ----------
+    case : Case
+        The case in question.
+    n : int
+        How many candidates to offer.
+    seed : int
+        The seed of the samples.
+    plane : (axis, index), optional
+        The plane of a volume on view.
+    reach : float
+        How far to grow, in (0, 1]; for proposers that can.
+    axes : (int, int)
+        The axes on the canvas: downwards, to the right.
+    """
+
+    case: Case
+    n: int
+    seed: int
+    plane: Plane | None
+    reach: float
+    axes: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came of a request."""
+
+    request: Request
+    proposer: Proposer
+    candidates: Candidates
+    pictures: list[Thumbnail]
+
+
+def answer(request: Request, proposer: Proposer | None, device: str) -> Generator[str, None, Answer]:
+    """Answer a request, yielding a sentence for each part of the work; loads the network if there is none yet."""
+    if proposer is None:
+        yield "Loading the network…"
+        proposer = _loaded(device)
+    yield "Drawing candidates…"
+    candidates = proposer.propose(
+        request.case, request.n, seed=request.seed, plane=request.plane, **options(proposer, reach=request.reach)
+    )
+    return Answer(request, proposer, candidates, thumbnails(candidates, request.axes))
+
+
+def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
+    """Return those of the wanted options that a proposer takes."""
+    taken = signature(proposer.propose).parameters
+    takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
+    return {name: value for name, value in wanted.items() if takes_all or name in taken}
+
+
+def _loaded(device: str) -> Proposer:
+    """Import torch and load the shipped weights: seconds of work that must never be the window's."""
+    try:
+        from napari_probseg.proposers import load_proposer
+
+        return load_proposer(device=device)
+    except OSError as error:
+        if sys.platform != "win32":
+            raise
+        # pytorch#166628: on Windows torch's libraries fail to load once Qt has loaded its own.
+        raise OSError("torch could not start after Qt: import torch before napari, or start with python -m") from error

@@ -1,0 +1,92 @@
+"""The verbs of the Segment widget as commands of napari's palette, for the viewer in front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import napari
+
+if TYPE_CHECKING:
+    from napari_probseg.widgets.segment import SegmentWidget
+
+_open: WeakSet[SegmentWidget] = WeakSet()
+
+
+def register(widget: SegmentWidget) -> None:
+    """Let the commands find a widget, for as long as it lives."""
+    _open.add(widget)
+
+
+def unregister(widget: SegmentWidget) -> None:
+    """Let the commands forget a widget that was closed."""
+    _open.discard(widget)
+
+
+def widget_of(viewer: Any) -> SegmentWidget:
+    """Return the Segment widget of a viewer, opened if there is none."""
+    for widget in _open:
+        if widget.belongs_to(viewer):
+            return widget
+    _, opened = viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
+    return opened  # type: ignore[no-any-return]
+
+
+def _do(verb: str) -> None:
+    if (viewer := napari.current_viewer()) is not None:
+        widget_of(viewer).verbs[verb]()
+
+
+def inside() -> None:
+    """Take up the brush for the inside of the object."""
+    _do("inside")
+
+
+def outside() -> None:
+    """Take up the brush for the outside of the object."""
+    _do("outside")
+
+
+def erase() -> None:
+    """Take up the eraser."""
+    _do("erase")
+
+
+def propose() -> None:
+    """Ask for candidates."""
+    _do("propose")
+
+
+def accept() -> None:
+    """Accept the candidate on show."""
+    _do("accept")
+
+
+def next_candidate() -> None:
+    """Show the next candidate."""
+    _do("next")
+
+
+def previous_candidate() -> None:
+    """Show the previous candidate."""
+    _do("previous")
+
+
+def none_of_these() -> None:
+    """Ask for other candidates."""
+    _do("none")
+
+
+def undo() -> None:
+    """Take back the latest step, a stroke or the model's."""
+    _do("undo")
+
+
+def redo() -> None:
+    """Do the step again that was taken back last."""
+    _do("redo")
+
+
+def finish() -> None:
+    """Finish the object and begin the next."""
+    _do("finish")

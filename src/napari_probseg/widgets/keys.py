@@ -1,0 +1,68 @@
+"""Keys: bound on one viewer without taking another plugin's, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Keys:
+    """The keys that one widget holds on a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer; the active layer's own keys win over these.
+    verbs : mapping of str to bound method
+        What each verb does; held weakly, so that keys keep no widget alive.
+    """
+
+    def __init__(self, viewer: Viewer, verbs: Mapping[str, Callable[[], Any]]) -> None:
+        self._viewer = viewer
+        self._verbs = {verb: weakly(method) for verb, method in verbs.items()}
+        self._bound: list[str] = []
+
+    def bind(self, keys: Mapping[str, str]) -> list[str]:
+        """Bind the key of each verb and return the keys that could not be had."""
+        refused = []
+        for verb, key in keys.items():
+            if not key or verb not in self._verbs:
+                continue
+            try:
+                self._viewer.bind_key(_spelled(key), self._verbs[verb])
+            except (ValueError, TypeError, KeyError):
+                refused.append(key)
+            else:
+                self._bound.append(_spelled(key))
+        return refused
+
+    def release(self) -> None:
+        """Give the keys back."""
+        for key in self._bound:
+            self._viewer.bind_key(key, None)
+        self._bound.clear()
+
+
+def weakly(method: Callable[[], Any]) -> Callable[[Any], None]:
+    """Return a function for ``bind_key`` that calls a method as long as its owner lives."""
+    reference = WeakMethod(method)
+
+    def pressed(_: Any) -> None:
+        if (alive := reference()) is not None:
+            alive()
+
+    return pressed
+
+
+def short(key: str) -> str:
+    """Return a key as it is drawn on a button: "Shift+U" is "⇧U"."""
+    return key.replace("Shift+", "⇧").replace("Alt+", "⌥").replace("Control+", "⌃")
+
+
+def _spelled(key: str) -> str:
+    """Return a key in napari's spelling: "Shift+U" is "Shift-U"."""
+    return key.strip().replace("+", "-")

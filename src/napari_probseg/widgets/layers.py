@@ -1,0 +1,255 @@
+"""The markers and objects layers of one session: strokes come in through them, results come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_probseg.case import Marker, Region
+from napari_probseg.widgets.image import bare, placement
+from napari_probseg.widgets.keys import weakly
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_probseg.session import Session
+
+# Interior red, exterior blue, as in Wong et al. 2022.
+RED, BLUE = (0.93, 0.27, 0.22), (0.22, 0.47, 0.94)
+
+_OBJECT_COLOURS = (
+    (0.30, 0.78, 0.45),
+    (0.98, 0.78, 0.25),
+    (0.72, 0.46, 0.90),
+    (0.25, 0.80, 0.82),
+    (0.98, 0.58, 0.22),
+    (0.95, 0.50, 0.75),
+    (0.70, 0.82, 0.28),
+    (0.65, 0.55, 0.45),
+)
+_BRUSH = ("mode", "selected_label", "brush_size")
+
+
+def marker_colours(paleness: float = 0.0) -> DirectLabelColormap:
+    """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white."""
+    pale = {
+        marker: (*(paleness + (1 - paleness) * part for part in colour), 1.0)
+        for marker, colour in ((int(Marker.OBJECT), RED), (int(Marker.BACKGROUND), BLUE))
+    }
+    return DirectLabelColormap(color_dict={None: (0, 0, 0, 0), int(Marker.UNKNOWN): (0, 0, 0, 0), **pale})
+
+
+def object_colours() -> CyclicLabelColormap:
+    """Return the colours of finished objects: none of them the markers' red or blue."""
+    return CyclicLabelColormap(colors=[(0, 0, 0, 0), *((*colour, 1.0) for colour in _OBJECT_COLOURS)])
+
+
+@dataclass(frozen=True, eq=False)
+class Strokes:
+    """What was painted on the markers layer since the session last heard of it.
+
+    The masks cover the region ``where``; ``n_locked`` voxels of finished objects were painted too and left out.
+    """
+
+    where: Region
+    inside: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    erase: NDArray[np.bool_]
+    n_locked: int
+
+    def __bool__(self) -> bool:
+        return bool(self.inside.any() or self.outside.any() or self.erase.any())
+
+
+class SessionLayers:
+    """The layers through which a person sees a session and paints on it.
+
+    The session owns the truth and the layers show it, so a layer that is removed can always be made anew.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are shown.
+    image : napari.layers.Image
+        What they lie over.
+    session : Session
+        What they show.
+    painted, brushed, undo, redo : bound methods
+        Called after a stroke, when another brush is taken up, and for Ctrl+Z and Ctrl+Shift+Z; held weakly.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        image: Image,
+        session: Session,
+        *,
+        painted: Callable[[], Any],
+        brushed: Callable[[], Any],
+        undo: Callable[[], Any],
+        redo: Callable[[], Any],
+    ) -> None:
+        self.session = session
+        self.image_name = image.name
+        self._viewer = viewer
+        self._painted, self._brushed = weakly(painted), weakly(brushed)
+        self._undo, self._redo = weakly(undo), weakly(redo)
+        self._touched: Region | None = None
+        self._placement = placement(image, session.case.ndim)
+        self._metadata = dict(image.metadata)
+        self.objects = self._new_objects()
+        self.markers = self._new_markers()
+        self.show()
+
+    def show(self) -> None:
+        """Put the layers into the viewer, again if they were removed."""
+        active = self._viewer.layers.selection.active
+        if self.objects not in self._viewer.layers:
+            self.objects = self._new_objects()
+            self._viewer.add_layer(self.objects)
+        if self.markers not in self._viewer.layers:
+            self.markers = self._new_markers()
+            self._touched = None
+            self._viewer.add_layer(self.markers)
+        if active is not None and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active
+
+    def holds(self, layer: Any) -> bool:
+        """Return whether a layer is one of the two."""
+        return bare(layer) is self.markers or bare(layer) is self.objects
+
+    def take_strokes(self) -> Strokes | None:
+        """Return what was painted since the last call; whatever may not be painted is taken off the layer."""
+        if self._touched is None:
+            return None
+        where, self._touched = self._touched, None
+        new, old = self.markers.data[where], self._shown(where)
+        locked = self.session.objects[where] > 0
+        free = ~locked & (new != old)
+        strokes = Strokes(
+            where,
+            inside=free & (new == Marker.OBJECT),
+            outside=free & (new == Marker.BACKGROUND),
+            erase=free & (new == Marker.UNKNOWN),
+            n_locked=int(np.count_nonzero(locked & (new != old))),
+        )
+        foreign = (new != old) & (locked | (new > Marker.BACKGROUND))
+        if foreign.any():
+            new[foreign] = old[foreign]
+            self.markers.refresh()
+        return strokes
+
+    def repaint(self, regions: Iterable[Region] | None = None) -> None:
+        """Show the session as it is now, in the regions that changed or everywhere."""
+        for where in [...] if regions is None else regions:
+            self.markers.data[where] = self._shown(where)
+            self.objects.data[where] = self.session.objects[where]
+        self.markers.refresh()
+        self.objects.refresh()
+
+    def brush(self, marker: Marker, size: int) -> None:
+        """Make the markers layer active, with the brush of a marker; UNKNOWN erases."""
+        self.show()
+        self.markers.visible = True
+        self._viewer.layers.selection.active = self.markers
+        self.markers.brush_size = size
+        if marker is Marker.UNKNOWN:
+            self.markers.mode = "erase"
+        else:
+            self.markers.selected_label = int(marker)
+            self.markers.mode = "paint"
+
+    def release(self) -> None:
+        """Leave the layers to the viewer as ordinary ones."""
+        self.markers.events.paint.disconnect(self._note_paint)
+        self.markers.events.data.disconnect(self._note_data)
+        for name in _BRUSH:
+            getattr(self.markers.events, name).disconnect(self._note_brush)
+        self.objects.editable = True
+        for layer in (self.markers, self.objects):
+            for key in ("Control-Z", "Control-Shift-Z"):
+                layer.bind_key(key, None)
+
+    def _shown(self, where: Any) -> NDArray[np.uint8]:
+        """Return the markers to show: what is decided, without the finished objects."""
+        decided: NDArray[np.uint8] = np.where(self.session.objects[where] > 0, 0, self.session.case.partial[where])
+        return decided.astype(np.uint8, copy=False)
+
+    def _new_markers(self) -> Labels:
+        layer = Labels(self._shown(...), name="markers", colormap=marker_colours(), opacity=0.5, **self._placement)
+        layer.events.paint.connect(self._note_paint)
+        layer.events.data.connect(self._note_data)
+        for name in _BRUSH:
+            getattr(layer.events, name).connect(self._note_brush)
+        self._bind_undo(layer)
+        return layer
+
+    def _new_objects(self) -> Labels:
+        layer = Labels(
+            self.session.objects.copy(),
+            name="objects",
+            colormap=object_colours(),
+            opacity=0.6,
+            metadata=self._metadata,
+            **self._placement,
+        )
+        layer.editable = False  # finished objects are locked: they change by reopening alone
+        self._bind_undo(layer)
+        return layer
+
+    def _bind_undo(self, layer: Labels) -> None:
+        """Map Ctrl+Z to the session's undo: napari's own history knows strokes alone and would write stale voxels."""
+        layer.bind_key("Control-Z", self._undo, overwrite=True)
+        layer.bind_key("Control-Shift-Z", self._redo, overwrite=True)
+
+    def _note_paint(self, event: Any) -> None:
+        self._touch(touched_region(getattr(event, "value", None), self.markers.data.shape))
+
+    def _note_brush(self, event: Any) -> None:
+        self._brushed(event)
+
+    def _note_data(self, event: Any = None) -> None:
+        """Another plugin gave the layer new data: take it as painting if it fits."""
+        if self.markers.data.shape != self.session.case.shape:
+            self.markers.data = self._shown(...)
+        else:
+            self._touch(tuple(slice(0, n) for n in self.session.case.shape))
+
+    def _touch(self, where: Region) -> None:
+        if self._touched is not None:
+            where = tuple(
+                slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self._touched, where, strict=True)
+            )
+        self._touched = where
+        self._painted(None)
+
+
+def touched_region(edits: Any, shape: tuple[int, ...]) -> Region:
+    """Return the bounding box of the edits that a paint event tells of; everything if it cannot be told.
+
+    napari 0.9 tells of boxes, older ones of tuples of indices.
+    """
+    boxes: list[list[tuple[int, int]]] = []
+    for edit in edits if isinstance(edits, list | tuple) else ():
+        key = getattr(edit, "slice_key", None)
+        if key is None:
+            key = edit[0] if isinstance(edit, tuple) and isinstance(edit[0], tuple) else ()
+        box = [_extent(index, n) for index, n in zip(key, shape, strict=False)]
+        boxes.append(box if len(box) == len(shape) else [(0, n) for n in shape])
+    if not boxes:
+        return tuple(slice(0, n) for n in shape)
+    return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True))
+
+
+def _extent(index: Any, n: int) -> tuple[int, int]:
+    if isinstance(index, slice):
+        start, stop, _ = index.indices(n)
+        return start, stop
+    values = np.asarray(index)
+    return (int(values.min()), int(values.max()) + 1) if values.size else (0, n)

@@ -1,0 +1,182 @@
+"""The parts of the Segment widget and how they are laid out; what they do is wired in segment.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_probseg.widgets.gallery import Gallery
+from napari_probseg.widgets.layers import BLUE, RED
+from napari_probseg.widgets.style import KeyButton, dot
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_LABEL_WIDTH = 48
+
+
+class Panel(QWidget):
+    """Every part of the Segment widget, from the top down."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.images = QComboBox(toolTip="The image to segment: 2-D or 3-D, grey, RGB, or with a first axis named “c”.")
+        self.images.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.images.setMinimumContentsLength(8)
+        self.menu_button = QToolButton(text="•••", objectName="menu", toolTip="Sessions, other objects, the script")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu = QMenu(self.menu_button)
+        self.menu_button.setMenu(self.menu)
+
+        self.inside = _brush("Inside", RED, "Brush voxels that belong to the object")
+        self.outside = _brush("Outside", BLUE, "Brush voxels that do not belong to the object")
+        self.erase = _brush("Erase", None, "Make voxels unknown again")
+        self.brush_size = _slider(1, 60, "Diameter of the brush, in voxels; [ and ] change it too")
+        self.brush_text = QLabel(objectName="faint")
+
+        self.reach = _slider(1, 10, "How far a candidate grows beyond what is decided")
+        self.reach_text = QLabel(objectName="faint")
+        self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
+        self.n.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.n.setFixedWidth(102)
+        self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes, on the slice on view")
+        self.propose.setObjectName("primary")
+
+        self.gallery = Gallery(viewer, "")
+        self.previous = KeyButton("‹", tip="Show the previous candidate")
+        self.next = KeyButton("›", tip="Show the next candidate")
+        self.accept = KeyButton("Accept", tip="Accept the candidate on show; a click on any of them does the same")
+        self.none = KeyButton("None of these", tip="Draw other candidates")
+
+        self.undo = KeyButton("Undo", tip="Take back the latest step, a stroke or the model's (also Ctrl+Z)")
+        self.redo = KeyButton("Redo", tip="Do the step again that was taken back last (also Ctrl+Shift+Z)")
+        self.finish = KeyButton("Finish object", tip="Move the object to the finished ones, lock it, begin the next")
+        self.save = KeyButton("Save objects…", tip="Write the finished objects to a file (NIfTI, TIFF, …)")
+        self.object = QSpinBox(minimum=1, prefix="Object ", toolTip="Number of a finished object")
+        self.object.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.object.setFixedWidth(118)
+        self.reopen = KeyButton("Reopen", tip="Make this finished object the one in work again")
+        self.pick = KeyButton("Pick", tip="Click a finished object on the canvas to reopen it")
+        self.pick.setCheckable(True)
+        self.uncertainty = QCheckBox("Uncertainty", toolTip="Show where the latest samples disagree, as a layer")
+        self.uncertainty.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.most_uncertain = KeyButton("Go to the most uncertain", tip="Go to where a stroke would tell the most")
+
+        self.status = QLabel(objectName="status")
+        self.status.setWordWrap(True)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.status.setFixedHeight(46)
+        self.progress = QProgressBar(maximum=0, textVisible=False)
+        self.cancel = KeyButton("Cancel", tip="Give it up; nothing will have changed")
+        self._lay_out()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        return QSize(320, super().sizeHint().height())
+
+    def _lay_out(self) -> None:
+        work = QWidget()
+        rows = QVBoxLayout(work)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(6)
+        rows.addLayout(_row(self.inside, self.outside, self.erase))
+        rows.addLayout(_row(_label("Brush"), self.brush_size, self.brush_text))
+        rows.addLayout(_row(_label("Reach"), self.reach, self.reach_text))
+        rows.addLayout(_row(self.propose, self.cancel, self.n))
+        rows.addWidget(self.progress)
+        rows.addWidget(self.gallery)
+        rows.addLayout(_row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
+        rows.addWidget(_line())
+        rows.addLayout(_row(self.undo, self.redo))
+        rows.addLayout(_row(self.finish, self.save))
+        rows.addLayout(_row(self.object, self.reopen, self.pick))
+        rows.addWidget(_line())
+        rows.addLayout(_row(self.uncertainty, self.most_uncertain))
+        self.work = work
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(8, 8, 8, 8)
+        whole.setSpacing(6)
+        whole.addLayout(_row(self.images, self.menu_button))
+        whole.addWidget(work)
+        self.empty = _EmptyState()
+        whole.addWidget(self.empty)
+        whole.addStretch(1)
+        whole.addWidget(self.status)
+        for stretchy in (self.images, self.propose, self.cancel, self.brush_size, self.reach):
+            stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
+        for small in (self.previous, self.next):
+            small.setFixedWidth(40)
+        for text in (self.brush_text, self.reach_text):
+            text.setFixedWidth(72)
+        steady = self.progress.sizePolicy()
+        steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
+        self.progress.setSizePolicy(steady)
+        self.setMinimumWidth(300)
+
+
+class _EmptyState(QWidget):
+    """What is shown while there is no image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sample = QPushButton("Open a sample", objectName="primary")
+        text = QLabel(
+            "Open an image to begin:\ndrag a file into the window,\nor try it on a sample.", objectName="faint"
+        )
+        text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(24, 80, 24, 24)
+        layout.setSpacing(16)
+        layout.addWidget(text)
+        layout.addWidget(self.sample)
+
+
+def _brush(text: str, colour: tuple[float, float, float] | None, tip: str) -> KeyButton:
+    button = KeyButton(text, tip=tip)
+    button.setIcon(dot(colour))
+    button.setCheckable(True)
+    return button
+
+
+def _slider(low: int, high: int, tip: str) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal, minimum=low, maximum=high, toolTip=tip)
+    slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return slider
+
+
+def _label(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setFixedWidth(_LABEL_WIDTH)
+    return label
+
+
+def _row(*parts: QWidget, stretch: tuple[int, ...] = ()) -> QLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(6)
+    for part in parts:
+        row.addWidget(part)
+    for i, share in enumerate(stretch):
+        row.setStretch(i, share)
+    return row
+
+
+def _line() -> QFrame:
+    return QFrame(objectName="line", frameShape=QFrame.Shape.NoFrame)

@@ -1,0 +1,134 @@
+"""Layers that come and go: the candidate on show, and where the samples disagree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Marker, Region
+from napari_probseg.widgets.image import bare
+from napari_probseg.widgets.layers import marker_colours
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Preview:
+    """A passing layer that shows what one candidate would decide; never saved, never in a history.
+
+    The layer is as large as the image, but `numpy.zeros` takes memory for the touched pages alone.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Labels | None = None
+        self._shown: Region | None = None
+
+    def show(self, candidates: Candidates, i: int, placement: dict[str, Any]) -> None:
+        """Show what candidate ``i`` adds."""
+        case = candidates.case
+        if self._layer is None or self._layer not in self._viewer.layers or self._layer.data.shape != case.shape:
+            self.clear()
+            self._layer = Labels(
+                np.zeros(case.shape, np.uint8), name="preview", colormap=marker_colours(0.3), opacity=0.6, **placement
+            )
+            self._layer.editable = False
+            add_quietly(self._viewer, self._layer)
+        if self._shown is not None:
+            self._layer.data[self._shown] = 0
+        new = np.where(case.partial[candidates.where] == Marker.UNKNOWN, candidates.patches[i], 0)
+        self._layer.data[candidates.where] = new
+        self._shown = candidates.where
+        self._layer.refresh()
+
+    def clear(self) -> None:
+        """Take the layer away."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        self._layer, self._shown = None, None
+
+    def holds(self, layer: Any) -> bool:
+        """Return whether a layer is the preview."""
+        return self._layer is not None and bare(layer) is self._layer
+
+
+class Uncertainty:
+    """The disagreement of the latest samples, as a layer and as places to go to."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Image | None = None
+        self._where: Region | None = None
+        self._values: NDArray[np.float32] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self._values is not None
+
+    def take(self, candidates: Candidates) -> None:
+        """Remember where the samples of these candidates disagree."""
+        self._where, self._values = candidates.where, candidates.disagreement()
+
+    def forget(self) -> None:
+        """Forget the samples and take the layer away."""
+        self.hide()
+        self._where = self._values = None
+
+    def show(self, shape: tuple[int, ...], placement: dict[str, Any]) -> None:
+        """Show the disagreement: 0 where none, 1 where half of the samples say otherwise."""
+        if self._where is None:
+            return
+        values = np.zeros(shape, np.float32)
+        values[self._where] = self._values
+        if self._layer is not None and self._layer in self._viewer.layers and self._layer.data.shape == shape:
+            self._layer.data = values
+            return
+        self.hide()
+        self._layer = Image(
+            values,
+            name="uncertainty",
+            colormap="yellow",
+            contrast_limits=(0, 1),
+            blending="additive",
+            opacity=0.6,
+            **placement,
+        )
+        add_quietly(self._viewer, self._layer)
+
+    def hide(self) -> None:
+        """Take the layer away."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        self._layer = None
+
+    def most_uncertain(self, partial: NDArray[np.uint8]) -> tuple[int, ...] | None:
+        """Return the undecided voxel at which the samples disagree most; None if there is none.
+
+        Parameters
+        ----------
+        partial : uint8 array of the image's spatial shape
+            What is decided by now.
+        """
+        if self._where is None or self._values is None:
+            return None
+        values = np.where(partial[self._where] == Marker.UNKNOWN, self._values, 0)
+        if not values.any():
+            return None
+        place = np.unravel_index(int(values.argmax()), values.shape)
+        return tuple(int(at) + (part.start or 0) for at, part in zip(place, self._where, strict=True))
+
+    def holds(self, layer: Any) -> bool:
+        """Return whether a layer is the uncertainty layer."""
+        return self._layer is not None and bare(layer) is self._layer
+
+
+def add_quietly(viewer: Viewer, layer: Any) -> None:
+    """Add a layer on top and leave the active layer active, so that the brush stays in hand."""
+    active = viewer.layers.selection.active
+    viewer.add_layer(layer)
+    if active is not None:
+        viewer.layers.selection.active = active

@@ -1,0 +1,295 @@
+"""The Segment dock widget: brush, propose, choose, correct, finish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QMenu, QVBoxLayout, QWidget
+
+from napari_probseg.candidates import Proposer
+from napari_probseg.case import Marker
+from napari_probseg.widgets import commands
+from napari_probseg.widgets.files import Files
+from napari_probseg.widgets.image import bare, displayed_axes, unit_of
+from napari_probseg.widgets.keys import Keys, short, weakly
+from napari_probseg.widgets.panel import Panel
+from napari_probseg.widgets.picker import Picker
+from napari_probseg.widgets.script_dialog import ScriptDialog
+from napari_probseg.widgets.settings import read_settings
+from napari_probseg.widgets.style import sheet
+from napari_probseg.widgets.thumbnails import Thumbnail
+from napari_probseg.widgets.workspace import Workspace
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+_BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
+_PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
+_BUSY_HINT = "Drawing candidates…"
+
+
+class SegmentWidget(QWidget):
+    """The whole job of segmenting one image after another, in one dock.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The viewer it belongs to.
+    proposer : Proposer, optional
+        What makes candidates; the shipped network, loaded in a thread when first needed, if absent.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, proposer: Proposer | None = None) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.work = Workspace(viewer, proposer, read_settings())
+        self.panel = Panel(viewer)
+        self._files = Files(self.work, self)
+        self._picker = Picker(viewer, self._picked)
+        self._was_docked = False
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.panel)
+        self.verbs = {
+            "inside": self._brush_inside,
+            "outside": self._brush_outside,
+            "erase": self._erase,
+            "propose": self.work.propose,
+            "previous": self.work.previous,
+            "next": self.work.next,
+            "accept": self.work.accept,
+            "none": self.work.reject,
+            "undo": self.work.undo,
+            "redo": self.work.redo,
+            "finish": self.work.finish,
+        }
+        self._keys = Keys(viewer, self.verbs)
+        self._wire()
+        self._connect_viewer()
+        self._bind_keys()
+        self._restyle()
+        self._list_images()
+        commands.register(self)
+
+    def belongs_to(self, viewer: Any) -> bool:
+        """Return whether this is the widget of a viewer (or of a proxy of it)."""
+        return bare(viewer) is bare(self._viewer)
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that the dock was closed: napari sends no close event but takes the widget out of the dock."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self.release()
+        return bool(super().event(event))
+
+    def release(self) -> None:
+        """Let go of the viewer: its keys, its events, the layers (which stay, as ordinary ones)."""
+        if not self._was_docked:
+            return
+        self._was_docked = False
+        commands.unregister(self)
+        self._picker.stop()
+        self._keys.release()
+        self._viewer.layers.events.inserted.disconnect(self._list_images)
+        self._viewer.layers.events.removed.disconnect(self._list_images)
+        self._viewer.events.theme.disconnect(self._restyle)
+        self.work.release()
+
+    # Wiring -------------------------------------------------------------------------------------------------------
+
+    def _wire(self) -> None:
+        panel, work = self.panel, self.work
+        for name, verb in self.verbs.items():
+            getattr(panel, name).clicked.connect(weakly(verb))
+        panel.images.currentIndexChanged.connect(self._choose)
+        panel.empty.sample.clicked.connect(weakly(self._open_sample))
+        panel.brush_size.valueChanged.connect(self._set_brush_size)
+        panel.reach.valueChanged.connect(self._set_reach)
+        panel.n.valueChanged.connect(self._set_n)
+        panel.gallery.hovered.connect(work.look)
+        panel.gallery.left.connect(work.look_away)
+        panel.gallery.chosen.connect(work.accept)
+        panel.reopen.clicked.connect(weakly(self._reopen))
+        panel.pick.toggled.connect(self._pick)
+        panel.save.clicked.connect(weakly(self._files.save_objects))
+        panel.uncertainty.toggled.connect(work.show_uncertainty)
+        panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
+        panel.cancel.clicked.connect(weakly(work.cancel))
+        panel.menu.aboutToShow.connect(self._fill_menu)
+        work.changed.connect(self._redraw)
+        work.offered.connect(self._show_candidates)
+        work.shown.connect(panel.gallery.set_current)
+        work.said.connect(self._say)
+        work.background.busy.connect(self._redraw)
+        self._files.background.busy.connect(self._redraw)
+        panel.brush_size.setValue(work.brush_size)
+        panel.reach.setValue(10)
+        panel.n.setValue(work.n)
+        self._set_reach(10)
+
+    def _connect_viewer(self) -> None:
+        self._viewer.layers.events.inserted.connect(self._list_images)
+        self._viewer.layers.events.removed.connect(self._list_images)
+        self._viewer.events.theme.connect(self._restyle)
+
+    def _bind_keys(self) -> None:
+        keys = self.work.settings.keys
+        refused = self._keys.bind(keys)
+        for name, key in keys.items():
+            if key not in refused:
+                getattr(self.panel, name).set_key(short(key))
+        if refused:
+            self._say(f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences.", True)
+
+    # Redrawing ----------------------------------------------------------------------------------------------------
+
+    def _restyle(self, _: Any = None) -> None:
+        self.setStyleSheet(sheet(self._viewer))
+
+    def _redraw(self, _: Any = None) -> None:
+        panel, session = self.panel, self.work.session
+        offered, drawing = self.work.candidates is not None, self.work.background.is_busy
+        saving, n_objects = self._files.background.is_busy, int(session.objects.max()) if session else 0
+        panel.work.setVisible(self.work.image is not None)
+        panel.empty.setVisible(self.work.image is None)
+        for button in (panel.accept, panel.next, panel.previous, panel.none):
+            button.setEnabled(offered and not drawing)
+        panel.propose.setVisible(not drawing)
+        panel.cancel.setVisible(drawing)
+        panel.undo.setEnabled(session is not None and session.can_undo)
+        panel.redo.setEnabled(session is not None and session.can_redo)
+        panel.finish.setEnabled(session is not None and bool(session.steps))
+        for part in (panel.reopen, panel.pick, panel.object, panel.save):
+            part.setEnabled(n_objects > 0)
+        panel.object.setMaximum(max(1, n_objects))
+        panel.uncertainty.setEnabled(self.work.uncertainty.is_known)
+        panel.most_uncertain.setEnabled(self.work.uncertainty.is_known)
+        panel.progress.setVisible(drawing or saving)
+        panel.gallery.set_hint(_BUSY_HINT if drawing else _PROPOSE_HINT if session and session.steps else _BRUSH_HINT)
+        self._redraw_brush()
+
+    def _redraw_brush(self) -> None:
+        layers, panel = self.work.layers, self.panel
+        markers = layers.markers if layers else None
+        mode = str(markers.mode) if markers is not None else ""
+        painting = mode in ("paint", "fill", "polygon")
+        label = int(markers.selected_label) if markers is not None else 0
+        panel.inside.setChecked(painting and label == Marker.OBJECT)
+        panel.outside.setChecked(painting and label == Marker.BACKGROUND)
+        panel.erase.setChecked(mode == "erase")
+        panel.brush_size.setValue(self.work.brush_size)
+        panel.brush_text.setText(f"{self.work.brush_size} px")
+
+    def _show_candidates(self, pictures: list[Thumbnail]) -> None:
+        session, layers, image = self.work.session, self.work.layers, self.work.image
+        area, unit = 1.0, "px"
+        if session is not None and layers is not None and image is not None and (length := unit_of(image)):
+            down, right = displayed_axes(self._viewer, layers.markers)
+            spacing = session.case.spacing or ()
+            area, unit = spacing[down] * spacing[right], f"{length}²"
+        self.panel.gallery.show_candidates(pictures, area=area, unit=unit)
+        if self.panel.uncertainty.isChecked() and pictures:
+            self.work.show_uncertainty(True)
+
+    def _say(self, sentence: str, is_error: bool = False) -> None:
+        status = self.panel.status
+        status.setText(sentence)
+        status.setProperty("error", is_error)
+        status.style().unpolish(status)
+        status.style().polish(status)
+
+    # What the parts do --------------------------------------------------------------------------------------------
+
+    def _list_images(self, _: Any = None) -> None:
+        """Offer the viewer's images; one that is chosen stays chosen."""
+        images = [
+            bare(layer) for layer in self._viewer.layers if isinstance(layer, Image) and not self.work.owns(layer)
+        ]
+        box = self.panel.images
+        box.blockSignals(True)
+        box.clear()
+        for image in images:
+            box.addItem(image.name, image)
+        chosen = images.index(self.work.image) if self.work.image in images else len(images) - 1
+        box.setCurrentIndex(chosen)
+        box.blockSignals(False)
+        box.setEnabled(bool(images))
+        self._choose(chosen)
+
+    def _choose(self, index: int) -> None:
+        self.work.choose(self.panel.images.itemData(index) if index >= 0 else None)
+        self._redraw()
+
+    def _open_sample(self) -> None:
+        from skimage.data import cell
+
+        self._viewer.add_image(cell(), name="cell")
+
+    def _brush_inside(self) -> None:
+        self.work.brush(Marker.OBJECT)
+
+    def _brush_outside(self) -> None:
+        self.work.brush(Marker.BACKGROUND)
+
+    def _erase(self) -> None:
+        self.work.brush(Marker.UNKNOWN)
+
+    def _set_brush_size(self, size: int) -> None:
+        self.work.set_brush_size(size)
+        self.panel.brush_text.setText(f"{size} px")
+
+    def _set_reach(self, tenths: int) -> None:
+        self.work.reach = tenths / 10
+        words = "a bit more" if tenths <= 3 else "further" if tenths <= 7 else "to the end"
+        self.panel.reach_text.setText(words)
+
+    def _set_n(self, n: int) -> None:
+        self.work.n = n
+
+    def _reopen(self) -> None:
+        self.work.reopen(self.panel.object.value())
+
+    def _pick(self, on: bool) -> None:
+        if on and self.work.layers is not None:
+            self._say("Click a finished object on the canvas.")
+            self._picker.start(self.work.layers.objects)
+        else:
+            self._picker.stop()
+
+    def _picked(self, label: int) -> None:
+        self.panel.pick.setChecked(False)
+        if label:
+            self.panel.object.setValue(label)
+            self.work.reopen(label)
+        else:
+            self._say("There is no finished object at that place.")
+
+    def _fill_menu(self) -> None:
+        menu, has_image = self.panel.menu, self.work.image is not None
+        menu.clear()
+        taking = QMenu("Take objects from layer", menu)
+        for layer in self._viewer.layers:
+            if isinstance(layer, Labels) and not self.work.owns(layer):
+                taking.addAction(layer.name).setData(layer)
+        taking.triggered.connect(self._take)
+        taking.setEnabled(has_image and bool(taking.actions()))
+        menu.addMenu(taking)
+        menu.addSeparator()
+        menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
+        menu.addAction("Save session…", self._files.save_session).setEnabled(self.work.session is not None)
+        menu.addSeparator()
+        menu.addAction("Show script…", self._show_script).setEnabled(self.work.session is not None)
+
+    def _take(self, action: QAction) -> None:
+        self.work.take(action.data())
+
+    def _show_script(self) -> None:
+        if self.work.session is not None:
+            dialog = ScriptDialog(self.work.session.script(), self)
+            dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            dialog.show()

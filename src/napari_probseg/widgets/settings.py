@@ -1,0 +1,67 @@
+"""What a user may set in napari's Preferences, read when the widget opens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+# Free on every common layer type and on the viewer. G H J K lie side by side: grow, back, forth, keep.
+KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "inside": "8",
+        "outside": "9",
+        "erase": "0",
+        "propose": "G",
+        "previous": "H",
+        "next": "J",
+        "accept": "K",
+        "none": "N",
+        "undo": "U",
+        "redo": "Shift+U",
+        "finish": "Q",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the Segment widget.
+
+    Parameters
+    ----------
+    n_candidates : int
+        How many candidates to ask for, 3 to 8.
+    brush_size : int
+        Diameter of the brush, in voxels.
+    device : str
+        Where networks run: "auto", "cpu", "cuda", "mps".
+    keys : mapping of str to str
+        The key of each verb; an empty one binds nothing.
+    """
+
+    n_candidates: int = 6
+    brush_size: int = 10
+    device: str = "auto"
+    keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
+
+
+def read_settings() -> Settings:
+    """Return the user's settings; the defaults where this napari has no page for plugins."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        stored: Any = get_plugin_settings("napari-probseg")
+        return Settings(
+            n_candidates=stored.segment.n_candidates,
+            brush_size=stored.segment.brush_size,
+            device=stored.segment.device,
+            keys=MappingProxyType({verb: getattr(stored.keys, verb) for verb in KEYS}),
+        )
+    except (ImportError, KeyError, AttributeError):
+        logger.info("no settings page for plugins in this napari: using the defaults", exc_info=True)
+        return Settings()

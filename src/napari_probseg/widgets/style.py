@@ -1,0 +1,94 @@
+"""Looks: the theme's colours, and the small painted parts that Qt has no widget for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QRectF, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import QPushButton, QWidget
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+def colour(viewer: Viewer, name: str) -> QColor:
+    """Return a colour of the viewer's theme: "text", "primary", "current", "highlight", ..."""
+    return QColor(getattr(get_theme(viewer.theme), name).as_hex(format="long"))
+
+
+def sheet(viewer: Viewer) -> str:
+    """Return the style sheet of the Segment widget, in the colours of the viewer's theme."""
+    text, current = colour(viewer, "text"), colour(viewer, "current")
+    lively = current.lighter(118).name()
+    faint = f"rgba({text.red()}, {text.green()}, {text.blue()}, 150)"
+    return f"""
+        QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
+        QPushButton#primary:enabled {{ background-color: {current.name()}; font-weight: 600; }}
+        QPushButton#primary:enabled:hover {{ background-color: {lively}; }}
+        QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
+        QToolButton#menu::menu-indicator {{ image: none; }}
+        QLabel#faint, QLabel#status {{ color: {faint}; }}
+        QLabel#status[error="true"] {{ color: {colour(viewer, "error").name()}; }}
+        QFrame#line {{ background-color: {colour(viewer, "primary").name()}; max-height: 1px; border: none; }}
+        QProgressBar {{ max-height: 3px; min-height: 3px; border: none; border-radius: 1px; }}
+    """
+
+
+def dot(fill: tuple[float, float, float] | None, ratio: float = 2.0) -> QIcon:
+    """Return a round icon of one colour; an empty ring for None."""
+    pixmap = QPixmap(int(12 * ratio), int(12 * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    if fill is None:
+        pen = painter.pen()
+        pen.setColor(QColor(140, 140, 140))
+        pen.setWidthF(1.5)
+        painter.setPen(pen)
+        painter.drawEllipse(QRectF(2, 2, 8, 8))
+    else:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor.fromRgbF(*fill))
+        painter.drawEllipse(QRectF(1, 1, 10, 10))
+    painter.end()
+    return QIcon(pixmap)
+
+
+class KeyButton(QPushButton):
+    """A button that shows its key at the right, small and faint.
+
+    It takes no focus by a click, so that keys keep going to the canvas.
+    """
+
+    def __init__(self, text: str, *, tip: str, parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self._key = ""
+        self.setToolTip(tip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def set_key(self, key: str) -> None:
+        """Draw this key; none for the empty string."""
+        self._key = key
+        room = 10 + self.fontMetrics().horizontalAdvance(key) if key else 8
+        self.setStyleSheet(f"padding-right: {room}px;")
+        self.update()
+
+    def paintEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().paintEvent(event)
+        if not self._key:
+            return
+        painter = QPainter(self)
+        font = self.font()
+        font.setPointSizeF(max(6.0, font.pointSizeF() * 0.85))
+        font.setBold(False)
+        painter.setFont(font)
+        ink = self.palette().buttonText().color()
+        ink.setAlpha(150 if self.isEnabled() else 70)
+        painter.setPen(ink)
+        painter.drawText(
+            self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._key
+        )
+        painter.end()

@@ -1,0 +1,82 @@
+"""Work in a thread: one task at a time, whose result is dropped once it is no longer wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QObject, Signal
+
+Task = Callable[[], Generator[str, None, Any]]
+
+
+class Background(QObject):
+    """Runs a task in napari's thread pool and tells of it on the main thread.
+
+    A task is a generator function: it yields sentences that say what it does, between which it can be
+    cancelled, and returns its result.
+    """
+
+    said = Signal(str)
+    done = Signal(object)
+    failed = Signal(Exception)
+    busy = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ticket = 0
+        self._worker: GeneratorWorker | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._worker is not None
+
+    def start(self, task: Task) -> None:
+        """Run a task; one that is still running is cancelled."""
+        self.cancel()
+        self._ticket += 1
+        self._worker = create_worker(_caught, self._ticket, task, _start_thread=False)
+        self._worker.yielded.connect(self._tell)
+        self._worker.returned.connect(self._finish)
+        self._worker.start()
+        self.busy.emit(True)
+
+    def cancel(self) -> None:
+        """Give the task up: its thread ends at its next sentence, its result is dropped."""
+        if self._worker is None:
+            return
+        self._ticket += 1
+        self._worker.quit()
+        self._worker = None
+        self.busy.emit(False)
+
+    def _tell(self, message: tuple[int, str]) -> None:
+        ticket, sentence = message
+        if ticket == self._ticket:
+            self.said.emit(sentence)
+
+    def _finish(self, outcome: tuple[int, Any, Exception | None]) -> None:
+        ticket, result, error = outcome
+        if ticket != self._ticket:
+            return
+        self._worker = None
+        self.busy.emit(False)
+        if error is None:
+            self.done.emit(result)
+        else:
+            self.failed.emit(error)
+
+
+def _caught(ticket: int, task: Task) -> Generator[tuple[int, str], None, tuple[int, Any, Exception | None]]:
+    """Run a task and return its error instead of raising it: a thread's worker would lose a RuntimeError."""
+    steps = task()
+    try:
+        while True:
+            try:
+                sentence = next(steps)
+            except StopIteration as stop:
+                return ticket, stop.value, None
+            yield ticket, sentence
+    except Exception as error:  # whatever a proposer raises must reach the user, not end the thread
+        return ticket, None, error
