@@ -1,0 +1,440 @@
+"""The Segment widget, used as a person uses it: clicks, keys, strokes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Image, Labels
+from qtpy.QtCore import QPoint, Qt
+
+from napari_probseg import Candidates, Case, Marker
+from napari_probseg.widgets.segment import SegmentWidget
+
+DISK_RADIUS = 12
+
+
+class Balls:
+    """Offers balls of growing radius around the middle of what is marked inside; waits at a gate if it has one."""
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+        self.asked: list[tuple[Case, int, tuple[int, int] | None]] = []
+        self.threads: list[threading.Thread] = []
+
+    def propose(self, case: Case, n: int = 8, *, seed: int = 0, plane: tuple[int, int] | None = None) -> Candidates:
+        self.asked.append((case, seed, plane))
+        self.threads.append(threading.current_thread())
+        if self.gate is not None:
+            assert self.gate.wait(20)
+        where = [slice(0, size) for size in case.shape]
+        if plane is not None:
+            where[plane[0]] = slice(plane[1], plane[1] + 1)
+        before = case.partial[tuple(where)]
+        marked = np.argwhere(before == Marker.OBJECT)
+        if not len(marked):
+            raise ValueError("there is no stroke inside: brush inside the object first")
+        middle = np.round(marked.mean(axis=0))
+        distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(before.shape), middle, strict=True)))
+        patches = np.stack([(distance <= 3 * (i + 1)).astype(np.uint8) for i in range(n)])
+        patches = np.where(before == Marker.UNKNOWN, patches, before)
+        return Candidates(
+            case,
+            tuple(where),
+            patches,
+            score=np.linspace(1, 0.1, n, dtype=np.float32),
+            share=np.full(n, 1 / n, np.float32),
+            probability=(patches == Marker.OBJECT).mean(axis=0).astype(np.float32),
+        )
+
+
+def disk(shape: tuple[int, ...] = (64, 64), middle: tuple[int, ...] = (30, 30)) -> np.ndarray:
+    distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(shape), middle, strict=True)))
+    return distance <= DISK_RADIUS
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer_proxy, qtbot):
+    """Return a function that opens a viewer with an image and the docked widget."""
+    opened = []
+
+    def opener(image=None, proposer=None, **kwargs):
+        viewer = make_napari_viewer_proxy()
+        if image is not None:
+            viewer.add_image(image, name="image", **kwargs)
+        widget = SegmentWidget(viewer, proposer or Balls())
+        viewer.window.add_dock_widget(widget, name="Segment")
+        opened.append(widget)
+        return viewer, widget
+
+    yield opener
+    for widget in opened:
+        widget.release()
+
+
+def click(qtbot, button) -> None:
+    assert button.isEnabled(), button.text()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def stroke(qtbot, widget, at, marker=Marker.OBJECT) -> None:
+    """Brush one dab as the brush tool does, and let the window take it in."""
+    click(qtbot, widget.panel.inside if marker == Marker.OBJECT else widget.panel.outside)
+    n_steps = len(widget.work.session.steps)
+    widget.work.layers.markers.paint(at, int(marker))
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == n_steps + 1)
+
+
+def offer(qtbot, widget) -> None:
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+
+
+def names(viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def press(qtbot, widget, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
+    """Press a key on the panel; the dock hands it to the canvas."""
+    qtbot.keyClick(widget.panel, key, modifier)
+
+
+def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    assert dice(disk(), disk(middle=(30, 45))) < 0.5, "test invalid"
+    stroke(qtbot, widget, (30, 30))
+    stroke(qtbot, widget, (55, 55), Marker.BACKGROUND)
+    offer(qtbot, widget)
+    assert len(widget.panel.gallery.cells) == 6
+    click(qtbot, widget.panel.gallery.cells[3])
+    click(qtbot, widget.panel.finish)
+    objects = viewer.layers["objects"]
+    assert dice(objects.data == 1, disk()) > 0.99
+    assert not objects.editable
+    assert not viewer.layers["markers"].data.any(), "the next object starts empty"
+    assert names(viewer) == ["image", "objects", "markers"]
+
+
+def test_every_step_is_undone_and_done_again(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    markers, objects, work = viewer.layers["markers"], viewer.layers["objects"], widget.work
+    seen = [(markers.data.copy(), objects.data.copy())]
+    offer(qtbot, widget)
+    for verb in (widget.panel.accept, widget.panel.finish):
+        click(qtbot, verb)
+        seen.append((markers.data.copy(), objects.data.copy()))
+    for shown, finished in reversed(seen):
+        assert np.array_equal(markers.data, shown) and np.array_equal(objects.data, finished)
+        click(qtbot, widget.panel.undo)
+    assert not markers.data.any() and not objects.data.any() and not work.session.can_undo
+    for shown, finished in seen:
+        click(qtbot, widget.panel.redo)
+        assert np.array_equal(markers.data, shown) and np.array_equal(objects.data, finished)
+
+
+def test_ctrl_z_on_the_layer_is_the_sessions_undo(open_widget, qtbot):
+    """napari's own history would write the pixels of the stroke into what was accepted since."""
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    brushed = viewer.layers["markers"].data.copy()
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    accepted = viewer.layers["markers"].data.copy()
+    assert not np.array_equal(brushed, accepted), "test invalid"
+    viewer.layers.selection.active = viewer.layers["markers"]
+    control = Qt.KeyboardModifier.ControlModifier
+    press(qtbot, widget, Qt.Key.Key_Z, control)
+    assert np.array_equal(viewer.layers["markers"].data, brushed)
+    press(qtbot, widget, Qt.Key.Key_Z, control | Qt.KeyboardModifier.ShiftModifier)
+    assert np.array_equal(viewer.layers["markers"].data, accepted)
+    press(qtbot, widget, Qt.Key.Key_Z, control)
+    press(qtbot, widget, Qt.Key.Key_Z, control)
+    assert not viewer.layers["markers"].data.any()
+
+
+def test_keys_do_what_the_buttons_do(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    press(qtbot, widget, Qt.Key.Key_8)
+    viewer.layers["markers"].paint((30, 30), 1)
+    press(qtbot, widget, Qt.Key.Key_G)
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+    press(qtbot, widget, Qt.Key.Key_J)
+    press(qtbot, widget, Qt.Key.Key_J)
+    press(qtbot, widget, Qt.Key.Key_H)
+    assert widget.work.current == 1
+    expected = widget.work.candidates.partial[1].copy()
+    press(qtbot, widget, Qt.Key.Key_K)
+    assert np.array_equal(viewer.layers["markers"].data, expected)
+    press(qtbot, widget, Qt.Key.Key_U)
+    press(qtbot, widget, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
+    assert np.array_equal(viewer.layers["markers"].data, expected)
+    press(qtbot, widget, Qt.Key.Key_Q)
+    assert viewer.layers["objects"].data.max() == 1
+
+
+def test_hovering_shows_a_candidate_and_leaves_no_trace(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    n_steps = len(widget.work.session.steps)
+    offer(qtbot, widget)
+    first = viewer.layers["preview"].data.copy()
+    widget.panel.gallery.cells[4].entered.emit(4)
+    hovered = viewer.layers["preview"].data.copy()
+    assert np.count_nonzero(hovered) > np.count_nonzero(first) > 0
+    widget.panel.gallery.cells[4].gone.emit()
+    assert np.array_equal(viewer.layers["preview"].data, first)
+    assert viewer.layers.selection.active == viewer.layers["markers"], "the brush stays in hand"
+    stroke(qtbot, widget, (40, 40))
+    assert "preview" not in names(viewer)
+    assert len(widget.work.session.steps) == n_steps + 1
+
+
+def test_none_of_these_asks_with_another_seed(open_widget, qtbot):
+    proposer = Balls()
+    _, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    first = widget.work.candidates
+    click(qtbot, widget.panel.none)
+    qtbot.waitUntil(lambda: widget.work.candidates not in (None, first), timeout=20_000)
+    assert len({seed for _, seed, _ in proposer.asked}) == 2
+
+
+def test_proposing_leaves_the_main_thread_free(open_widget, qtbot):
+    proposer = Balls(threading.Event())
+    _, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    assert proposer.threads[0] is not threading.main_thread()
+    assert not widget.panel.cancel.isHidden() and widget.panel.propose.isHidden()
+    proposer.gate.set()
+    qtbot.waitUntil(lambda: widget.work.candidates is not None)
+    assert widget.panel.cancel.isHidden()
+
+
+def test_cancel_leaves_everything_as_it_was(open_widget, qtbot):
+    proposer = Balls(threading.Event())
+    viewer, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    before, layers = widget.work.session.case, names(viewer)
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    click(qtbot, widget.panel.cancel)
+    proposer.gate.set()
+    qtbot.wait(200)
+    assert widget.work.candidates is None and widget.work.session.case is before and names(viewer) == layers
+
+
+def test_a_stroke_during_the_drawing_wins(open_widget, qtbot):
+    proposer = Balls(threading.Event())
+    _, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
+    proposer.gate.set()
+    qtbot.wait(200)
+    assert widget.work.candidates is None
+    offer(qtbot, widget)
+
+
+def test_the_image_may_go_while_candidates_are_drawn(open_widget, qtbot):
+    proposer = Balls(threading.Event())
+    viewer, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    viewer.layers.remove("image")
+    proposer.gate.set()
+    qtbot.wait(200)
+    assert names(viewer) == ["objects", "markers"]
+    assert widget.work.image is None and not widget.panel.empty.isHidden()
+
+
+def test_layers_that_were_removed_come_back_with_the_work(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    brushed = viewer.layers["markers"].data.copy()
+    viewer.layers.remove("markers")
+    viewer.layers.remove("objects")
+    assert "nothing is lost" in widget.panel.status.text()
+    stroke(qtbot, widget, (50, 50))
+    assert np.array_equal(viewer.layers["markers"].data == 1, (brushed == 1) | (viewer.layers["markers"].data == 1))
+    assert viewer.layers["markers"].data[brushed == 1].all()
+
+
+def test_finished_objects_cannot_be_painted_over(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+    finished = viewer.layers["objects"].data.copy()
+    click(qtbot, widget.panel.inside)
+    viewer.layers["markers"].paint((30, 30), 1)
+    qtbot.waitUntil(lambda: "locked" in widget.panel.status.text())
+    assert np.array_equal(viewer.layers["objects"].data, finished)
+    assert not viewer.layers["markers"].data[finished > 0].any()
+
+
+def test_a_finished_object_is_reopened_by_number_and_by_click(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    accepted = viewer.layers["markers"].data.copy()
+    click(qtbot, widget.panel.finish)
+    click(qtbot, widget.panel.reopen)
+    assert not viewer.layers["objects"].data.any()
+    assert np.array_equal(viewer.layers["markers"].data == 1, accepted == 1)
+    click(qtbot, widget.panel.finish)
+    click(qtbot, widget.panel.pick)
+    callback = viewer.mouse_drag_callbacks[-1]
+    callback(viewer, type("Event", (), {"position": (30.0, 30.0)})())
+    assert not viewer.layers["objects"].data.any() and not widget.panel.pick.isChecked()
+
+
+def test_objects_are_taken_from_another_layer(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    viewer.add_labels(disk().astype(int) * 7, name="elsewhere")
+    widget.panel.menu.aboutToShow.emit()
+    taking = widget.panel.menu.actions()[0].menu()
+    assert [action.text() for action in taking.actions()] == ["elsewhere"]
+    taking.triggered.emit(taking.actions()[0])
+    assert np.array_equal(viewer.layers["objects"].data > 0, disk())
+
+
+def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
+    viewer, widget = open_widget(disk((20, 64, 64), (10, 30, 30)).astype(np.float32), scale=(2, 1, 1))
+    viewer.dims.set_point(0, 20)
+    stroke(qtbot, widget, (10, 30, 30))
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.uncertainty)
+    layer = viewer.layers["uncertainty"]
+    assert layer.data.max() > 0.5 and not layer.data[:10].any()
+    viewer.dims.set_point(0, 0)
+    click(qtbot, widget.panel.most_uncertain)
+    assert viewer.dims.point[0] == 20
+    _, y, x = viewer.camera.center
+    assert layer.data[10, round(y), round(x)] == layer.data.max()
+    click(qtbot, widget.panel.uncertainty)
+    assert "uncertainty" not in names(viewer)
+
+
+def test_an_error_becomes_one_sentence_and_changes_nothing(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
+    before = viewer.layers["markers"].data.copy()
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(widget.panel.status.property("error")))
+    assert widget.panel.status.text() == "There is no stroke inside: brush inside the object first."
+    assert np.array_equal(viewer.layers["markers"].data, before)
+
+
+def test_without_an_image_a_sample_is_offered(open_widget, qtbot):
+    viewer, widget = open_widget()
+    assert not widget.panel.empty.isHidden() and widget.panel.work.isHidden()
+    click(qtbot, widget.panel.empty.sample)
+    assert widget.panel.empty.isHidden() and not widget.panel.work.isHidden()
+    assert isinstance(viewer.layers[0], Image)
+
+
+def test_each_image_keeps_its_own_work(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    brushed, first = viewer.layers["markers"].data.copy(), widget.work.session
+    viewer.add_image(np.zeros((32, 32), np.float32), name="other")
+    widget.panel.images.setCurrentIndex(1)
+    stroke(qtbot, widget, (5, 5))
+    assert widget.work.session is not first
+    widget.panel.images.setCurrentIndex(0)
+    assert widget.work.session is first and np.array_equal(viewer.layers["markers"].data, brushed)
+
+
+def test_two_viewers_do_not_meet(open_widget, qtbot):
+    (one, left), (two, right) = open_widget(disk().astype(np.float32)), open_widget(disk().astype(np.float32))
+    stroke(qtbot, left, (30, 30))
+    assert right.work.session is None and names(two) == ["image"]
+    offer(qtbot, left)
+    assert right.work.candidates is None and "preview" in names(one)
+
+
+def test_a_closed_widget_is_released(make_napari_viewer_proxy, qtbot):
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(disk().astype(np.float32), name="image")
+    widget = SegmentWidget(viewer, Balls())
+    viewer.window.add_dock_widget(widget, name="Segment")
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    gone, work = weakref.ref(widget), weakref.ref(widget.work)
+    viewer.window.remove_dock_widget(widget)
+    assert names(viewer) == ["image", "objects", "markers"], "the work stays in ordinary layers"
+    assert viewer.layers["objects"].editable
+    del widget
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None and work() is None
+    viewer.bind_key("G", lambda _: None)  # raises if the key is still taken
+
+
+def test_a_viewer_may_close_while_candidates_are_drawn(make_napari_viewer_proxy, qtbot):
+    proposer = Balls(threading.Event())
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(disk().astype(np.float32), name="image")
+    widget = SegmentWidget(viewer, proposer)
+    viewer.window.add_dock_widget(widget, name="Segment")
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    viewer.close()
+    proposer.gate.set()
+    qtbot.wait(200)
+
+
+@pytest.mark.parametrize("tool", ["paint", "fill", "polygon", "data"])
+def test_strokes_of_every_tool_reach_the_session(open_widget, qtbot, tool):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    click(qtbot, widget.panel.inside)
+    markers = widget.work.layers.markers
+    {
+        "paint": lambda: markers.paint((30, 30), 1),
+        "fill": lambda: markers.fill((30, 30), 1),
+        "polygon": lambda: markers.paint_polygon([(10, 10), (10, 20), (20, 20)], 1),
+        "data": lambda: markers.data_setitem((np.array([3, 4]), np.array([5, 6])), 1),
+    }[tool]()
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
+    assert np.array_equal(widget.work.session.case.partial == 1, markers.data == 1) and markers.data.any()
+    assert np.array_equal(widget.work.session.case.strokes == 1, markers.data == 1)
+
+
+def test_a_drag_of_the_mouse_is_one_step(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    click(qtbot, widget.panel.inside)
+    markers = widget.work.layers.markers
+    with markers.block_history():
+        for x in range(20, 40):
+            markers.paint((30, x), 1)
+            qtbot.wait(1)
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
+    qtbot.wait(20)
+    assert len(widget.work.session.steps) == 1
+    assert isinstance(markers, Labels)
+
+
+def test_it_fits_a_small_screen(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    assert widget.minimumSizeHint().height() <= 700
+    assert 280 <= widget.sizeHint().width() <= 340
+    assert widget.mapTo(widget, QPoint(0, 0)) == QPoint(0, 0)
