@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari.layers import Image, Labels
-from qtpy.QtCore import QPoint, Qt
+from napari.layers import Image
+from qtpy.QtCore import Qt
 
 from napari_probseg import Candidates, Case, Marker
 from napari_probseg.widgets.segment import SegmentWidget
@@ -42,7 +42,7 @@ class Balls:
             raise ValueError("there is no stroke inside: brush inside the object first")
         middle = np.round(marked.mean(axis=0))
         distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(before.shape), middle, strict=True)))
-        patches = np.stack([(distance <= 3 * (i + 1)).astype(np.uint8) for i in range(n)])
+        patches = np.stack([(distance <= 6 + 2 * i).astype(np.uint8) for i in range(n)])
         patches = np.where(before == Marker.UNKNOWN, patches, before)
         return Candidates(
             case,
@@ -271,7 +271,6 @@ def test_layers_that_were_removed_come_back_with_the_work(open_widget, qtbot):
     viewer.layers.remove("objects")
     assert "nothing is lost" in widget.panel.status.text()
     stroke(qtbot, widget, (50, 50))
-    assert np.array_equal(viewer.layers["markers"].data == 1, (brushed == 1) | (viewer.layers["markers"].data == 1))
     assert viewer.layers["markers"].data[brushed == 1].all()
 
 
@@ -284,7 +283,7 @@ def test_finished_objects_cannot_be_painted_over(open_widget, qtbot):
     finished = viewer.layers["objects"].data.copy()
     click(qtbot, widget.panel.inside)
     viewer.layers["markers"].paint((30, 30), 1)
-    qtbot.waitUntil(lambda: "locked" in widget.panel.status.text())
+    qtbot.waitUntil(lambda: "reopen one" in widget.panel.status.text())
     assert np.array_equal(viewer.layers["objects"].data, finished)
     assert not viewer.layers["markers"].data[finished > 0].any()
 
@@ -321,7 +320,7 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
     viewer.dims.set_point(0, 20)
     stroke(qtbot, widget, (10, 30, 30))
     offer(qtbot, widget)
-    click(qtbot, widget.panel.uncertainty)
+    widget.panel.uncertainty.click()
     layer = viewer.layers["uncertainty"]
     assert layer.data.max() > 0.5 and not layer.data[:10].any()
     viewer.dims.set_point(0, 0)
@@ -329,7 +328,7 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
     assert viewer.dims.point[0] == 20
     _, y, x = viewer.camera.center
     assert layer.data[10, round(y), round(x)] == layer.data.max()
-    click(qtbot, widget.panel.uncertainty)
+    widget.panel.uncertainty.click()
     assert "uncertainty" not in names(viewer)
 
 
@@ -430,11 +429,9 @@ def test_a_drag_of_the_mouse_is_one_step(open_widget, qtbot):
     qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
     qtbot.wait(20)
     assert len(widget.work.session.steps) == 1
-    assert isinstance(markers, Labels)
 
 
 def test_it_fits_a_small_screen(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 700
     assert 280 <= widget.sizeHint().width() <= 340
-    assert widget.mapTo(widget, QPoint(0, 0)) == QPoint(0, 0)

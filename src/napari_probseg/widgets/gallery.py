@@ -106,22 +106,22 @@ class Cell(QAbstractButton):
         self.setFixedSize(self.sizeHint())
         self.clicked.connect(self._pick)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
         return QSize(_SIDE + 4, _SIDE + _CAPTION)
 
     def set_current(self, current: bool) -> None:
         self._current = current
         self.update()
 
-    def enterEvent(self, event: Any) -> None:  # noqa: N802
+    def enterEvent(self, event: Any) -> None:
         super().enterEvent(event)
         self.entered.emit(self.index)
 
-    def leaveEvent(self, event: Any) -> None:  # noqa: N802
+    def leaveEvent(self, event: Any) -> None:
         super().leaveEvent(event)
         self.gone.emit()
 
-    def paintEvent(self, _: Any) -> None:  # noqa: N802
+    def paintEvent(self, _: Any) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         frame = QRect(1, 1, self.width() - 2, _SIDE - 2)

@@ -88,7 +88,7 @@ class Panel(QWidget):
         self.cancel = KeyButton("Cancel", tip="Give it up; nothing will have changed")
         self._lay_out()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
         return QSize(320, super().sizeHint().height())
 
     def _lay_out(self) -> None:

@@ -76,7 +76,7 @@ class KeyButton(QPushButton):
         self.setStyleSheet(f"padding-right: {room}px;")
         self.update()
 
-    def paintEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+    def paintEvent(self, event: Any) -> None:
         super().paintEvent(event)
         if not self._key:
             return
