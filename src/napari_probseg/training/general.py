@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -140,9 +140,11 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
         z = mean + (0.5 * log_variance).exp() * chance.normal(*mean.shape)
         posterior = reconstruction(network.decode(features, z, task.reach), task)
         kl = kl_to_prior(mean, log_variance, free_bits=config.free_bits)
-        z, quality = _best_of(network, features, task, chance.normal(config.n_samples, *mean.shape))
-        best = reconstruction(network.decode(features, z[0], task.reach), task)
-        other = reconstruction(network.decode(features, z[1], task.reach), task)
+        (z_best, z_other), quality = _best_of(
+            network, features, task, chance.normal(len(mean), config.n_samples, network.n_latent)
+        )
+        best = reconstruction(network.decode(features, z_best, task.reach), task)
+        other = reconstruction(network.decode(features, z_other, task.reach), task)
         control = reconstruction(network.decode_control(features, task.reach), task)
         parts = {
             "posterior": posterior.mean(),
@@ -160,15 +162,22 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
 
 
 def reconstruction(sample: Sample, task: Task) -> Tensor:
-    """Return the reconstruction part of Eq. 3 of each item, with cross-entropy beside Dice, (B,)."""
+    """Return the reconstruction part of Eq. 3 of each item, (B,).
+
+    Cross-entropy stands beside each Dice: alone, the Dice of the mask saturates at "decide everything".
+    """
     known = task.inside | task.outside
     new = (task.decided & ~known).float()
-    target = task.target.float()
+    target, decided = task.target.float(), task.decided.float()
     inside = torch.where(known, target, sample.object.sigmoid())
     mask = torch.where(known, 1.0, sample.mask.sigmoid())
-    cross = F.binary_cross_entropy_with_logits(sample.object, target, reduction="none")
-    cross = (cross * new).sum((1, 2)) / new.sum((1, 2)).clamp(min=1)
-    return soft_dice_loss(inside, target, new) + cross + soft_dice_loss(mask, task.decided.float())
+    segmentation = soft_dice_loss(inside, target, new) + _cross_entropy(sample.object, target, new)
+    return segmentation + soft_dice_loss(mask, decided) + _cross_entropy(sample.mask, decided, (~known).float())
+
+
+def _cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    return (loss * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
 
 
 @torch.no_grad()
@@ -187,22 +196,18 @@ def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) ->
 
     Parameters
     ----------
-    z : (K, B, n_latent) tensor
+    z : (B, K, n_latent) tensor
     """
+    n, k = z.shape[:2]
     detached = Features(features.coarse.detach(), features.fine.detach())
-    new = (task.decided & ~(task.inside | task.outside)).float()
-    target = task.target.float()
-    losses, quality = [], []
-    for one in z:
-        with torch.no_grad():
-            losses.append(reconstruction(network.decode(detached, one, task.reach), task))
-        sample = network.decode(detached, one, task.reach) if len(quality) < 2 else None
-        if sample is not None:
-            dice = 1 - soft_dice_loss((sample.object > 0).float(), target, new)
-            quality.append(F.binary_cross_entropy_with_logits(sample.quality, dice.detach().clamp(0, 1)))
-    best = torch.stack(losses).argmin(0)  # (B,)
-    index = torch.arange(z.shape[1], device=z.device)
-    return (z[best, index], z[0]), torch.stack(quality).mean()
+    repeated = Task(*(getattr(task, field.name).repeat_interleave(k, 0) for field in fields(Task)))
+    sample = network.decode(detached, z.flatten(0, 1), repeated.reach)
+    with torch.no_grad():
+        best = reconstruction(sample, repeated).view(n, k).argmin(1)  # (B,)
+        new = (repeated.decided & ~(repeated.inside | repeated.outside)).float()
+        dice = 1 - soft_dice_loss((sample.object > 0).float(), repeated.target.float(), new)
+    quality = F.binary_cross_entropy_with_logits(sample.quality, dice.clamp(0, 1))
+    return (z[torch.arange(n, device=z.device), best], z[:, 0]), quality
 
 
 def _joined(a: Scene, b: Scene) -> Scene:
