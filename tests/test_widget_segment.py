@@ -172,7 +172,7 @@ def test_keys_do_what_the_buttons_do(open_widget, qtbot):
     press(qtbot, widget, Qt.Key.Key_J)
     press(qtbot, widget, Qt.Key.Key_J)
     press(qtbot, widget, Qt.Key.Key_H)
-    assert widget.work.current == 1
+    assert widget.work.offers.current == 1
     expected = widget.work.candidates.partial[1].copy()
     press(qtbot, widget, Qt.Key.Key_K)
     assert np.array_equal(viewer.layers["markers"].data, expected)
@@ -404,7 +404,7 @@ def test_a_viewer_may_close_while_candidates_are_drawn(make_napari_viewer_proxy,
 
 @pytest.mark.parametrize("tool", ["paint", "fill", "polygon", "data"])
 def test_strokes_of_every_tool_reach_the_session(open_widget, qtbot, tool):
-    viewer, widget = open_widget(disk().astype(np.float32))
+    _, widget = open_widget(disk().astype(np.float32))
     click(qtbot, widget.panel.inside)
     markers = widget.work.layers.markers
     {

@@ -10,7 +10,8 @@ from inspect import Parameter, signature
 from typing import Any
 
 from napari_probseg.candidates import Candidates, Proposer
-from napari_probseg.case import Case, Plane
+from napari_probseg.case import Plane
+from napari_probseg.session import Session
 from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ class Request:
 
     Parameters
     ----------
-    case : Case
-        The case in question.
+    session : Session
+        Whose case is in question.
     n : int
         How many candidates to offer.
     seed : int
@@ -36,7 +37,7 @@ class Request:
         The axes on the canvas: downwards, to the right.
     """
 
-    case: Case
+    session: Session
     n: int
     seed: int
     plane: Plane | None
@@ -46,9 +47,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came of a request."""
+    """What came of a request, and the options that the proposer took."""
 
     request: Request
+    options: dict[str, Any]
     proposer: Proposer
     candidates: Candidates
     pictures: list[Thumbnail]
@@ -60,10 +62,9 @@ def answer(request: Request, proposer: Proposer | None, device: str) -> Generato
         yield "Loading the network…"
         proposer = _loaded(device)
     yield "Drawing candidates…"
-    candidates = proposer.propose(
-        request.case, request.n, seed=request.seed, plane=request.plane, **options(proposer, reach=request.reach)
-    )
-    return Answer(request, proposer, candidates, thumbnails(candidates, request.axes))
+    case, wanted = request.session.question(request.plane), options(proposer, reach=request.reach)
+    candidates = proposer.propose(case, request.n, seed=request.seed, plane=request.plane, **wanted)
+    return Answer(request, wanted, proposer, candidates, thumbnails(candidates, request.axes))
 
 
 def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def widget_of(viewer: Any) -> SegmentWidget:
         if widget.belongs_to(viewer):
             return widget
     _, opened = viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
-    return opened  # type: ignore[no-any-return]
+    return opened
 
 
 def _do(verb: str) -> None:

@@ -29,11 +29,11 @@ def case_of(layer: Image) -> Case:
     n_spatial = layer.ndim - n_channel_axes
     if n_spatial > 3:
         raise ValueError(
-            f"“{layer.name}” has {n_spatial} axes {pixels(layer)}, but an image must have 2 or 3: "
+            f"“{layer.name}” has {n_spatial} axes {tuple(finest(layer).shape)}, but an image must have 2 or 3: "
             f"split it first (right-click the layer, Split Stack)"
         )
     return Case(
-        layer.data[0] if layer.multiscale else layer.data,
+        finest(layer),
         spacing=[abs(float(mm)) for mm in layer.scale[n_channel_axes:]],
         channel_axis=-1 if layer.rgb else 0 if n_channel_axes else None,
     )
@@ -44,9 +44,9 @@ def bare(thing: Any) -> Any:
     return getattr(thing, "__wrapped__", thing)
 
 
-def pixels(layer: Image) -> tuple[int, ...]:
-    """Return the shape of the layer's finest level."""
-    return tuple(int(n) for n in (layer.data[0] if layer.multiscale else layer.data).shape)
+def finest(layer: Image) -> Any:
+    """Return the data of an Image layer, of its finest level if there are several."""
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def placement(layer: Image, ndim: int) -> dict[str, Any]:

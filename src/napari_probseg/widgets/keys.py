@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
+from app_model.types import KeyBinding, KeyCode
+
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
@@ -34,7 +36,7 @@ class Keys:
                 continue
             try:
                 self._viewer.bind_key(_spelled(key), self._verbs[verb])
-            except (ValueError, TypeError, KeyError):
+            except ValueError:  # unknown, or another plugin's on this viewer
                 refused.append(key)
             else:
                 self._bound.append(_spelled(key))
@@ -65,4 +67,7 @@ def short(key: str) -> str:
 
 def _spelled(key: str) -> str:
     """Return a key in napari's spelling: "Shift+U" is "Shift-U"."""
-    return key.strip().replace("+", "-")
+    spelled = key.strip().replace("+", "-")
+    if any(part.key == KeyCode.UNKNOWN for part in KeyBinding.from_str(spelled).parts):
+        raise ValueError(f"{key!r} is not a key")
+    return spelled

@@ -12,7 +12,7 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker, Region
-from napari_probseg.widgets.image import bare, placement
+from napari_probseg.widgets.image import bare, finest, placement
 from napari_probseg.widgets.keys import weakly
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ _BRUSH = ("mode", "selected_label", "brush_size")
 
 def marker_colours(paleness: float = 0.0) -> DirectLabelColormap:
     """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white."""
-    pale = {
-        marker: (*(paleness + (1 - paleness) * part for part in colour), 1.0)
-        for marker, colour in ((int(Marker.OBJECT), RED), (int(Marker.BACKGROUND), BLUE))
-    }
-    return DirectLabelColormap(color_dict={None: (0, 0, 0, 0), int(Marker.UNKNOWN): (0, 0, 0, 0), **pale})
+    red, blue = ([paleness + (1 - paleness) * part for part in colour] + [1.0] for colour in (RED, BLUE))
+    colours = {None: [0.0] * 4, int(Marker.UNKNOWN): [0.0] * 4, int(Marker.OBJECT): red, int(Marker.BACKGROUND): blue}
+    return DirectLabelColormap(color_dict=colours)
 
 
 def object_colours() -> CyclicLabelColormap:
@@ -96,7 +94,7 @@ class SessionLayers:
         redo: Callable[[], Any],
     ) -> None:
         self.session = session
-        self.image_name = image.name
+        self.image_name, self.pixels = image.name, finest(image)
         self._viewer = viewer
         self._painted, self._brushed = weakly(painted), weakly(brushed)
         self._undo, self._redo = weakly(undo), weakly(redo)

@@ -111,8 +111,8 @@ class SegmentWidget(QWidget):
         panel.brush_size.valueChanged.connect(self._set_brush_size)
         panel.reach.valueChanged.connect(self._set_reach)
         panel.n.valueChanged.connect(self._set_n)
-        panel.gallery.hovered.connect(work.look)
-        panel.gallery.left.connect(work.look_away)
+        panel.gallery.hovered.connect(work.offers.look)
+        panel.gallery.left.connect(work.offers.look_away)
         panel.gallery.chosen.connect(work.accept)
         panel.reopen.clicked.connect(weakly(self._reopen))
         panel.pick.toggled.connect(self._pick)
@@ -122,10 +122,10 @@ class SegmentWidget(QWidget):
         panel.cancel.clicked.connect(weakly(work.cancel))
         panel.menu.aboutToShow.connect(self._fill_menu)
         work.changed.connect(self._redraw)
-        work.offered.connect(self._show_candidates)
-        work.shown.connect(panel.gallery.set_current)
+        work.offers.offered.connect(self._show_candidates)
+        work.offers.shown.connect(panel.gallery.set_current)
         work.said.connect(self._say)
-        work.background.busy.connect(self._redraw)
+        work.offers.background.busy.connect(self._redraw)
         self._files.background.busy.connect(self._redraw)
         panel.brush_size.setValue(work.brush_size)
         panel.reach.setValue(10)
@@ -153,8 +153,8 @@ class SegmentWidget(QWidget):
 
     def _redraw(self, _: Any = None) -> None:
         panel, session = self.panel, self.work.session
-        offered, drawing = self.work.candidates is not None, self.work.background.is_busy
-        saving, n_objects = self._files.background.is_busy, int(session.objects.max()) if session else 0
+        offered, drawing = self.work.candidates is not None, self.work.offers.background.is_busy
+        saving, n_objects = self._files.background.is_busy, self.work.n_objects
         panel.work.setVisible(self.work.image is not None)
         panel.empty.setVisible(self.work.image is None)
         for button in (panel.accept, panel.next, panel.previous, panel.none):
@@ -167,8 +167,8 @@ class SegmentWidget(QWidget):
         for part in (panel.reopen, panel.pick, panel.object, panel.save):
             part.setEnabled(n_objects > 0)
         panel.object.setMaximum(max(1, n_objects))
-        panel.uncertainty.setEnabled(self.work.uncertainty.is_known)
-        panel.most_uncertain.setEnabled(self.work.uncertainty.is_known)
+        panel.uncertainty.setEnabled(self.work.offers.uncertainty.is_known)
+        panel.most_uncertain.setEnabled(self.work.offers.uncertainty.is_known)
         panel.progress.setVisible(drawing or saving)
         panel.gallery.set_hint(_BUSY_HINT if drawing else _PROPOSE_HINT if session and session.steps else _BRUSH_HINT)
         self._redraw_brush()

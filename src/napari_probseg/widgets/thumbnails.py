@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def _patch(candidates: Candidates, i: int, region: Region) -> NDArray[np.uint8]:
     return patch
 
 
-def _flat(values: NDArray[np.uint8], axes: tuple[int, int]) -> NDArray[np.uint8]:
+def _flat(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
     """Return the plane on show, turned as on the canvas."""
     hidden = tuple(axis for axis in range(values.ndim) if axis not in axes)
     plane = values.squeeze(axis=hidden)
@@ -110,7 +111,7 @@ def _flat(values: NDArray[np.uint8], axes: tuple[int, int]) -> NDArray[np.uint8]
 
 def _picture(channels: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
     """Return (C, ...) intensities as an (h, w, 3) picture in [0, 1]: three channels as colours, others as grey."""
-    values = np.stack([_flat(channel, axes) for channel in channels])  # type: ignore[arg-type]
+    values = np.stack([_flat(channel, axes) for channel in channels])
     colours = len(values) == 3
     of_each = None if colours else (1, 2)
     low, high = np.percentile(values, (1, 99), axis=of_each, keepdims=not colours)

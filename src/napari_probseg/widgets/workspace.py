@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari.layers import Image, Labels
@@ -14,30 +15,29 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
 from napari_probseg.session import Session, Step
-from napari_probseg.widgets.asking import Answer, Request, answer
-from napari_probseg.widgets.image import bare, case_of, displayed_axes, placement, plane_on_view
+from napari_probseg.widgets.asking import Answer, Request
+from napari_probseg.widgets.image import bare, case_of, displayed_axes, finest, placement, plane_on_view
 from napari_probseg.widgets.layers import SessionLayers
-from napari_probseg.widgets.preview import Preview, Uncertainty
+from napari_probseg.widgets.offers import Offers
+from napari_probseg.widgets.sentences import sentence_of, told
 from napari_probseg.widgets.settings import Settings
-from napari_probseg.widgets.worker import Background
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 logger = logging.getLogger(__name__)
-P = ParamSpec("P")
 
 
-def verb(method: Callable[Concatenate[Workspace, P], Any]) -> Callable[Concatenate[Workspace, P], None]:
+def verb(method: Callable[..., Any]) -> Callable[..., None]:
     """Make a method one the user calls: strokes are taken in first, an error becomes one sentence."""
 
     @wraps(method)
-    def called(self: Workspace, *args: P.args, **kwargs: P.kwargs) -> None:
+    def called(self: Workspace, *args: Any) -> None:
         try:
             if self.is_held:
                 raise RuntimeError("a file is being read or written: wait a moment")
             self.take_strokes()
-            method(self, *args, **kwargs)
+            method(self, *args)
         except (ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError) as error:
             self.refuse(error)
 
@@ -60,8 +60,6 @@ class Workspace(QObject):
     """
 
     changed = Signal()
-    offered = Signal(list)
-    shown = Signal(int)
     said = Signal(str, bool)
 
     def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
@@ -71,15 +69,15 @@ class Workspace(QObject):
         self.image: Image | None = None
         self.layers: SessionLayers | None = None
         self.brush_size, self.n, self.reach = self.settings.brush_size, self.settings.n_candidates, 1.0
-        self.current = self._kept = 0
+        self.n_objects = 0
         self.is_held = False
-        self.background = Background()
-        self.background.done.connect(self._offer)
-        self.background.failed.connect(self.refuse)
-        self.background.said.connect(self.say)
-        self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
+        self.offers = Offers(viewer)
+        self.offers.answered.connect(self._offer)
+        self.offers.background.failed.connect(self.refuse)
+        self.offers.background.said.connect(self.say)
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self._seed = 0
+        self._request: Request | None = None
         viewer.layers.events.removed.connect(self._note_removed)
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -90,8 +88,7 @@ class Workspace(QObject):
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
-        parts = (self.preview, self.uncertainty, *self._all.values())
-        return any(part.holds(layer) for part in parts)
+        return self.offers.owns(layer) or any(layers.holds(layer) for layers in self._all.values())
 
     @property
     def candidates(self) -> Candidates | None:
@@ -113,10 +110,10 @@ class Workspace(QObject):
         """Turn to an image; the work on the others stays as it is."""
         if image is self.image:
             return
-        self._withdraw()
-        self.uncertainty.forget()
+        self.offers.forget()
         self.image = image
         self.layers = self._all.get(image) if image is not None else None
+        self._count()
         self.changed.emit()
 
     @verb
@@ -148,54 +145,40 @@ class Workspace(QObject):
     @verb
     def propose(self) -> None:
         """Ask for candidates on the plane on view."""
-        self._seed = 0
-        self._ask()
+        layers = self.open_layers()
+        plane, axes = plane_on_view(self.viewer, layers.markers), displayed_axes(self.viewer, layers.markers)
+        self._ask(Request(layers.session, self.n, self._next_seed(), plane, self.reach, axes))
 
     @verb
     def reject(self) -> None:
         """Ask for other candidates: none of these."""
-        self._seed += 1
-        self._ask()
+        self._offer_at_hand()
+        if self._request is not None:
+            self._ask(replace(self._request, n=self.n, seed=self._next_seed(), reach=self.reach))
 
     def cancel(self) -> None:
         """Give up the candidates that are being drawn; everything stays as it was."""
-        if self.background.is_busy:
-            self.background.cancel()
+        if self.offers.background.is_busy:
+            self.offers.background.cancel()
             self.say("Cancelled; nothing has changed.")
-
-    def show(self, i: int) -> None:
-        """Turn to candidate ``i``: the canvas shows it, and a key accepts it."""
-        self._kept = i
-        self.look(i)
-
-    def look(self, i: int) -> None:
-        """Show candidate ``i`` on the canvas until `look_away`."""
-        if self.candidates is not None and self.image is not None:
-            self.current = i % len(self.candidates)
-            self.preview.show(self.candidates, self.current, placement(self.image, self.candidates.case.ndim))
-            self.shown.emit(self.current)
-
-    def look_away(self) -> None:
-        """Show the candidate again that was turned to last."""
-        self.look(self._kept)
 
     @verb
     def next(self) -> None:
         """Show the next candidate."""
         self._offer_at_hand()
-        self.show(self.current + 1)
+        self.offers.show(self.offers.current + 1)
 
     @verb
     def previous(self) -> None:
         """Show the previous candidate."""
         self._offer_at_hand()
-        self.show(self.current - 1)
+        self.offers.show(self.offers.current - 1)
 
     @verb
     def accept(self, i: int | None = None) -> None:
         """Accept candidate ``i``, or the one on show."""
         self._offer_at_hand()
-        i = self.current if i is None else i
+        i = self.offers.current if i is None else i
         self._stepped(self._session().accept(i), f"Accepted candidate {i + 1}: correct it, propose again, or finish.")
 
     # Steps --------------------------------------------------------------------------------------------------------
@@ -215,10 +198,9 @@ class Workspace(QObject):
     @verb
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
-        session = self._session()
-        step = session.finish()
-        self.uncertainty.forget()
-        self._stepped(step, f"Object {int(session.objects.max())} is finished and locked: brush the next one.")
+        step = self._session().finish()
+        self.offers.uncertainty.forget()
+        self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
 
     @verb
     def reopen(self, label: int) -> None:
@@ -238,9 +220,9 @@ class Workspace(QObject):
         layers = self.open_layers()
         layers.session = session
         session.proposer = self.proposer
-        self._withdraw()
-        self.uncertainty.forget()
+        self.offers.forget()
         layers.repaint()
+        self._count()
         self.changed.emit()
         self.say("The session is open: go on where it was left.")
 
@@ -251,14 +233,14 @@ class Workspace(QObject):
         """Show or hide where the samples disagree."""
         if on and self.image is not None:
             case = self._session().case
-            self.uncertainty.show(case.shape, placement(self.image, case.ndim))
+            self.offers.uncertainty.show(case.shape, placement(self.image, case.ndim))
         else:
-            self.uncertainty.hide()
+            self.offers.uncertainty.hide()
 
     @verb
     def go_to_most_uncertain(self) -> None:
         """Bring the undecided voxel into view at which the samples disagree most."""
-        place = self.uncertainty.most_uncertain(self._session().case.partial)
+        place = self.offers.uncertainty.most_uncertain(self._session().case.partial)
         if place is None or self.layers is None:
             raise ValueError("the samples agree everywhere that is not decided: propose again for other places")
         at = self.layers.markers.data_to_world(place)
@@ -272,10 +254,8 @@ class Workspace(QObject):
 
     def release(self, *_: Any) -> None:
         """Let go of the viewer: the work stays in ordinary layers."""
-        self.background.cancel()
         self.viewer.layers.events.removed.disconnect(self._note_removed)
-        self._withdraw()
-        self.uncertainty.forget()
+        self.offers.forget()
         for layers in self._all.values():
             layers.release()
         self._all.clear()
@@ -285,6 +265,10 @@ class Workspace(QObject):
         """Return the layers of the image's session, made when first needed and put back if they were removed."""
         if self.image is None:
             raise ValueError("there is no image yet: open one, or a sample")
+        if self.layers is not None and self.layers.pixels is not finest(self.image):
+            self._all.pop(self.image).release()
+            self.layers = None
+            self.say("The image has new data: work on it begins anew, the earlier layers stay.")
         if self.layers is None:
             self.layers = SessionLayers(
                 self.viewer,
@@ -310,46 +294,45 @@ class Workspace(QObject):
         if self.candidates is None:
             raise ValueError("there are no candidates yet: propose first")
 
-    def _ask(self) -> None:
-        layers = self.open_layers()
-        session, plane = layers.session, plane_on_view(self.viewer, layers.markers)
-        axes = displayed_axes(self.viewer, layers.markers)
-        request = Request(session.question(plane), self.n, self._seed, plane, self.reach, axes)
-        proposer, device = self.proposer, self.settings.device
-        self._withdraw()
-        self.background.start(lambda: answer(request, proposer, device))
+    def _next_seed(self) -> int:
+        """Count the requests up, so that asking again shows something else and the script repeats it."""
+        self._seed += 1
+        return self._seed - 1
+
+    def _ask(self, request: Request) -> None:
+        self._request = request
+        self.offers.ask(request, self.proposer, self.settings.device)
 
     def _offer(self, got: Answer) -> None:
         """Put what came on offer, unless the work has moved on."""
         self.proposer = got.proposer
-        session = self.session
-        if session is None:
+        if self.session is None or self.image is None:
             return
-        session.proposer = got.proposer
+        self.session.proposer = got.proposer
         try:
-            session.offer(got.candidates)
+            asked = got.request
+            self.session.offer(got.candidates, n=asked.n, seed=asked.seed, plane=asked.plane, **got.options)
         except ValueError:
             self.say("The markers changed meanwhile: propose again.")
             return
-        self.uncertainty.take(got.candidates)
-        self.offered.emit(got.pictures)
-        self.show(0)
+        self.offers.put(got, placement(self.image, got.candidates.case.ndim))
         self.changed.emit()
         self.say("Hover to look, click or press a key to accept.")
 
     def _stepped(self, step: Step, sentence: str) -> None:
         """Show what a step changed; candidates on offer or under way no longer fit."""
-        self.background.cancel()
-        self._withdraw()
+        self.offers.withdraw()
         if self.layers is not None:
             self.layers.show()
-            self.layers.repaint(change.where for change in step.changes)
+            self.layers.repaint([change.where for change in step.changes])
+        if any(change.name == "objects" for change in step.changes):
+            self._count()
         self.changed.emit()
         self.say(sentence)
 
-    def _withdraw(self) -> None:
-        self.preview.clear()
-        self.offered.emit([])
+    def _count(self) -> None:
+        """Note the largest number of an object: looking through a volume takes too long to do at each stroke."""
+        self.n_objects = int(self.session.objects.max()) if self.session else 0
 
     def release_hold(self) -> None:
         """Let the session move again after a file was read or written."""
@@ -373,9 +356,7 @@ class Workspace(QObject):
     def _note_removed(self, event: Any) -> None:
         layer = bare(event.value)
         if layer is self.image:
-            self.background.cancel()
-            self._withdraw()
-            self.uncertainty.forget()
+            self.offers.forget()
             if (layers := self._all.pop(layer, None)) is not None:
                 layers.release()
             self.image = self.layers = None
@@ -383,16 +364,3 @@ class Workspace(QObject):
         elif self.layers is not None and self.layers.holds(layer):
             self.say(f"“{layer.name}” was removed; nothing is lost, it comes back with the next step.")
         self.changed.emit()
-
-
-def sentence_of(error: Exception) -> str:
-    """Return the first line of an error as a sentence."""
-    text = (str(error) or type(error).__name__).strip().splitlines()[0]
-    text = text if len(text) <= 240 else text[:239] + "…"
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", "…", "?", "!")) else ".")
-
-
-def told(step: Step) -> str:
-    """Return a step in words."""
-    words = {"mark": "a stroke", "accept": "a candidate", "finish": "finishing an object"}
-    return words.get(step.verb, step.verb)

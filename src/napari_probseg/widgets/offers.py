@@ -1,0 +1,83 @@
+"""The candidates on offer: drawn in a thread, shown on the canvas, withdrawn when they no longer fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.widgets.asking import Answer, Request, answer
+from napari_probseg.widgets.preview import Preview, Uncertainty
+from napari_probseg.widgets.worker import Background
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Offers(QObject):
+    """Asks for candidates and shows those that came.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where candidates are previewed.
+    """
+
+    answered = Signal(object)
+    offered = Signal(list)
+    shown = Signal(int)
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.current = self._kept = 0
+        self.background = Background()
+        self.background.done.connect(self.answered)
+        self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
+        self._candidates: Candidates | None = None
+        self._placement: dict[str, Any] = {}
+
+    def ask(self, request: Request, proposer: Proposer | None, device: str) -> None:
+        """Draw candidates in a thread; ``answered`` tells of them."""
+        self.withdraw()
+        self.background.start(lambda: answer(request, proposer, device))
+
+    def put(self, got: Answer, placement: dict[str, Any]) -> None:
+        """Show the candidates that came, the best of them on the canvas."""
+        self._candidates, self._placement = got.candidates, placement
+        self.uncertainty.take(got.candidates)
+        self.offered.emit(got.pictures)
+        self.show(0)
+
+    def withdraw(self) -> None:
+        """Take the candidates off offer, and give up those that are being drawn."""
+        self.background.cancel()
+        self.preview.clear()
+        if self._candidates is not None:
+            self._candidates = None
+            self.offered.emit([])
+
+    def forget(self) -> None:
+        """Withdraw the candidates and forget where they disagreed."""
+        self.withdraw()
+        self.uncertainty.forget()
+
+    def show(self, i: int) -> None:
+        """Turn to candidate ``i``: the canvas shows it, and a key accepts it."""
+        self._kept = i
+        self.look(i)
+
+    def look(self, i: int) -> None:
+        """Show candidate ``i`` on the canvas until `look_away`."""
+        if self._candidates is not None:
+            self.current = i % len(self._candidates)
+            self.preview.show(self._candidates, self.current, self._placement)
+            self.shown.emit(self.current)
+
+    def look_away(self) -> None:
+        """Show the candidate again that was turned to last."""
+        self.look(self._kept)
+
+    def owns(self, layer: Any) -> bool:
+        """Return whether a layer is the preview or the uncertainty."""
+        return self.preview.holds(layer) or self.uncertainty.holds(layer)

@@ -1,0 +1,26 @@
+"""What the widget says in words."""
+
+from __future__ import annotations
+
+from napari_probseg.session import Step
+
+_LONGEST = 240
+_STEPS = {
+    "mark": "a stroke",
+    "accept": "a candidate",
+    "finish": "finishing an object",
+    "reopen": "reopening an object",
+    "take": "taking objects",
+}
+
+
+def sentence_of(error: Exception) -> str:
+    """Return the first line of an error as a sentence."""
+    text = (str(error) or type(error).__name__).strip().splitlines()[0]
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "…", "?", "!")) else ".")
+
+
+def told(step: Step) -> str:
+    """Return a step in words: "a stroke"."""
+    return _STEPS.get(step.verb, step.verb)

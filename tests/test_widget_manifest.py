@@ -1,0 +1,94 @@
+"""What napari learns of the plugin, and what opening the widget costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("napari")
+
+from npe2 import PluginManifest
+from qtpy.QtCore import Qt
+
+import napari_probseg
+from napari_probseg.widgets.keys import Keys, short
+from napari_probseg.widgets.settings import KEYS, Settings, read_settings
+
+MANIFEST = PluginManifest.from_file(f"{napari_probseg.__path__[0]}/napari.yaml")
+COMMANDS = [command for command in MANIFEST.contributions.commands if ".widgets." in command.python_name]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.id)
+def test_every_command_is_there(command):
+    module, _, name = command.python_name.partition(":")
+    assert callable(getattr(import_module(module), name))
+
+
+def test_every_verb_is_a_command():
+    titles = {command.id.rpartition(".")[2].partition("_")[0] for command in COMMANDS}
+    assert set(KEYS) <= titles
+
+
+def test_the_settings_page_has_the_defaults_of_the_code():
+    pages = MANIFEST.contributions.configurations
+    assert {name: prop.default for name, prop in pages["keys"].properties.items()} == dict(KEYS)
+    defaults = Settings()
+    for name, prop in pages["segment"].properties.items():
+        assert prop.default == getattr(defaults, name)
+
+
+def test_settings_are_read_as_the_user_set_them(monkeypatch):
+    """The stored settings stand in for the user's own page, which a test must not touch."""
+    keys = SimpleNamespace(**{**KEYS, "propose": "W"})
+    stored = SimpleNamespace(segment=SimpleNamespace(n_candidates=4, brush_size=3, device="cpu"), keys=keys)
+    monkeypatch.setattr("napari.settings.get_plugin_settings", lambda plugin: stored, raising=False)
+    assert read_settings() == Settings(4, 3, "cpu", {**KEYS, "propose": "W"})
+
+
+def test_without_a_settings_page_the_defaults_hold(monkeypatch):
+    monkeypatch.delattr("napari.settings.get_plugin_settings", raising=False)
+    assert read_settings() == Settings()
+
+
+def test_no_two_verbs_share_a_key():
+    assert len(set(KEYS.values())) == len(KEYS)
+
+
+def test_the_widget_and_its_commands_open_from_the_menu(make_napari_viewer, qtbot):
+    from napari_probseg.widgets import commands
+
+    viewer = make_napari_viewer()
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
+    assert commands.widget_of(viewer) is widget
+    qtbot.mouseClick(widget.panel.empty.sample, Qt.MouseButton.LeftButton)
+    commands.inside()
+    assert viewer.layers.selection.active.name == "markers"
+    dock.destroyOnClose()
+    assert commands.widget_of(viewer) is not widget
+
+
+def test_a_key_of_another_plugin_is_left_alone(make_napari_viewer_proxy):
+    class Owner:
+        def act(self) -> None: ...
+
+    viewer, owner = make_napari_viewer_proxy(), Owner()
+    viewer.bind_key("G", lambda _: None)
+    keys = Keys(viewer, {"propose": owner.act, "accept": owner.act, "undo": owner.act})
+    assert keys.bind({"propose": "G", "accept": "K", "undo": "no such key"}) == ["G", "no such key"]
+    keys.release()
+    assert len(viewer.keymap) == 1
+
+
+def test_a_key_is_drawn_short():
+    assert short("Shift+U") == "⇧U"
+
+
+def test_the_widget_imports_no_torch():
+    code = (
+        "import sys, napari_probseg.widgets.segment, napari_probseg.widgets.commands; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

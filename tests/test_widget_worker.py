@@ -1,0 +1,101 @@
+"""Work in a thread: told of, cancelled, dropped, failed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_probseg import Case
+from napari_probseg.widgets.asking import options
+from napari_probseg.widgets.worker import Background
+
+
+@pytest.fixture
+def background(qtbot):
+    work = Background()
+    work.results, work.errors, work.sentences = [], [], []
+    work.done.connect(work.results.append)
+    work.failed.connect(work.errors.append)
+    work.said.connect(work.sentences.append)
+    return work
+
+
+def test_a_result_comes_with_what_was_said(background, qtbot):
+    def task():
+        yield "one"
+        yield "two"
+        return threading.current_thread()
+
+    background.start(task)
+    assert background.is_busy
+    qtbot.waitUntil(lambda: bool(background.results))
+    assert background.sentences == ["one", "two"]
+    assert background.results[0] is not threading.main_thread()
+    assert not background.is_busy
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), MemoryError("no")])
+def test_an_error_of_any_kind_comes_back(background, qtbot, error):
+    def task():
+        yield "one"
+        raise error
+
+    background.start(task)
+    qtbot.waitUntil(lambda: bool(background.errors))
+    assert background.errors == [error] and not background.is_busy
+
+
+def test_a_cancelled_task_says_nothing_more(background, qtbot):
+    gate, ended = threading.Event(), threading.Event()
+
+    def task():
+        yield "one"
+        gate.wait(20)
+        ended.set()
+        yield "two"
+        return 1
+
+    background.start(task)
+    qtbot.waitUntil(lambda: background.sentences == ["one"])
+    background.cancel()
+    gate.set()
+    assert ended.wait(20)
+    qtbot.wait(50)
+    assert not background.results and background.sentences == ["one"] and not background.is_busy
+
+
+def test_a_second_task_takes_the_place_of_the_first(background, qtbot):
+    gate = threading.Event()
+
+    def first():
+        yield "first"
+        gate.wait(20)
+        return 1
+
+    def second():
+        yield "second"
+        return 2
+
+    background.start(first)
+    background.start(second)
+    gate.set()
+    qtbot.waitUntil(lambda: bool(background.results))
+    qtbot.wait(50)
+    assert background.results == [2]
+
+
+def test_a_proposer_gets_only_the_options_that_it_takes():
+    class Plain:
+        def propose(self, case: Case, n: int = 8, *, seed: int = 0): ...
+
+    class Far:
+        def propose(self, case: Case, n: int = 8, *, seed: int = 0, reach: float = 1.0): ...
+
+    class Any:
+        def propose(self, case: Case, n: int = 8, **others): ...
+
+    assert options(Plain(), reach=0.5) == {}
+    assert options(Far(), reach=0.5) == options(Any(), reach=0.5) == {"reach": 0.5}
