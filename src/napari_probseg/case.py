@@ -227,6 +227,6 @@ def _checked_markers(markers: Any, shape: tuple[int, ...], name: str) -> NDArray
     values = np.asarray(markers)
     if values.shape != shape:
         raise ValueError(f"{name} must have the image's spatial shape {shape}, got {values.shape}")
-    if values.dtype != np.uint8:
+    if values.dtype != np.uint8 or values.max(initial=0) > max(Marker):
         raise TypeError(f"{name} must be uint8 with values 0 unknown, 1 object, 2 background; got {values.dtype}")
     return values

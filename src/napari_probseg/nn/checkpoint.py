@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from napari_probseg.files import write_whole
 
 FORMAT = "napari-probseg weights"
 VERSION = 1
@@ -61,15 +62,3 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
             f"install the release that wrote them, or train anew"
         )
     return header["preset"], json.loads(header["config"]), tensors
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that a crash or a full disk leaves the old one as it was."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

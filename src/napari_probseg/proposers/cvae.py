@@ -18,6 +18,7 @@ from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.nn.general import Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import load_network
 from napari_probseg.proposers.distinct import choose_distinct
+from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.proposers.window import Window, windows_around
 from napari_probseg.training.general import network_input
 
@@ -43,19 +44,24 @@ class CVAEProposer:
     ----------
     network : GeneralCVAE
         Trained.
+    name : str
+        What `load_proposer` calls it.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
-    def __init__(self, network: GeneralCVAE, *, device: str = "auto") -> None:
+    def __init__(self, network: GeneralCVAE, *, name: str = "general", device: str = "auto") -> None:
+        self.name = name
         self.device = chosen_device(device)
         self.network = network.eval().to(self.device)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> CVAEProposer:
         """Return the proposer of a weights file."""
+        path = Path(path)
         network = load_network(path)
-        return cls(network, device=device)  # type: ignore[arg-type]
+        shipped = path.parent.name == "weights" and path.parent.parent.name == "napari_probseg"
+        return cls(network, name=path.stem if shipped else str(path), device=device)  # type: ignore[arg-type]
 
     def propose(
         self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0
@@ -86,7 +92,7 @@ class CVAEProposer:
             raise ValueError(f"reach must be in (0, 1], got {reach}")
         if case.ndim == 3:
             plane = plane or plane_with_most_strokes(case)
-            return _in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
+            return in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
         draw = self.draw(case, N_DRAWN, seed=seed, reach=reach)
         return _candidates(case, draw, n)
 
@@ -129,12 +135,6 @@ def chosen_device(name: str) -> torch.device:
     if not there.get(name.split(":")[0], False):
         raise RuntimeError(f"there is no device {name!r} here: use device='auto' or one of {[k for k in there if there[k]]}")
     return torch.device(name)
-
-
-def plane_with_most_strokes(case: Case) -> Plane:
-    """Return (0, index) of the plane that a person has drawn on most."""
-    per_plane = np.count_nonzero(case.strokes, axis=(1, 2))
-    return 0, int(per_plane.argmax())
 
 
 def _input(case: Case, window: Window) -> Tensor:
@@ -264,20 +264,3 @@ def _rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the object and what is as near to it as half of its radius: so far a candidate decides background."""
     radius = max(3.0, 0.5 * float(np.sqrt(np.count_nonzero(inside) / np.pi)))
     return np.asarray(ndimage.distance_transform_edt(~inside) <= radius)
-
-
-def _in_volume(candidates: Candidates, case: Case, plane: Plane) -> Candidates:
-    """Return candidates of a plane as candidates of its volume."""
-    axis, index = plane
-    where = list(candidates.where)
-    where.insert(axis, slice(index, index + 1))
-    return Candidates(
-        case,
-        tuple(where),
-        np.expand_dims(candidates.patches, axis + 1),
-        candidates.score,
-        candidates.share,
-        np.expand_dims(candidates.probability, axis),
-    )
-
-

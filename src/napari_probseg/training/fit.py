@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_probseg.nn.checkpoint import write_whole
+from napari_probseg.files import write_whole
 
 Losses = dict[str, Tensor]
 

@@ -1,0 +1,131 @@
+"""What was done, in steps that can be taken back: each keeps the small regions that it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Region
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A region of one array, before and after.
+
+    Parameters
+    ----------
+    name : str
+        ``"partial"``, ``"strokes"`` or ``"objects"``.
+    where : tuple of slices
+    before, after : arrays of the region's shape
+    """
+
+    name: str
+    where: Region
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+    @property
+    def reverse(self) -> Change:
+        """The change that takes this one back."""
+        return Change(self.name, self.where, self.after, self.before)
+
+    def applied(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of the array with the change made."""
+        changed = array.copy()
+        changed[self.where] = self.after
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One act of the user.
+
+    Parameters
+    ----------
+    verb : str
+        The verb of `Session` that did it.
+    arguments : mapping
+        What JSON can hold of its arguments and of what came out.
+    changes : tuple of Change
+        What it changed.
+    """
+
+    verb: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+
+class History:
+    """The steps that are done, and those that were undone and can be done again."""
+
+    def __init__(self, done: tuple[Step, ...] = ()) -> None:
+        self._done = list(done)
+        self._undone: list[Step] = []
+
+    @property
+    def done(self) -> tuple[Step, ...]:
+        return tuple(self._done)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    def add(self, step: Step) -> None:
+        """Note a new step; what was undone before it cannot be done again."""
+        self._done.append(step)
+        self._undone.clear()
+
+    def undo(self) -> Step:
+        """Move the latest step to the undone ones and return it."""
+        if not self._done:
+            raise RuntimeError("there is nothing to undo")
+        self._undone.append(self._done.pop())
+        return self._undone[-1]
+
+    def redo(self) -> Step:
+        """Move the step undone last back to the done ones and return it."""
+        if not self._undone:
+            raise RuntimeError("there is nothing to redo")
+        self._done.append(self._undone.pop())
+        return self._done[-1]
+
+
+def change_between(
+    name: str, before: NDArray[Any], after: NDArray[Any], within: Region | None = None
+) -> tuple[Change, ...]:
+    """Return the change of the smallest box that holds every difference, or none.
+
+    Parameters
+    ----------
+    within : tuple of slices, optional
+        Where to look; everywhere if absent.
+    """
+    within = within or (slice(None),) * before.ndim
+    box = bounding_box(before[within] != after[within])
+    if box is None:
+        return ()
+    where = tuple(
+        slice((w.start or 0) + b.start, (w.start or 0) + b.stop) for w, b in zip(within, box, strict=True)
+    )
+    return (Change(name, where, before[where].copy(), after[where].copy()),)
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Region | None:
+    """Return the smallest box that holds all of a mask, None if it is empty."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        where = np.flatnonzero(mask.any(axis=others))
+        if not where.size:
+            return None
+        box.append(slice(int(where[0]), int(where[-1]) + 1))
+    return tuple(box)

@@ -1,0 +1,365 @@
+"""A session: the one place with state. What was marked, offered, chosen and finished; undo, save, replay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.history import Change, History, Step, bounding_box, change_between
+
+__all__ = ["Change", "Session", "Step"]
+
+
+class Session:
+    """One image from the first stroke to the last finished object; every step can be taken back.
+
+    Parameters
+    ----------
+    case : Case
+        The image, and what is decided of the first object.
+    proposer : Proposer, optional
+        What makes candidates; can be set later.
+    """
+
+    def __init__(self, case: Case, proposer: Proposer | None = None) -> None:
+        self.proposer = proposer
+        self.start = self._case = case
+        self._objects = np.zeros(case.shape, dtype=np.uint32)
+        self._history = History()
+        self._candidates: Candidates | None = None
+        self._request: dict[str, Any] = {}
+        self._asked: Case | None = None
+        self._n_asked = 0
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    @property
+    def case(self) -> Case:
+        """The image with what is decided of the object in work."""
+        return self._case
+
+    @property
+    def objects(self) -> NDArray[np.uint32]:
+        """The finished objects, a label image of the spatial shape; 0 is none."""
+        return self._objects
+
+    @property
+    def candidates(self) -> Candidates | None:
+        """What is on offer."""
+        return self._candidates
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What was done and not undone."""
+        return self._history.done
+
+    @property
+    def can_undo(self) -> bool:
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        return self._history.can_redo
+
+    # Marking and choosing -----------------------------------------------------------------------------------------
+
+    def mark(
+        self,
+        inside: NDArray[Any] | None = None,
+        outside: NDArray[Any] | None = None,
+        *,
+        erase: NDArray[Any] | None = None,
+        where: Region | None = None,
+    ) -> Step:
+        """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
+        marked = self._case.mark(inside, outside, erase=erase, where=where)
+        if erase is not None:
+            locked = (self._objects > 0) & (marked.partial == Marker.UNKNOWN)
+            marked = replace(marked, partial=np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial))
+        return self._do("mark", {}, self._changes_to(marked, within=where))
+
+    def question(self, plane: Plane | None = None) -> Case:
+        """Return the case to ask a proposer about.
+
+        It is the current case, but where a stroke contradicted what a candidate had decided, what was accepted nearer
+        to that stroke than to any other is open again, so that new candidates can repair it.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            The plane of a volume that the answer will be for.
+        """
+        self._asked = self._reopened_by_corrections(plane)
+        return self._asked
+
+    def offer(self, candidates: Candidates, **request: Any) -> Candidates:
+        """Put candidates on offer.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            The answer to the latest `question`, or to `case` itself.
+        **request
+            What the proposer was asked (``n``, ``seed``, ``plane``, options): the script repeats it.
+
+        Raises
+        ------
+        ValueError
+            If something was done since the question was asked.
+        """
+        if candidates.case is not self._asked and candidates.case is not self._case:
+            raise ValueError("the candidates belong to an earlier state of the session: propose again")
+        self._candidates, self._request = candidates, request
+        return candidates
+
+    def propose(
+        self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any
+    ) -> Candidates:
+        """Ask the proposer and put its candidates on offer.
+
+        Parameters
+        ----------
+        n : int
+            How many candidates at most.
+        seed : int, optional
+            Counts up with every request if absent.
+        plane : (axis, index), optional
+            The plane of a volume.
+        **options
+            Passed on to the proposer.
+        """
+        if self.proposer is None:
+            raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
+        seed = self._n_asked if seed is None else seed
+        candidates = self.proposer.propose(self.question(plane), n, seed=seed, plane=plane, **options)
+        self._n_asked = seed + 1
+        return self.offer(candidates, n=n, seed=seed, plane=plane, **options)
+
+    def reject(self) -> Candidates:
+        """Ask for others: the same request with the next seed."""
+        if self._candidates is None:
+            raise RuntimeError("there is nothing to reject: call propose() first")
+        return self.propose(**{**self._request, "seed": self._request.get("seed", self._n_asked) + 1})
+
+    def accept(self, i: int = 0) -> Step:
+        """Go on with candidate ``i``."""
+        if self._candidates is None:
+            raise RuntimeError("there is nothing to choose from: call propose() first")
+        case = self._candidates.accept(i)
+        slab = tuple(s if s.stop - s.start == 1 else slice(None) for s in self._candidates.where)
+        changes = self._changes_to(replace(case, strokes=self._case.strokes), within=slab)
+        return self._do("accept", {"i": i, "request": self._request}, changes)
+
+    # Objects ------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> Step:
+        """Move the object in work to the finished ones, where it is locked, and begin the next.
+
+        Returns
+        -------
+        Step
+            Its arguments tell the object's ``label``, its ``n_voxels``, and ``n_locked``: the voxels that belong to
+            earlier objects and stay with them.
+        """
+        chosen = self._case.partial == Marker.OBJECT
+        free = chosen & (self._objects == 0)
+        n_voxels, n_chosen = int(np.count_nonzero(free)), int(np.count_nonzero(chosen))
+        if not n_chosen:
+            raise RuntimeError("there is no object to finish yet: brush inside it or accept a candidate first")
+        if not n_voxels:
+            raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
+        label = self._reopened_label() or int(self._objects.max()) + 1
+        objects = np.where(free, np.uint32(label), self._objects)
+        told = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
+        return self._do("finish", told, self._changes_to(self._blank(objects), objects))
+
+    def reopen(self, label: int) -> Step:
+        """Make a finished object the one in work again.
+
+        Raises
+        ------
+        ValueError
+            If there is no such object.
+        RuntimeError
+            If another object is in work.
+        """
+        chosen = self._objects == label
+        if label < 1 or not chosen.any():
+            raise ValueError(f"there is no finished object {label}")
+        if self._case.strokes.any() or (self._case.partial == Marker.OBJECT).any():
+            raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
+        objects = np.where(chosen, np.uint32(0), self._objects)
+        blank = self._blank(objects)
+        partial = np.where(chosen, np.uint8(Marker.OBJECT), blank.partial)
+        return self._do("reopen", {"label": int(label)}, self._changes_to(replace(blank, partial=partial), objects))
+
+    def take(self, labels: NDArray[Any]) -> Step:
+        """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
+
+        Parameters
+        ----------
+        labels : integer array of the spatial shape
+            0 is none. The numbers are kept if there are no objects yet, else they follow on.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != self._case.shape:
+            raise ValueError(f"the labels must have the image's shape {self._case.shape}, got {labels.shape}")
+        if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+            raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype}")
+        new = (labels > 0) & (self._objects == 0)
+        first = int(self._objects.max())
+        objects = np.where(new, labels.astype(np.uint32) + np.uint32(first), self._objects)
+        partial = np.where(
+            new & (self._case.partial == Marker.UNKNOWN), np.uint8(Marker.BACKGROUND), self._case.partial
+        )
+        return self._do("take", {"first": first}, self._changes_to(replace(self._case, partial=partial), objects))
+
+    # Going back and forth -----------------------------------------------------------------------------------------
+
+    def undo(self) -> Step:
+        """Take back the latest step; return it with its changes reversed, as they were just made."""
+        step = self._history.undo()
+        back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
+        self._apply(back.changes)
+        return back
+
+    def redo(self) -> Step:
+        """Do again what was undone last."""
+        step = self._history.redo()
+        self._apply(step.changes)
+        return step
+
+    # Keeping ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
+        from napari_probseg.record import write_session
+
+        write_session(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path, image: Any, proposer: Proposer | None = None) -> Session:
+        """Return a saved session, with all its steps to undo.
+
+        Parameters
+        ----------
+        path : path
+        image : array
+            The image that it was made on.
+        proposer : Proposer, optional
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the file is missing, damaged, or was made on an image of another shape.
+        """
+        from napari_probseg.record import read_session
+
+        start, steps, n_asked = read_session(path, image)
+        session = cls(start, proposer)
+        for step in steps:
+            session._do(step.verb, step.arguments, step.changes)
+        session._n_asked = n_asked
+        return session
+
+    def script(self, image: str = "image.tif") -> str:
+        """Return a Python program that does again what was done.
+
+        Parameters
+        ----------
+        image : str
+            The path of the image, to be read by the program.
+        """
+        from napari_probseg.record import script_of
+
+        return script_of(self, image)
+
+    # Behind the verbs ---------------------------------------------------------------------------------------------
+
+    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...]) -> Step:
+        """Make a step; one that changes nothing is not remembered."""
+        step = Step(verb, arguments, changes)
+        if changes:
+            self._apply(changes)
+            self._history.add(step)
+        return step
+
+    def _apply(self, changes: tuple[Change, ...]) -> None:
+        arrays: dict[str, NDArray[Any]] = {}
+        for change in changes:
+            if change.name == "objects":
+                self._objects = change.applied(self._objects)
+            else:
+                arrays[change.name] = change.applied(arrays.get(change.name, getattr(self._case, change.name)))
+        self._case = replace(self._case, **arrays)
+        self._candidates = self._asked = None
+
+    def _changes_to(
+        self, case: Case, objects: NDArray[np.uint32] | None = None, *, within: Region | None = None
+    ) -> tuple[Change, ...]:
+        changes = change_between("partial", self._case.partial, case.partial, within)
+        changes += change_between("strokes", self._case.strokes, case.strokes, within)
+        return changes if objects is None else changes + change_between("objects", self._objects, objects)
+
+    def _blank(self, objects: NDArray[np.uint32]) -> Case:
+        """Return the case with nothing decided but that finished objects are background."""
+        partial = np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
+        return replace(self._case, partial=partial, strokes=np.zeros_like(self._case.strokes))
+
+    def _reopened_label(self) -> int | None:
+        """Return the number of the object in work if it was a finished one before."""
+        last = next((s for s in reversed(self.steps) if s.verb in ("finish", "reopen")), None)
+        return int(last.arguments["label"]) if last is not None and last.verb == "reopen" else None
+
+    def _reopened_by_corrections(self, plane: Plane | None) -> Case:
+        wrong = self._contradictions()
+        where = self._region_of(plane)
+        if wrong is None or where is None or not wrong[where].any():
+            return self._case
+        strokes, partial = self._case.strokes[where], self._case.partial[where].copy()
+        nearest = ndimage.distance_transform_edt(
+            strokes == Marker.UNKNOWN, sampling=self._case.spacing, return_distances=False, return_indices=True
+        )
+        nearest = tuple(nearest)
+        accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (self._objects[where] == 0)
+        partial[accepted & wrong[where][nearest] & (partial != strokes[nearest])] = Marker.UNKNOWN
+        whole = self._case.partial.copy()
+        whole[where] = partial
+        return replace(self._case, partial=whole)
+
+    def _contradictions(self) -> NDArray[np.bool_] | None:
+        """Return the strokes since the last choice that contradict what had been decided without a stroke."""
+        wrong: NDArray[np.bool_] | None = None
+        for step in reversed(self.steps):
+            if step.verb != "mark":
+                break
+            changes = {c.name: c for c in step.changes}
+            if "partial" not in changes or "strokes" not in changes:
+                continue
+            decided, drawn = changes["partial"], changes["strokes"]
+            earlier = np.zeros(self._case.shape, dtype=np.uint8)
+            earlier[drawn.where] = drawn.before
+            turned = (decided.before != decided.after) & (decided.before != 0) & (decided.after != 0)
+            wrong = np.zeros(self._case.shape, dtype=bool) if wrong is None else wrong
+            wrong[decided.where] |= turned & (earlier[decided.where] == 0)
+        return wrong if wrong is None else wrong & (self._case.strokes != 0) & (self._objects == 0)
+
+    def _region_of(self, plane: Plane | None) -> Region | None:
+        """Return the plane, or the box around all strokes with a margin of a quarter of it."""
+        if plane is not None:
+            axis, index = plane
+            return tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
+        box = bounding_box(self._case.strokes != 0)
+        if box is None or self._case.ndim == 2:
+            return box and (slice(None), slice(None))
+        margins = [8 + (s.stop - s.start) // 4 for s in box]
+        return tuple(
+            slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margins, self._case.shape, strict=True)
+        )

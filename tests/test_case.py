@@ -1,0 +1,144 @@
+"""A case is a value: what it takes, what it refuses, and what marking does."""
+
+import dask.array
+import numpy as np
+import pytest
+
+from napari_probseg import Case, Marker
+
+
+def ones_at(shape: tuple[int, ...], *places: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, dtype=bool)
+    for place in places:
+        mask[place] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "spatial", "n_channels"),
+    [
+        ((6, 7), {}, (6, 7), 1),
+        ((5, 6, 7), {}, (5, 6, 7), 1),
+        ((6, 7, 3), {"channel_axis": -1}, (6, 7), 3),
+        ((2, 6, 7), {"channel_axis": 0}, (6, 7), 2),
+        ((5, 2, 6, 7), {"channel_axis": 1}, (5, 6, 7), 2),
+        ((1, 6, 7), {}, (1, 6, 7), 1),
+    ],
+)
+def test_shapes(shape: tuple[int, ...], options: dict[str, int], spatial: tuple[int, ...], n_channels: int) -> None:
+    image = np.random.default_rng(0).random(shape)
+    case = Case(image, **options)
+    assert case.shape == spatial
+    assert case.n_channels == n_channels
+    assert case.partial.shape == spatial
+    assert case.partial.dtype == np.uint8
+    assert case.read().shape == (n_channels, *spatial)
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, 1, 2, 3])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_plane_is_the_plane(axis: int, channel_axis: int | None) -> None:
+    volume = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    image = volume if channel_axis is None else np.stack([volume, -volume], channel_axis)
+    case = Case(image, spacing=(3, 2, 1), channel_axis=channel_axis).mark(ones_at((4, 5, 6), (2, 2, 2)))
+    plane = case.plane(axis, 2)
+    assert plane.spacing == tuple(mm for a, mm in enumerate((3, 2, 1)) if a != axis)
+    assert np.array_equal(plane.read()[0], volume.take(2, axis))
+    assert plane.n_channels == case.n_channels
+    assert plane.partial.sum() == plane.strokes.sum() == 1
+
+
+def test_marking_makes_a_new_case_and_overrides() -> None:
+    case = Case(np.random.default_rng(0).random((6, 7)))
+    inside = ones_at(case.shape, (1, 1), (1, 2))
+    first = case.mark(inside, ones_at(case.shape, (4, 4)))
+    assert not case.partial.any()
+    assert first.partial[1, 1] == Marker.OBJECT
+    assert first.partial[4, 4] == Marker.BACKGROUND
+    second = first.mark(outside=ones_at(case.shape, (1, 2)), erase=ones_at(case.shape, (4, 4)))
+    assert second.partial[1, 2] == second.strokes[1, 2] == Marker.BACKGROUND
+    assert second.partial[4, 4] == second.strokes[4, 4] == Marker.UNKNOWN
+    assert first.partial[1, 2] == Marker.OBJECT
+
+
+def test_marking_a_region() -> None:
+    case = Case(np.random.default_rng(0).random((5, 6, 7)))
+    where = (slice(2, 3), slice(1, 3), slice(0, 7))
+    marked = case.mark(np.ones((1, 2, 7), dtype=bool), where=where)
+    assert marked.partial.sum() == 14
+    assert (marked.partial[where] == Marker.OBJECT).all()
+
+
+def test_deciding_leaves_what_is_decided() -> None:
+    case = Case(np.random.default_rng(0).random((4, 4))).mark(ones_at((4, 4), (0, 0)))
+    decided = case.decide((slice(0, 2), slice(0, 2)), np.full((2, 2), Marker.BACKGROUND, dtype=np.uint8))
+    assert decided.partial[0, 0] == Marker.OBJECT
+    assert decided.partial[1, 1] == Marker.BACKGROUND
+    assert decided.strokes[1, 1] == Marker.UNKNOWN
+
+
+def test_large_volumes_are_read_by_region(tmp_path: object) -> None:
+    read = []
+
+    def block(block_info: object = None) -> np.ndarray:
+        read.append(1)
+        return np.ones((1, 64, 64), dtype=np.float32)
+
+    image = dask.array.map_blocks(block, chunks=((1,) * 500, (64,), (64,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
+    case = Case(image).mark(ones_at((1, 64, 64), (0, 3, 3)), where=(slice(7, 8), slice(None), slice(None)))
+    case.plane(0, 7).read()
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "says"),
+    [
+        (np.zeros((2, 3, 4, 5)), {}, r"got shape \(2, 3, 4, 5\)"),
+        (np.zeros(5), {}, r"got shape \(5,\)"),
+        (np.zeros((1, 1)), {}, "nothing to segment"),
+        (np.zeros((1, 1, 9)), {}, "nothing to segment"),
+        (np.zeros((4, 4), dtype=complex), {}, "complex128.*numpy.abs"),
+        (np.zeros((4, 4), dtype=bool), {}, "bool.*astype"),
+        (np.array([["a", "b"]]), {}, "real numbers"),
+        ([np.zeros((8, 8)), np.zeros((4, 4))], {}, "multiscale"),
+        ("image.tif", {}, "must be an array, got str"),
+        (np.zeros((4, 4)), {"spacing": (1,)}, "one distance for each of 2 axes"),
+        (np.zeros((4, 4)), {"spacing": (1, 0)}, "positive distances"),
+        (np.zeros((4, 4)), {"spacing": (1, -2)}, "positive distances"),
+        (np.zeros((4, 4)), {"spacing": (1, np.nan)}, "positive distances"),
+        (np.zeros((4, 4, 3)), {"channel_axis": 5}, "not an axis"),
+        (np.zeros((4, 4)), {"partial": np.zeros((4, 5), np.uint8)}, r"\(4, 4\), got \(4, 5\)"),
+        (np.zeros((4, 4)), {"strokes": np.zeros((4, 4))}, "must be uint8"),
+        (np.zeros((4, 4)), {"partial": np.full((4, 4), 3, np.uint8)}, "values 0 unknown, 1 object, 2 background"),
+    ],
+)
+def test_bad_input_gets_one_sentence(image: object, options: dict[str, object], says: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=says) as caught:
+        Case(image, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_strokes() -> None:
+    case = Case(np.random.default_rng(0).random((6, 7)))
+    with pytest.raises(ValueError, match=r"inside must have the shape \(6, 7\) of the image, got \(7, 6\)"):
+        case.mark(np.zeros((7, 6), dtype=bool))
+    both = ones_at(case.shape, (1, 1), (2, 2))
+    with pytest.raises(ValueError, match="2 voxels are both inside and outside"):
+        case.mark(both, both)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_told_when_they_are_read(bad: float) -> None:
+    image = np.zeros((6, 7))
+    image[2, 3] = bad
+    case = Case(image)
+    with pytest.raises(ValueError, match=r"NaN or infinite values \(1 where it was read\)"):
+        case.read()
+    assert case.read((slice(3, 6), slice(0, 7))).shape == (1, 3, 7)
+
+
+def test_no_such_plane() -> None:
+    with pytest.raises(ValueError, match="only a volume has planes"):
+        Case(np.zeros((4, 4))).plane(0, 0)
+    with pytest.raises(ValueError, match="index 4 of axis 0"):
+        Case(np.zeros((4, 4, 4))).plane(0, 4)

@@ -1,0 +1,320 @@
+"""The verbs of a session, one by one."""
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+from napari_probseg.record import pack, unpack
+
+SHAPE = (40, 40)
+
+
+def square(y: int, x: int, r: int = 1, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    mask = np.zeros(shape, dtype=bool)
+    mask[..., y - r : y + r + 1, x - r : x + r + 1] = True
+    return mask
+
+
+def state(session: ps.Session) -> tuple[bytes, ...]:
+    return session.case.partial.tobytes(), session.case.strokes.tobytes(), session.objects.tobytes()
+
+
+@pytest.fixture
+def session() -> ps.Session:
+    return ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
+
+
+def test_the_main_job(session: ps.Session) -> None:
+    session.mark(square(10, 10), square(30, 30))
+    candidates = session.propose(4)
+    assert session.candidates is candidates
+    session.accept(1)
+    assert session.candidates is None
+    assert (session.case.partial == ps.Marker.OBJECT).sum() > 9
+    step = session.finish()
+    assert step.arguments == {"label": 1, "n_voxels": int((session.objects == 1).sum()), "n_locked": 0}
+    assert (session.case.partial[session.objects == 1] == ps.Marker.BACKGROUND).all()
+    assert not session.case.strokes.any()
+    session.mark(square(25, 10))
+    session.finish()
+    assert np.unique(session.objects).tolist() == [0, 1, 2]
+
+
+def test_every_step_is_undone_and_done_again(session: ps.Session) -> None:
+    states = [state(session)]
+    for act in (
+        lambda: session.mark(square(10, 10), square(30, 30)),
+        lambda: (session.propose(4), session.accept(2)),
+        lambda: session.mark(outside=square(10, 13), erase=square(30, 30)),
+        lambda: (session.propose(4), session.accept(0)),
+        session.finish,
+        lambda: session.reopen(1),
+        session.finish,
+        lambda: session.take(square(35, 5) * 4),
+    ):
+        act()
+        states.append(state(session))
+    assert len(set(states)) > 6, "test invalid"
+    assert len(session.steps) == 8
+    for expected in states[-2::-1]:
+        session.undo()
+        assert state(session) == expected
+    assert not session.can_undo
+    with pytest.raises(RuntimeError, match="nothing to undo"):
+        session.undo()
+    for expected in states[1:]:
+        session.redo()
+        assert state(session) == expected
+    with pytest.raises(RuntimeError, match="nothing to redo"):
+        session.redo()
+
+
+def test_a_new_step_forgets_what_was_undone(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    session.undo()
+    session.mark(square(20, 20))
+    assert not session.can_redo
+
+
+def test_a_stroke_that_changes_nothing_is_no_step(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    session.mark(square(10, 10))
+    assert len(session.steps) == 1
+
+
+def test_steps_are_small_however_large_the_volume() -> None:
+    session = ps.Session(ps.Case(np.zeros((20, 400, 400), np.uint8)), GrowingProposer())
+    mask = np.zeros((20, 400, 400), dtype=bool)
+    mask[7, 200:205, 100:103] = True
+    step = session.mark(mask)
+    assert all(change.before.size == 15 for change in step.changes)
+    session.propose(3, plane=(0, 7))
+    assert all(change.before.size < 40 * 40 for change in session.accept(2).changes)
+
+
+def test_finished_objects_are_locked(session: ps.Session) -> None:
+    session.mark(square(10, 10, 4))
+    session.finish()
+    before = session.objects.copy()
+    session.mark(square(12, 12, 4))
+    step = session.finish()
+    assert step.arguments["n_locked"] > 0
+    assert np.array_equal(session.objects == 1, before == 1)
+    session.mark(square(10, 10, 1))
+    with pytest.raises(RuntimeError, match="all of this belongs to finished objects"):
+        session.finish()
+
+
+def test_a_candidate_never_takes_a_finished_object(session: ps.Session) -> None:
+    session.mark(square(10, 10, 3))
+    session.finish()
+    session.mark(square(10, 16))
+    session.propose(8)
+    session.accept(7)
+    assert not (session.case.partial[session.objects > 0] == ps.Marker.OBJECT).any()
+
+
+def test_reopening_keeps_the_number(session: ps.Session) -> None:
+    for y in (8, 20, 32):
+        session.mark(square(y, 8))
+        session.finish()
+    session.reopen(2)
+    assert (session.case.partial == ps.Marker.OBJECT).sum() == 9
+    session.mark(square(20, 11))
+    assert session.finish().arguments["label"] == 2
+    assert (session.objects == 2).sum() == 18
+    session.mark(square(8, 30))
+    assert session.finish().arguments["label"] == 4
+    with pytest.raises(ValueError, match="no finished object 9"):
+        session.reopen(9)
+    session.mark(square(30, 30))
+    with pytest.raises(RuntimeError, match="finish or undo the object in work first"):
+        session.reopen(1)
+
+
+def test_objects_from_elsewhere(session: ps.Session) -> None:
+    session.take(square(10, 10) * np.int16(7))
+    assert np.unique(session.objects).tolist() == [0, 7]
+    session.take(square(11, 11) * 2 + square(30, 30) * 1)
+    assert np.unique(session.objects).tolist() == [0, 7, 8, 9]
+    assert (session.objects == 7).sum() == 9, "locked"
+    for bad, says in ((np.zeros((3, 3), int), "image's shape"), (np.zeros(SHAPE), "whole numbers"), (np.full(SHAPE, -1), "whole")):
+        with pytest.raises(ValueError, match=says):
+            session.take(bad)
+
+
+def test_a_correction_reopens_what_lies_nearest_to_it(session: ps.Session) -> None:
+    session.mark(square(20, 10))
+    session.propose(8)
+    session.accept(7)
+    grown = session.case.partial == ps.Marker.OBJECT
+    assert grown[20, 24], "test invalid"
+    session.mark(outside=square(20, 24))
+    asked = session.question()
+    assert asked.partial[20, 24] == ps.Marker.BACKGROUND
+    assert asked.partial[20, 21] == ps.Marker.UNKNOWN, "nearer to the correction"
+    assert asked.partial[20, 13] == ps.Marker.OBJECT, "nearer to the first stroke"
+    assert session.case.partial[20, 21] == ps.Marker.OBJECT, "nothing changes before a candidate is accepted"
+    before = state(session)
+    session.propose(8)
+    session.accept(0)
+    assert session.question() is session.case, "the correction is used up"
+    session.undo()
+    assert state(session) == before
+
+
+def test_a_correction_works_on_the_plane_of_a_volume() -> None:
+    session = ps.Session(ps.Case(np.random.default_rng(0).random((5, 40, 40)), spacing=(3, 1, 1)), GrowingProposer())
+    where = (slice(2, 3), slice(0, 40), slice(0, 40))
+    session.mark(square(20, 10)[None], where=where)
+    session.propose(8, plane=(0, 2))
+    session.accept(7)
+    session.mark(outside=square(20, 24)[None], where=where)
+    asked = session.question((0, 2))
+    assert asked.partial[2, 20, 21] == ps.Marker.UNKNOWN
+    assert asked.partial[2, 20, 13] == ps.Marker.OBJECT
+
+
+def test_an_answer_to_an_old_question_is_refused(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    stale = GrowingProposer().propose(session.question())
+    session.mark(square(11, 11))
+    with pytest.raises(ValueError, match="earlier state"):
+        session.offer(stale)
+    session.offer(GrowingProposer().propose(session.case))
+    session.undo()
+    assert session.candidates is None
+
+
+def test_none_of_these_asks_again(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    first = session.propose(3, reach=0.5)
+    other = session.reject()
+    assert not np.array_equal(first.patches, other.patches)
+    assert session.accept(0).arguments["request"] == {"n": 3, "seed": 1, "plane": None, "reach": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda s: s.accept(0), "nothing to choose from"),
+        (lambda s: s.reject(), "nothing to reject"),
+        (lambda s: s.finish(), "no object to finish yet"),
+        (lambda s: (setattr(s, "proposer", None), s.propose()), "load_proposer"),
+        (lambda s: s.propose(), "no stroke yet"),
+        (lambda s: s.mark(np.zeros((3, 3))), "shape"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_changes_nothing(session: ps.Session, act: object, says: str) -> None:
+    before = state(session)
+    with pytest.raises((RuntimeError, ValueError), match=says):
+        act(session)  # type: ignore[operator]
+    assert state(session) == before
+    assert not session.steps
+
+
+def worked(session: ps.Session) -> ps.Session:
+    """Use every verb."""
+    session.take(square(35, 5) * 4)
+    session.mark(square(10, 10), square(30, 30))
+    session.propose(4, reach=0.5)
+    session.accept(3)
+    session.mark(outside=square(10, 13), erase=square(30, 30))
+    session.propose(4)
+    session.reject()
+    session.accept(1)
+    session.finish()
+    session.mark(square(20, 30))
+    session.undo()
+    session.reopen(5)
+    session.mark(square(25, 10))
+    session.finish()
+    session.mark(square(5, 35), square(5, 30))
+    return session
+
+
+def test_saving_keeps_everything(session: ps.Session, tmp_path: Path) -> None:
+    worked(session).save(tmp_path / "work.npz")
+    again = ps.Session.load(tmp_path / "work.npz", session.case.image, GrowingProposer())
+    assert state(again) == state(session)
+    assert [s.verb for s in again.steps] == [s.verb for s in session.steps]
+    while session.can_undo:
+        session.undo()
+        again.undo()
+        assert state(again) == state(session)
+
+
+def test_saving_keeps_spacing_channels_and_the_start(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((2, 6, 40, 40))
+    case = ps.Case(image, spacing=(4, 0.5, 0.5), channel_axis=0).mark(np.broadcast_to(square(9, 9), (6, 40, 40)))
+    ps.Session(case).save(tmp_path / "work.npz")
+    again = ps.Session.load(tmp_path / "work.npz", image).case
+    assert (again.spacing, again.channel_axis) == ((4.0, 0.5, 0.5), 0)
+    assert np.array_equal(again.strokes, case.strokes)
+
+
+def test_a_full_disk_leaves_the_old_file_whole(
+    session: ps.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "work.npz"
+    session.mark(square(10, 10))
+    session.save(path)
+    old = path.read_bytes()
+    session.mark(square(20, 20))
+
+    def full(self: Path, content: bytes) -> int:
+        with open(self, "wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"work.npz could not be written \(No space left on device\)"):
+        session.save(path)
+    assert path.read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == ["work.npz"]
+
+
+def test_damaged_files_are_told(session: ps.Session, tmp_path: Path) -> None:
+    path = tmp_path / "work.npz"
+    with pytest.raises(FileNotFoundError, match="no session file"):
+        ps.Session.load(path, session.case.image)
+    worked(session).save(path)
+    content = path.read_bytes()
+    for damaged in (b"", b"no zip at all", content[: len(content) // 2], content[:100] + b"\0" * 200 + content[300:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or no session"):
+            ps.Session.load(path, session.case.image)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"an image of \(40, 40\), this one is \(30, 40\)"):
+        ps.Session.load(path, session.case.image[:30])
+
+
+def test_the_script_does_it_again(session: ps.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = worked(session).script("cell.tif")
+    assert "session.propose(n=4, seed=0, reach=0.5)" in script
+
+    class Picture:
+        data = session.case.image
+
+    monkeypatch.setitem(vars(ps), "read", lambda path: Picture() if path == "cell.tif" else None)
+    monkeypatch.setitem(vars(ps), "load_proposer", lambda name: GrowingProposer() if name == "growing" else None)
+    names: dict[str, object] = {}
+    exec(script, names)  # noqa: S102 (that it runs is what is tested)
+    assert np.array_equal(names["objects"], session.objects)
+    assert np.array_equal(names["partial"], session.case.partial)
+
+
+@pytest.mark.parametrize("array", [square(3, 3), np.zeros((0, 4), bool), np.arange(12, dtype=np.uint32).reshape(3, 4)])
+def test_packing_is_exact(array: np.ndarray) -> None:
+    again = unpack(pack(array))
+    assert again.dtype == array.dtype
+    assert np.array_equal(again, array)
+
+
+def test_a_damaged_stroke_is_told() -> None:
+    with pytest.raises(ValueError, match="a packed stroke is damaged"):
+        unpack(pack(square(3, 3))[:-4])

@@ -1,0 +1,100 @@
+"""Any sequence of acts keeps what a session promises."""
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+
+SHAPE = (16, 16)
+places = st.tuples(st.integers(1, 14), st.integers(1, 14))
+
+
+class Work(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        image = np.random.default_rng(0).random(SHAPE)
+        self.session = ps.Session(ps.Case(image), GrowingProposer())
+        self.states = [self.state()]
+        self.undone: list[tuple[bytes, ...]] = []
+
+    def state(self) -> tuple[bytes, ...]:
+        case = self.session.case
+        return case.partial.tobytes(), case.strokes.tobytes(), self.session.objects.tobytes()
+
+    def did(self) -> None:
+        if len(self.session.steps) == len(self.states):
+            self.states.append(self.state())
+            self.undone.clear()
+
+    @rule(at=places, verb=st.sampled_from(["inside", "outside", "erase"]))
+    def mark(self, at: tuple[int, int], verb: str) -> None:
+        mask = np.zeros(SHAPE, dtype=bool)
+        mask[at[0] - 1 : at[0] + 2, at[1]] = True
+        self.session.mark(**{verb: mask})
+        self.did()
+
+    @precondition(lambda self: self.session.case.strokes.any())
+    @rule(i=st.integers(0, 3))
+    def choose(self, i: int) -> None:
+        session = self.session
+        session.propose(4)
+        asked, strokes, locked = session.candidates.case, session.case.strokes, session.objects > 0
+        held = session.case.partial.copy()
+        session.accept(i)
+        decided = asked.partial != ps.Marker.UNKNOWN
+        after = session.case.partial
+        assert (after[decided] == asked.partial[decided]).all(), "decided voxels stay"
+        assert (after[strokes > 0] == held[strokes > 0]).all(), "strokes stay"
+        assert (after[locked] == held[locked]).all(), "finished objects stay"
+        self.did()
+
+    @precondition(lambda self: ((self.session.case.partial == 1) & (self.session.objects == 0)).any())
+    @rule()
+    def finish(self) -> None:
+        before = self.session.objects
+        self.session.finish()
+        assert (self.session.objects[before > 0] == before[before > 0]).all(), "finished objects stay"
+        self.did()
+
+    @precondition(
+        lambda self: self.session.objects.any()
+        and not self.session.case.strokes.any()
+        and not (self.session.case.partial == 1).any()
+    )
+    @rule(pick=st.integers(0, 99))
+    def reopen(self, pick: int) -> None:
+        labels = np.unique(self.session.objects[self.session.objects > 0])
+        self.session.reopen(int(labels[pick % len(labels)]))
+        self.did()
+
+    @precondition(lambda self: self.session.can_undo)
+    @rule()
+    def undo(self) -> None:
+        self.undone.append(self.states.pop())
+        self.session.undo()
+        assert self.state() == self.states[-1]
+
+    @precondition(lambda self: self.session.can_redo)
+    @rule()
+    def redo(self) -> None:
+        self.session.redo()
+        self.states.append(self.undone.pop())
+        assert self.state() == self.states[-1]
+
+    @invariant()
+    def strokes_are_decided_as_drawn(self) -> None:
+        case = self.session.case
+        drawn = case.strokes != ps.Marker.UNKNOWN
+        assert (case.partial[drawn] == case.strokes[drawn]).all()
+
+    @invariant()
+    def the_history_is_complete(self) -> None:
+        assert len(self.session.steps) == len(self.states) - 1
+        assert self.state() == self.states[-1]
+
+
+TestWork = Work.TestCase
+TestWork.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
