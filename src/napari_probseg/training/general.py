@@ -21,7 +21,7 @@ from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 from napari_probseg.training.pool import Pool, save_pool
 
-SHIPPED_STEPS = 6500
+SHIPPED_STEPS = 5000
 CROPS = 450
 
 
