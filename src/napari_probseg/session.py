@@ -35,7 +35,7 @@ class Session:
         self._history = History()
         self._candidates: Candidates | None = None
         self._request: dict[str, Any] = {}
-        self._asked: Case | None = None
+        self._asked: tuple[Case, Case] | None = None  # the state that the latest question is about, and the question
         self._n_asked = 0
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -96,8 +96,10 @@ class Session:
         plane : (axis, index), optional
             The plane of a volume that the answer will be for.
         """
-        self._asked = self._reopened_by_corrections(plane)
-        return self._asked
+        case = self._case
+        asked = self._reopened_by_corrections(plane)
+        self._asked = (case, asked)
+        return asked
 
     def offer(self, candidates: Candidates, **request: Any) -> Candidates:
         """Put candidates on offer.
@@ -114,7 +116,9 @@ class Session:
         ValueError
             If something was done since the question was asked.
         """
-        if candidates.case is not self._asked and candidates.case is not self._case:
+        about, asked = self._asked or (None, None)
+        current = candidates.case is self._case or (candidates.case is asked and about is self._case)
+        if not current:
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
         self._candidates, self._request = candidates, request
         return candidates
@@ -299,7 +303,7 @@ class Session:
             else:
                 arrays[change.name] = change.applied(arrays.get(change.name, getattr(self._case, change.name)))
         self._case = replace(self._case, **arrays)
-        self._candidates = self._asked = None
+        self._candidates, self._asked = None, None
 
     def _changes_to(
         self, case: Case, objects: NDArray[np.uint32] | None = None, *, within: Region | None = None
