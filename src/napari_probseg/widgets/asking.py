@@ -13,6 +13,7 @@ from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Plane
 from napari_probseg.session import Session
 from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
+from napari_probseg.widgets.torch_import import quiet_import
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +78,10 @@ def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
 def _loaded(device: str) -> Proposer:
     """Import torch and load the shipped weights: seconds of work that must never be the window's."""
     try:
-        from napari_probseg.proposers import load_proposer
+        with quiet_import():
+            from napari_probseg.proposers import load_proposer
 
-        return load_proposer(device=device)
+            return load_proposer(device=device)
     except OSError as error:
         if sys.platform != "win32":
             raise

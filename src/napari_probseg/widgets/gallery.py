@@ -9,6 +9,7 @@ from qtpy.QtCore import QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QAbstractButton, QGridLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
+from napari_probseg.widgets.layers import BLUE, RED
 from napari_probseg.widgets.style import colour
 from napari_probseg.widgets.thumbnails import Thumbnail
 
@@ -147,8 +148,13 @@ class Cell(QAbstractButton):
         font.setBold(self._current)
         painter.setFont(font)
         line = QRect(1, _SIDE, self.width() - 2, _CAPTION)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor.fromRgbF(*(BLUE if self._adds_background else RED)))
+        painter.drawEllipse(line.left(), line.center().y() - 2, 6, 6)
         painter.setPen(ink)
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._added)
+        painter.drawText(
+            line.adjusted(9, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._added
+        )
         ink.setAlpha(150)
         painter.setPen(ink)
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{self._share:.0%}")
@@ -158,10 +164,12 @@ class Cell(QAbstractButton):
 
 
 def added(n_voxels: int, *, area: float, unit: str) -> str:
-    """Return how much a candidate adds in words: "+1 204 px", "+3.2 mm²"."""
-    if unit == "px":
-        return f"+{n_voxels:,} px".replace(",", " ")
-    return f"+{n_voxels * area:.3g} {unit}"
+    """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px"."""
+    amount, thousand = n_voxels * area, ""
+    for letter in ("k", "M"):
+        if amount >= 999.5:
+            amount, thousand = amount / 1000, letter
+    return f"+{amount:.3g}{thousand} {unit}"
 
 
 def _pixmap(content: Thumbnail) -> QPixmap:

@@ -38,7 +38,8 @@ _BRUSH = ("mode", "selected_label", "brush_size")
 
 def marker_colours(paleness: float = 0.0) -> DirectLabelColormap:
     """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white."""
-    red, blue = ([paleness + (1 - paleness) * part for part in colour] + [1.0] for colour in (RED, BLUE))
+    red = [paleness + (1 - paleness) * part for part in RED] + [1.0]
+    blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
     colours = {None: [0.0] * 4, int(Marker.UNKNOWN): [0.0] * 4, int(Marker.OBJECT): red, int(Marker.BACKGROUND): blue}
     return DirectLabelColormap(color_dict=colours)
 

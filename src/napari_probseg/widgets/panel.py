@@ -56,7 +56,7 @@ class Panel(QWidget):
         self.reach_text = QLabel(objectName="faint")
         self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
         self.n.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.n.setFixedWidth(102)
+        self.n.setFixedWidth(110)
         self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes, on the slice on view")
         self.propose.setObjectName("primary")
 

@@ -290,6 +290,7 @@ class SegmentWidget(QWidget):
 
     def _show_script(self) -> None:
         if self.work.session is not None:
-            dialog = ScriptDialog(self.work.session.script(), self)
+            path = self.work.image.source.path if self.work.image is not None else None
+            dialog = ScriptDialog(self.work.session.script(path or "image.tif"), self)
             dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             dialog.show()

@@ -1,0 +1,128 @@
+"""Saving objects and sessions from the widget, opening them again, and the script."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import tifffile
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from test_widget_segment import click, disk, offer, open_widget, stroke  # noqa: F401 (a fixture)
+
+from napari_probseg.widgets.script_dialog import ScriptDialog
+
+
+@pytest.fixture
+def answer_dialog(monkeypatch):
+    """Return a function that answers the next file dialogs with a path."""
+
+    def answer(path, kind=""):
+        for name in ("getSaveFileName", "getOpenFileName"):
+            monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
+
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    return answer
+
+
+def menu(widget, text):
+    widget.panel.menu.aboutToShow.emit()
+    (action,) = [action for action in widget.panel.menu.actions() if action.text() == text]
+    assert action.isEnabled(), text
+    return action
+
+
+def idle(qtbot, widget) -> None:
+    qtbot.waitUntil(lambda: not widget._files.background.is_busy, timeout=20_000)
+
+
+def finish_one(qtbot, widget) -> None:
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+
+
+def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    viewer, widget = open_widget(disk().astype(np.float32))
+    finish_one(qtbot, widget)
+    answer_dialog(tmp_path / "objects.tif")
+    click(qtbot, widget.panel.save)
+    idle(qtbot, widget)
+    assert widget.panel.status.text() == "Saved the objects as objects.tif."
+    assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects"].data)
+
+
+def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    _, widget = open_widget(disk().astype(np.float32))
+    finish_one(qtbot, widget)
+    answer_dialog(tmp_path / "objects", "TIFF (*.tif *.tiff)")
+    click(qtbot, widget.panel.save)
+    idle(qtbot, widget)
+    assert (tmp_path / "objects.tif").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_said(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    (tmp_path / "file").write_text("in the way")
+    answer_dialog(tmp_path / "file" / "session.npz")
+    menu(widget, "Save session…").trigger()
+    idle(qtbot, widget)
+    assert widget.panel.status.property("error")
+    stroke(qtbot, widget, (50, 50))  # the session is let go again
+
+
+def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    viewer, widget = open_widget(disk().astype(np.float32))
+    finish_one(qtbot, widget)
+    stroke(qtbot, widget, (50, 50))
+    saved = viewer.layers["markers"].data.copy(), viewer.layers["objects"].data.copy()
+    answer_dialog(tmp_path / "session.npz")
+    menu(widget, "Save session…").trigger()
+    idle(qtbot, widget)
+    stroke(qtbot, widget, (10, 10))
+    click(qtbot, widget.panel.finish)
+
+    menu(widget, "Open session…").trigger()
+    qtbot.waitUntil(lambda: "open" in widget.panel.status.text(), timeout=20_000)
+    assert np.array_equal(viewer.layers["markers"].data, saved[0])
+    assert np.array_equal(viewer.layers["objects"].data, saved[1])
+    click(qtbot, widget.panel.undo)
+    click(qtbot, widget.panel.undo)
+    assert not viewer.layers["objects"].data.any()
+
+
+def test_a_file_that_is_no_session_is_refused(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    before = viewer.layers["markers"].data.copy()
+    (tmp_path / "no.npz").write_bytes(b"no session")
+    answer_dialog(tmp_path / "no.npz")
+    menu(widget, "Open session…").trigger()
+    idle(qtbot, widget)
+    assert widget.panel.status.property("error")
+    assert np.array_equal(viewer.layers["markers"].data, before)
+
+
+def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    answer_dialog(tmp_path / "session.npz")
+    menu(widget, "Save session…").trigger()
+    viewer.layers["markers"].paint((50, 50), 1)
+    click(qtbot, widget.panel.undo)
+    assert "wait a moment" in widget.panel.status.text()
+    idle(qtbot, widget)
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 2)
+
+
+def test_the_script_is_shown_and_copied(open_widget, qtbot):  # noqa: F811
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    menu(widget, "Show script…").trigger()
+    (dialog,) = [child for child in widget.children() if isinstance(child, ScriptDialog)]
+    dialog.copy_button.click()
+    assert "session.mark(" in QApplication.clipboard().text()
+    dialog.close()
