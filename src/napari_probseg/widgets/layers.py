@@ -177,6 +177,8 @@ class SessionLayers:
 
     def _shown(self, where: Any) -> NDArray[np.uint8]:
         """Return the markers to show: what is decided, without the finished objects."""
+        if not self.session.steps:
+            return self.session.case.partial[where].copy()
         decided: NDArray[np.uint8] = np.where(self.session.objects[where] > 0, 0, self.session.case.partial[where])
         return decided.astype(np.uint8, copy=False)
 

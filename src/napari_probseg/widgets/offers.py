@@ -52,14 +52,15 @@ class Offers(QObject):
     def withdraw(self) -> None:
         """Take the candidates off offer, and give up those that are being drawn."""
         self.background.cancel()
-        self.preview.clear()
+        self.preview.hide()
         if self._candidates is not None:
             self._candidates = None
             self.offered.emit([])
 
     def forget(self) -> None:
-        """Withdraw the candidates and forget where they disagreed."""
+        """Withdraw the candidates, forget where they disagreed, and take the layers away."""
         self.withdraw()
+        self.preview.clear()
         self.uncertainty.forget()
 
     def show(self, i: int) -> None:

@@ -38,18 +38,29 @@ class Preview:
             )
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)
-        if self._shown is not None:
-            self._layer.data[self._shown] = 0
+        self._blank()
         new = np.where(case.partial[candidates.where] == Marker.UNKNOWN, candidates.patches[i], 0)
         self._layer.data[candidates.where] = new
         self._shown = candidates.where
+        self._layer.visible = True
         self._layer.refresh()
+
+    def hide(self) -> None:
+        """Show nothing; the layer stays for the next candidates, because napari takes 0.2 s to remove one."""
+        if self._layer is not None:
+            self._blank()
+            self._layer.visible = False
 
     def clear(self) -> None:
         """Take the layer away."""
         if self._layer is not None and self._layer in self._viewer.layers:
             self._viewer.layers.remove(self._layer)
         self._layer, self._shown = None, None
+
+    def _blank(self) -> None:
+        if self._layer is not None and self._shown is not None:
+            self._layer.data[self._shown] = 0
+        self._shown = None
 
     def holds(self, layer: Any) -> bool:
         """Return whether a layer is the preview."""

@@ -199,7 +199,7 @@ class Workspace(QObject):
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
         step = self._session().finish()
-        self.offers.uncertainty.forget()
+        self.offers.forget()
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
 
     @verb
