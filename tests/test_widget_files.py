@@ -1,15 +1,19 @@
 """Saving objects and sessions from the widget, opening them again, and the script."""
 
+# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
+import nibabel
 import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
-from test_widget_segment import click, disk, offer, open_widget, stroke  # noqa: F401 (a fixture)
+from test_widget_segment import click, disk, offer, open_widget, stroke
 
 from napari_probseg.widgets.script_dialog import ScriptDialog
 
@@ -44,7 +48,7 @@ def finish_one(qtbot, widget) -> None:
     click(qtbot, widget.panel.finish)
 
 
-def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path):
     viewer, widget = open_widget(disk().astype(np.float32))
     finish_one(qtbot, widget)
     answer_dialog(tmp_path / "objects.tif")
@@ -54,7 +58,7 @@ def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path
     assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects"].data)
 
 
-def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):
     _, widget = open_widget(disk().astype(np.float32))
     finish_one(qtbot, widget)
     answer_dialog(tmp_path / "objects", "TIFF (*.tif *.tiff)")
@@ -63,7 +67,7 @@ def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dial
     assert (tmp_path / "objects.tif").is_file()
 
 
-def test_a_place_that_cannot_be_written_is_said(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_a_place_that_cannot_be_written_is_said(open_widget, qtbot, answer_dialog, tmp_path):
     _, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     (tmp_path / "file").write_text("in the way")
@@ -74,7 +78,7 @@ def test_a_place_that_cannot_be_written_is_said(open_widget, qtbot, answer_dialo
     stroke(qtbot, widget, (50, 50))  # the session is let go again
 
 
-def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, tmp_path):
     viewer, widget = open_widget(disk().astype(np.float32))
     finish_one(qtbot, widget)
     stroke(qtbot, widget, (50, 50))
@@ -94,7 +98,7 @@ def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, 
     assert not viewer.layers["objects"].data.any()
 
 
-def test_a_file_that_is_no_session_is_refused(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_a_file_that_is_no_session_is_refused(open_widget, qtbot, answer_dialog, tmp_path):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     before = viewer.layers["markers"].data.copy()
@@ -106,7 +110,7 @@ def test_a_file_that_is_no_session_is_refused(open_widget, qtbot, answer_dialog,
     assert np.array_equal(viewer.layers["markers"].data, before)
 
 
-def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answer_dialog, tmp_path):  # noqa: F811
+def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answer_dialog, tmp_path):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     answer_dialog(tmp_path / "session.npz")
@@ -118,7 +122,7 @@ def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answ
     qtbot.waitUntil(lambda: len(widget.work.session.steps) == 2)
 
 
-def test_the_script_is_shown_and_copied(open_widget, qtbot):  # noqa: F811
+def test_the_script_is_shown_and_copied(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     menu(widget, "Show script…").trigger()
@@ -126,3 +130,19 @@ def test_the_script_is_shown_and_copied(open_widget, qtbot):  # noqa: F811
     dialog.copy_button.click()
     assert "session.mark(" in QApplication.clipboard().text()
     dialog.close()
+
+
+def test_objects_of_a_nifti_image_keep_its_geometry(open_widget, qtbot, answer_dialog, tmp_path):
+    path = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
+    viewer, widget = open_widget()
+    viewer.open(str(path), plugin="napari-probseg")
+    image = viewer.layers[0]
+    viewer.dims.set_point(0, float(image.scale[0]) * 10)
+    stroke(qtbot, widget, (10, 12, 14))
+    click(qtbot, widget.panel.finish)
+    answer_dialog(tmp_path / "objects.nii.gz")
+    click(qtbot, widget.panel.save)
+    idle(qtbot, widget)
+    saved, original = nibabel.load(tmp_path / "objects.nii.gz"), nibabel.load(path)
+    assert saved.shape == original.shape and np.array_equal(saved.affine, original.affine)
+    assert np.count_nonzero(saved.dataobj) == np.count_nonzero(viewer.layers["objects"].data) > 0

@@ -1,5 +1,6 @@
 """Which images the Segment widget takes, how it lays markers over them, which plane it works on."""
 
+# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.layers import Image, Labels
-from test_widget_segment import Balls, click, disk, offer, open_widget, stroke  # noqa: F401 (a fixture)
+from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
 
 from napari_probseg import Case
 from napari_probseg.widgets.image import case_of, placement
@@ -43,7 +44,7 @@ def test_a_time_series_is_refused_with_a_way_out():
         case_of(Image(np.ones((2, 3, 8, 9))))
 
 
-def test_a_time_series_is_refused_in_the_widget(open_widget, qtbot):  # noqa: F811
+def test_a_time_series_is_refused_in_the_widget(open_widget, qtbot):
     viewer, widget = open_widget(np.ones((2, 3, 8, 9), np.float32))
     click(qtbot, widget.panel.inside)
     assert widget.panel.status.property("error") and "4 axes" in widget.panel.status.text()
@@ -72,7 +73,7 @@ def test_labels_lie_over_an_image_with_channels_first():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_candidates_are_drawn_on_the_slice_on_view(open_widget, qtbot, axis):  # noqa: F811
+def test_candidates_are_drawn_on_the_slice_on_view(open_widget, qtbot, axis):
     proposer, at, scale = Balls(), (10, 12, 14), (2.0, 1.0, 0.5)
     viewer, widget = open_widget(disk((20, 24, 28), at).astype(np.float32), proposer, scale=scale)
     viewer.dims.order = (axis, *(a for a in range(3) if a != axis))
@@ -85,7 +86,7 @@ def test_candidates_are_drawn_on_the_slice_on_view(open_widget, qtbot, axis):  #
     assert set(changed[:, axis]) == {at[axis]}, "the rest of the volume is untouched"
 
 
-def test_a_volume_on_view_in_3d_is_refused_with_a_way_out(open_widget, qtbot):  # noqa: F811
+def test_a_volume_on_view_in_3d_is_refused_with_a_way_out(open_widget, qtbot):
     viewer, widget = open_widget(disk((20, 24, 28), (10, 12, 14)).astype(np.float32))
     stroke(qtbot, widget, (10, 12, 14))
     viewer.dims.ndisplay = 3
@@ -94,7 +95,7 @@ def test_a_volume_on_view_in_3d_is_refused_with_a_way_out(open_widget, qtbot):  
     assert not widget.work.offers.background.is_busy
 
 
-def test_a_flat_image_among_volumes_needs_no_plane(open_widget, qtbot):  # noqa: F811
+def test_a_flat_image_among_volumes_needs_no_plane(open_widget, qtbot):
     proposer = Balls()
     viewer, widget = open_widget(disk().astype(np.float32), proposer)
     viewer.add_labels(np.zeros((5, 64, 64), int), name="a volume")
@@ -103,7 +104,7 @@ def test_a_flat_image_among_volumes_needs_no_plane(open_widget, qtbot):  # noqa:
     assert proposer.asked[0][2] is None
 
 
-def test_new_data_in_the_image_begins_anew(open_widget, qtbot):  # noqa: F811
+def test_new_data_in_the_image_begins_anew(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     first = widget.work.session

@@ -33,6 +33,8 @@ _OBJECT_COLOURS = (
     (0.70, 0.82, 0.28),
     (0.65, 0.55, 0.45),
 )
+# A value of the preview alone, beside the markers: what was accepted becomes unknown again.
+TAKEN_BACK = 3
 _BRUSH = ("mode", "selected_label", "brush_size")
 
 
@@ -40,8 +42,9 @@ def marker_colours(paleness: float = 0.0) -> DirectLabelColormap:
     """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white."""
     red = [paleness + (1 - paleness) * part for part in RED] + [1.0]
     blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
-    colours = {None: [0.0] * 4, int(Marker.UNKNOWN): [0.0] * 4, int(Marker.OBJECT): red, int(Marker.BACKGROUND): blue}
-    return DirectLabelColormap(color_dict=colours)
+    clear, grey = [0.0] * 4, [0.3, 0.3, 0.3, 1.0]
+    values: tuple[int | None, ...] = (None, Marker.UNKNOWN, Marker.OBJECT, Marker.BACKGROUND, TAKEN_BACK)
+    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, blue, grey), strict=True)))
 
 
 def object_colours() -> CyclicLabelColormap:

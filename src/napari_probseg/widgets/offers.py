@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.case import Case
 from napari_probseg.widgets.asking import Answer, Request, answer
 from napari_probseg.widgets.preview import Preview, Uncertainty
 from napari_probseg.widgets.worker import Background
@@ -35,6 +36,7 @@ class Offers(QObject):
         self.background.done.connect(self.answered)
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
         self._candidates: Candidates | None = None
+        self._case: Case | None = None
         self._placement: dict[str, Any] = {}
 
     def ask(self, request: Request, proposer: Proposer | None, device: str) -> None:
@@ -44,7 +46,7 @@ class Offers(QObject):
 
     def put(self, got: Answer, placement: dict[str, Any]) -> None:
         """Show the candidates that came, the best of them on the canvas."""
-        self._candidates, self._placement = got.candidates, placement
+        self._candidates, self._case, self._placement = got.candidates, got.request.session.case, placement
         self.uncertainty.take(got.candidates)
         self.offered.emit(got.pictures)
         self.show(0)
@@ -54,7 +56,7 @@ class Offers(QObject):
         self.background.cancel()
         self.preview.hide()
         if self._candidates is not None:
-            self._candidates = None
+            self._candidates = self._case = None
             self.offered.emit([])
 
     def forget(self) -> None:
@@ -70,9 +72,9 @@ class Offers(QObject):
 
     def look(self, i: int) -> None:
         """Show candidate ``i`` on the canvas until `look_away`."""
-        if self._candidates is not None:
+        if self._candidates is not None and self._case is not None:
             self.current = i % len(self._candidates)
-            self.preview.show(self._candidates, self.current, self._placement)
+            self.preview.show(self._candidates, self.current, self._case, self._placement)
             self.shown.emit(self.current)
 
     def look_away(self) -> None:

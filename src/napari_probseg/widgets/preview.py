@@ -9,9 +9,9 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Marker, Region
+from napari_probseg.case import Case, Marker, Region
 from napari_probseg.widgets.image import bare
-from napari_probseg.widgets.layers import marker_colours
+from napari_probseg.widgets.layers import TAKEN_BACK, marker_colours
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -28,9 +28,8 @@ class Preview:
         self._layer: Labels | None = None
         self._shown: Region | None = None
 
-    def show(self, candidates: Candidates, i: int, placement: dict[str, Any]) -> None:
-        """Show what candidate ``i`` adds."""
-        case = candidates.case
+    def show(self, candidates: Candidates, i: int, case: Case, placement: dict[str, Any]) -> None:
+        """Show what candidate ``i`` adds to a case; grey where it takes back what was accepted before."""
         if self._layer is None or self._layer not in self._viewer.layers or self._layer.data.shape != case.shape:
             self.clear()
             self._layer = Labels(
@@ -39,8 +38,10 @@ class Preview:
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)
         self._blank()
-        new = np.where(case.partial[candidates.where] == Marker.UNKNOWN, candidates.patches[i], 0)
-        self._layer.data[candidates.where] = new
+        before, after = case.partial[candidates.where], candidates.patches[i]
+        self._layer.data[candidates.where] = np.where(
+            after == before, 0, np.where(after == Marker.UNKNOWN, TAKEN_BACK, after)
+        )
         self._shown = candidates.where
         self._layer.visible = True
         self._layer.refresh()

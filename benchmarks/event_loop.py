@@ -1,0 +1,54 @@
+"""How long napari's window stands still while the Segment widget works, and what opening the widget imports.
+
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/event_loop.py
+
+A loop that does nothing but let Qt work notes the time between two turns. The first proposal includes importing torch
+and loading the weights.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import napari
+from qtpy.QtWidgets import QApplication
+from skimage.data import cell
+
+from napari_probseg.widgets.segment import SegmentWidget
+
+
+def longest_block(done: Callable[[], bool], at_least: float = 0.3) -> tuple[float, float]:
+    """Let the window live until ``done``; return the seconds that took and the longest time between two turns."""
+    begin = last = time.perf_counter()
+    longest = 0.0
+    while not done() or last - begin < at_least:
+        QApplication.processEvents()
+        time.sleep(0.001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return last - begin, longest
+
+
+def main() -> None:
+    viewer = napari.Viewer()
+    viewer.add_image(cell(), name="cell")
+    widget = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment")
+    work, panel = widget.work, widget.panel
+    panel.inside.click()
+    work.layers.markers.paint((385, 430), 1)
+    panel.outside.click()
+    work.layers.markers.paint((200, 300), 2)
+    longest_block(lambda: True, 1.0)
+    print(f"torch imported by opening the widget and brushing: {'torch' in sys.modules}")
+    for name in ("first proposal", "second proposal", "third proposal"):
+        panel.propose.click()
+        took, longest = longest_block(lambda: not work.offers.background.is_busy)
+        print(f"{name}: {took:.2f} s, window still for at most {1000 * longest:.0f} ms ({panel.status.text()})")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
