@@ -318,3 +318,66 @@ def test_packing_is_exact(array: np.ndarray) -> None:
 def test_a_damaged_stroke_is_told() -> None:
     with pytest.raises(ValueError, match="a packed stroke is damaged"):
         unpack(pack(square(3, 3))[:-4])
+
+
+def test_objects_are_never_merged_by_their_numbers(session: ps.Session) -> None:
+    for y in (5, 15):
+        session.mark(square(y, 5))
+        session.finish()
+    session.reopen(2)
+    session.take(square(30, 30) * 1)
+    session.finish()
+    assert {int(i): int((session.objects == i).sum()) for i in np.unique(session.objects)} == {0: 1573, 1: 9, 2: 9, 3: 9}
+
+
+@pytest.mark.parametrize(("label", "dtype"), [(2**32 + 1, np.int64), (2**32 - 1, np.uint32), (2**31, np.uint64)])
+def test_numbers_that_objects_cannot_have_are_refused(session: ps.Session, label: int, dtype: type) -> None:
+    with pytest.raises(ValueError, match="numbered up to 2147483647"):
+        session.take(square(5, 5).astype(dtype) * dtype(label))
+    assert not session.steps
+
+
+def test_taking_nothing_new_is_refused(session: ps.Session) -> None:
+    for labels in (np.zeros(SHAPE, int), square(5, 5) * 3):
+        if labels.any():
+            session.take(labels)
+        with pytest.raises(ValueError, match="no object that is not finished already"):
+            session.take(labels)
+
+
+def test_taken_objects_are_locked_under_the_object_in_work(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    session.propose(4)
+    session.accept(3)
+    session.take(square(10, 12, 3) * 1)
+    assert (session.case.partial[session.objects > 0] == ps.Marker.BACKGROUND).all()
+    assert not session.case.strokes[session.objects > 0].any()
+    session.mark(square(10, 5))
+    session.mark(erase=square(10, 12, 3))
+    assert (session.case.partial[session.objects > 0] == ps.Marker.BACKGROUND).all(), "erasing does not unlock"
+
+
+def test_objects_cannot_be_changed_from_outside(session: ps.Session) -> None:
+    for act in (lambda: session.mark(square(10, 10)), session.finish, session.undo):
+        act()
+        with pytest.raises(ValueError, match="read-only"):
+            session.objects[0, 0] = 1
+
+
+def test_numpys_numbers_can_be_saved(session: ps.Session, tmp_path: Path) -> None:
+    session.mark(square(10, 10))
+    session.propose(np.int64(4), seed=np.int32(3), reach=np.float32(0.5))
+    session.accept(np.int64(1))
+    session.finish()
+    session.reopen(np.uint32(1))
+    session.save(tmp_path / "work.npz")
+    assert state(ps.Session.load(tmp_path / "work.npz", session.case.image)) == state(session)
+
+
+def test_an_empty_offer_is_told(session: ps.Session) -> None:
+    session.mark(square(10, 10))
+    some = GrowingProposer().propose(session.case, 2)
+    nothing = ps.Candidates(some.case, some.where, some.patches[:0], some.score[:0], some.share[:0], some.probability)
+    session.offer(nothing)
+    with pytest.raises(RuntimeError, match="found nothing to add"):
+        session.accept()

@@ -55,7 +55,9 @@ class Work(RuleBasedStateMachine):
     @rule()
     def finish(self) -> None:
         before = self.session.objects
+        n_before = len(np.unique(before[before > 0]))
         self.session.finish()
+        assert len(np.unique(self.session.objects[self.session.objects > 0])) == n_before + 1, "a number of its own"
         assert (self.session.objects[before > 0] == before[before > 0]).all(), "finished objects stay"
         self.did()
 
@@ -68,6 +70,20 @@ class Work(RuleBasedStateMachine):
     def reopen(self, pick: int) -> None:
         labels = np.unique(self.session.objects[self.session.objects > 0])
         self.session.reopen(int(labels[pick % len(labels)]))
+        self.did()
+
+    @rule(at=places, label=st.integers(1, 3))
+    def take(self, at: tuple[int, int], label: int) -> None:
+        labels = np.zeros(SHAPE, dtype=int)
+        labels[at[0] - 1 : at[0] + 2, at[1]] = label
+        before = self.session.objects
+        if (before[labels > 0] > 0).all():
+            return
+        n_before = len(np.unique(before[before > 0]))
+        self.session.take(labels)
+        after = self.session.objects
+        assert (after[before > 0] == before[before > 0]).all(), "finished objects stay"
+        assert len(np.unique(after[after > 0])) == n_before + 1, "none is merged with another"
         self.did()
 
     @precondition(lambda self: self.session.can_undo)
@@ -91,10 +107,16 @@ class Work(RuleBasedStateMachine):
         assert (case.partial[drawn] == case.strokes[drawn]).all()
 
     @invariant()
+    def finished_objects_are_background_where_nobody_drew(self) -> None:
+        case = self.session.case
+        locked = (self.session.objects > 0) & (case.strokes == ps.Marker.UNKNOWN)
+        assert (case.partial[locked] == ps.Marker.BACKGROUND).all()
+
+    @invariant()
     def the_history_is_complete(self) -> None:
         assert len(self.session.steps) == len(self.states) - 1
         assert self.state() == self.states[-1]
 
 
 TestWork = Work.TestCase
-TestWork.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestWork.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)

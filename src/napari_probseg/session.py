@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane, Region
-from napari_probseg.history import Change, History, Step, bounding_box, change_between
+from napari_probseg.correction import opened_by_corrections
+from napari_probseg.history import Change, History, Step, change_between
 
 __all__ = ["Change", "Session", "Step"]
+
+MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
 
 
 class Session:
@@ -32,6 +34,7 @@ class Session:
         self.proposer = proposer
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
+        self._objects.flags.writeable = False
         self._history = History()
         self._candidates: Candidates | None = None
         self._request: dict[str, Any] = {}
@@ -47,7 +50,7 @@ class Session:
 
     @property
     def objects(self) -> NDArray[np.uint32]:
-        """The finished objects, a label image of the spatial shape; 0 is none."""
+        """The finished objects, a label image of the spatial shape, read-only; 0 is none."""
         return self._objects
 
     @property
@@ -97,7 +100,7 @@ class Session:
             The plane of a volume that the answer will be for.
         """
         case = self._case
-        asked = self._reopened_by_corrections(plane)
+        asked = opened_by_corrections(case, self._objects, self.steps, plane)
         self._asked = (case, asked)
         return asked
 
@@ -120,7 +123,7 @@ class Session:
         current = candidates.case is self._case or (candidates.case is asked and about is self._case)
         if not current:
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
-        self._candidates, self._request = candidates, request
+        self._candidates, self._request = candidates, {name: _plain(value) for name, value in request.items()}
         return candidates
 
     def propose(
@@ -141,7 +144,7 @@ class Session:
         """
         if self.proposer is None:
             raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
-        seed = self._n_asked if seed is None else seed
+        seed = self._n_asked if seed is None else int(seed)
         candidates = self.proposer.propose(self.question(plane), n, seed=seed, plane=plane, **options)
         self._n_asked = seed + 1
         return self.offer(candidates, n=n, seed=seed, plane=plane, **options)
@@ -156,10 +159,12 @@ class Session:
         """Go on with candidate ``i``."""
         if self._candidates is None:
             raise RuntimeError("there is nothing to choose from: call propose() first")
+        if not len(self._candidates):
+            raise RuntimeError("the proposer found nothing to add: brush a little more, or ask again with reject()")
         case = self._candidates.accept(i)
         slab = tuple(s if s.stop - s.start == 1 else slice(None) for s in self._candidates.where)
         changes = self._changes_to(replace(case, strokes=self._case.strokes), within=slab)
-        return self._do("accept", {"i": i, "request": self._request}, changes)
+        return self._do("accept", {"i": int(i), "request": self._request}, changes)
 
     # Objects ------------------------------------------------------------------------------------------------------
 
@@ -211,19 +216,28 @@ class Session:
         ----------
         labels : integer array of the spatial shape
             0 is none. The numbers are kept if there are no objects yet, else they follow on.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
         """
         labels = np.asarray(labels)
         if labels.shape != self._case.shape:
             raise ValueError(f"the labels must have the image's shape {self._case.shape}, got {labels.shape}")
-        if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+        if labels.dtype.kind not in "iu" or labels.min() < 0:
             raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype}")
         new = (labels > 0) & (self._objects == 0)
-        first = int(self._objects.max())
+        if not new.any():
+            raise ValueError("the labels hold no object that is not finished already: choose others")
+        first = max(int(self._objects.max()), self._reopened_label() or 0)
+        if first + int(labels.max()) > MAX_LABEL:
+            raise ValueError(f"objects are numbered up to {MAX_LABEL}, got label {labels.max()}: number them anew")
         objects = np.where(new, labels.astype(np.uint32) + np.uint32(first), self._objects)
-        partial = np.where(
-            new & (self._case.partial == Marker.UNKNOWN), np.uint8(Marker.BACKGROUND), self._case.partial
-        )
-        return self._do("take", {"first": first}, self._changes_to(replace(self._case, partial=partial), objects))
+        partial = np.where(new, np.uint8(Marker.BACKGROUND), self._case.partial)
+        strokes = np.where(new, np.uint8(Marker.UNKNOWN), self._case.strokes)
+        case = replace(self._case, partial=partial, strokes=strokes)
+        return self._do("take", {"first": first}, self._changes_to(case, objects))
 
     # Going back and forth -----------------------------------------------------------------------------------------
 
@@ -296,13 +310,16 @@ class Session:
         return step
 
     def _apply(self, changes: tuple[Change, ...]) -> None:
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {
+            "partial": self._case.partial,
+            "strokes": self._case.strokes,
+            "objects": self._objects,
+        }
         for change in changes:
-            if change.name == "objects":
-                self._objects = change.applied(self._objects)
-            else:
-                arrays[change.name] = change.applied(arrays.get(change.name, getattr(self._case, change.name)))
-        self._case = replace(self._case, **arrays)
+            arrays[change.name] = change.applied(arrays[change.name])
+        self._case = replace(self._case, partial=arrays["partial"], strokes=arrays["strokes"])
+        self._objects = arrays["objects"]
+        self._objects.flags.writeable = False
         self._candidates, self._asked = None, None
 
     def _changes_to(
@@ -322,48 +339,9 @@ class Session:
         last = next((s for s in reversed(self.steps) if s.verb in ("finish", "reopen")), None)
         return int(last.arguments["label"]) if last is not None and last.verb == "reopen" else None
 
-    def _reopened_by_corrections(self, plane: Plane | None) -> Case:
-        wrong = self._contradictions()
-        where = self._region_of(plane)
-        if wrong is None or where is None or not wrong[where].any():
-            return self._case
-        strokes, partial = self._case.strokes[where], self._case.partial[where].copy()
-        nearest = ndimage.distance_transform_edt(
-            strokes == Marker.UNKNOWN, sampling=self._case.spacing, return_distances=False, return_indices=True
-        )
-        nearest = tuple(nearest)
-        accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (self._objects[where] == 0)
-        partial[accepted & wrong[where][nearest] & (partial != strokes[nearest])] = Marker.UNKNOWN
-        whole = self._case.partial.copy()
-        whole[where] = partial
-        return replace(self._case, partial=whole)
 
-    def _contradictions(self) -> NDArray[np.bool_] | None:
-        """Return the strokes since the last choice that contradict what had been decided without a stroke."""
-        wrong: NDArray[np.bool_] | None = None
-        for step in reversed(self.steps):
-            if step.verb != "mark":
-                break
-            changes = {c.name: c for c in step.changes}
-            if "partial" not in changes or "strokes" not in changes:
-                continue
-            decided, drawn = changes["partial"], changes["strokes"]
-            earlier = np.zeros(self._case.shape, dtype=np.uint8)
-            earlier[drawn.where] = drawn.before
-            turned = (decided.before != decided.after) & (decided.before != 0) & (decided.after != 0)
-            wrong = np.zeros(self._case.shape, dtype=bool) if wrong is None else wrong
-            wrong[decided.where] |= turned & (earlier[decided.where] == 0)
-        return wrong if wrong is None else wrong & (self._case.strokes != 0) & (self._objects == 0)
-
-    def _region_of(self, plane: Plane | None) -> Region | None:
-        """Return the plane, or the box around all strokes with a margin of a quarter of it."""
-        if plane is not None:
-            axis, index = plane
-            return tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
-        box = bounding_box(self._case.strokes != 0)
-        if box is None or self._case.ndim == 2:
-            return box and (slice(None), slice(None))
-        margins = [8 + (s.stop - s.start) // 4 for s in box]
-        return tuple(
-            slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margins, self._case.shape, strict=True)
-        )
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it, where NumPy's numbers are the only obstacle."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(_plain(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,125 @@
+"""What a correction opens again, and what it leaves alone."""
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+
+SHAPE = (40, 40)
+
+
+def box(y: slice, x: slice) -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[y, x] = True
+    return mask
+
+
+def dab(y: int, x: int, r: int = 1) -> np.ndarray:
+    return box(slice(y - r, y + r + 1), slice(x - r, x + r + 1))
+
+
+@pytest.fixture
+def leaked() -> ps.Session:
+    """A dab inside and an accepted candidate that reaches from it to column 27."""
+    session = ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
+    session.mark(dab(20, 10))
+    session.propose(8)
+    session.accept(7)
+    assert (session.case.partial[20, 10:28] == ps.Marker.OBJECT).all(), "test invalid"
+    return session
+
+
+def n_opened(session: ps.Session) -> int:
+    return int(np.count_nonzero(session.question().partial != session.case.partial))
+
+
+def test_without_a_contradiction_the_question_is_the_case(leaked: ps.Session) -> None:
+    leaked.mark(inside=dab(20, 12), outside=dab(3, 37))
+    assert leaked.question() is leaked.case
+
+
+def test_what_is_opened_lies_nearer_to_the_correction_than_to_any_other_stroke(leaked: ps.Session) -> None:
+    first, wrong = dab(20, 10), dab(20, 24)
+    leaked.mark(outside=wrong)
+    places = np.argwhere(np.ones(SHAPE, dtype=bool))
+
+    def distance(mask: np.ndarray) -> np.ndarray:
+        return np.hypot(*(places[:, None] - np.argwhere(mask)).transpose(2, 0, 1)).min(1).reshape(SHAPE)
+
+    margin = distance(first) - distance(wrong)
+    accepted = (leaked.case.partial == ps.Marker.OBJECT) & ~first
+    opened = leaked.question().partial != leaked.case.partial
+    assert opened[accepted & (margin > 0)].all()
+    assert not opened[~accepted | (margin < 0)].any()
+
+
+def test_a_stroke_that_begins_outside_is_one_correction(leaked: ps.Session) -> None:
+    assert leaked.case.partial[15, 20] == ps.Marker.OBJECT != leaked.case.partial[15, 27], "test invalid"
+    leaked.mark(outside=box(slice(10, 21), slice(27, 28)))
+    assert leaked.question().partial[15, 20] == ps.Marker.UNKNOWN, "what lies beside its outer part opens too"
+
+
+def test_a_harmless_stroke_of_the_same_act_opens_nothing(leaked: ps.Session) -> None:
+    leaked.mark(outside=dab(20, 24) | box(slice(2, 3), slice(0, 20)))
+    assert leaked.question().partial[6, 10] == leaked.case.partial[6, 10] != ps.Marker.UNKNOWN
+
+
+def test_a_correction_painted_over_again_counts_no_more(leaked: ps.Session) -> None:
+    leaked.mark(outside=dab(20, 20))
+    assert n_opened(leaked), "test invalid"
+    leaked.mark(inside=dab(20, 20))
+    assert not n_opened(leaked)
+
+
+def test_taking_other_objects_keeps_the_correction(leaked: ps.Session) -> None:
+    leaked.mark(outside=dab(20, 20))
+    before = n_opened(leaked)
+    leaked.take(dab(36, 36) * 1)
+    assert n_opened(leaked) == before > 0
+
+
+@pytest.mark.parametrize("marker", ["inside", "outside"])
+def test_a_label_without_a_stroke_is_never_opened_whole(marker: str) -> None:
+    session = ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
+    session.mark(dab(20, 20, 8))
+    session.finish()
+    session.reopen(1)
+    session.mark(**{marker: dab(20, 26)})
+    asked = session.question()
+    if marker == "inside":
+        assert asked is session.case
+        return
+    assert asked.partial[20, 13] == ps.Marker.OBJECT, "the far side stays"
+    assert asked.partial[16, 28] == ps.Marker.UNKNOWN, "the side of the correction opens"
+    session.propose(4)
+    session.accept(0)
+    assert (session.case.partial == ps.Marker.OBJECT).any()
+
+
+def test_finished_objects_are_never_opened(leaked: ps.Session) -> None:
+    locked = dab(10, 20)
+    leaked.take(locked * 1)
+    leaked.mark(outside=dab(20, 20))
+    assert (leaked.question().partial[locked] == ps.Marker.BACKGROUND).all()
+
+
+@pytest.mark.parametrize("plane", [(0, 5), (3, 0), (0, -1)])
+def test_there_is_no_such_plane(plane: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="has no plane"):
+        ps.Session(ps.Case(np.zeros((5, 40, 40)))).question(plane)
+    with pytest.raises(ValueError, match="has no plane"):
+        ps.Session(ps.Case(np.zeros(SHAPE))).question((0, 0))
+
+
+def test_a_volume_without_a_plane_opens_around_the_strokes() -> None:
+    session = ps.Session(ps.Case(np.random.default_rng(0).random((60, 40, 40)), spacing=(2, 1, 1)))
+    inside = np.zeros((60, 40, 40), dtype=bool)
+    inside[:, 15:25, 5:30] = True
+    session.take(inside * 1)
+    session.reopen(1)
+    outside = np.zeros(inside.shape, dtype=bool)
+    outside[30, 19:22, 27] = True
+    session.mark(outside=outside)
+    opened = session.question().partial != session.case.partial
+    assert opened[30, 20, 26] and not opened[:21].any() and not opened[40:].any()
