@@ -1,10 +1,13 @@
 """The verbs of a session, one by one."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_probseg as ps
 from fakes import GrowingProposer
@@ -306,6 +309,26 @@ def test_the_script_does_it_again(session: ps.Session, monkeypatch: pytest.Monke
     exec(script, names)  # noqa: S102 (that it runs is what is tested)
     assert np.array_equal(names["objects"], session.objects)
     assert np.array_equal(names["partial"], session.case.partial)
+
+
+def test_the_script_runs_as_a_program(session: ps.Session, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "cell.tif", session.case.image)
+    script = worked(session).script(str(tmp_path / "cell.tif"))
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import napari_probseg as ps
+from fakes import GrowingProposer
+ps.load_proposer = lambda name: GrowingProposer()
+{script}
+np.savez({str(tmp_path / "result.npz")!r}, objects=objects, partial=partial)
+assert "torch" not in sys.modules and "napari" not in sys.modules
+"""
+    (tmp_path / "program.py").write_text(program)
+    subprocess.run([sys.executable, tmp_path / "program.py"], check=True, timeout=120)
+    with np.load(tmp_path / "result.npz") as result:
+        assert np.array_equal(result["objects"], session.objects)
+        assert np.array_equal(result["partial"], session.case.partial)
 
 
 @pytest.mark.parametrize("array", [square(3, 3), np.zeros((0, 4), bool), np.arange(12, dtype=np.uint32).reshape(3, 4)])
