@@ -122,7 +122,7 @@ def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
     assert dice(objects.data == 1, disk()) > 0.99
     assert not objects.editable
     assert not viewer.layers["markers"].data.any(), "the next object starts empty"
-    assert names(viewer) == ["image", "objects", "markers"]
+    assert not viewer.layers["preview"].visible
 
 
 def test_every_step_is_undone_and_done_again(open_widget, qtbot):

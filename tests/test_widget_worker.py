@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_probseg import Case
+from napari_probseg.widgets import asking
 from napari_probseg.widgets.asking import options
 from napari_probseg.widgets.worker import Background
 
@@ -99,3 +102,30 @@ def test_a_proposer_gets_only_the_options_that_it_takes():
 
     assert options(Plain(), reach=0.5) == {}
     assert options(Far(), reach=0.5) == options(Any(), reach=0.5) == {"reach": 0.5}
+
+
+def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
+    def broken(device: str):
+        raise OSError("no weights")
+
+    monkeypatch.setattr(asking, "_load", broken)
+    assert list(asking.warm_up("cpu")) == [""]
+    with pytest.raises(OSError, match="no weights"):
+        asking.loaded("cpu")
+
+
+def test_torch_is_imported_as_ever_and_garbage_is_collected_after():
+    code = """
+import gc, threading
+from napari_probseg.widgets.torch_import import quiet_import
+def work():
+    with quiet_import():
+        assert not gc.isenabled()
+        import torch
+        assert torch.ones(3).sum() == 3
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+assert gc.isenabled() and gc.get_freeze_count() == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from inspect import Parameter, signature
+from threading import Lock
 from typing import Any
 
 from napari_probseg.candidates import Candidates, Proposer
@@ -15,7 +17,7 @@ from napari_probseg.session import Session
 from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
 from napari_probseg.widgets.torch_import import quiet_import
 
-logger = logging.getLogger(__name__)
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def answer(request: Request, proposer: Proposer | None, device: str) -> Generato
     """Answer a request, yielding a sentence for each part of the work; loads the network if there is none yet."""
     if proposer is None:
         yield "Loading the network…"
-        proposer = _loaded(device)
+        proposer = loaded(device)
     yield "Drawing candidates…"
     case, wanted = request.session.question(request.plane), options(proposer, reach=request.reach)
     candidates = proposer.propose(case, request.n, seed=request.seed, plane=request.plane, **wanted)
@@ -75,8 +77,21 @@ def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if takes_all or name in taken}
 
 
-def _loaded(device: str) -> Proposer:
-    """Import torch and load the shipped weights: seconds of work that must never be the window's."""
+def warm_up(device: str) -> Generator[str, None, None]:
+    """Load the network before it is asked for, while the first strokes are drawn; an error waits until then."""
+    yield ""
+    with suppress(Exception):
+        loaded(device)
+
+
+def loaded(device: str) -> Proposer:
+    """Return the shipped network, loaded once: seconds of work that must never be the window's."""
+    with _loading:
+        return _load(device)
+
+
+@cache
+def _load(device: str) -> Proposer:
     try:
         with quiet_import():
             from napari_probseg.proposers import load_proposer

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case
-from napari_probseg.widgets.asking import Answer, Request, answer
+from napari_probseg.widgets.asking import Answer, Request, answer, warm_up
 from napari_probseg.widgets.preview import Preview, Uncertainty
 from napari_probseg.widgets.worker import Background
 
@@ -34,10 +34,15 @@ class Offers(QObject):
         self.current = self._kept = 0
         self.background = Background()
         self.background.done.connect(self.answered)
+        self._warming = Background()
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
         self._candidates: Candidates | None = None
         self._case: Case | None = None
         self._placement: dict[str, Any] = {}
+
+    def warm_up(self, device: str) -> None:
+        """Load the network in a thread, in good time."""
+        self._warming.start(lambda: warm_up(device))
 
     def ask(self, request: Request, proposer: Proposer | None, device: str) -> None:
         """Draw candidates in a thread; ``answered`` tells of them."""

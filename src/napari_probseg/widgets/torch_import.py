@@ -17,7 +17,8 @@ def quiet_import() -> Iterator[None]:
     """Import torch inside, in a thread, and the window keeps moving.
 
     Two things would hold Python's lock for 0.2 to 0.5 s: linking torch's libraries, which are loaded beforehand, and
-    the garbage collector, which the many new objects call to look through all of napari's; it waits until the end.
+    the garbage collector, which the many new objects call to look through all of napari's. It waits, and the new
+    objects, which stay for good, are put with the old ones unseen: this is what freeze and unfreeze do.
     """
     _load_libraries()
     collects = gc.isenabled()
@@ -26,6 +27,8 @@ def quiet_import() -> Iterator[None]:
         yield
     finally:
         if collects:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 

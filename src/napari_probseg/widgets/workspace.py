@@ -199,7 +199,7 @@ class Workspace(QObject):
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
         step = self._session().finish()
-        self.offers.forget()
+        self.offers.uncertainty.forget()
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
 
     @verb
@@ -280,6 +280,10 @@ class Workspace(QObject):
                 redo=self.redo,
             )
             self._all[self.image] = self.layers
+            case = self.layers.session.case
+            self.offers.preview.prepare(case.shape, placement(self.image, case.ndim))
+            if self.proposer is None:
+                self.offers.warm_up(self.settings.device)
             if self.image.multiscale:
                 self.say("The image has several scales: the work is on the finest.")
             self.changed.emit()
