@@ -143,3 +143,18 @@ def test_thumbnails_keep_the_proportions_of_the_body():
 )
 def test_the_edited_region_is_read_from_what_napari_tells(edits, region):
     assert touched_region(edits, (8, 9)) == region
+
+
+def test_other_layers_can_be_further_channels(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    for name, shape in (("green", (64, 64)), ("small", (32, 32))):
+        viewer.add_image(np.zeros(shape, np.float32), name=name)
+    widget.panel.images.setCurrentIndex(0)
+    widget.panel.menu.aboutToShow.emit()
+    channels = next(a.menu() for a in widget.panel.menu.actions() if a.text() == "Further channels")
+    assert [action.text() for action in channels.actions()] == ["green"]
+    channels.actions()[0].trigger()
+    click(qtbot, widget.panel.inside)
+    case = widget.work.session.case
+    assert (case.n_channels, case.shape) == (2, (64, 64))
+    assert np.array_equal(case.read()[0], disk())

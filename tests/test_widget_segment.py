@@ -310,7 +310,7 @@ def test_objects_are_taken_from_another_layer(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     viewer.add_labels(disk().astype(int) * 7, name="elsewhere")
     widget.panel.menu.aboutToShow.emit()
-    taking = widget.panel.menu.actions()[0].menu()
+    taking = next(action.menu() for action in widget.panel.menu.actions() if action.text() == "Take objects from layer")
     assert [action.text() for action in taking.actions()] == ["elsewhere"]
     taking.triggered.emit(taking.actions()[0])
     assert np.array_equal(viewer.layers["objects"].data > 0, disk())

@@ -145,7 +145,6 @@ class Cell(QAbstractButton):
         ink = colour(self._viewer, "text")
         font = self.font()
         font.setPointSizeF(max(6.5, font.pointSizeF() * 0.85))
-        font.setBold(self._current)
         painter.setFont(font)
         line = QRect(1, _SIDE, self.width() - 2, _CAPTION)
         painter.setPen(Qt.PenStyle.NoPen)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from napari_probseg.case import Case, Plane
 
 if TYPE_CHECKING:
-    from napari.layers import Image
     from napari.viewer import Viewer
 
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
-def case_of(layer: Image) -> Case:
+def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
     """Return the case of an Image layer: 2-D or 3-D, grey, RGB, or with a leading axis named "c".
 
-    A multiscale layer gives its finest level.
+    A multiscale layer gives its finest level. Other grey layers of the same shape can be its further channels.
 
     Raises
     ------
@@ -32,11 +33,16 @@ def case_of(layer: Image) -> Case:
             f"“{layer.name}” has {n_spatial} axes {tuple(finest(layer).shape)}, but an image must have 2 or 3: "
             f"split it first (right-click the layer, Split Stack)"
         )
-    return Case(
-        finest(layer),
-        spacing=[abs(float(mm)) for mm in layer.scale[n_channel_axes:]],
-        channel_axis=-1 if layer.rgb else 0 if n_channel_axes else None,
-    )
+    spacing = [abs(float(mm)) for mm in layer.scale[n_channel_axes:]]
+    if channels:
+        return Case(np.stack([finest(part) for part in (layer, *channels)]), spacing, channel_axis=0)
+    return Case(finest(layer), spacing, channel_axis=-1 if layer.rgb else 0 if n_channel_axes else None)
+
+
+def may_be_channels(layer: Image, other: Any) -> bool:
+    """Return whether another layer can be a further channel of an image: grey, with the same voxels."""
+    grey = all(isinstance(part, Image) and not part.rgb and not _has_channels_first(part) for part in (layer, other))
+    return grey and finest(layer).shape == finest(other).shape and np.allclose(layer.scale, other.scale)
 
 
 def bare(thing: Any) -> Any:

@@ -13,7 +13,7 @@ from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.files import Files
-from napari_probseg.widgets.image import bare, displayed_axes, unit_of
+from napari_probseg.widgets.image import bare, displayed_axes, may_be_channels, unit_of
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.panel import Panel
 from napari_probseg.widgets.picker import Picker
@@ -272,6 +272,16 @@ class SegmentWidget(QWidget):
     def _fill_menu(self) -> None:
         menu, has_image = self.panel.menu, self.work.image is not None
         menu.clear()
+        channels = QMenu("Further channels", menu)
+        for layer in self._viewer.layers:
+            if has_image and bare(layer) is not self.work.image and may_be_channels(self.work.image, layer):
+                action = channels.addAction(layer.name)
+                action.setCheckable(True)
+                action.setChecked(bare(layer) in self.work.channels)
+                action.setData(bare(layer))
+        channels.triggered.connect(self._take_channel)
+        channels.setEnabled(bool(channels.actions()) and self.work.layers is None)  # a case cannot change its image
+        menu.addMenu(channels)
         taking = QMenu("Take objects from layer", menu)
         for layer in self._viewer.layers:
             if isinstance(layer, Labels) and not self.work.owns(layer):
@@ -284,6 +294,10 @@ class SegmentWidget(QWidget):
         menu.addAction("Save session…", self._files.save_session).setEnabled(self.work.session is not None)
         menu.addSeparator()
         menu.addAction("Show script…", self._show_script).setEnabled(self.work.session is not None)
+
+    def _take_channel(self, action: QAction) -> None:
+        layer, channels = action.data(), self.work.channels
+        self.work.channels = [*channels, layer] if action.isChecked() else [part for part in channels if part != layer]
 
     def _take(self, action: QAction) -> None:
         self.work.take(action.data())

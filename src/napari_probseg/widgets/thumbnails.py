@@ -12,7 +12,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Marker, Region
 from napari_probseg.widgets.layers import BLUE, RED
 
-_MARGIN, _LARGEST = 0.15, 160
+_MARGIN, _LARGEST = 0.2, 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,14 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]
 
 
 def _crop(candidates: Candidates, axes: tuple[int, int]) -> Region:
-    """Return the box around what any candidate changes, one voxel thick along the axis that is not shown."""
+    """Return the box around what any candidate adds, one voxel thick along the axis that is not shown.
+
+    What is added as object counts; background may fill the image and would make the object a dot.
+    """
     unknown = candidates.case.partial[candidates.where] == Marker.UNKNOWN
-    changed = ((candidates.patches != Marker.UNKNOWN) & unknown).any(axis=0)
+    changed = ((candidates.patches == Marker.OBJECT) & unknown).any(axis=0)
+    if not changed.any():
+        changed = ((candidates.patches == Marker.BACKGROUND) & unknown).any(axis=0)
     if not changed.any():
         changed = np.ones_like(changed)
     region = []

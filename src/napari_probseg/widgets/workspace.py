@@ -69,6 +69,7 @@ class Workspace(QObject):
         self.image: Image | None = None
         self.layers: SessionLayers | None = None
         self.brush_size, self.n, self.reach = self.settings.brush_size, self.settings.n_candidates, 1.0
+        self.channels: list[Image] = []
         self.n_objects = 0
         self.is_held = False
         self.offers = Offers(viewer)
@@ -111,7 +112,7 @@ class Workspace(QObject):
         if image is self.image:
             return
         self.offers.forget()
-        self.image = image
+        self.image, self.channels = image, []
         self.layers = self._all.get(image) if image is not None else None
         self._count()
         self.changed.emit()
@@ -273,7 +274,7 @@ class Workspace(QObject):
             self.layers = SessionLayers(
                 self.viewer,
                 self.image,
-                Session(case_of(self.image), self.proposer),
+                Session(case_of(self.image, self.channels), self.proposer),
                 painted=self._painted,
                 brushed=self._brushed,
                 undo=self.undo,
