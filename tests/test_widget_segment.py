@@ -327,7 +327,7 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
     viewer.dims.set_point(0, 0)
     click(qtbot, widget.panel.most_uncertain)
     assert viewer.dims.point[0] == 20
-    _, y, x = viewer.camera.center
+    _, y, x = getattr(viewer, "scene", viewer).camera.center
     assert layer.data[10, round(y), round(x)] == layer.data.max()
     widget.panel.uncertainty.click()
     assert "uncertainty" not in names(viewer)

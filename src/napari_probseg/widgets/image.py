@@ -98,6 +98,16 @@ def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
     return down, right
 
 
+def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int]) -> None:
+    """Move the sliders and the camera to a voxel of a layer."""
+    at = layer.data_to_world(place)
+    n_extra = viewer.dims.ndim - len(at)
+    for axis, value in enumerate(at):
+        viewer.dims.set_point(axis + n_extra, value)
+    scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
+    scene.camera.center = tuple(at[axis - n_extra] for axis in viewer.dims.displayed)
+
+
 def unit_of(layer: Image) -> str | None:
     """Return the layer's unit of length in short ("mm", "µm"); None where it counts pixels."""
     units = getattr(layer, "units", None)

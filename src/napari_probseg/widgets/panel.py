@@ -83,7 +83,7 @@ class Panel(QWidget):
         self.status = QLabel(objectName="status")
         self.status.setWordWrap(True)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status.setFixedHeight(46)
+        self.status.setFixedHeight(54)
         self.progress = QProgressBar(maximum=0, textVisible=False)
         self.cancel = KeyButton("Cancel", tip="Give it up; nothing will have changed")
         self._lay_out()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QMenu, QVBoxLayout, QWidget
+from napari.layers import Image
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.files import Files
-from napari_probseg.widgets.image import bare, displayed_axes, may_be_channels, unit_of
+from napari_probseg.widgets.image import bare, displayed_axes, unit_of
 from napari_probseg.widgets.keys import Keys, short, weakly
+from napari_probseg.widgets.menu import Menu
 from napari_probseg.widgets.panel import Panel
 from napari_probseg.widgets.picker import Picker
-from napari_probseg.widgets.script_dialog import ScriptDialog
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.style import sheet
 from napari_probseg.widgets.thumbnails import Thumbnail
@@ -48,6 +47,7 @@ class SegmentWidget(QWidget):
         self.work = Workspace(viewer, proposer, read_settings())
         self.panel = Panel(viewer)
         self._files = Files(self.work, self)
+        self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self)
         self._picker = Picker(viewer, self._picked)
         self._was_docked = False
         layout = QVBoxLayout(self)
@@ -120,7 +120,6 @@ class SegmentWidget(QWidget):
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
         panel.cancel.clicked.connect(weakly(work.cancel))
-        panel.menu.aboutToShow.connect(self._fill_menu)
         work.changed.connect(self._redraw)
         work.offers.offered.connect(self._show_candidates)
         work.offers.shown.connect(panel.gallery.set_current)
@@ -199,6 +198,7 @@ class SegmentWidget(QWidget):
     def _say(self, sentence: str, is_error: bool = False) -> None:
         status = self.panel.status
         status.setText(sentence)
+        status.setToolTip(sentence)
         status.setProperty("error", is_error)
         status.style().unpolish(status)
         status.style().polish(status)
@@ -268,43 +268,3 @@ class SegmentWidget(QWidget):
             self.work.reopen(label)
         else:
             self._say("There is no finished object at that place.")
-
-    def _fill_menu(self) -> None:
-        menu, has_image = self.panel.menu, self.work.image is not None
-        menu.clear()
-        channels = QMenu("Further channels", menu)
-        for layer in self._viewer.layers:
-            if has_image and bare(layer) is not self.work.image and may_be_channels(self.work.image, layer):
-                action = channels.addAction(layer.name)
-                action.setCheckable(True)
-                action.setChecked(bare(layer) in self.work.channels)
-                action.setData(bare(layer))
-        channels.triggered.connect(self._take_channel)
-        channels.setEnabled(bool(channels.actions()) and self.work.layers is None)  # a case cannot change its image
-        menu.addMenu(channels)
-        taking = QMenu("Take objects from layer", menu)
-        for layer in self._viewer.layers:
-            if isinstance(layer, Labels) and not self.work.owns(layer):
-                taking.addAction(layer.name).setData(layer)
-        taking.triggered.connect(self._take)
-        taking.setEnabled(has_image and bool(taking.actions()))
-        menu.addMenu(taking)
-        menu.addSeparator()
-        menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
-        menu.addAction("Save session…", self._files.save_session).setEnabled(self.work.session is not None)
-        menu.addSeparator()
-        menu.addAction("Show script…", self._show_script).setEnabled(self.work.session is not None)
-
-    def _take_channel(self, action: QAction) -> None:
-        layer, channels = action.data(), self.work.channels
-        self.work.channels = [*channels, layer] if action.isChecked() else [part for part in channels if part != layer]
-
-    def _take(self, action: QAction) -> None:
-        self.work.take(action.data())
-
-    def _show_script(self) -> None:
-        if self.work.session is not None:
-            path = self.work.image.source.path if self.work.image is not None else None
-            dialog = ScriptDialog(self.work.session.script(path or "image.tif"), self)
-            dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            dialog.show()

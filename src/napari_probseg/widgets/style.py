@@ -22,6 +22,8 @@ def sheet(viewer: Viewer) -> str:
     """Return the style sheet of the Segment widget, in the colours of the viewer's theme."""
     text, current = colour(viewer, "text"), colour(viewer, "current")
     lively = current.lighter(118).name()
+    error = colour(viewer, "error")
+    readable = error.lighter(200) if get_theme(viewer.theme).type == "dark" else error
     faint = f"rgba({text.red()}, {text.green()}, {text.blue()}, 150)"
     return f"""
         QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
@@ -30,7 +32,7 @@ def sheet(viewer: Viewer) -> str:
         QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
         QToolButton#menu::menu-indicator {{ image: none; }}
         QLabel#faint, QLabel#status {{ color: {faint}; }}
-        QLabel#status[error="true"] {{ color: {colour(viewer, "error").name()}; }}
+        QLabel#status[error="true"] {{ color: {readable.name()}; }}
         QFrame#line {{ background-color: {colour(viewer, "primary").name()}; max-height: 1px; border: none; }}
         QProgressBar {{ max-height: 3px; min-height: 3px; border: none; border-radius: 1px; }}
     """

@@ -16,7 +16,15 @@ from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
 from napari_probseg.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request
-from napari_probseg.widgets.image import bare, case_of, displayed_axes, finest, placement, plane_on_view
+from napari_probseg.widgets.image import (
+    bare,
+    bring_into_view,
+    case_of,
+    displayed_axes,
+    finest,
+    placement,
+    plane_on_view,
+)
 from napari_probseg.widgets.layers import SessionLayers
 from napari_probseg.widgets.offers import Offers
 from napari_probseg.widgets.sentences import sentence_of, told
@@ -244,11 +252,7 @@ class Workspace(QObject):
         place = self.offers.uncertainty.most_uncertain(self._session().case.partial)
         if place is None or self.layers is None:
             raise ValueError("the samples agree everywhere that is not decided: propose again for other places")
-        at = self.layers.markers.data_to_world(place)
-        n_extra = self.viewer.dims.ndim - len(at)
-        for axis, value in enumerate(at):
-            self.viewer.dims.set_point(axis + n_extra, value)
-        self.viewer.camera.center = tuple(at[axis - n_extra] for axis in self.viewer.dims.displayed)
+        bring_into_view(self.viewer, self.layers.markers, place)
         self.say("Here the samples disagree most: a stroke here tells them the most.")
 
     # Behind the verbs ---------------------------------------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""The menu of the Segment widget: what is needed now and then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QMenu, QWidget
+
+from napari_probseg.widgets.files import Files
+from napari_probseg.widgets.image import bare, may_be_channels
+from napari_probseg.widgets.script_dialog import ScriptDialog
+from napari_probseg.widgets.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Menu(QObject):
+    """Fills a menu whenever it opens: further channels, objects of other layers, sessions, the script.
+
+    Parameters
+    ----------
+    menu : QMenu
+        What is filled.
+    viewer : napari.viewer.Viewer
+        Whose layers are offered.
+    work : Workspace
+        What the entries act on.
+    files : Files
+        What reads and writes.
+    parent : QWidget
+        What the dialog lies over.
+    """
+
+    def __init__(self, menu: QMenu, viewer: Viewer, work: Workspace, files: Files, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._menu, self._viewer, self._work, self._files = menu, viewer, work, files
+        menu.aboutToShow.connect(self._fill)
+
+    def _fill(self) -> None:
+        menu, work = self._menu, self._work
+        has_image, has_session = work.image is not None, work.session is not None
+        menu.clear()
+        menu.addMenu(self._channels())
+        menu.addMenu(self._objects_elsewhere())
+        menu.addSeparator()
+        menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
+        menu.addAction("Save session…", self._files.save_session).setEnabled(has_session)
+        menu.addSeparator()
+        menu.addAction("Show script…", self._show_script).setEnabled(has_session)
+
+    def _channels(self) -> QMenu:
+        """Offer grey layers like the image; only before the first stroke, because a case keeps its image."""
+        menu, image = QMenu("Further channels", self._menu), self._work.image
+        for layer in map(bare, self._viewer.layers):
+            if image is not None and layer is not image and may_be_channels(image, layer):
+                action = menu.addAction(layer.name)
+                action.setData(layer)
+                action.setCheckable(True)
+                action.setChecked(layer in self._work.channels)
+        menu.setEnabled(bool(menu.actions()) and self._work.session is None)
+        menu.triggered.connect(self._take_channel)
+        return menu
+
+    def _objects_elsewhere(self) -> QMenu:
+        menu = QMenu("Take objects from layer", self._menu)
+        for layer in map(bare, self._viewer.layers):
+            if isinstance(layer, Labels) and not self._work.owns(layer):
+                menu.addAction(layer.name).setData(layer)
+        menu.setEnabled(self._work.image is not None and bool(menu.actions()))
+        menu.triggered.connect(self._take_objects)
+        return menu
+
+    def _take_channel(self, action: QAction) -> None:
+        layer, channels = action.data(), self._work.channels
+        self._work.channels = [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
+
+    def _take_objects(self, action: QAction) -> None:
+        self._work.take(action.data())
+
+    def _show_script(self) -> None:
+        session, image = self._work.session, self._work.image
+        if session is not None and image is not None:
+            dialog = ScriptDialog(session.script(image.source.path or "image.tif"), self.parent())
+            dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            dialog.show()
