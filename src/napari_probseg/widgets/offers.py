@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case
@@ -34,14 +34,21 @@ class Offers(QObject):
         self.current = self._kept = 0
         self.background = Background()
         self.background.done.connect(self.answered)
-        self._warming = Background()
+        self._warming, self._device = Background(), "auto"
+        self._warming_delay = QTimer(self, singleShot=True, interval=1000)
+        self._warming_delay.timeout.connect(self._warm_up)
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
         self._candidates: Candidates | None = None
         self._case: Case | None = None
         self._placement: dict[str, Any] = {}
 
     def warm_up(self, device: str) -> None:
-        """Load the network in a thread, in good time."""
+        """Load the network in a thread, in good time, but once the first layers are drawn: that takes the same locks."""
+        self._device = device
+        self._warming_delay.start()
+
+    def _warm_up(self) -> None:
+        device = self._device
         self._warming.start(lambda: warm_up(device))
 
     def ask(self, request: Request, proposer: Proposer | None, device: str) -> None:
@@ -66,6 +73,7 @@ class Offers(QObject):
 
     def forget(self) -> None:
         """Withdraw the candidates, forget where they disagreed, and take the layers away."""
+        self._warming_delay.stop()
         self.withdraw()
         self.preview.clear()
         self.uncertainty.forget()
