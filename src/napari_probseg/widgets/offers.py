@@ -43,7 +43,7 @@ class Offers(QObject):
         self._placement: dict[str, Any] = {}
 
     def warm_up(self, device: str) -> None:
-        """Load the network in a thread, in good time, but once the first layers are drawn: that takes the same locks."""
+        """Load the network in a thread, once the first layers are drawn: that takes the same locks."""
         self._device = device
         self._warming_delay.start()
 
