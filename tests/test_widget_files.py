@@ -13,9 +13,9 @@ pytest.importorskip("napari")
 import nibabel
 import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
-from test_widget_segment import click, disk, offer, open_widget, stroke
 
 from napari_probseg.widgets.script_dialog import ScriptDialog
+from test_widget_segment import click, disk, offer, open_widget, stroke
 
 
 @pytest.fixture

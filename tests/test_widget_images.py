@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.layers import Image, Labels
-from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
 
 from napari_probseg import Case
 from napari_probseg.widgets.image import case_of, placement
 from napari_probseg.widgets.layers import touched_region
 from napari_probseg.widgets.thumbnails import thumbnails
+from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
 
 rng = np.random.default_rng(0)
 
