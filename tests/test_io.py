@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -11,6 +12,7 @@ import tifffile
 from imageio.v3 import imwrite
 
 import napari_probseg as ps
+from napari_probseg.io import Picture
 
 TESTS = Path(nibabel.__file__).parent / "tests" / "data"
 OBLIQUE = nibabel.affines.from_matvec(
@@ -73,10 +75,39 @@ def test_nibabels_own_images(tmp_path: Path) -> None:
     assert anatomical.spacing == pytest.approx((2, 2, 2))
     four = ps.read(TESTS / "example4d.nii.gz")
     assert four.axes == "TZYX"
-    with pytest.raises(ValueError, match="choose a time point first"):
+    with pytest.raises(ValueError, match=r"more than one image: .*axes='CZYX'"):
         four.case()
     ps.write(tmp_path / "labels.nii.gz", np.zeros(four.shape, np.uint8), like=four)
-    assert np.allclose(nibabel.load(tmp_path / "labels.nii.gz").affine, four.affine)
+    assert np.array_equal(nibabel.load(tmp_path / "labels.nii.gz").affine, four.affine)
+    assert ps.read(TESTS / "example4d.nii.gz", axes="CZYX").case().n_channels == 2
+
+
+@pytest.mark.parametrize("name", ["anatomical.nii", "example4d.nii.gz", "example_nifti2.nii.gz"])
+def test_labels_on_a_real_image_of_any_byte_order(tmp_path: Path, name: str) -> None:
+    source = nibabel.load(TESTS / name)
+    picture = ps.read(TESTS / name)
+    labels = np.random.default_rng(0).integers(0, 900, picture.shape).astype(np.uint16)
+    ps.write(tmp_path / "labels.nii.gz", labels, like=picture)
+    written = nibabel.load(tmp_path / "labels.nii.gz")
+    assert type(written) is type(source)
+    assert np.array_equal(written.affine, source.affine)
+    for key in ("qform_code", "sform_code", "quatern_b", "qoffset_x", "srow_x", "xyzt_units", "descrip"):
+        assert np.array_equal(written.header[key], source.header[key]), key
+    assert np.array_equal(written.header["pixdim"][:4], source.header["pixdim"][:4])
+    assert (written.dataobj.slope, written.dataobj.inter) == (1, 0)
+    assert np.array_equal(np.asarray(written.dataobj).T, labels)
+    assert ps.read(tmp_path / "labels.nii.gz").data.dtype == np.uint16
+
+
+def test_an_image_is_written_back_as_it_was(tmp_path: Path) -> None:
+    source = nibabel.load(TESTS / "example4d.nii.gz")
+    picture = ps.read(TESTS / "example4d.nii.gz")
+    ps.write(tmp_path / "image.nii.gz", picture.data, like=picture, labels=False)
+    again = nibabel.load(tmp_path / "image.nii.gz")
+    assert np.array_equal(again.dataobj, source.dataobj)
+    assert np.array_equal(again.affine, source.affine)
+    assert again.header.get_zooms() == source.header.get_zooms()
+    assert not ps.read(tmp_path / "image.nii.gz").is_label
 
 
 def test_nifti_channels_and_planes(tmp_path: Path) -> None:
@@ -89,6 +120,72 @@ def test_nifti_channels_and_planes(tmp_path: Path) -> None:
     assert np.array_equal(plane.data, volume()[0])
 
 
+def test_one_slice_is_two_dimensional_and_stays_where_it_lies(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(volume()[:1].T, OBLIQUE), tmp_path / "slice.nii.gz")
+    picture = ps.read(tmp_path / "slice.nii.gz")
+    assert picture.case().shape == (7, 8)
+    assert picture.spacing == pytest.approx((1.25, 0.5))
+    ps.write(tmp_path / "labels.nii.gz", volume(np.uint8)[0], like=picture)
+    written = nibabel.load(tmp_path / "labels.nii.gz")
+    assert written.shape == (8, 7, 1)
+    assert np.array_equal(written.affine, nibabel.load(tmp_path / "slice.nii.gz").affine)
+    assert np.array_equal(ps.read(tmp_path / "labels.nii.gz").data, volume(np.uint8)[0])
+
+
+def test_an_affine_without_a_file(tmp_path: Path) -> None:
+    ps.write(tmp_path / "a.nii.gz", volume(), affine=OBLIQUE)
+    assert np.allclose(nibabel.load(tmp_path / "a.nii.gz").affine, OBLIQUE, atol=1e-5)
+    assert ps.read(tmp_path / "a.nii.gz").spacing == pytest.approx((3.0, 1.25, 0.5))
+
+
+def test_colour_nifti(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (8, 7, 6, 3), dtype=np.uint8)
+    rgb = colour.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(rgb, np.eye(4)), tmp_path / "a.nii")
+    picture = ps.read(tmp_path / "a.nii")
+    assert picture.axes == "ZYXC"
+    assert np.array_equal(picture.data, colour.transpose(2, 1, 0, 3))
+    with pytest.raises(ValueError, match="NIfTI keeps no colour"):
+        ps.write(tmp_path / "b.nii", picture.data, like=picture, labels=False)
+
+
+@pytest.mark.parametrize(("name", "slope"), [("a.nii", 1.0), ("a.nii", 0.5), ("a.tif", 1.0)])
+def test_a_large_volume_is_not_loaded(tmp_path: Path, name: str, slope: float) -> None:
+    path, shape = tmp_path / name, (2000, 1000, 1000)  # 4 GB, of which the disk holds a few blocks
+    if name == "a.nii":
+        header = nibabel.Nifti1Header()
+        header.set_data_shape(shape[::-1])
+        header.set_data_dtype(np.int16)
+        header.set_slope_inter(slope, -1024)
+        path.write_bytes(header.binaryblock + bytes(4))
+        os.truncate(path, 352 + 2 * int(np.prod(shape)))
+    else:
+        tifffile.memmap(path, shape=shape, dtype=np.int16, photometric="minisblack")
+    tracemalloc.start()
+    picture = ps.read(path)
+    plane = np.asarray(picture.data[7])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e8
+    assert picture.shape == shape
+    assert (plane == (-1024 if name == "a.nii" else 0)).all()
+
+
+def test_scaled_numbers_are_those_of_nibabel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = nibabel.Nifti1Image(volume().T, np.eye(4))
+    image.header.set_slope_inter(0.37, -1024)
+    nibabel.save(image, tmp_path / "a.nii")
+    expected = np.asarray(nibabel.load(tmp_path / "a.nii").dataobj).T.astype(np.float32)
+    small = ps.read(tmp_path / "a.nii").data
+    monkeypatch.setattr("napari_probseg.io.nifti._LARGE", 0)
+    large = ps.read(tmp_path / "a.nii").data
+    assert not isinstance(large, np.ndarray), "test invalid"
+    assert np.array_equal(small, expected)
+    assert np.array_equal(np.asarray(large), expected)
+    assert np.array_equal(large[2:4, 1, ::2], expected[2:4, 1, ::2])
+    assert len(large) == len(expected)
+
+
 def test_uncompressed_files_are_mapped(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume().T, np.eye(4)), tmp_path / "image.nii")
     tifffile.imwrite(tmp_path / "image.tif", volume(np.uint16))
@@ -97,6 +194,9 @@ def test_uncompressed_files_are_mapped(tmp_path: Path) -> None:
         while not isinstance(base, np.memmap) and base.base is not None:
             base = base.base
         assert isinstance(base, np.memmap)
+        data, before = ps.read(tmp_path / name).data, (tmp_path / name).read_bytes()
+        data[0, 0, 0] += 1  # as painting on it in napari does
+        assert (tmp_path / name).read_bytes() == before
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint32, np.float32])
@@ -108,6 +208,36 @@ def test_tiff_keeps_dtype_and_spacing(tmp_path: Path, dtype: type, shape: tuple[
     assert again.data.dtype == dtype
     assert again.spacing == pytest.approx(spacing)
     assert np.array_equal(again.data, array)
+
+
+def test_tiff_labels_are_labels(tmp_path: Path) -> None:
+    ps.write(tmp_path / "labels.tif", volume(np.int64))
+    again = ps.read(tmp_path / "labels.tif")
+    assert again.is_label
+    assert np.array_equal(again.data, volume())
+    ps.write(tmp_path / "image.tif", volume(), labels=False)
+    assert not ps.read(tmp_path / "image.tif").is_label
+    with pytest.raises(ValueError, match="renumber them"):
+        ps.write(tmp_path / "labels.tif", volume(np.int64) << 40)
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "mm"), [(72, "INCH", 1), (96, "INCH", 1), (254, "INCH", 0.1), (50, "NONE", 1)]
+)
+def test_resolution_tags(tmp_path: Path, count: int, unit: str, mm: float) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", volume(np.uint8)[0], resolution=(count, count), resolutionunit=unit)
+    picture = ps.read(tmp_path / "a.tif")
+    assert picture.spacing == pytest.approx((mm, mm))
+    assert (picture.unit == "pixel") == (mm == 1)
+
+
+def test_colour_tiff_is_written_back(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (9, 8, 3), dtype=np.uint8)
+    picture = Picture(colour, "YXC", (0.5, 0.25), "mm")
+    ps.write(tmp_path / "a.tif", colour, like=picture, labels=False)
+    again = ps.read(tmp_path / "a.tif")
+    assert (again.axes, again.spacing) == ("YXC", pytest.approx((0.5, 0.25)))
+    assert np.array_equal(again.data, colour)
 
 
 def test_imagej_tiff(tmp_path: Path) -> None:
@@ -157,7 +287,7 @@ def test_colour(tmp_path: Path) -> None:
 def test_png_labels(tmp_path: Path) -> None:
     ps.write(tmp_path / "a.png", volume(np.uint16)[0])
     assert np.array_equal(ps.read(tmp_path / "a.png").data, volume(np.uint16)[0])
-    with pytest.raises(ValueError, match="use .tif"):
+    with pytest.raises(ValueError, match=r"use \.tif"):
         ps.write(tmp_path / "b.png", volume())
 
 
@@ -187,14 +317,28 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
         ps.read(tmp_path / "a.xyz")
     with pytest.raises(ValueError, match="ending that is not known"):
         ps.write(tmp_path / "a.jpg", volume())
-    with pytest.raises(ValueError, match=r"got shape \(2, 6, 7, 8\)"):
+    with pytest.raises(ValueError, match=r"labels must be .* got shape \(2, 6, 7, 8\)"):
         ps.write(tmp_path / "a.tif", np.stack([volume()] * 2))
+    with pytest.raises(ValueError, match=r"got shape \(2, 6, 7, 8\)"):
+        ps.write(tmp_path / "a.tif", np.stack([volume(np.float32)] * 2))
+    with pytest.raises(ValueError, match="labels must be integers, got float32"):
+        ps.write(tmp_path / "a.tif", volume(np.float32), labels=True)
+    with pytest.raises(ValueError, match="TIFF cannot hold float16"):
+        ps.write(tmp_path / "a.tif", volume(np.float16))
+    with pytest.raises(ValueError, match=r"an affine must be \(4, 4\)"):
+        ps.write(tmp_path / "a.nii", volume(), affine=np.eye(3))
+    tifffile.imwrite(tmp_path / "odd.tif", np.zeros((2, 3, 4, 5, 6), np.uint8))
+    with pytest.raises(ValueError, match=r"odd\.tif cannot be opened: axes must be of T, C, Z, Y, X"):
+        ps.read(tmp_path / "odd.tif")
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        ps.read(tmp_path / "folder.tif")
     ps.write(tmp_path / "a.tif", volume())
     with pytest.raises(ValueError, match=r"is \(6, 7, 8\), the array \(7, 8\)"):
         ps.write(tmp_path / "b.tif", volume()[0], like=ps.read(tmp_path / "a.tif"))
     with pytest.raises(ValueError, match="NIfTI cannot hold float16"):
         ps.write(tmp_path / "a.nii", volume(np.float16))
-    with pytest.raises(ValueError, match="one distance for each of 3 axes"):
+    with pytest.raises(ValueError, match="one distance above 0 for each of 3 axes"):
         ps.write(tmp_path / "a.nii", volume(), spacing=(1, 1))
 
 
@@ -210,7 +354,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left on device.*free space"):
+    with pytest.raises(OSError, match=r"No space left on device.*free space"):
         ps.write(tmp_path / name, volume(np.uint8) + 1)
     assert (tmp_path / name).read_bytes() == old
     assert len(list(tmp_path.iterdir())) == 1
@@ -220,7 +364,9 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pyte
 def test_development_data_is_read() -> None:
     from napari_probseg.training.dataset import datasets_below
 
-    for dataset in datasets_below(os.environ["PROBSEG_DATA"]):
+    datasets = datasets_below(os.environ["PROBSEG_DATA"])
+    assert datasets, "test invalid"
+    for dataset in datasets:
         case = dataset.load(dataset.split("test")[0])
         assert case.image.shape[1:] == case.label.shape
         assert len(case.spacing) == case.label.ndim

@@ -1,5 +1,6 @@
 """napari opens and saves through us without losing where things lie."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,18 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from napari_probseg import layer_data
+from napari_probseg.simulate.phantoms import phantom_3d
 
+ANATOMICAL = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
 AFFINE = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 4.0, 7], [0, 0, 0, 1]])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_data, "_opened", {})
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def test_labels_drawn_on_an_image_are_saved_onto_it(tmp_path: Path, nifti: str) 
     assert attributes["scale"] == pytest.approx([4, 2, 1.5])
     labels = np.random.default_rng(1).integers(0, 9, data.shape).astype(np.uint32)
     path = str(tmp_path / "labels.nii.gz")
-    assert layer_data.write_layer(path, labels, {"metadata": attributes["metadata"]}) == [path]
+    assert layer_data.write_labels(path, labels, {"metadata": attributes["metadata"]}) == [path]
     written = nibabel.load(path)
     assert np.array_equal(written.affine, nibabel.load(nifti).affine)
     ((again, _, kind),) = layer_data.read_layers(path)
@@ -52,8 +61,10 @@ def test_labels_drawn_on_an_image_are_saved_onto_it(tmp_path: Path, nifti: str) 
 
 def test_layers_from_elsewhere_are_saved_with_their_scale(tmp_path: Path) -> None:
     path = str(tmp_path / "labels.tif")
-    layer_data.write_layer(path, np.ones((5, 6, 7), np.uint16), {"scale": np.array([3.0, 2, 1]), "units": ("um",) * 3})
-    ((_, attributes, _),) = layer_data.read_layers(path)
+    layer_data.write_labels(path, np.ones((5, 6, 7), np.uint16), {"scale": np.array([3.0, 2, 1]), "units": ("um",) * 3})
+    assert layer_data.get_reader(path) is not None
+    ((_, attributes, kind),) = layer_data.read_layers(path)
+    assert kind == "labels"
     assert attributes["scale"] == pytest.approx([3, 2, 1])
     assert attributes["units"] == ["um"] * 3
 
@@ -69,17 +80,26 @@ def test_samples() -> None:
         assert np.array_equal(data, sample()[0][0]), "the same every time"
 
 
-def test_napari_opens_and_saves_through_the_manifest(
-    tmp_path: Path, nifti: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.fixture
+def viewer(request: pytest.FixtureRequest) -> Iterator[Any]:
     components = pytest.importorskip("napari.components")
     manifests = request.getfixturevalue("npe2pm")
     with manifests.tmp_plugin(manifest=Path(layer_data.__file__).parent / "napari.yaml"):
-        _open_and_save(components, tmp_path, nifti)
+        yield components.ViewerModel()
 
 
-def _open_and_save(components: Any, tmp_path: Path, nifti: str) -> None:
-    viewer = components.ViewerModel()
+def test_phantoms_hold_nested_and_repeated_objects() -> None:
+    image, labels = phantom_3d(size=64, n_slices=24)
+    assert image.shape == labels.shape == (24, 64, 64)
+    assert set(np.unique(labels)) == set(range(7))
+    liver = ndimage.binary_fill_holes(np.isin(labels, (1, 2)))
+    assert liver[labels == 2].all()
+    assert ndimage.label(np.isin(labels, (3, 4)))[1] == 2
+    assert abs(image[labels == 1].mean() - image[labels == 2].mean()) > 100
+    assert not np.array_equal(image, phantom_3d(1, size=64, n_slices=24)[0])
+
+
+def test_napari_opens_and_saves_through_the_manifest(tmp_path: Path, nifti: str, viewer: Any) -> None:
     viewer.open(nifti, plugin="napari-probseg")
     image = viewer.layers["image"]
     assert tuple(image.scale) == pytest.approx((4, 2, 1.5))
@@ -87,5 +107,74 @@ def _open_and_save(components: Any, tmp_path: Path, nifti: str) -> None:
     labels = viewer.add_labels(np.ones((6, 7, 8), np.uint16), scale=image.scale, metadata=dict(image.metadata))
     (saved,) = labels.save(str(tmp_path / "saved.nii.gz"), plugin="napari-probseg")
     assert np.array_equal(nibabel.load(saved).affine, nibabel.load(nifti).affine)
-    viewer.open_sample("napari-probseg", "body")
-    assert viewer.layers["body"].ndim == 3
+    (saved,) = image.save(str(tmp_path / "image.nii.gz"), plugin="napari-probseg")
+    assert np.array_equal(nibabel.load(saved).affine, nibabel.load(nifti).affine)
+    assert np.array_equal(nibabel.load(saved).dataobj, nibabel.load(nifti).dataobj)
+
+
+@pytest.mark.parametrize("key", ["disks", "body_slice", "body"])
+def test_napari_opens_the_samples(viewer: Any, key: str) -> None:
+    (layer,) = viewer.open_sample("napari-probseg", key)
+    assert layer.ndim == (3 if key == "body" else 2)
+
+
+def test_new_labels_of_napari_are_saved_where_the_image_lies(tmp_path: Path, nifti: str, viewer: Any) -> None:
+    viewer.open(nifti, plugin="napari-probseg")
+    labels = viewer.add_labels(np.ones((6, 7, 8), np.uint16), scale=(4, 2, 1.5), units=("mm",) * 3)
+    (saved,) = labels.save(str(tmp_path / "saved.nii.gz"), plugin="napari-probseg")
+    assert np.array_equal(nibabel.load(saved).affine, nibabel.load(nifti).affine)
+    moved = nibabel.Nifti1Image(np.zeros((8, 7, 6), np.uint8), AFFINE + np.eye(4, k=3))
+    nibabel.save(moved, tmp_path / "moved.nii")
+    viewer.open(tmp_path / "moved.nii", plugin="napari-probseg")
+    with pytest.warns(UserWarning, match="lie in different places"):
+        (saved,) = labels.save(str(tmp_path / "saved.nii.gz"), plugin="napari-probseg")
+    assert np.allclose(nibabel.load(saved).affine, np.diag([1.5, 2, 4, 1]))
+
+
+def test_channels_time_and_large_scaled_files_open_in_napari(
+    tmp_path: Path, viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_probseg.io.nifti._LARGE", 0)
+    image = nibabel.Nifti1Image(np.arange(672, dtype=np.int16).reshape(8, 7, 6, 2), AFFINE)
+    image.header.set_slope_inter(0.5, -3)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "channels.nii")
+    expected = nibabel.load(tmp_path / "channels.nii").get_fdata()
+    first, second = viewer.open(tmp_path / "channels.nii", plugin="napari-probseg")
+    assert first.data.shape == second.data.shape == (6, 7, 8)
+    assert np.array_equal(np.asarray(second.data), expected[..., 1].T)
+    assert tuple(first.scale) == pytest.approx((4, 2, 1.5))
+    (saved,) = second.save(str(tmp_path / "second.nii.gz"), plugin="napari-probseg")
+    assert np.array_equal(nibabel.load(saved).affine, image.affine)
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, tmp_path / "time.nii")
+    (series,) = viewer.open(tmp_path / "time.nii", plugin="napari-probseg")
+    assert series.data.shape == (2, 6, 7, 8)
+    assert tuple(series.scale) == pytest.approx((1, 4, 2, 1.5))
+    (saved,) = series.save(str(tmp_path / "again.nii.gz"), plugin="napari-probseg")
+    assert np.array_equal(nibabel.load(saved).get_fdata(), expected)
+
+
+def test_colour_is_saved_as_colour(tmp_path: Path, viewer: Any) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (9, 8, 3), dtype=np.uint8)
+    layer = viewer.add_image(colour, rgb=True, scale=(0.5, 0.25), units=("um", "um"))
+    (saved,) = layer.save(str(tmp_path / "colour.tif"), plugin="napari-probseg")
+    (again,) = viewer.open(saved, plugin="napari-probseg")
+    assert again.rgb
+    assert np.array_equal(again.data, colour)
+    assert tuple(again.scale) == pytest.approx((0.5, 0.25))
+
+
+def test_byte_orders_that_are_not_the_machines_are_shown(viewer: Any) -> None:
+    (layer,) = viewer.open(ANATOMICAL, plugin="napari-probseg")
+    assert not layer.data.dtype.isnative, "test invalid"
+    assert np.isfinite(layer.contrast_limits).all()
+    assert layer._data_view is not None
+
+
+def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path, nifti: str) -> None:
+    with pytest.raises(ValueError, match="save one volume at a time"):
+        layer_data.write_labels(str(tmp_path / "a.tif"), np.ones((2, 3, 4, 5), np.uint8), {})
+    with pytest.raises(ValueError, match="layers of two to four axes can be saved"):
+        layer_data.write_image(str(tmp_path / "a.tif"), np.ones((2, 2, 3, 4, 5)), {})
+    assert [path.name for path in tmp_path.iterdir()] == [Path(nifti).name]

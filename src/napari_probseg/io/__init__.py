@@ -1,0 +1,148 @@
+"""Images and labels on disk: NIfTI and TIFF with their geometry, and plain pictures."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.files import write_whole
+from napari_probseg.io.nifti import nifti_bytes, read_nifti
+from napari_probseg.io.picture import MM_PER, NotReadHereError, Picture
+from napari_probseg.io.plain import png_bytes, read_plain
+from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
+
+__all__ = ["MM_PER", "NIFTI", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
+
+NIFTI = (".nii.gz", ".nii")
+TIFF = (".tif", ".tiff")
+_READERS: dict[tuple[str, ...], Callable[[Path, str | None], Picture]] = {
+    NIFTI: read_nifti,
+    TIFF: read_tiff,
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif"): read_plain,
+}
+_WRITERS: dict[tuple[str, ...], Callable[..., bytes]] = {NIFTI: nifti_bytes, TIFF: tiff_bytes, (".png",): png_bytes}
+# What the libraries below raise on a file whose bytes are wrong; they promise nothing narrower.
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, MemoryError, struct.error, zlib.error)
+
+
+def read(path: str | Path, *, axes: str | None = None) -> Picture:
+    """Read an image or labels; uncompressed NIfTI and TIFF are memory-mapped, never read whole.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii``, ``.nii.gz``, ``.tif``, ``.tiff``, ``.png``, ``.jpg``, ``.bmp`` or ``.gif``.
+    axes : str, optional
+        What the axes of the data are, such as ``"CZYX"``, where the file says it wrongly or not at all.
+
+    Returns
+    -------
+    Picture
+        Axes of length 1 other than Y and X are left out: a NIfTI file of one slice is a 2-D image.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        If there is no such file, or it may not be read.
+    ValueError
+        If it is damaged or of a kind that is not read.
+    """
+    path = Path(path)
+    reader: Callable[[Path, str | None], Picture] = _by_ending(path, _READERS)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check its name")
+    try:
+        return reader(path, axes)
+    except NotReadHereError as error:
+        raise ValueError(f"{path} cannot be opened: {error}") from error
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
+    except _DAMAGED as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise ValueError(f"{path} is damaged or no {_ending(path)} file ({reason}): get it anew") from error
+
+
+def write(
+    path: str | Path,
+    array: NDArray[Any],
+    *,
+    like: Picture | None = None,
+    spacing: Sequence[float] | None = None,
+    affine: NDArray[Any] | None = None,
+    labels: bool | None = None,
+) -> None:
+    """Write labels or an image, compressed where the format can; until all is written the old file stays whole.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii``, ``.nii.gz``, ``.tif``, ``.tiff``, or ``.png`` for what is 2-D.
+    array : (Y, X) or (Z, Y, X) array
+        The dtype is kept; bool becomes uint8, and 64-bit labels become 32-bit ones in TIFF. An image may also have
+        all the axes of ``like.data``.
+    like : Picture, optional
+        What the array lies on: its affine, orientation, codes and units are taken exactly.
+    spacing : sequence of float, optional
+        In mm, without ``like``.
+    affine : (4, 4) array, optional
+        Without ``like``: from voxel indices (x, y, z) to mm. NIfTI alone keeps all of it.
+    labels : bool, optional
+        Whether the file shall say that these are labels; if absent, integers are.
+
+    Raises
+    ------
+    ValueError
+        If the array does not fit the file or ``like``.
+    OSError
+        If the disk is full or the place cannot be written to.
+    """
+    path, array = Path(path), np.asarray(array)
+    writer: Callable[..., bytes] = _by_ending(path, _WRITERS)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    labels = array.dtype.kind in "iu" if labels is None else labels
+    if labels and array.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, got {array.dtype}: use array.astype('uint16')")
+    if labels and array.ndim not in (2, 3):
+        raise ValueError(f"labels must be (Y, X) or (Z, Y, X), got shape {array.shape}: save one volume at a time")
+    like = like if like is not None else _placed(array, spacing, affine)
+    is_whole = array.shape == tuple(like.data.shape) and not labels
+    if not is_whole and array.shape != like.shape:
+        raise ValueError(
+            f"the image that this lies on is {like.shape}, the array {array.shape}: they must have the same shape"
+        )
+    axes = like.axes if is_whole else "".join(axis for axis in like.axes if axis in "ZYX")
+    write_whole(path, writer(path, array, axes=axes, like=like, labels=labels))
+
+
+def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArray[Any] | None) -> Picture:
+    """Return the picture that an array of its own lies on."""
+    if array.ndim not in (2, 3):
+        raise ValueError(f"an array of (Y, X) or (Z, Y, X) can be written, got shape {array.shape}")
+    if affine is not None:
+        affine = np.asarray(affine, dtype=np.float64)
+        if affine.shape != (4, 4) or spacing is not None:
+            raise ValueError(f"an affine must be (4, 4) and takes the place of spacing, got shape {affine.shape}")
+        spacing = np.linalg.norm(affine[:3, : array.ndim], axis=0)[::-1].tolist()
+    given = tuple(float(mm) for mm in spacing) if spacing is not None else (1.0,) * array.ndim
+    if len(given) != array.ndim or not all(np.isfinite(mm) and mm > 0 for mm in given):
+        raise ValueError(f"spacing must give one distance above 0 for each of {array.ndim} axes, got {given}")
+    return Picture(array, "ZYX"[-array.ndim :], given, "pixel" if spacing is None else "mm", affine)
+
+
+def _by_ending(path: Path, table: dict[tuple[str, ...], Any]) -> Any:
+    for endings, entry in table.items():
+        if path.name.lower().endswith(endings):
+            return entry
+    known = ", ".join(ending for endings in table for ending in endings)
+    raise ValueError(f"{path.name} has an ending that is not known here: use one of {known}")
+
+
+def _ending(path: Path) -> str:
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
