@@ -84,7 +84,9 @@ def test_large_volumes_are_read_by_region(tmp_path: object) -> None:
         read.append(1)
         return np.ones((1, 64, 64), dtype=np.float32)
 
-    image = dask.array.map_blocks(block, chunks=((1,) * 500, (64,), (64,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
+    image = dask.array.map_blocks(
+        block, chunks=((1,) * 500, (64,), (64,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
+    )
     case = Case(image).mark(ones_at((1, 64, 64), (0, 3, 3)), where=(slice(7, 8), slice(None), slice(None)))
     case.plane(0, 7).read()
     assert len(read) == 1

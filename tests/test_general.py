@@ -55,7 +55,9 @@ def test_latent_and_reach_matter_before_training(network: GeneralCVAE) -> None:
 
 def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE) -> None:
     task, _ = a_batch()
-    sample = network.decode(network.features(network_input(task.image, task.inside, task.outside)), torch.zeros(4, 4), task.reach)
+    sample = network.decode(
+        network.features(network_input(task.image, task.inside, task.outside)), torch.zeros(4, 4), task.reach
+    )
     known = task.inside | task.outside
     assert known.any(), "test invalid"
     before = reconstruction(sample, task)

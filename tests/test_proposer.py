@@ -8,7 +8,8 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
-from napari_probseg.proposers.cvae import CVAEProposer, chosen_device, three_channels
+from napari_probseg.proposers.cvae import CVAEProposer, three_channels
+from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import SAME, choose_distinct, pairwise_iou
 from napari_probseg.proposers.window import windows_around
 from napari_probseg.simulate.annotator import ball
@@ -161,7 +162,9 @@ class TestBadInput:
         with pytest.raises(ValueError, match="NaN or infinite values"):
             proposer.propose(marked(image))
 
-    @pytest.mark.parametrize(("options", "says"), [({"n": 0}, "n=0"), ({"reach": 0.0}, "reach"), ({"reach": 2}, "reach")])
+    @pytest.mark.parametrize(
+        ("options", "says"), [({"n": 0}, "n=0"), ({"reach": 0.0}, "reach"), ({"reach": 2}, "reach")]
+    )
     def test_arguments(self, proposer: CVAEProposer, options: dict[str, float], says: str) -> None:
         with pytest.raises(ValueError, match=says):
             proposer.propose(marked(disk_image()), **options)
@@ -171,7 +174,7 @@ class TestBadInput:
             proposer.propose(volume(0)[1], plane=(0, 9))
 
     def test_no_such_weights(self) -> None:
-        with pytest.raises(FileNotFoundError, match="there are no weights 'nothing'.*general"):
+        with pytest.raises(FileNotFoundError, match=r"there are no weights 'nothing'.*general"):
             ps.load_proposer("nothing")
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card here")

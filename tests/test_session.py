@@ -145,7 +145,11 @@ def test_objects_from_elsewhere(session: ps.Session) -> None:
     session.take(square(11, 11) * 2 + square(30, 30) * 1)
     assert np.unique(session.objects).tolist() == [0, 7, 8, 9]
     assert (session.objects == 7).sum() == 9, "locked"
-    for bad, says in ((np.zeros((3, 3), int), "image's shape"), (np.zeros(SHAPE), "whole numbers"), (np.full(SHAPE, -1), "whole")):
+    for bad, says in (
+        (np.zeros((3, 3), int), "image's shape"),
+        (np.zeros(SHAPE), "whole numbers"),
+        (np.full(SHAPE, -1), "whole"),
+    ):
         with pytest.raises(ValueError, match=says):
             session.take(bad)
 
@@ -270,7 +274,7 @@ def test_a_full_disk_leaves_the_old_file_whole(
     session.mark(square(20, 20))
 
     def full(self: Path, content: bytes) -> int:
-        with open(self, "wb") as file:
+        with self.open("wb") as file:
             file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -306,7 +310,7 @@ def test_the_script_does_it_again(session: ps.Session, monkeypatch: pytest.Monke
     monkeypatch.setitem(vars(ps), "read", lambda path: Picture() if path == "cell.tif" else None)
     monkeypatch.setitem(vars(ps), "load_proposer", lambda name: GrowingProposer() if name == "growing" else None)
     names: dict[str, object] = {}
-    exec(script, names)  # noqa: S102 (that it runs is what is tested)
+    exec(script, names)
     assert np.array_equal(names["objects"], session.objects)
     assert np.array_equal(names["partial"], session.case.partial)
 
@@ -350,7 +354,12 @@ def test_objects_are_never_merged_by_their_numbers(session: ps.Session) -> None:
     session.reopen(2)
     session.take(square(30, 30) * 1)
     session.finish()
-    assert {int(i): int((session.objects == i).sum()) for i in np.unique(session.objects)} == {0: 1573, 1: 9, 2: 9, 3: 9}
+    assert {int(i): int((session.objects == i).sum()) for i in np.unique(session.objects)} == {
+        0: 1573,
+        1: 9,
+        2: 9,
+        3: 9,
+    }
 
 
 @pytest.mark.parametrize(("label", "dtype"), [(2**32 + 1, np.int64), (2**32 - 1, np.uint32), (2**31, np.uint64)])

@@ -62,9 +62,11 @@ class Work(RuleBasedStateMachine):
         self.did()
 
     @precondition(
-        lambda self: self.session.objects.any()
-        and not self.session.case.strokes.any()
-        and not (self.session.case.partial == 1).any()
+        lambda self: (
+            self.session.objects.any()
+            and not self.session.case.strokes.any()
+            and not (self.session.case.partial == 1).any()
+        )
     )
     @rule(pick=st.integers(0, 99))
     def reopen(self, pick: int) -> None:

@@ -20,11 +20,14 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
-    from napari_probseg.candidates import Candidates, Proposer
-    from napari_probseg.case import Case, Marker
-    from napari_probseg.io import read, write
-    from napari_probseg.proposers import load_proposer
-    from napari_probseg.session import Session
+    from napari_probseg.candidates import Candidates as Candidates
+    from napari_probseg.candidates import Proposer as Proposer
+    from napari_probseg.case import Case as Case
+    from napari_probseg.case import Marker as Marker
+    from napari_probseg.io import read as read
+    from napari_probseg.io import write as write
+    from napari_probseg.proposers import load_proposer as load_proposer
+    from napari_probseg.session import Session as Session
 
 
 def __getattr__(name: str) -> Any:

@@ -82,10 +82,12 @@ class Case:
 
     @property
     def ndim(self) -> int:
+        """2 for an image, 3 for a volume."""
         return self.partial.ndim
 
     @property
     def n_channels(self) -> int:
+        """How many channels the image has; 1 without a channel axis."""
         return 1 if self.channel_axis is None else int(self.image.shape[self.channel_axis])
 
     def read(self, where: Region | None = None) -> NDArray[np.float32]:
@@ -164,7 +166,7 @@ class Case:
             n_twice = int(np.count_nonzero(drawn[chosen]))
             if n_twice:
                 raise ValueError(
-                    f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one of them"
+                    f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one"
                 )
             drawn[chosen] = marker
             partial[where][chosen] = marker

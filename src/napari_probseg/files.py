@@ -25,8 +25,10 @@ def write_whole(path: str | Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
-        raise OSError(f"{path} could not be written ({error.strerror or error}): choose another place or free space") from error
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}): choose another place or free space"
+        ) from error
     finally:
         part.unlink(missing_ok=True)

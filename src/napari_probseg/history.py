@@ -69,14 +69,17 @@ class History:
 
     @property
     def done(self) -> tuple[Step, ...]:
+        """The steps that are done, the oldest first."""
         return tuple(self._done)
 
     @property
     def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
         return bool(self._done)
 
     @property
     def can_redo(self) -> bool:
+        """Whether there is a step to do again."""
         return bool(self._undone)
 
     def add(self, step: Step) -> None:
@@ -113,9 +116,7 @@ def change_between(
     box = bounding_box(before[within] != after[within])
     if box is None:
         return ()
-    where = tuple(
-        slice((w.start or 0) + b.start, (w.start or 0) + b.stop) for w, b in zip(within, box, strict=True)
-    )
+    where = tuple(slice((w.start or 0) + b.start, (w.start or 0) + b.stop) for w, b in zip(within, box, strict=True))
     return (Change(name, where, before[where].copy(), after[where].copy()),)
 
 

@@ -57,9 +57,7 @@ def generalized_energy_distance(samples: Sequence[Mask], readings: Sequence[Mask
 
     ``2 E d(S, Y) - E d(S, S') - E d(Y, Y')`` (Székely & Rizzo 2013; Kohl et al. 2018, Eq. 4).
     """
-    return (
-        2 * _mean_distance(samples, readings) - _mean_distance(samples, samples) - _mean_distance(readings, readings)
-    )
+    return 2 * _mean_distance(samples, readings) - _mean_distance(samples, samples) - _mean_distance(readings, readings)
 
 
 def mode_coverage(samples: Sequence[Mask], readings: Sequence[Mask], *, at_least: float = 0.8) -> float:

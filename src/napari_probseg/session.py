@@ -65,10 +65,12 @@ class Session:
 
     @property
     def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
         return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
+        """Whether there is a step to do again."""
         return self._history.can_redo
 
     # Marking and choosing -----------------------------------------------------------------------------------------
@@ -126,9 +128,7 @@ class Session:
         self._candidates, self._request = candidates, {name: _plain(value) for name, value in request.items()}
         return candidates
 
-    def propose(
-        self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any
-    ) -> Candidates:
+    def propose(self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any) -> Candidates:
         """Ask the proposer and put its candidates on offer.
 
         Parameters

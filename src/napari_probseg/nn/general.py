@@ -7,6 +7,7 @@ latent late, so that what depends on image and marks alone is computed once for 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,14 +65,15 @@ class GeneralCVAE(nn.Module):
         widths = tuple(config.widths)
         n_in = config.n_image_channels + 2
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), _block(4 * n_in, widths[0]))
-        self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
         self.posterior = Posterior(widths[1], config.n_latent)
         self.head = Head(widths[1], widths[0], config.n_head, config.n_latent)
         self.control = Head(widths[1], widths[0], config.n_head, config.n_latent)
 
     @property
     def n_latent(self) -> int:
+        """Dimensions of z."""
         return self.config.n_latent
 
     def features(self, x: Tensor) -> Features:
@@ -135,16 +137,22 @@ class Head(nn.Module):
         h = h + self.near(h)
         h = _modulate(h, second)
         h = h + self.far(h)
-        weight, norm, silu = self.join[0].weight, self.join[1], self.join[2]
-        h = F.conv2d(_twice(h), weight[:, : h.shape[1]], padding=1)
+        _, norm, silu = self.join
+        h = F.conv2d(_twice(h), self._join_weight[:, : h.shape[1]], padding=1)
         h = _modulate(silu(norm(_plus(h, fine))), third)
         mask, inside = F.pixel_shuffle(self.out(F.silu(h)), 2).unbind(1)
         return Sample(mask, inside, self._expected(h.detach(), inside.detach(), condition.detach()))
 
+    @property
+    def _join_weight(self) -> Tensor:
+        convolution = self.join[0]
+        assert isinstance(convolution, nn.Conv2d)
+        return convolution.weight
+
     def _shared(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Return what does not depend on the latent: the convolution over ``cat(h, fine)`` is split into its two terms."""
+        """Return what does not depend on the latent: the convolution over ``cat(h, fine)`` is split in two."""
         coarse = self.coarse(features.coarse)
-        fine = F.conv2d(self.fine(features.fine), self.join[0].weight[:, coarse.shape[1] :], padding=1)
+        fine = F.conv2d(self.fine(features.fine), self._join_weight[:, coarse.shape[1] :], padding=1)
         return coarse, fine
 
     def _expected(self, h: Tensor, inside: Tensor, condition: Tensor) -> Tensor:
@@ -192,7 +200,7 @@ def _modulate(h: Tensor, film: Tensor) -> Tensor:
 
 def _plus(h: Tensor, shared: Tensor) -> Tensor:
     """Add (B, C, Y, X) to each of its K samples in (B * K, C, Y, X)."""
-    return (h.unflatten(0, (len(shared), -1)) + shared[:, None]).flatten(0, 1)
+    return (h.reshape(len(shared), -1, *h.shape[1:]) + shared[:, None]).flatten(0, 1)
 
 
 def _twice(h: Tensor) -> Tensor:

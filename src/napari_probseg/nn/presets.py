@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from napari_probseg.nn.checkpoint import read_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.wong2022 import Wong2022
 
 
-def build(preset: str, config: Mapping[str, Any]) -> nn.Module:
+def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022:
     """Return the untrained network of a preset.
 
     Raises
@@ -30,7 +29,7 @@ def build(preset: str, config: Mapping[str, Any]) -> nn.Module:
     raise ValueError(f"there is no network {preset!r}: this release knows 'general' and 'wong2022'")
 
 
-def load_network(path: Any) -> nn.Module:
+def load_network(path: str | Path) -> GeneralCVAE | Wong2022:
     """Return the network of a weights file, ready to predict.
 
     Raises

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_probseg.proposers.cvae import CVAEProposer
+    from napari_probseg.candidates import Proposer
 
 
-def load_proposer(name: str | Path = "general", *, device: str = "auto") -> CVAEProposer:
+def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Proposer:
     """Return a proposer with its weights.
 
     Parameters
@@ -27,9 +27,15 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> CVAE
     RuntimeError
         If the device is not there.
     """
+    from napari_probseg.nn.presets import load_network
+    from napari_probseg.nn.wong2022 import Wong2022
     from napari_probseg.proposers.cvae import CVAEProposer
+    from napari_probseg.proposers.wong2022 import Wong2022Proposer
 
-    return CVAEProposer.load(_path_of(name), device=device)
+    network = load_network(_path_of(name))
+    if isinstance(network, Wong2022):
+        return Wong2022Proposer(network, name=str(name), device=device)
+    return CVAEProposer(network, name=str(name), device=device)
 
 
 def shipped_weights() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.nn.general import Features, GeneralCVAE, Sample
-from napari_probseg.nn.presets import load_network
+from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.proposers.window import Window, windows_around
@@ -54,14 +53,6 @@ class CVAEProposer:
         self.name = name
         self.device = chosen_device(device)
         self.network = network.eval().to(self.device)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> CVAEProposer:
-        """Return the proposer of a weights file."""
-        path = Path(path)
-        network = load_network(path)
-        shipped = path.parent.name == "weights" and path.parent.parent.name == "napari_probseg"
-        return cls(network, name=path.stem if shipped else str(path), device=device)  # type: ignore[arg-type]
 
     def propose(
         self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0
@@ -117,24 +108,8 @@ class CVAEProposer:
         sample: Sample = self.network.decode(
             features, z.to(self.device), torch.full((len(z),), reach, device=self.device)
         )
-        mask, inside = (t.float().cpu().unflatten(0, (len(windows), n)) for t in (sample.mask, sample.object))
-        return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().unflatten(0, (len(windows), n)))
-
-
-def chosen_device(name: str) -> torch.device:
-    """Return the device of that name; ``"auto"`` is a GPU if there is one.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    if not there.get(name.split(":")[0], False):
-        raise RuntimeError(f"there is no device {name!r} here: use device='auto' or one of {[k for k in there if there[k]]}")
-    return torch.device(name)
+        mask, inside = (t.float().cpu().reshape(len(windows), n, *t.shape[1:]) for t in (sample.mask, sample.object))
+        return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().reshape(len(windows), n))
 
 
 def _input(case: Case, window: Window) -> Tensor:
@@ -181,7 +156,8 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     common = _on_common_grid(draw)  # (M, G, G) logit
     score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy()
     choice = choose_distinct(common.numpy() > 0, score, 2 * n)
-    patches, kept = [], []
+    patches: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
     for i, index in enumerate(choice.index):
         patch = _patch(case, where, draw, *divmod(int(index), draw.object.shape[1]))
         new = patch != case.partial[where]
@@ -226,7 +202,11 @@ def _wholeness(draw: Draw, shape: tuple[int, ...]) -> Tensor:
     for window, inside in zip(draw.windows, draw.object, strict=True):
         on = inside > 0
         sides = [on[:, 0], on[:, -1], on[:, :, 0], on[:, :, -1]]
-        ends = [low > 0 if i == 0 else low + size < n for low, size, n in zip(window.low, window.size, shape, strict=True) for i in (0, 1)]
+        ends = [
+            low > 0 if i == 0 else low + size < n
+            for low, size, n in zip(window.low, window.size, shape, strict=True)
+            for i in (0, 1)
+        ]
         cut = torch.stack([s.float().mean(1) * e for s, e in zip(sides, ends, strict=True)]).sum(0)
         rows.append(1 - cut.clamp(max=0.2) * 4)
     return torch.stack(rows)
@@ -239,7 +219,9 @@ def _patch(case: Case, where: Region, draw: Draw, w: int, m: int) -> NDArray[np.
     full = F.interpolate(logits, window.size, mode="bilinear")[0].numpy()
     inside, decided = (full > 0)[(slice(None), *window.visible(case.shape))]
     patch = case.partial[where].copy()
-    own = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(window.within(case.shape), where, strict=True))
+    own = tuple(
+        slice(a.start - b.start, a.stop - b.start) for a, b in zip(window.within(case.shape), where, strict=True)
+    )
     view = patch[own]
     open_ = view == Marker.UNKNOWN
     inside = _without_specks(inside & decided & open_, view == Marker.OBJECT)
@@ -257,7 +239,7 @@ def _without_specks(new: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray
     size = np.bincount(parts.ravel(), minlength=n + 1)
     keep = size >= 0.02 * size[1:].sum()
     keep[np.unique(parts[known])] = True
-    return new & keep[parts]
+    return np.asarray(new & keep[parts])
 
 
 def _rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -70,7 +70,9 @@ def windows_around(case: Case, n: int) -> list[Window]:
     return [_window(case, centre, side) for side in sides]
 
 
-def _closest_side(inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float) -> float:
+def _closest_side(
+    inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float
+) -> float:
     """Return the side of the closest window, in mm."""
     if not len(inside) or not len(outside):
         return 4 * extent

@@ -40,7 +40,6 @@ class Chance:
         return (field / 0.8).reshape(shape)
 
 
-
 def pixel_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the y and x of every pixel, each (Y, X), from -1 to 1."""
     line = torch.linspace(-1, 1, size, device=device)

@@ -140,10 +140,12 @@ def degraded(image: Tensor, chance: Chance, *, strength: float = 1.0) -> Tensor:
 
     ``strength`` scales the bias field, the speckle and the noise.
     """
-    n, c, height, width = image.shape
-    bias = chance.smooth(n, 1, height, width, cells=3) * chance.uniform(n, 1, 1, 1, high=0.3 * strength) * chance.yes(n, 0.5)[
-        :, None, None, None
-    ]
+    n, _, height, width = image.shape
+    bias = (
+        chance.smooth(n, 1, height, width, cells=3)
+        * chance.uniform(n, 1, 1, 1, high=0.3 * strength)
+        * chance.yes(n, 0.5)[:, None, None, None]
+    )
     image = image * bias.exp()
     speckle = chance.uniform(n, 1, 1, 1, high=0.3 * strength) * chance.yes(n, 0.2)[:, None, None, None]
     image = image * (1 + speckle * blurred(chance.normal(n, 1, height, width), chance.uniform(n, high=1.0)))

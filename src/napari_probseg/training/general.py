@@ -21,7 +21,8 @@ from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 from napari_probseg.training.pool import Pool, save_pool
 
-SHIPPED_STEPS = 5000
+SHIPPED_STEPS = 4000
+RATE = 1.5e-3
 CROPS = 450
 
 
@@ -78,22 +79,23 @@ def train_general(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fit_config, config = fit_config or FitConfig(SHIPPED_STEPS, learning_rate=1.5e-3), config or GeneralTraining()
+    fit_config, config = fit_config or FitConfig(SHIPPED_STEPS, learning_rate=RATE), config or GeneralTraining()
     network_config = network_config or GeneralConfig()
     pool = None
     if data is not None:
         if not (folder / "pool.npz").is_file():
-            for _ in save_pool(folder / "pool.npz", datasets_below(data), n_per_dataset=CROPS, seed=fit_config.seed):
+            datasets = datasets_below(data)
+            if not datasets:
+                raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
+            for _ in save_pool(folder / "pool.npz", datasets, n_per_dataset=CROPS, seed=fit_config.seed):
                 pass
         pool = Pool.load(folder / "pool.npz")
     torch.manual_seed(fit_config.seed)
-    network = GeneralCVAE(network_config).to(memory_format=torch.channels_last)
+    network = GeneralCVAE(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     yield from fit(
         network, batch_maker(config, pool, device), loss_of(config), fit_config, folder=folder, device=device
     )
-    write_weights(
-        folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network_config)
-    )
+    write_weights(folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network_config))
 
 
 def batch_maker(
@@ -130,7 +132,7 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
     """Return the loss of a step: ELBO, best of K with a little of the mean, the control, and the quality."""
 
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, GeneralCVAE)  # noqa: S101 (for the type checker)
+        assert isinstance(network, GeneralCVAE)
         task, chance = batch
         if bool(chance.yes(1, config.share_corrected)):
             task = corrected(network, task, chance)

@@ -123,10 +123,10 @@ def _crops(
         centre_x = (xs.min() + xs.max()) / 2 * mm_x if room else xs[j] * mm_x
         centre = np.array([centre_y, centre_x]) + rng.uniform(-0.8, 0.8, 2) * room
         crop, inst = _cut(image, instance, centre / spacing, side / np.asarray(spacing))
-        inst, kept = _renumbered(inst, kind)
-        if inst.max() == 0 or np.ptp(crop) == 0:
+        kept, kinds = _renumbered(inst, kind)
+        if kept.max() == 0 or np.ptp(crop) == 0:
             continue
-        yield crop, np.stack([inst, _superpixels(crop, rng)]), kept
+        yield crop, np.stack([kept, _superpixels(crop, rng)]), kinds
         done += 1
 
 
@@ -139,7 +139,11 @@ def _random_plane(
     where = np.flatnonzero(case.label.any(axis=tuple(a for a in range(3) if a != axis)))
     index = int(rng.choice(where)) if where.size else case.label.shape[axis] // 2
     first, second = (mm for a, mm in enumerate(case.spacing) if a != axis)
-    return case.image.take(index, axis + 1), case.label.take(index, axis), (first, second)
+    return (
+        np.take(case.image, [index], axis + 1).squeeze(axis + 1),
+        np.take(case.label, [index], axis).squeeze(axis),
+        (first, second),
+    )
 
 
 def _instances(label: NDArray[np.int32], instances: bool) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:

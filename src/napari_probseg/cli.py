@@ -1,0 +1,165 @@
+"""The command line: demo, propose, train, reproduce."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from napari_probseg.training.fit import Progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segment images that no model has seen: brush a little, choose among proposals, repeat.",
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+
+
+class Experiment(StrEnum):
+    """A published experiment."""
+
+    wong2022 = "wong2022"
+
+
+class Preset(StrEnum):
+    """A network that can be trained."""
+
+    general = "general"
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is told in one sentence."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, RuntimeError, LookupError) as error:
+        typer.echo(f"napari-probseg: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    image: Annotated[Path | None, typer.Argument(help="An image or volume; a micrograph if absent.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a picture here instead of opening a window.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Show strokes and the candidates that they lead to: in napari, or as a picture where there is no display."""
+    from napari_probseg.demo import example, has_display
+    from napari_probseg.drawing import picture as draw
+    from napari_probseg.proposers import load_proposer
+
+    shown = example(image)
+    proposer = load_proposer(device=device)
+    if picture is None and has_display() and _has_napari():
+        import napari
+
+        from napari_probseg.widgets.tour import open_example
+
+        open_example(shown, proposer)
+        napari.run()
+        return
+    candidates = proposer.propose(shown.case, 8, plane=shown.plane)
+    path = picture or Path("napari-probseg-demo.png")
+    draw(shown.name, candidates).save(path)
+    typer.echo(f"{len(candidates)} candidates for {shown.name}; see {path.resolve()}")
+
+
+@app.command()
+def propose(
+    image: Annotated[Path, typer.Argument(help="The image or volume.")],
+    out: Annotated[Path, typer.Argument(help="Where the candidates go: OUT_1.EXT, OUT_2.EXT, ...")],
+    inside: Annotated[Path | None, typer.Option(help="A mask of strokes inside the object.")] = None,
+    outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it.")] = None,
+    n: Annotated[int, typer.Option("-n", help="How many candidates.")] = 8,
+    plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a volume's plane.")] = None,
+    reach: Annotated[float, typer.Option(help="How far to grow, in (0, 1].")] = 1.0,
+    weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
+    picture: Annotated[Path | None, typer.Option(help="Write a picture of the candidates, too.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
+    import numpy as np
+
+    from napari_probseg.drawing import picture as draw
+    from napari_probseg.io import read, write
+    from napari_probseg.proposers import load_proposer
+
+    source = read(image)
+    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
+    case = source.case().mark(*masks)
+    proposer = load_proposer(weights, device=device)
+    options = {"reach": reach} if reach != 1 else {}
+    candidates = proposer.propose(case, n, seed=seed, plane=plane, **options)
+    ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
+    for i, partial in enumerate(candidates.partial):
+        path = out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}")
+        write(path, partial, like=source)
+        added, background = candidates.added(i)
+        share = round(100 * float(candidates.share[i]))
+        typer.echo(f"{path}: +{added} object, +{background} background, {share} % of the samples")
+    if picture is not None:
+        draw(image.name, candidates).save(picture)
+
+
+@app.command()
+def train(
+    preset: Annotated[Preset, typer.Argument(help="Which network.")],
+    out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
+    data: Annotated[Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights if absent.")] = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a network on synthetic scenes and, if there are any, on the training parts of data sets."""
+    from napari_probseg.training.fit import FitConfig
+    from napari_probseg.training.general import RATE, SHIPPED_STEPS, train_general
+
+    config = FitConfig(steps or SHIPPED_STEPS, learning_rate=RATE, seed=seed)
+    _shown(train_general(out, data=data, fit_config=config, device=device))
+    typer.echo(f"the weights are {out / preset.value}.safetensors")
+
+
+@app.command()
+def reproduce(
+    experiment: Annotated[Experiment, typer.Argument(help="Which one.")],
+    out: Annotated[Path, typer.Option(help="A folder for weights, table and figure.")] = Path("runs/wong2022"),
+    steps: Annotated[int | None, typer.Option(help="Steps of training; as for the shipped weights if absent.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Do a published experiment again and print its table beside the paper's."""
+    from napari_probseg.reproduce.wong2022 import SHIPPED_STEPS
+    from napari_probseg.reproduce.wong2022 import reproduce as run
+
+    _shown(run(out, seed=seed, n_steps=steps or SHIPPED_STEPS))
+    typer.echo((out / f"{experiment.value}.md").read_text())
+    typer.echo(f"the figure is {out / experiment.value}.png")
+
+
+def _shown(progress: Iterator[Progress]) -> None:
+    """Show a training as a line that moves."""
+    last = None
+    for last in progress:
+        if last.step % 10 == 0 or last.step == last.n_steps:
+            losses = "  ".join(f"{name} {value:.3f}" for name, value in last.losses.items())
+            typer.echo(f"\r{last.step}/{last.n_steps}  {losses}", nl=False, err=True)
+    if last is not None:
+        typer.echo("", err=True)
+
+
+def _has_napari() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("napari") is not None
+
+
+if __name__ == "__main__":
+    main()

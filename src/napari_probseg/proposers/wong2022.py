@@ -1,0 +1,89 @@
+"""The proposer of the paper: the whole image at once, for pictures like its disks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.nn.wong2022 import Wong2022
+from napari_probseg.proposers.device import chosen_device
+from napari_probseg.proposers.distinct import choose_distinct
+from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
+
+N_DRAWN = 48
+STEP = 8
+
+
+class Wong2022Proposer:
+    """Samples of the paper's network, made distinct; satisfies `napari_probseg.Proposer`.
+
+    Parameters
+    ----------
+    network : Wong2022
+        Trained.
+    name : str
+        What `load_proposer` calls it.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    def __init__(self, network: Wong2022, *, name: str = "wong2022", device: str = "auto") -> None:
+        self.name = name
+        self.device = chosen_device(device)
+        self.network = network.eval().to(self.device)
+
+    def propose(self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None) -> Candidates:
+        """Return at most ``n`` distinct candidates, best first; see `napari_probseg.Proposer`.
+
+        A candidate's score is how sure the network is of it: the mean of ``|2 p - 1|`` over what it adds.
+
+        Raises
+        ------
+        ValueError
+            If nothing is marked, or the image is constant or not finite.
+        """
+        if n < 1:
+            raise ValueError(f"at least one candidate must be asked for, got n={n}")
+        if case.ndim == 3:
+            plane = plane or plane_with_most_strokes(case)
+            return in_volume(self.propose(case.plane(*plane), n, seed=seed), case, plane)
+        if not case.partial.any():
+            raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+        mask, inside = self._drawn(case, seed)
+        unknown = case.partial == Marker.UNKNOWN
+        objects = (mask > 0.5) & (inside > 0.5) & unknown
+        sure = np.abs(2 * inside - 1)
+        score = (sure * objects).sum((1, 2)) / np.maximum(objects.sum((1, 2)), 1)
+        choice = choose_distinct(objects, score, n)
+        kept = [i for i, index in enumerate(choice.index) if objects[index].any()]
+        patches = np.repeat(case.partial[None], len(kept), axis=0)
+        for patch, index in zip(patches, choice.index[kept], strict=True):
+            patch[unknown & (mask[index] > 0.5)] = Marker.BACKGROUND
+            patch[objects[index]] = Marker.OBJECT
+        return Candidates(
+            case,
+            tuple(slice(0, m) for m in case.shape),
+            patches,
+            score[choice.index[kept]].astype(np.float32),
+            choice.share[kept],
+            (inside > 0.5).mean(0).astype(np.float32),
+        )
+
+    @torch.inference_mode()
+    def _drawn(self, case: Case, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `N_DRAWN` samples of y_m and y_s, (N, Y, X) in [0, 1]."""
+        image = case.read().mean(0)
+        low, high = float(image.min()), float(image.max())
+        if low == high:
+            raise ValueError(f"the image is constant ({low:g} everywhere): there is nothing to follow")
+        image = (image - low) / (high - low) if low < 0 or high > 1 else image
+        x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
+        after = [(0, -m % STEP) for m in case.shape]
+        many = torch.from_numpy(np.pad(x, [(0, 0), *after], mode="edge"))[None].expand(N_DRAWN, -1, -1, -1)
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(N_DRAWN, *self.network.latent_shape(many), generator=generator)
+        y = self.network.decode(many.to(self.device), z.to(self.device)).cpu().numpy()
+        mask, inside = y[:, :, : case.shape[0], : case.shape[1]].swapaxes(0, 1)
+        return mask, inside

@@ -1,0 +1,207 @@
+"""Wong, Guttag & Dalca (2022), section 3: partial segmentations of three disks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_probseg.metrics import dice, generalized_energy_distance
+from napari_probseg.nn.checkpoint import write_weights
+from napari_probseg.nn.wong2022 import Wong2022
+from napari_probseg.simulate.disks import SIZE, Disks, make_disks, partial_pair
+from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
+
+N_IMAGES = 1000
+N_SAMPLES = 16
+SHIPPED_STEPS = 3000
+WEIGHT_MASK, WEIGHT_KL = 1.0, 1e-3  # b0 and b1 of Eq. 3
+PUBLISHED = {"object pixels added": "52", "background pixels added": "31", "Dice of the added part": "0.87"}
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a decoder's samples do on held-out images, averaged."""
+
+    n_object: float
+    n_background: float
+    dice: float
+    n_readings: float
+    share_readings: float
+    energy_distance: float
+
+
+def reproduce(folder: str | Path, *, seed: int = 0, n_steps: int = SHIPPED_STEPS) -> Iterator[Progress]:
+    """Train the conditional VAE and its control, evaluate both, write weights, table and figure.
+
+    Parameters
+    ----------
+    folder : path
+        Gets ``wong2022.safetensors``, ``wong2022.md`` and ``wong2022.png``.
+    seed : int
+        Of the data, the training and the samples; the held-out images use the next one.
+    n_steps : int
+        Steps of training for each of both.
+
+    Yields
+    ------
+    Progress
+        After each step of either training.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = make_disks(N_IMAGES, np.random.default_rng(seed))
+    config = FitConfig(n_steps, learning_rate=1e-3, average=0.995, seed=seed)
+    networks = []
+    for loss in (elbo, deterministic):
+        torch.manual_seed(seed)
+        networks.append(Wong2022())
+        for progress in fit(networks[-1], batch_maker(data), loss, config):
+            yield Progress(
+                progress.step + (len(networks) - 1) * n_steps, 2 * n_steps, progress.losses, progress.seconds
+            )
+    cvae, control = networks
+    held_out = make_disks(N_IMAGES, np.random.default_rng(seed + 1))
+    figures = [
+        evaluate(network, held_out, seed=seed, spread=spread) for network, spread in ((cvae, 1.0), (control, 0.0))
+    ]
+    write_weights(folder / "wong2022.safetensors", cvae.state_dict(), preset="wong2022", config={})
+    (folder / "wong2022.md").write_text(table(*figures, seed=seed, n_steps=n_steps))
+    draw_figure(cvae, held_out, seed=seed).save(folder / "wong2022.png")
+
+
+def batch_maker(data: Disks, n: int = 32) -> Callable[[torch.Generator], Batch]:
+    """Return a function from random numbers to x (n, 3, 32, 32) and y (n, 2, 32, 32)."""
+
+    def make(generator: torch.Generator) -> Batch:
+        rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+        pairs = [task(data, int(i), rng) for i in rng.integers(len(data.image), size=n)]
+        x, y = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
+        return x, y
+
+    return make
+
+
+def task(data: Disks, i: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return x (3, 32, 32) and y (2, 32, 32) for a random subset, never none, of the disks of image ``i``."""
+    x_part, y = partial_pair(data.reading(i, int(rng.integers(1, 8))), rng)
+    return np.concatenate([data.image[i][None], x_part]), y
+
+
+def elbo(network: nn.Module, batch: Batch, step: int) -> Losses:
+    """Return the loss of Eq. 3."""
+    assert isinstance(network, Wong2022)
+    x, y = batch
+    mean, log_variance = network.encode(x, y)
+    z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+    kl = kl_to_prior(mean.flatten(1), log_variance.flatten(1)).mean()
+    reconstruction = _reconstruction(network.decode(x, z), x, y)
+    return {"reconstruction": reconstruction, "kl": kl, "total": reconstruction + WEIGHT_KL * kl}
+
+
+def deterministic(network: nn.Module, batch: Batch, step: int) -> Losses:
+    """Return the loss of the control: the same decoder, z = 0."""
+    assert isinstance(network, Wong2022)
+    x, y = batch
+    reconstruction = _reconstruction(network.decode(x, x.new_zeros(len(x), *network.latent_shape(x))), x, y)
+    return {"reconstruction": reconstruction, "total": reconstruction}
+
+
+def _reconstruction(prediction: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    segmentation = soft_dice_loss(prediction[:, 1], y[:, 1], y[:, 0] - x[:, 1])
+    return (segmentation + WEIGHT_MASK * soft_dice_loss(prediction[:, 0], y[:, 0])).mean()
+
+
+@torch.inference_mode()
+def samples(network: Wong2022, x: NDArray[np.float32], *, n: int, seed: int, spread: float = 1.0) -> NDArray[np.bool_]:
+    """Return ``n`` samples of y for one x, (n, 2, 32, 32); ``spread`` 0 sets z = 0."""
+    many = torch.from_numpy(x)[None].expand(n, -1, -1, -1)
+    z = spread * torch.randn(n, *network.latent_shape(many), generator=torch.Generator().manual_seed(seed))
+    return np.asarray(network.decode(many, z).numpy() > 0.5)
+
+
+def evaluate(network: Wong2022, data: Disks, *, seed: int, spread: float) -> Figures:
+    """Return the figures of a network on held-out images; each sample is held against every reading that x allows."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(len(data.image)):
+        x, y = task(data, i, rng)
+        known = x[1] > 0
+        readings = _valid_readings(data, i, x)
+        drawn = samples(network, x, n=N_SAMPLES, seed=seed + i, spread=spread)
+        scores = np.array([[dice(s & ~known, r & m & ~known) for r in readings] for m, s in drawn])
+        best = scores.argmax(1)
+        met = {int(b) for b, score in zip(best, scores.max(1), strict=True) if score >= 0.8}
+        rows.append(
+            (
+                np.mean([(s & ~known).sum() for _, s in drawn]),
+                np.mean([(m & ~s & ~known).sum() for m, s in drawn]),
+                scores.max(1).mean(),
+                len(met),
+                len(met) / len(readings),
+                generalized_energy_distance([s for _, s in drawn], [r & (y[0] > 0) for r in readings]),
+            )
+        )
+    return Figures(*(float(v) for v in np.mean(rows, axis=0)))
+
+
+def _valid_readings(data: Disks, i: int, x: NDArray[np.float32]) -> list[NDArray[np.bool_]]:
+    """Return the readings that agree with x, each once: hidden disks make some of the seven the same."""
+    known, known_object = x[1] > 0, x[2] > 0
+    readings = (data.reading(i, subset) for subset in range(1, 8))
+    return list({r.tobytes(): r for r in readings if ((r & known) == known_object).all()}.values())
+
+
+def table(cvae: Figures, control: Figures, *, seed: int, n_steps: int) -> str:
+    """Return the figures beside the paper's, as markdown."""
+    rows = (
+        ("object pixels added", "n_object", ".0f"),
+        ("background pixels added", "n_background", ".0f"),
+        ("Dice of the added part", "dice", ".3f"),
+        (f"readings met by {N_SAMPLES} samples", "n_readings", ".2f"),
+        ("share of the valid readings met", "share_readings", ".2f"),
+        ("generalized energy distance (squared)", "energy_distance", ".3f"),
+    )
+    lines = [
+        f"`napari-probseg reproduce wong2022 --seed {seed} --steps {n_steps}`: means over {N_IMAGES} held-out images, "
+        f"{N_SAMPLES} samples each.",
+        "",
+        "| | paper | conditional VAE | decoder without a latent |",
+        "|---|---|---|---|",
+    ]
+    for name, field, form in rows:
+        ours, theirs = (format(getattr(figures, field), form) for figures in (cvae, control))
+        lines.append(f"| {name} | {PUBLISHED.get(name, '')} | {ours} | {theirs} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_figure(network: Wong2022, data: Disks, *, seed: int, n_rows: int = 6, n_columns: int = 7):  # type: ignore[no-untyped-def]
+    """Return a picture like the paper's Fig. 3: a row for an input, with its marks and several samples."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from napari_probseg.drawing import INK, PAPER, overlaid
+
+    rng, tile, gap = np.random.default_rng(seed), 4 * SIZE, 8
+    head, width = 24, (n_columns + 2) * (tile + gap) + gap
+    sheet = Image.new("RGB", (width, head + n_rows * (tile + gap) + gap), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for column, title in enumerate(["image", "marks", *(f"sample {k + 1}" for k in range(n_columns))]):
+        draw.text((gap + column * (tile + gap), 7), title, fill=INK, font=font)
+    for row in range(n_rows):
+        x, _ = task(data, row, rng)
+        grey = np.repeat((255 * x[0]).astype(np.uint8)[..., None], 3, axis=-1)
+        drawn = samples(network, x, n=n_columns, seed=seed + row)
+        partials = [np.zeros((SIZE, SIZE), np.uint8), *(np.where(m > 0, 2 - (s > 0), 0) for m, s in [x[1:], *drawn])]
+        for column, partial in enumerate(partials):
+            picture = Image.fromarray(overlaid(grey, partial.astype(np.uint8)))
+            place = (gap + column * (tile + gap), head + gap + row * (tile + gap))
+            sheet.paste(picture.resize((tile, tile), Image.Resampling.NEAREST), place)
+    return sheet

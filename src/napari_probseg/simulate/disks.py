@@ -1,0 +1,62 @@
+"""The experiment of Wong, Guttag & Dalca (2022), section 3: three disks, any subset of which may be meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+SIZE = 32
+
+
+@dataclass(frozen=True)
+class Disks:
+    """Images of three disks.
+
+    Parameters
+    ----------
+    image : (N, 32, 32) float32 array in [0, 1]
+    disk : (N, 3, 32, 32) bool array
+        Each disk; they may overlap.
+    """
+
+    image: NDArray[np.float32]
+    disk: NDArray[np.bool_]
+
+    def reading(self, i: int, subset: int) -> NDArray[np.bool_]:
+        """Return the union of the disks whose bits are set in ``subset``, 1 to 7."""
+        chosen = [bool(subset >> k & 1) for k in range(3)]
+        return np.asarray(self.disk[i][chosen].any(0))
+
+
+def make_disks(n: int, rng: np.random.Generator) -> Disks:
+    """Return ``n`` images; radii, places and intensities are uniform."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    centre = rng.uniform(5, SIZE - 5, (n, 3, 2))
+    radius = rng.uniform(5, 9, (n, 3))
+    disk = np.hypot(y - centre[..., 0, None, None], x - centre[..., 1, None, None]) < radius[..., None, None]
+    image = np.broadcast_to(rng.uniform(0, 1, (n, 1, 1)), (n, SIZE, SIZE)).copy()
+    for k in range(3):
+        image = np.where(disk[:, k], rng.uniform(0, 1, (n, 1, 1)), image)
+    return Disks(image.astype(np.float32), disk)
+
+
+def partial_pair(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return x_m, x_s and y_m, y_s of a ground truth, (2, 32, 32) each, with x_m a part of y_m.
+
+    Both masks are smoothed noise above a threshold, as in SynthMorph (Hoffmann et al. 2022).
+    """
+    larger = _random_shape(rng, rng.uniform(0.2, 0.6))
+    smaller = larger & _random_shape(rng, rng.uniform(0.1, 0.6))
+    return _masked(smaller, truth), _masked(larger, truth)
+
+
+def _random_shape(rng: np.random.Generator, share: float) -> NDArray[np.bool_]:
+    noise = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), rng.uniform(2, 5), mode="wrap")
+    return np.asarray(noise > np.quantile(noise, 1 - share))
+
+
+def _masked(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.stack([mask, mask & truth]).astype(np.float32)

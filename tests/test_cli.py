@@ -1,0 +1,89 @@
+"""The command line, as it is typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import napari_probseg as ps
+from napari_probseg.cli import app
+from napari_probseg.simulate.annotator import ball
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def drawn(folder: Path, shape: tuple[int, ...]) -> tuple[Path, Path, Path]:
+    """Write an image with a disk and strokes on it."""
+    plane = shape[-2:]
+    disk = ball(plane, (30, 30), 12, np.ones(2))
+    noise = np.random.default_rng(0).normal(0, 8, shape)
+    ending = ".tif" if len(shape) == 2 else ".nii.gz"
+    paths = [folder / f"{name}{ending}" for name in ("image", "inside", "outside")]
+    inside, outside = ball(plane, (30, 30), 2, np.ones(2)), ball(plane, (55, 30), 2, np.ones(2))
+    masks = [inside, outside]
+    if len(shape) == 3:
+        masks = [np.stack([m & (z == 2) for z in range(shape[0])]) for m in masks]
+    ps.write(paths[0], (60 + 90 * disk + noise).clip(0).astype(np.float32), spacing=(2.0, 0.5, 0.5)[-len(shape) :])
+    for path, mask in zip(paths[1:], masks, strict=True):
+        ps.write(path, mask)
+    return paths[0], paths[1], paths[2]
+
+
+@pytest.mark.parametrize("shape", [(64, 70), (5, 64, 70)])
+def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    image, inside, outside = drawn(tmp_path, shape)
+    ending = "".join(image.suffixes)
+    out = tmp_path / f"candidate{ending}"
+    said = run(
+        "propose", image, out, "--inside", inside, "--outside", outside, "-n", 3, "--picture", tmp_path / "p.png"
+    )
+    written = sorted(tmp_path.glob(f"candidate_*{ending}"))
+    assert 1 <= len(written) <= 3
+    assert said.count("% of the samples") == len(written)
+    picture = ps.read(written[0])
+    assert picture.data.dtype == np.uint8
+    assert picture.spacing == pytest.approx(ps.read(image).spacing)
+    assert set(np.unique(picture.data)) <= {0, 1, 2}
+    assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_demo_writes_a_picture(tmp_path: Path) -> None:
+    assert "candidates for cell" in run("demo", "--picture", tmp_path / "demo.png")
+    image, _, _ = drawn(tmp_path, (64, 70))
+    assert "candidates for image.tif" in run("demo", image, "--picture", tmp_path / "own.png")
+    assert (tmp_path / "own.png").stat().st_size > 1000
+
+
+def test_demo_takes_a_volume(tmp_path: Path) -> None:
+    image, _, _ = drawn(tmp_path, (5, 64, 70))
+    assert "candidates for image.nii.gz" in run("demo", image, "--picture", tmp_path / "own.png")
+
+
+def test_training_writes_weights_that_load(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "general", str(tmp_path), "--steps", "1"], env={"PROBSEG_DATA": None})
+    assert result.exit_code == 0, result.output
+    assert ps.load_proposer(tmp_path / "general.safetensors", device="cpu").network.n_latent == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["propose", "nothing.tif", "out.tif"], "there is no file nothing.tif"),
+        (["demo", "image.xyz"], "ending that is not known"),
+        (["demo", "--device", "cuda:99"], "there is no device"),
+    ],
+)
+def test_mistakes_get_one_sentence(arguments: list[str], says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_probseg.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

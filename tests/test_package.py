@@ -1,0 +1,56 @@
+"""The package as it is installed: light to import, whole, and small."""
+
+import importlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import napari_probseg as ps
+
+SOURCE = Path(ps.__file__).parent
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, napari_probseg; print([m for m in ('torch', 'napari', 'qtpy', 'scipy', 'skimage') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in ps.__all__ if not hasattr(ps, name)] == []
+    assert set(ps.__all__) <= set(dir(ps))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ps.nothing
+
+
+def test_every_command_of_the_manifest_is_there() -> None:
+    npe2 = pytest.importorskip("npe2")
+    manifest = npe2.PluginManifest.from_file(SOURCE / "napari.yaml")
+    manifest.validate_imports()
+    for command in manifest.contributions.commands:
+        module, name = command.python_name.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_manifest_is_found_at_the_top_too() -> None:
+    top = SOURCE.parents[1] / "napari.yaml"
+    if not (SOURCE.parents[1] / "pyproject.toml").is_file():
+        pytest.skip("installed without the repository")
+    assert top.read_text() == (SOURCE / "napari.yaml").read_text() or top.read_text().endswith("napari.yaml")
+
+
+def test_the_wheel_is_whole_and_small(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(SOURCE.parents[1])]
+    subprocess.run(pip, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 60e6
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in (
+        "napari.yaml",
+        "py.typed",
+        *(f"weights/{w}.{e}" for w in ("general", "wong2022") for e in ("safetensors", "md")),
+    ):
+        assert f"napari_probseg/{name}" in names
