@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 from imageio.v3 import imwrite
+from PIL import Image
 
 import napari_probseg as ps
-from napari_probseg.io import Picture
+from napari_probseg.io import Picture, tells_more_than_pixels
 
 TESTS = Path(nibabel.__file__).parent / "tests" / "data"
 OBLIQUE = nibabel.affines.from_matvec(
@@ -284,6 +285,34 @@ def test_colour(tmp_path: Path) -> None:
         assert picture.case().n_channels == 3
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits"])
+def test_compressed_tiff_is_read_without_further_packages(tmp_path: Path, compression: str) -> None:
+    smooth = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8)
+    pages = [Image.fromarray(smooth + 20 * i) for i in range(3)]
+    pages[0].save(tmp_path / "a.tif", compression=compression, save_all=True, append_images=pages[1:])
+    picture = ps.read(tmp_path / "a.tif")
+    assert (picture.axes, picture.data.dtype) == ("ZYX", np.uint8)
+    assert np.abs(picture.data[2].astype(int) - (smooth + 40)).max() <= (4 if compression == "jpeg" else 0)
+
+
+def test_an_unknown_compression_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((32, 48), np.uint8)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    assert ps.read(tmp_path / "a.tif").shape == (32, 48), "test invalid"
+
+    def lacks(*args: object, **options: object) -> None:
+        raise OSError("no decoder")
+
+    monkeypatch.setattr("tifffile.TiffPageSeries.asarray", lambda self: (_ for _ in ()).throw(ImportError("imagecodecs")))
+    monkeypatch.setattr("imageio.v3.imread", lacks)
+    with pytest.raises(ValueError, match=r"cannot be opened: its compression \(LZW\) needs .* install imagecodecs"):
+        ps.read(tmp_path / "a.tif")
+
+
+def test_nifti_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dconn\.nii"):
+        ps.read(TESTS / "row_major.dconn.nii")
+
+
 def test_png_labels(tmp_path: Path) -> None:
     ps.write(tmp_path / "a.png", volume(np.uint16)[0])
     assert np.array_equal(ps.read(tmp_path / "a.png").data, volume(np.uint16)[0])
@@ -308,6 +337,24 @@ def test_damaged_files_get_one_sentence(tmp_path: Path, keep: float) -> None:
         with pytest.raises(ValueError, match=f"{path.name} is damaged or no .* file") as caught:
             np.asarray(ps.read(path).data).sum()
         assert "\n" not in str(caught.value)
+
+
+def test_wrong_bytes_are_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    random, said = np.random.default_rng(0), []
+    for name in ("a.nii", "a.tif"):
+        ps.write(tmp_path / name, volume(np.uint8), spacing=(1, 1, 1))
+        content = np.frombuffer((tmp_path / name).read_bytes(), np.uint8)
+        for _ in range(100):
+            wrong = content.copy()
+            wrong[random.integers(0, min(800, len(wrong)), 3)] = random.integers(0, 256, 3)
+            (tmp_path / f"wrong_{name}").write_bytes(wrong.tobytes())
+            try:
+                np.asarray(ps.read(tmp_path / f"wrong_{name}").data).sum()
+            except ValueError as error:
+                said.append(str(error))
+            tells_more_than_pixels(tmp_path / f"wrong_{name}")
+    assert len(said) > 10, "test invalid"
+    assert not any("\n" in sentence for sentence in said)
 
 
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:

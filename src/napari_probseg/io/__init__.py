@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.files import write_whole
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
-from napari_probseg.io.picture import MM_PER, NotReadHereError, Picture
+from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture
 from napari_probseg.io.plain import png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
 
@@ -27,8 +25,6 @@ _READERS: dict[tuple[str, ...], Callable[[Path, str | None], Picture]] = {
     (".png", ".jpg", ".jpeg", ".bmp", ".gif"): read_plain,
 }
 _WRITERS: dict[tuple[str, ...], Callable[..., bytes]] = {NIFTI: nifti_bytes, TIFF: tiff_bytes, (".png",): png_bytes}
-# What the libraries below raise on a file whose bytes are wrong; they promise nothing narrower.
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, MemoryError, struct.error, zlib.error)
 
 
 def read(path: str | Path, *, axes: str | None = None) -> Picture:
@@ -63,7 +59,7 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
         raise ValueError(f"{path} cannot be opened: {error}") from error
     except PermissionError as error:
         raise PermissionError(f"{path} may not be read: ask its owner for access") from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise ValueError(f"{path} is damaged or no {_ending(path)} file ({reason}): get it anew") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,21 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case
 
 MM_PER = {"m": 1e3, "cm": 10.0, "mm": 1.0, "µm": 1e-3, "nm": 1e-6, "inch": 25.4}
+DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found by trying; they promise nothing narrower
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 class NotReadHereError(ValueError):
