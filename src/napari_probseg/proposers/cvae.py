@@ -16,7 +16,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.nn.general import Features, GeneralCVAE, Sample
 from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.distinct import choose_distinct
+from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.proposers.window import Window, windows_around
 from napari_probseg.training.general import network_input
@@ -154,8 +154,10 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     farthest = draw.windows[-1]
     where = farthest.within(case.shape)
     common = _on_common_grid(draw)  # (M, G, G) logit
-    score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy()
-    choice = choose_distinct(common.numpy() > 0, score, 2 * n)
+    masks = common.numpy() > 0
+    agreement = pairwise_iou(masks).mean(1)  # with the samples of every window: what only one of them sees counts less
+    score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy() * agreement
+    choice = choose_distinct(masks, score, 2 * n)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
