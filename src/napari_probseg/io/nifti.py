@@ -24,6 +24,8 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
 
     try:
         image: Any = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise NotReadHereError(f"it holds a {type(image).__name__}, not a volume")
         length, duration = image.header.get_xyzt_units()
         stored = image.dataobj.get_unscaled().T
     except (ImageFileError, HeaderDataError) as error:

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.picture import MM_PER, Picture, drop_axes
+from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture, drop_axes
 
 _SAME_UNIT = {
     "um": "µm",
@@ -40,7 +40,7 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
                 dtype = series.dtype.newbyteorder(file.byteorder)
                 data: Any = np.memmap(path, dtype, mode="c", offset=series.dataoffset, shape=series.shape)
             else:
-                data = series.asarray()
+                data = _decoded(path, series)
             spacing, unit, is_label = _told(file)
             is_colour = series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
     except tifffile.TiffFileError as error:
@@ -54,6 +54,28 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
     return Picture(data, axes or given, distances, unit, is_label=is_label and data.dtype.kind in "iu")
 
 
+def _decoded(path: Path, series: Any) -> NDArray[Any]:
+    """Return compressed pixels; through Pillow where tifffile alone lacks the decoder, as for LZW and JPEG."""
+    try:
+        return np.asarray(series.asarray())
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
+            raise
+        missing = NotReadHereError(
+            f"its compression ({series.keyframe.compression.name}) needs another package: pip install imagecodecs"
+        )
+    from imageio.v3 import imread
+
+    try:
+        pages = [imread(path, plugin="pillow", index=page.index) for page in series.pages]
+        pixels = np.stack(pages).reshape(series.shape)
+    except (OSError, ValueError, AttributeError) as error:
+        raise missing from error
+    if pixels.dtype != series.dtype:  # Pillow has fewer kinds of numbers than TIFF
+        raise missing
+    return pixels
+
+
 def tells_more_than_pixels(path: str | Path) -> bool:
     """Return whether a TIFF file says how far apart its pixels are, or that they are labels; reads no pixel."""
     import tifffile
@@ -61,7 +83,7 @@ def tells_more_than_pixels(path: str | Path) -> bool:
     try:
         with _errors_raised("tifffile"), tifffile.TiffFile(path) as file:
             _, unit, is_label = _told(file)
-    except (tifffile.TiffFileError, OSError, ValueError):
+    except (tifffile.TiffFileError, *DAMAGED):
         return False
     return is_label or unit != "pixel"
 
