@@ -389,6 +389,12 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
         ps.write(tmp_path / "a.nii", volume(), spacing=(1, 1))
 
 
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"could not be written .* choose another place"):
+        ps.write(tmp_path / "file" / "a.nii", volume())
+
+
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.tif"])
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     ps.write(tmp_path / name, volume(np.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,9 +22,9 @@ def write_whole(path: str | Path, content: bytes) -> None:
         If it cannot be written; the old file is whole then, and nothing half is left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
@@ -31,4 +32,5 @@ def write_whole(path: str | Path, content: bytes) -> None:
             f"{path} could not be written ({error.strerror or error}): choose another place or free space"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder could not be made, there is nothing to remove
+            part.unlink()
