@@ -66,7 +66,9 @@ def test_kl_is_zero_when_the_posterior_is_the_prior_and_the_integral_elsewhere()
     log_q = -0.5 * ((z - mean) ** 2 / variance + np.log(2 * np.pi * variance))
     log_p = -0.5 * (z**2 + np.log(2 * np.pi))
     expected = float(np.sum(np.exp(log_q) * (log_q - log_p)) * (z[1] - z[0]))
-    assert kl_to_prior(torch.tensor([[mean]]), torch.tensor([[log_variance]])).item() == pytest.approx(expected, rel=1e-4)
+    assert kl_to_prior(torch.tensor([[mean]]), torch.tensor([[log_variance]])).item() == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_free_bits_cost_nothing() -> None:
