@@ -157,17 +157,15 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     masks = common.numpy() > 0
     agreement = pairwise_iou(masks).mean(1)  # with the samples of every window: what only one of them sees counts less
     score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy() * agreement
-    choice = choose_distinct(masks, score, 2 * n)
+    choice = choose_distinct(masks, score, n)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
         patch = _patch(case, where, draw, *divmod(int(index), draw.object.shape[1]))
-        new = patch != case.partial[where]
-        if new.any() and (patch[new] == Marker.OBJECT).any() and not any((patch == p).all() for p in patches):
+        adds = (patch == Marker.OBJECT) & (case.partial[where] != Marker.OBJECT)
+        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
             patches.append(patch)
             kept.append(i)
-        if len(kept) == n:
-            break
     probability = F.interpolate((common > 0).float().mean(0)[None, None], farthest.size, mode="bilinear")[0, 0].numpy()
     return Candidates(
         case,

@@ -13,7 +13,7 @@ from napari_probseg.proposers.distinct import choose_distinct
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
 N_DRAWN = 48
-STEP = 8
+STEP = 2
 
 
 class Wong2022Proposer:
@@ -81,9 +81,8 @@ class Wong2022Proposer:
         image = (image - low) / (high - low) if low < 0 or high > 1 else image
         x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
         after = [(0, -m % STEP) for m in case.shape]
-        many = torch.from_numpy(np.pad(x, [(0, 0), *after], mode="edge"))[None].expand(N_DRAWN, -1, -1, -1)
-        generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(N_DRAWN, *self.network.latent_shape(many), generator=generator)
-        y = self.network.decode(many.to(self.device), z.to(self.device)).cpu().numpy()
+        padded = torch.from_numpy(np.pad(x, [(0, 0), *after], mode="edge"))[None]
+        z = torch.randn(N_DRAWN, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
+        y = self.network.decode(padded.to(self.device), z.to(self.device)).cpu().numpy()
         mask, inside = y[:, :, : case.shape[0], : case.shape[1]].swapaxes(0, 1)
         return mask, inside
