@@ -35,7 +35,7 @@ def example(path: str | Path | None = None) -> Example:
         from skimage.data import cell
 
         case = Case(cell())
-        return Example("cell", case.mark(*_strokes_at(case.shape, (300, 285), (420, 100))))
+        return Example("cell", case.mark(*_strokes_at(case.shape, (370, 426), (420, 160))))
     from napari_probseg.io import read
 
     case = read(path).case()
