@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import napari_probseg as ps
 from napari_probseg.nn.presets import load_network
-from napari_probseg.nn.wong2022 import Wong2022
+from napari_probseg.nn.wong2022 import Wong2022, decided
 from napari_probseg.reproduce import wong2022 as experiment
 from napari_probseg.simulate.disks import SIZE, Disks, make_disks, partial_pair
+from napari_probseg.simulate.phantoms import disks_image
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,7 @@ def test_encoder_has_the_sizes_of_the_paper(network: Wong2022) -> None:
 def test_posterior_has_the_shape_of_the_latent(network: Wong2022, disks: Disks) -> None:
     x, y = inputs(disks)
     mean, log_variance = network.encode(x, y)
-    assert mean.shape == log_variance.shape == (8, *network.latent_shape(x))
-    assert network.latent_shape(x)[0] == network.n_latent
+    assert mean.shape == log_variance.shape == (8, network.n_latent)
     assert not torch.allclose(mean[0], mean[1]), "test invalid"
 
 
@@ -60,13 +61,29 @@ def test_decided_voxels_stay_and_nothing_is_object_outside_the_mask(shape: tuple
         known = torch.rand(3, *shape, generator=generator) < 0.3
         known_object = known & (torch.rand(3, *shape, generator=generator) < 0.5)
         x = torch.stack([torch.rand(3, *shape, generator=generator), known.float(), known_object.float()], 1)
-        y = network.decode(x, 3 * torch.randn(3, *network.latent_shape(x), generator=generator))
+        y = network.decode(x, 3 * torch.randn(3, network.n_latent, generator=generator))
         assert y.shape == (3, 2, *shape)
         assert ((y >= 0) & (y <= 1)).all()
         mask, segmentation = y.unbind(1)
         assert (mask[known] == 1).all()
         assert torch.equal(segmentation[known], known_object.float()[known])
         assert (segmentation <= mask).all()
+
+
+def test_many_samples_at_once_are_those_one_by_one(network: Wong2022, disks: Disks) -> None:
+    x, _ = inputs(disks, 2)
+    z = torch.randn(6, network.n_latent, generator=torch.Generator().manual_seed(0))
+    together = network.decode(x, z)
+    assert not torch.allclose(together[0], together[1]), "test invalid"
+    for i in range(6):
+        assert torch.allclose(together[i], network.decode(x[i // 3 : i // 3 + 1], z[i : i + 1])[0], atol=1e-6)
+
+
+def test_decided_is_the_likelier_of_both() -> None:
+    mask, inside = torch.tensor([0.4, 0.6, 0.6, 1.0]), torch.tensor([0.9, 0.9, 0.4, 0.6])
+    y = torch.stack([mask, mask * inside])[None, :, None]
+    assert decided(y)[0, 0, 0].tolist() == [False, True, True, True]
+    assert decided(y)[0, 1, 0].tolist() == [False, True, False, True]
 
 
 # --- the disks ---
@@ -114,7 +131,7 @@ class Knows(Wong2022):
 
     def decode(self, x: Tensor, z: Tensor) -> Tensor:
         disk = torch.from_numpy(self.disk[x[0, 0].numpy().tobytes()]).float()
-        chosen = disk[torch.arange(len(x)) % 3 if z.any() else torch.zeros(len(x), dtype=torch.long)]
+        chosen = disk[torch.arange(len(z)) % 3 if z.any() else torch.zeros(len(z), dtype=torch.long)]
         return torch.stack([torch.ones_like(chosen), chosen], 1)
 
 
@@ -127,6 +144,7 @@ def test_figures_of_a_perfect_decoder(monkeypatch: pytest.MonkeyPatch, disks: Di
     many = experiment.evaluate(Knows(disks), disks, seed=0, spread=1.0)
     one = experiment.evaluate(Knows(disks), disks, seed=0, spread=0.0)
     assert many.dice == one.dice == 1
+    assert many.share_adding == one.share_adding == 1
     assert many.n_object + many.n_background == SIZE * SIZE
     assert 2.5 < many.n_readings <= 3  # a disk may lie behind another
     assert one.n_readings == 1
@@ -161,3 +179,24 @@ def test_reproduction_writes_weights_table_and_figure(tmp_path: Path, monkeypatc
     table = (tmp_path / "a" / "wong2022.md").read_text()
     assert "--seed 3 --steps 2" in table
     assert "52" in table and "31" in table and "0.87" in table
+
+
+# --- the proposer ---
+
+
+def test_shipped_proposer_offers_distinct_disks() -> None:
+    image, labels = disks_image(1)
+    inside = np.zeros(image.shape, dtype=bool)
+    y, x = np.argwhere(labels == labels.max())[len(np.argwhere(labels == labels.max())) // 2]
+    inside[y - 1 : y + 2, x - 1 : x + 2] = True
+    case = ps.Case(image).mark(inside)
+    proposer = ps.load_proposer("wong2022", device="cpu")
+    candidates = proposer.propose(case, 6, seed=1)
+    assert 1 <= len(candidates) <= 6
+    assert len({p.tobytes() for p in candidates.patches}) == len(candidates)
+    assert all((p[case.partial > 0] == case.partial[case.partial > 0]).all() for p in candidates.partial)
+    assert np.array_equal(candidates.patches, proposer.propose(case, 6, seed=1).patches)
+    with pytest.raises(ValueError, match="no stroke yet"):
+        proposer.propose(ps.Case(image))
+    with pytest.raises(ValueError, match="constant"):
+        proposer.propose(ps.Case(np.full((32, 32), 0.5)).mark(inside))

@@ -8,37 +8,75 @@ from torch.nn import functional as F
 
 
 class Wong2022(nn.Module):
-    """``q(z | y; x)`` and ``g(z, x)`` for images whose sides are multiples of 8.
+    """``q(z | y; x)`` and ``g(z, x)`` for images of any size, the sides being multiples of 2.
 
-    x is (B, 3, Y, X): image, partialness mask x_m, segmentation x_s. y is (B, 2, Y, X): y_m, y_s. The latent is a map
-    of 8 channels at an eighth of the resolution: the encoder's 16 channels are its mean and its log variance.
+    x is (B, 3, Y, X): image in [0, 1], partialness mask x_m, segmentation x_s. y is (B, 2, Y, X): y_m, y_s.
+
+    Parameters
+    ----------
+    n_latent : int
+        Dimensions of z. It is one vector for the whole image, so that a sample chooses the same everywhere; a map of
+        independent latents lets each part of a disk choose for itself.
     """
 
-    n_latent = 8
-
-    def __init__(self) -> None:
+    def __init__(self, *, n_latent: int = 8) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(_pooled(5, 5), _pooled(5, 32), _pooled(32, 16), nn.Conv2d(16, 16, 1))
-        self.mix = nn.Sequential(_convolved(self.n_latent + 3, 4), nn.MaxPool2d(2), _convolved(4, 64))
-        self.grow = nn.Sequential(nn.ConvTranspose2d(64, 64, 2, stride=2), nn.ReLU(), _convolved(64, 64))
-        self.out = nn.Conv2d(64, 2, 1)
+        self.n_latent = n_latent
+        self.encoder = nn.Sequential(_pooled(5, 5), _pooled(5, 32), _pooled(32, 16))
+        self.moments = nn.Linear(16, 2 * n_latent)
+        self.decoder = nn.Sequential(
+            _convolved(n_latent + 3, 4),
+            nn.MaxPool2d(2),
+            _convolved(4, 64),
+            nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),
+            nn.ReLU(),
+            _convolved(64, 64),
+            nn.Conv2d(64, 2, 3, padding=1),
+            nn.Sigmoid(),
+        )
+        self._start_alive()
 
-    def latent_shape(self, x: Tensor) -> tuple[int, int, int]:
-        """Return the shape of the latent of one item of x."""
-        return self.n_latent, x.shape[2] // 8, x.shape[3] // 8
+    def _start_alive(self) -> None:
+        """Start with channels that are on and a posterior narrower than its means are apart: else both may die early.
+
+        All passes through 4 channels with ReLU; if these go silent, no gradient brings them back. And a latent that is
+        mostly noise is one that the decoder learns to ignore.
+        """
+        with torch.no_grad():
+            self.decoder[0][0].bias.fill_(1.0)  # type: ignore[index]
+            self.moments.weight[: self.n_latent] *= 3
+            self.moments.bias[self.n_latent :] = -3.0
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | y; x), (B, 8, Y/8, X/8) each."""
-        mean, log_variance = self.encoder(torch.cat([x, y], 1)).chunk(2, 1)
-        return mean, log_variance.clamp(-8, 4)
+        """Return mean and log variance of q(z | y; x), (B, n_latent) each."""
+        seen = self.encoder(torch.cat([x, y], 1)).mean((2, 3))  # (B, 16)
+        mean, log_variance = self.moments(seen).chunk(2, 1)
+        return mean, log_variance.clamp(-10, 10)
 
     def decode(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return y, (B, 2, Y, X) in [0, 1]: what x has decided stays, and nothing is object outside of y_m."""
-        z = F.interpolate(z, x.shape[2:])
-        mask, inside = self.out(self.grow(self.mix(torch.cat([z, x], 1)))).sigmoid().unbind(1)
+        """Return K samples of y for each x, (B * K, 2, Y, X) in [0, 1].
+
+        What x has decided stays, and nothing is object outside of y_m: y_s is the product of y_m and the probability
+        of object where it is decided. The mask gets no gradient through y_s, else it learns to decide objects alone.
+
+        Parameters
+        ----------
+        x : (B, 3, Y, X) tensor
+        z : (B * K, n_latent) tensor
+            The latents, K of the first item before those of the second.
+        """
+        x = x.repeat_interleave(len(z) // len(x), 0)
+        everywhere = F.interpolate(z[:, :, None, None], x.shape[2:])  # (B * K, n_latent, Y, X)
+        mask, inside = self.decoder(torch.cat([everywhere, x], 1)).unbind(1)
         known, known_object = x[:, 1], x[:, 2]
         mask = known + (1 - known) * mask
-        return torch.stack([mask, known_object + (1 - known) * mask * inside], 1)
+        return torch.stack([mask, known_object + (1 - known) * mask.detach() * inside], 1)
+
+
+def decided(y: Tensor) -> Tensor:
+    """Return y as yes or no, (B, 2, Y, X) bool: decided where that is likelier than not, and object likewise there."""
+    mask, segmentation = y.unbind(1)
+    return torch.stack([mask > 0.5, (mask > 0.5) & (segmentation > 0.5 * mask)], 1)
 
 
 def _convolved(n_in: int, n_out: int) -> nn.Sequential:
@@ -46,4 +84,4 @@ def _convolved(n_in: int, n_out: int) -> nn.Sequential:
 
 
 def _pooled(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(_convolved(n_in, n_out), nn.MaxPool2d(2))

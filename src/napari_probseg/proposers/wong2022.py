@@ -73,7 +73,7 @@ class Wong2022Proposer:
 
     @torch.inference_mode()
     def _drawn(self, case: Case, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return `N_DRAWN` samples of y_m and y_s, (N, Y, X) in [0, 1]."""
+        """Return `N_DRAWN` samples of y_m, and of the probability of object where it decides, (N, Y, X) in [0, 1]."""
         image = case.read().mean(0)
         low, high = float(image.min()), float(image.max())
         if low == high:
@@ -81,8 +81,8 @@ class Wong2022Proposer:
         image = (image - low) / (high - low) if low < 0 or high > 1 else image
         x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
         after = [(0, -m % STEP) for m in case.shape]
-        padded = torch.from_numpy(np.pad(x, [(0, 0), *after], mode="edge"))[None]
+        x = np.pad(x, [(0, 0), *after], mode="edge")[None]
         z = torch.randn(N_DRAWN, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
-        y = self.network.decode(padded.to(self.device), z.to(self.device)).cpu().numpy()
+        y = self.network.decode(torch.from_numpy(x).to(self.device), z.to(self.device)).cpu().numpy()
         mask, inside = y[:, :, : case.shape[0], : case.shape[1]].swapaxes(0, 1)
-        return mask, inside
+        return mask, inside / np.maximum(mask, 1e-6)

@@ -34,8 +34,8 @@ class Disks:
 def make_disks(n: int, rng: np.random.Generator) -> Disks:
     """Return ``n`` images; radii, places and intensities are uniform."""
     y, x = np.mgrid[:SIZE, :SIZE]
-    centre = rng.uniform(5, SIZE - 5, (n, 3, 2))
-    radius = rng.uniform(5, 9, (n, 3))
+    centre = rng.uniform(4, SIZE - 4, (n, 3, 2))
+    radius = rng.uniform(6, 11, (n, 3))
     disk = np.hypot(y - centre[..., 0, None, None], x - centre[..., 1, None, None]) < radius[..., None, None]
     image = np.broadcast_to(rng.uniform(0, 1, (n, 1, 1)), (n, SIZE, SIZE)).copy()
     for k in range(3):
@@ -46,16 +46,13 @@ def make_disks(n: int, rng: np.random.Generator) -> Disks:
 def partial_pair(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return x_m, x_s and y_m, y_s of a ground truth, (2, 32, 32) each, with x_m a part of y_m.
 
-    Both masks are smoothed noise above a threshold, as in SynthMorph (Hoffmann et al. 2022).
+    Both masks are one smoothed noise above two thresholds (as in SynthMorph, Hoffmann et al. 2022), so that y_m grows
+    from x_m.
     """
-    larger = _random_shape(rng, rng.uniform(0.2, 0.6))
-    smaller = larger & _random_shape(rng, rng.uniform(0.1, 0.6))
-    return _masked(smaller, truth), _masked(larger, truth)
-
-
-def _random_shape(rng: np.random.Generator, share: float) -> NDArray[np.bool_]:
-    noise = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), rng.uniform(2, 5), mode="wrap")
-    return np.asarray(noise > np.quantile(noise, 1 - share))
+    noise = ndimage.gaussian_filter(rng.normal(size=truth.shape), rng.uniform(3, 5), mode="wrap")
+    share = rng.uniform(0.03, 0.2)
+    larger = share + rng.uniform(0.1, 0.3)
+    return tuple(_masked(noise > np.quantile(noise, 1 - s), truth) for s in (share, larger))  # type: ignore[return-value]
 
 
 def _masked(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float32]:
