@@ -225,8 +225,8 @@ def table(cvae: Figures, control: Figures, *, seed: int, n_steps: int) -> str:
     )
     lines = [
         f"`napari-probseg reproduce wong2022 --seed {seed} --steps {n_steps}`: means over {N_IMAGES} held-out images, "
-        f"{N_SAMPLES} samples each. Loss: Eq. 3 with b0 = {WEIGHT_MASK:g} and b1 = {WEIGHT_KL:g}, cross-entropy beside "
-        f"each Dice, and beside it all that of the best of {N_BEST} samples of the prior. The Dice counts the samples that "
+        f"{N_SAMPLES} samples each. Loss: Eq. 3 with b0 = {WEIGHT_MASK:g} and b1 = {WEIGHT_KL:g}, cross-entropy "
+        f"beside each Dice, and all that of the best of {N_BEST} samples of the prior. The Dice counts samples that "
         f"add object, each with the subset of disks that fits it best among those that the marks allow.",
         "",
         "| | paper | conditional VAE | decoder without a latent |",
