@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -171,7 +172,7 @@ class Case:
             drawn[chosen] = marker
             partial[where][chosen] = marker
             strokes[where][chosen] = marker
-        return replace(self, partial=partial, strokes=strokes)
+        return self.with_markers(partial, strokes)
 
     def decide(self, where: Region, patch: NDArray[np.uint8]) -> Case:
         """Return the case with the unknown voxels of a region set to ``patch``; decided ones stay.
@@ -186,7 +187,14 @@ class Case:
         partial = self.partial.copy()
         view = partial[where]
         np.copyto(view, patch, where=view == Marker.UNKNOWN)
-        return replace(self, partial=partial)
+        return self.with_markers(partial, self.strokes)
+
+    def with_markers(self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8]) -> Case:
+        """Return the case with other markers; for callers whose arrays are `Marker` values of its shape already."""
+        case = copy(self)
+        object.__setattr__(case, "partial", partial)
+        object.__setattr__(case, "strokes", strokes)
+        return case
 
 
 def _checked_image(image: Any) -> Any:

@@ -116,6 +116,7 @@ def train(
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
     data: Annotated[Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights if absent.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from; random ones if absent.")] = None,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -124,7 +125,7 @@ def train(
     from napari_probseg.training.general import RATE, SHIPPED_STEPS, train_general
 
     config = FitConfig(steps or SHIPPED_STEPS, learning_rate=RATE, seed=seed)
-    _shown(train_general(out, data=data, fit_config=config, device=device))
+    _shown(train_general(out, data=data, fit_config=config, start=start, device=device))
     typer.echo(f"the weights are {out / preset.value}.safetensors")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +54,7 @@ def opened_by_corrections(
             opened |= mine & _nearer(against, anchors, case.spacing or ())
     whole = case.partial.copy()
     whole[where][opened] = Marker.UNKNOWN
-    return replace(case, partial=whole)
+    return case.with_markers(whole, case.strokes)
 
 
 def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[np.bool_]:

@@ -103,29 +103,30 @@ class History:
 
 
 def change_between(
-    name: str, before: NDArray[Any], after: NDArray[Any], within: Region | None = None
+    name: str, before: NDArray[Any], after: NDArray[Any], where: Region | None = None
 ) -> tuple[Change, ...]:
     """Return the change of the smallest box that holds every difference, or none.
 
     Parameters
     ----------
-    within : tuple of slices, optional
-        Where to look; everywhere if absent.
+    before, after : arrays of the region's shape
+    where : tuple of slices, optional
+        The region that they cover; the whole image if absent.
     """
-    within = within or (slice(None),) * before.ndim
-    box = bounding_box(before[within] != after[within])
+    box = bounding_box(before != after)
     if box is None:
         return ()
-    where = tuple(slice((w.start or 0) + b.start, (w.start or 0) + b.stop) for w, b in zip(within, box, strict=True))
-    return (Change(name, where, before[where].copy(), after[where].copy()),)
+    start = [s.start or 0 for s in where] if where else [0] * before.ndim
+    place = tuple(slice(a + b.start, a + b.stop) for a, b in zip(start, box, strict=True))
+    return (Change(name, place, before[box].copy(), after[box].copy()),)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Region | None:
     """Return the smallest box that holds all of a mask, None if it is empty."""
-    box = []
+    box: list[slice] = []
     for axis in range(mask.ndim):
-        others = tuple(a for a in range(mask.ndim) if a != axis)
-        where = np.flatnonzero(mask.any(axis=others))
+        within = mask[tuple(box)]  # narrowed by the axes before: the first one is looked through alone
+        where = np.flatnonzero(within.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
         if not where.size:
             return None
         box.append(slice(int(where[0]), int(where[-1]) + 1))

@@ -52,11 +52,20 @@ def read_session(path: str | Path, image: Any) -> tuple[Case, list[Step], int]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no session file {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(bytes(file["about"]))
             start = _restored(about["start"], file)
             steps = [_restored(step, file) for step in about["steps"]]
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"{path} is damaged or no session of napari-probseg: open another file") from error
     if about.get("format") != FORMAT or about.get("version") != VERSION:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.correction import opened_by_corrections
-from napari_probseg.history import Change, History, Step, change_between
+from napari_probseg.history import Change, History, Step, bounding_box, change_between
 
 __all__ = ["Change", "Session", "Step"]
 
@@ -34,7 +33,6 @@ class Session:
         self.proposer = proposer
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
-        self._objects.flags.writeable = False
         self._history = History()
         self._candidates: Candidates | None = None
         self._request: dict[str, Any] = {}
@@ -50,8 +48,10 @@ class Session:
 
     @property
     def objects(self) -> NDArray[np.uint32]:
-        """The finished objects, a label image of the spatial shape, read-only; 0 is none."""
-        return self._objects
+        """The finished objects, a label image of the spatial shape; 0 is none. A read-only view: copy it to keep it."""
+        view = self._objects.view()
+        view.flags.writeable = False
+        return view
 
     @property
     def candidates(self) -> Candidates | None:
@@ -87,8 +87,9 @@ class Session:
         marked = self._case.mark(inside, outside, erase=erase, where=where)
         if erase is not None:
             locked = (self._objects > 0) & (marked.partial == Marker.UNKNOWN)
-            marked = replace(marked, partial=np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial))
-        return self._do("mark", {}, self._changes_to(marked, within=where))
+            partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial)
+            marked = marked.with_markers(partial, marked.strokes)
+        return self._do("mark", {}, self._changes_to(marked, where), marked)
 
     def question(self, plane: Plane | None = None) -> Case:
         """Return the case to ask a proposer about.
@@ -163,8 +164,9 @@ class Session:
             raise RuntimeError("the proposer found nothing to add: brush a little more, or ask again with reject()")
         case = self._candidates.accept(i)
         slab = tuple(s if s.stop - s.start == 1 else slice(None) for s in self._candidates.where)
-        changes = self._changes_to(replace(case, strokes=self._case.strokes), within=slab)
-        return self._do("accept", {"i": int(i), "request": self._request}, changes)
+        case = case.with_markers(case.partial, self._case.strokes)
+        arguments = {"i": int(i), "request": self._request}
+        return self._do("accept", arguments, self._changes_to(case, slab), case)
 
     # Objects ------------------------------------------------------------------------------------------------------
 
@@ -177,17 +179,18 @@ class Session:
             Its arguments tell the object's ``label``, its ``n_voxels``, and ``n_locked``: the voxels that belong to
             earlier objects and stay with them.
         """
-        chosen = self._case.partial == Marker.OBJECT
-        free = chosen & (self._objects == 0)
+        where = self._decided()
+        chosen = self._case.partial[where] == Marker.OBJECT
+        free = chosen & (self._objects[where] == 0)
         n_voxels, n_chosen = int(np.count_nonzero(free)), int(np.count_nonzero(chosen))
         if not n_chosen:
             raise RuntimeError("there is no object to finish yet: brush inside it or accept a candidate first")
         if not n_voxels:
             raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
         label = self._reopened_label() or int(self._objects.max()) + 1
-        objects = np.where(free, np.uint32(label), self._objects)
+        objects = np.where(free, np.uint32(label), self._objects[where])
         told = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
-        return self._do("finish", told, self._changes_to(self._blank(objects), objects))
+        return self._do("finish", told, self._changes(where, _blank(objects), np.uint8(Marker.UNKNOWN), objects))
 
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
@@ -199,15 +202,16 @@ class Session:
         RuntimeError
             If another object is in work.
         """
-        chosen = self._objects == label
+        where = self._decided()
+        chosen = self._objects[where] == label
         if label < 1 or not chosen.any():
             raise ValueError(f"there is no finished object {label}")
-        if self._case.strokes.any() or (self._case.partial == Marker.OBJECT).any():
+        if self._case.strokes[where].any() or (self._case.partial[where] == Marker.OBJECT).any():
             raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
-        objects = np.where(chosen, np.uint32(0), self._objects)
-        blank = self._blank(objects)
-        partial = np.where(chosen, np.uint8(Marker.OBJECT), blank.partial)
-        return self._do("reopen", {"label": int(label)}, self._changes_to(replace(blank, partial=partial), objects))
+        objects = np.where(chosen, np.uint32(0), self._objects[where])
+        partial = np.where(chosen, np.uint8(Marker.OBJECT), _blank(objects))
+        changes = self._changes(where, partial, np.uint8(Marker.UNKNOWN), objects)
+        return self._do("reopen", {"label": int(label)}, changes)
 
     def take(self, labels: NDArray[Any]) -> Step:
         """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
@@ -236,8 +240,8 @@ class Session:
         objects = np.where(new, labels.astype(np.uint32) + np.uint32(first), self._objects)
         partial = np.where(new, np.uint8(Marker.BACKGROUND), self._case.partial)
         strokes = np.where(new, np.uint8(Marker.UNKNOWN), self._case.strokes)
-        case = replace(self._case, partial=partial, strokes=strokes)
-        return self._do("take", {"first": first}, self._changes_to(case, objects))
+        changes = self._changes((slice(None),) * labels.ndim, partial, strokes, objects)
+        return self._do("take", {"first": first}, changes)
 
     # Going back and forth -----------------------------------------------------------------------------------------
 
@@ -301,43 +305,54 @@ class Session:
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 
-    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...]) -> Step:
-        """Make a step; one that changes nothing is not remembered."""
+    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...], case: Case | None = None) -> Step:
+        """Make a step, to ``case`` if it is known already; one that changes nothing is not remembered."""
         step = Step(verb, arguments, changes)
         if changes:
-            self._apply(changes)
+            self._apply(changes, case)
             self._history.add(step)
         return step
 
-    def _apply(self, changes: tuple[Change, ...]) -> None:
-        arrays: dict[str, NDArray[Any]] = {
-            "partial": self._case.partial,
-            "strokes": self._case.strokes,
-            "objects": self._objects,
-        }
+    def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
+        arrays = {"partial": self._case.partial, "strokes": self._case.strokes}
         for change in changes:
-            arrays[change.name] = change.applied(arrays[change.name])
-        self._case = replace(self._case, partial=arrays["partial"], strokes=arrays["strokes"])
-        self._objects = arrays["objects"]
-        self._objects.flags.writeable = False
+            if change.name == "objects":
+                self._objects[change.where] = change.after  # in place: it is large, and no one else's
+            elif case is None:
+                arrays[change.name] = change.applied(arrays[change.name])
+        self._case = case or self._case.with_markers(**arrays)
         self._candidates, self._asked = None, None
 
-    def _changes_to(
-        self, case: Case, objects: NDArray[np.uint32] | None = None, *, within: Region | None = None
-    ) -> tuple[Change, ...]:
-        changes = change_between("partial", self._case.partial, case.partial, within)
-        changes += change_between("strokes", self._case.strokes, case.strokes, within)
-        return changes if objects is None else changes + change_between("objects", self._objects, objects)
+    def _changes_to(self, case: Case, where: Region | None = None) -> tuple[Change, ...]:
+        """Return what a case changes in a region, outside of which it is as before."""
+        where = where or (slice(None),) * case.ndim
+        return self._changes(where, case.partial[where], case.strokes[where])
 
-    def _blank(self, objects: NDArray[np.uint32]) -> Case:
-        """Return the case with nothing decided but that finished objects are background."""
-        partial = np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
-        return replace(self._case, partial=partial, strokes=np.zeros_like(self._case.strokes))
+    def _changes(
+        self,
+        where: Region,
+        partial: NDArray[np.uint8],
+        strokes: NDArray[np.uint8] | np.uint8,
+        objects: NDArray[np.uint32] | None = None,
+    ) -> tuple[Change, ...]:
+        old = self._case.strokes[where]
+        changes = change_between("partial", self._case.partial[where], partial, where)
+        changes += change_between("strokes", old, np.broadcast_to(strokes, old.shape), where)
+        return changes if objects is None else changes + change_between("objects", self._objects[where], objects, where)
+
+    def _decided(self) -> Region:
+        """Return the box that holds all that is decided, finished objects too; it is empty if nothing is."""
+        return bounding_box(self._case.partial != Marker.UNKNOWN) or (slice(0, 0),) * self._case.ndim
 
     def _reopened_label(self) -> int | None:
         """Return the number of the object in work if it was a finished one before."""
         last = next((s for s in reversed(self.steps) if s.verb in ("finish", "reopen")), None)
         return int(last.arguments["label"]) if last is not None and last.verb == "reopen" else None
+
+
+def _blank(objects: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return markers of which nothing is decided but that finished objects are background."""
+    return np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
 
 
 def _plain(value: Any) -> Any:

@@ -159,7 +159,7 @@ def _reconstruction(prediction: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """
     known, new = x[:, 1], y[:, 0] - x[:, 1]
     mask, segmentation = prediction.unbind(1)
-    inside = segmentation / mask.clamp(min=1e-4)
+    inside = segmentation / mask.detach().clamp(min=1e-4)
     entropy = _cross_entropy(inside, y[:, 1], new) + _cross_entropy(mask, y[:, 0], 1 - known)
     return soft_dice_loss(segmentation, y[:, 1], new) + WEIGHT_MASK * soft_dice_loss(mask, y[:, 0]) + entropy
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import Features, GeneralConfig, GeneralCVAE, Sample
+from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
@@ -64,6 +65,7 @@ def train_general(
     fit_config: FitConfig | None = None,
     config: GeneralTraining | None = None,
     network_config: GeneralConfig | None = None,
+    start: str | Path | None = None,
     device: str = "cpu",
 ) -> Iterator[Progress]:
     """Train the general proposer and write ``general.safetensors``; go on where an earlier call was broken off.
@@ -76,11 +78,22 @@ def train_general(
         A folder of nnU-Net v2 raw data sets, of which the training parts are used; synthetic scenes alone if absent.
     fit_config, config, network_config
         The recipe; the shipped weights used the defaults.
+    start : path, optional
+        Weights to start from, with their own ``network_config``; random ones if absent.
+    device : str
+        Where it is trained.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no data set in ``data``, or no file ``start``.
+    ValueError
+        If ``start`` is damaged or holds another network.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or FitConfig(SHIPPED_STEPS, learning_rate=RATE), config or GeneralTraining()
-    network_config = network_config or GeneralConfig()
+    network = _first_network(start, network_config, fit_config.seed)
     pool = None
     if data is not None:
         if not (folder / "pool.npz").is_file():
@@ -90,12 +103,21 @@ def train_general(
             for _ in save_pool(folder / "pool.npz", datasets, n_per_dataset=CROPS, seed=fit_config.seed):
                 pass
         pool = Pool.load(folder / "pool.npz")
-    torch.manual_seed(fit_config.seed)
-    network = GeneralCVAE(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     yield from fit(
         network, batch_maker(config, pool, device), loss_of(config), fit_config, folder=folder, device=device
     )
-    write_weights(folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network_config))
+    write_weights(folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network.config))
+
+
+def _first_network(start: str | Path | None, config: GeneralConfig | None, seed: int) -> GeneralCVAE:
+    if start is None:
+        torch.manual_seed(seed)
+        return GeneralCVAE(config or GeneralConfig())
+    network = load_network(start)
+    if not isinstance(network, GeneralCVAE):
+        raise ValueError(f"{start} holds another network: start from weights of 'general'")
+    return network
 
 
 def batch_maker(
