@@ -8,9 +8,10 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
-from napari_probseg.proposers.cvae import CVAEProposer, three_channels
+from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import SAME, choose_distinct, pairwise_iou
+from napari_probseg.proposers.inputs import with_channels
 from napari_probseg.proposers.window import windows_around
 from napari_probseg.simulate.annotator import ball
 
@@ -233,4 +234,4 @@ def test_distinct_merges_what_is_alike_and_keeps_the_best() -> None:
 def test_channels_become_three() -> None:
     rng = np.random.default_rng(0)
     for n in (1, 2, 3, 7):
-        assert three_channels(rng.random((n, 8, 9)).astype(np.float32)).shape == (3, 8, 9)
+        assert with_channels(rng.random((n, 8, 9)).astype(np.float32), 3).shape == (3, 8, 9)

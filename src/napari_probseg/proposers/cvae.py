@@ -17,9 +17,9 @@ from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.nn.general import Features, GeneralCVAE, Sample
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
+from napari_probseg.proposers.inputs import window_input
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.proposers.window import Window, windows_around
-from napari_probseg.training.general import network_input
 
 SIZE = 96
 N_WINDOWS = 3
@@ -90,7 +90,7 @@ class CVAEProposer:
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
         """Return ``n`` samples in each window of a 2-D case; image and marks are looked at once."""
         windows = windows_around(case, N_WINDOWS)
-        x = torch.stack([_input(case, window) for window in windows])
+        x = torch.stack([window_input(case, window, SIZE) for window in windows])
         z = torch.randn(len(windows) * n, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
         try:
             return self._drawn(windows, x, z, reach)
@@ -110,43 +110,6 @@ class CVAEProposer:
         )
         mask, inside = (t.float().cpu().reshape(len(windows), n, *t.shape[1:]) for t in (sample.mask, sample.object))
         return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().reshape(len(windows), n))
-
-
-def _input(case: Case, window: Window) -> Tensor:
-    """Return x of one window, (5, S, S)."""
-    where, padding = window.within(case.shape), window.padding(case.shape)
-    image = case.read(where)
-    if np.ptp(image) == 0:
-        raise ValueError(
-            f"the image is constant ({image.flat[0]:g} everywhere) around the strokes: there is nothing to follow"
-        )
-    image = np.pad(three_channels(image), [(0, 0), *padding], mode="edge")
-    partial = np.pad(case.partial[where], padding)
-    marks = np.stack([partial == Marker.OBJECT, partial == Marker.BACKGROUND]).astype(np.float32)
-    pixels = F.interpolate(torch.from_numpy(image)[None], (SIZE, SIZE), mode="bilinear", antialias=True)
-    inside, outside = _shrunk(torch.from_numpy(marks)) > 0
-    return network_input(pixels, inside[None], (outside & ~inside)[None])[0]
-
-
-def three_channels(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (3, Y, X) of any number of channels: grey repeated, two with their mean, many by their principal three."""
-    if len(image) == 1:
-        return np.repeat(image, 3, axis=0)
-    if len(image) == 2:
-        return np.concatenate([image, image.mean(0, keepdims=True)])
-    if len(image) == 3:
-        return image
-    flat = image.reshape(len(image), -1)
-    flat = (flat - flat.mean(1, keepdims=True)) / np.maximum(flat.std(1, keepdims=True), 1e-6)
-    _, vectors = np.linalg.eigh(flat @ flat.T)
-    return np.asarray(vectors[:, :-4:-1].T @ flat, dtype=np.float32).reshape(3, *image.shape[1:])
-
-
-def _shrunk(marks: Tensor) -> Tensor:
-    """Return (2, S, S) in which the smallest mark survives."""
-    if min(marks.shape[1:]) > SIZE:
-        return F.adaptive_max_pool2d(marks, SIZE)
-    return F.interpolate(marks[None], (SIZE, SIZE), mode="nearest-exact")[0]
 
 
 def _candidates(case: Case, draw: Draw, n: int) -> Candidates:

@@ -1,4 +1,4 @@
-"""The square windows around the marks that a network looks at, and the way there and back."""
+"""The square or cubic windows around the marks that a network looks at, and the way there and back."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker, Region
+from napari_probseg.history import bounding_box
 
 MIN_SIDE_VOXELS = 24
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of voxels that is square in mm; it may stick out of the image.
+    """A box of voxels that is a square or a cube in mm; it may stick out of the image.
 
     Parameters
     ----------
-    low, size : (int, int)
-        First voxel and number of voxels along y and x.
+    low, size : tuple of int
+        First voxel and number of voxels along each axis.
     """
 
-    low: tuple[int, int]
-    size: tuple[int, int]
+    low: tuple[int, ...]
+    size: tuple[int, ...]
 
     def within(self, shape: tuple[int, ...]) -> Region:
         """Return the part that lies in an image of ``shape``."""
@@ -42,7 +43,7 @@ class Window:
 
 
 def windows_around(case: Case, n: int) -> list[Window]:
-    """Return up to ``n`` windows around the marks of a 2-D case, from close to far.
+    """Return up to ``n`` windows around the marks, from close to far.
 
     The closest holds the object as far as it is known and as the nearest outside stroke lets it be guessed; each
     next one is larger, the last at most a little larger than the image. What lies far from the marks has no part in it.
@@ -53,21 +54,35 @@ def windows_around(case: Case, n: int) -> list[Window]:
         If nothing is marked.
     """
     spacing = np.asarray(case.spacing, dtype=float)
-    inside = _positions(case.partial == Marker.OBJECT, spacing)
-    outside = _positions(case.strokes == Marker.BACKGROUND, spacing)
-    if not len(inside) and not len(outside):
+    marked = bounding_box(case.partial != Marker.UNKNOWN)
+    if marked is None:
         raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
-    known = inside if len(inside) else outside
+    inside = _positions(case.partial, Marker.OBJECT, marked, spacing)
+    outside = _positions(case.strokes, Marker.BACKGROUND, marked, spacing)
+    known = inside if len(inside) else outside if len(outside) else _positions(case.partial, None, marked, spacing)
     low, high = known.min(0), known.max(0)
     centre = (low + high) / 2
     extent = float((high - low).max() + spacing.max())
     closest = _closest_side(inside, outside, centre, extent)
-    whole = 1.1 * float((np.asarray(case.shape) * spacing).max())
+    whole = _whole_side(case)
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
     ratio = min(2.2, (whole / side) ** (1 / max(1, n - 1)))
     sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
     return [_window(case, centre, side) for side in sides]
+
+
+def window_on(case: Case, where: Region, *, margin: float) -> Window:
+    """Return the window that holds a region, larger by a factor of ``margin`` but not than the image."""
+    spacing = np.asarray(case.spacing, dtype=float)
+    low, high = (np.array([getattr(s, end) for s in where]) * spacing for end in ("start", "stop"))
+    smallest = MIN_SIDE_VOXELS * float(spacing.min())
+    side = min(max(margin * float((high - low).max()), smallest), _whole_side(case))
+    return _window(case, (low + high - spacing) / 2, side)
+
+
+def _whole_side(case: Case) -> float:
+    return 1.1 * float((np.asarray(case.shape) * np.asarray(case.spacing)).max())
 
 
 def _closest_side(
@@ -89,8 +104,13 @@ def _window(case: Case, centre: NDArray[np.float64], side: float) -> Window:
         first = min(max(first, 0), n - voxels) if voxels <= n else (n - voxels) // 2
         low.append(int(first))
         size.append(int(voxels))
-    return Window((low[0], low[1]), (size[0], size[1]))
+    return Window(tuple(low), tuple(size))
 
 
-def _positions(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.argwhere(mask) * spacing
+def _positions(
+    markers: NDArray[np.uint8], marker: Marker | None, where: Region, spacing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where a marker is, or any at all, (N, ndim) in mm; it is looked for in a region."""
+    part = markers[where]
+    found = np.argwhere(part != Marker.UNKNOWN if marker is None else part == marker)
+    return np.asarray((found + [s.start for s in where]) * spacing, dtype=np.float64)
