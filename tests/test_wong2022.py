@@ -45,7 +45,7 @@ def test_encoder_has_the_sizes_of_the_paper(network: Wong2022) -> None:
 def test_posterior_has_the_shape_of_the_latent(network: Wong2022, disks: Disks) -> None:
     x, y = inputs(disks)
     mean, log_variance = network.encode(x, y)
-    assert mean.shape == log_variance.shape == (8, network.n_latent)
+    assert mean.shape == log_variance.shape == (8, network.n_latent, 4, 4)
     assert not torch.allclose(mean[0], mean[1]), "test invalid"
 
 
@@ -61,7 +61,7 @@ def test_decided_voxels_stay_and_nothing_is_object_outside_the_mask(shape: tuple
         known = torch.rand(3, *shape, generator=generator) < 0.3
         known_object = known & (torch.rand(3, *shape, generator=generator) < 0.5)
         x = torch.stack([torch.rand(3, *shape, generator=generator), known.float(), known_object.float()], 1)
-        y = network.decode(x, 3 * torch.randn(3, network.n_latent, generator=generator))
+        y = network.decode(x, 3 * torch.randn(3, *network.latent_shape(x), generator=generator))
         assert y.shape == (3, 2, *shape)
         assert ((y >= 0) & (y <= 1)).all()
         mask, segmentation = y.unbind(1)
@@ -72,7 +72,7 @@ def test_decided_voxels_stay_and_nothing_is_object_outside_the_mask(shape: tuple
 
 def test_many_samples_at_once_are_those_one_by_one(network: Wong2022, disks: Disks) -> None:
     x, _ = inputs(disks, 2)
-    z = torch.randn(6, network.n_latent, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(6, *network.latent_shape(x), generator=torch.Generator().manual_seed(0))
     together = network.decode(x, z)
     assert not torch.allclose(together[0], together[1]), "test invalid"
     for i in range(6):

@@ -13,11 +13,14 @@ _HOME = {
     "Candidates": "candidates",
     "Proposer": "candidates",
     "Session": "session",
+    "GraphCut": "proposers.histogram_cut",
+    "load_completer": "proposers",
     "load_proposer": "proposers",
     "read": "io",
     "write": "io",
 }
-__all__ = [*_HOME, "__version__"]
+_MODULES = ("geodesic", "graph_cut", "metrics")
+__all__ = [*_HOME, *_MODULES, "__version__"]
 
 if TYPE_CHECKING:
     from napari_probseg.candidates import Candidates as Candidates
@@ -26,12 +29,16 @@ if TYPE_CHECKING:
     from napari_probseg.case import Marker as Marker
     from napari_probseg.io import read as read
     from napari_probseg.io import write as write
+    from napari_probseg.proposers import load_completer as load_completer
     from napari_probseg.proposers import load_proposer as load_proposer
+    from napari_probseg.proposers.histogram_cut import GraphCut as GraphCut
     from napari_probseg.session import Session as Session
 
 
 def __getattr__(name: str) -> Any:
     """Import each name from its home when it is first used, so that importing the package is fast."""
+    if name in _MODULES:
+        return import_module(f"napari_probseg.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'napari_probseg' has no attribute {name!r}")
     return getattr(import_module(f"napari_probseg.{_HOME[name]}"), name)

@@ -121,15 +121,22 @@ def script_of(session: Session, image: str) -> str:
     for marker, name in ((Marker.OBJECT, "inside"), (Marker.BACKGROUND, "outside")):
         if (case.partial == marker).any():
             lines.append(f"case = case.mark({name}=unpack({pack(case.partial == marker)!r}))")
-    if any(step.verb == "accept" for step in session.steps):
-        lines.append(f"session = ps.Session(case, ps.load_proposer({getattr(session.proposer, 'name', 'general')!r}))")
-    else:
-        lines.append("session = ps.Session(case)")
-    lines.append("")
+    lines += ["session = ps.Session(case)", *_loading_lines(session), ""]
     for step in session.steps:
         lines += _WRITERS[step.verb](step)
     lines += ["", "objects = session.objects", "partial = session.case.partial", ""]
     return "\n".join(lines)
+
+
+def _loading_lines(session: Session) -> list[str]:
+    """Return what loads the networks that were used."""
+    asked = {step.arguments.get("verb", "propose") for step in session.steps if step.verb == "accept"}
+    lines = []
+    if "propose" in asked:
+        lines.append(f"session.proposer = ps.load_proposer({getattr(session.proposer, 'name', 'general')!r})")
+    if "complete" in asked:
+        lines.append(f"session.completer = ps.load_completer({getattr(session.completer, 'name', 'general')!r})")
+    return lines
 
 
 def _mark_lines(step: Step) -> list[str]:
@@ -152,7 +159,7 @@ def _hull(regions: list[Region]) -> Region:
 def _accept_lines(step: Step) -> list[str]:
     request = {k: tuple(v) if isinstance(v, list) else v for k, v in step.arguments["request"].items()}
     asked = ", ".join(f"{name}={value!r}" for name, value in request.items() if value is not None)
-    return [f"session.propose({asked})", f"session.accept({step.arguments['i']})"]
+    return [f"session.{step.arguments.get('verb', 'propose')}({asked})", f"session.accept({step.arguments['i']})"]
 
 
 def _take_lines(step: Step) -> list[str]:

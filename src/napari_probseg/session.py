@@ -27,15 +27,18 @@ class Session:
         The image, and what is decided of the first object.
     proposer : Proposer, optional
         What makes candidates; can be set later.
+    completer : Proposer, optional
+        What completes the object; can be set later.
     """
 
-    def __init__(self, case: Case, proposer: Proposer | None = None) -> None:
-        self.proposer = proposer
+    def __init__(self, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None) -> None:
+        self.proposer, self.completer = proposer, completer
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
         self._history = History()
         self._candidates: Candidates | None = None
         self._request: dict[str, Any] = {}
+        self._verb = "propose"  # what brought the candidates on offer
         self._asked: tuple[Case, Case] | None = None  # the state that the latest question is about, and the question
         self._n_asked = 0
 
@@ -107,13 +110,15 @@ class Session:
         self._asked = (case, asked)
         return asked
 
-    def offer(self, candidates: Candidates, **request: Any) -> Candidates:
+    def offer(self, candidates: Candidates, *, verb: str = "propose", **request: Any) -> Candidates:
         """Put candidates on offer.
 
         Parameters
         ----------
         candidates : Candidates
             The answer to the latest `question`, or to `case` itself.
+        verb : str
+            Who made them, the proposer (``"propose"``) or the completer (``"complete"``).
         **request
             What the proposer was asked (``n``, ``seed``, ``plane``, options): the script repeats it.
 
@@ -127,6 +132,7 @@ class Session:
         if not current:
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
         self._candidates, self._request = candidates, {name: _plain(value) for name, value in request.items()}
+        self._verb = verb
         return candidates
 
     def propose(self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any) -> Candidates:
@@ -150,9 +156,24 @@ class Session:
         self._n_asked = seed + 1
         return self.offer(candidates, n=n, seed=seed, plane=plane, **options)
 
+    def complete(self, *, plane: Plane | None = None, **options: Any) -> Candidates:
+        """Ask the completer for the whole object and put its answer on offer, as the one candidate.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            The plane of a volume; the volume if absent.
+        **options
+            Passed on to the completer (``smoothness``, ``edges``).
+        """
+        if self.completer is None:
+            raise RuntimeError("the session has no completer: set session.completer = napari_probseg.load_completer()")
+        candidates = self.completer.propose(self.question(plane), 1, plane=plane, **options)
+        return self.offer(candidates, verb="complete", plane=plane, **options)
+
     def reject(self) -> Candidates:
         """Ask for others: the same request with the next seed."""
-        if self._candidates is None:
+        if self._candidates is None or self._verb != "propose":
             raise RuntimeError("there is nothing to reject: call propose() first")
         return self.propose(**{**self._request, "seed": self._request.get("seed", self._n_asked) + 1})
 
@@ -165,7 +186,7 @@ class Session:
         case = self._candidates.accept(i)
         slab = tuple(s if s.stop - s.start == 1 else slice(None) for s in self._candidates.where)
         case = case.with_markers(case.partial, self._case.strokes)
-        arguments = {"i": int(i), "request": self._request}
+        arguments = {"i": int(i), "verb": self._verb, "request": self._request}
         return self._do("accept", arguments, self._changes_to(case, slab), case)
 
     # Objects ------------------------------------------------------------------------------------------------------
@@ -267,7 +288,9 @@ class Session:
         write_session(path, self)
 
     @classmethod
-    def load(cls, path: str | Path, image: Any, proposer: Proposer | None = None) -> Session:
+    def load(
+        cls, path: str | Path, image: Any, proposer: Proposer | None = None, completer: Proposer | None = None
+    ) -> Session:
         """Return a saved session, with all its steps to undo.
 
         Parameters
@@ -275,7 +298,7 @@ class Session:
         path : path
         image : array
             The image that it was made on.
-        proposer : Proposer, optional
+        proposer, completer : Proposer, optional
 
         Raises
         ------
@@ -285,7 +308,7 @@ class Session:
         from napari_probseg.record import read_session
 
         start, steps, n_asked = read_session(path, image)
-        session = cls(start, proposer)
+        session = cls(start, proposer, completer)
         for step in steps:
             session._do(step.verb, step.arguments, step.changes)
         session._n_asked = n_asked

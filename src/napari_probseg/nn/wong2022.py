@@ -6,24 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CELL = 8  # voxels along each side of what one latent stands for
+
 
 class Wong2022(nn.Module):
-    """``q(z | y; x)`` and ``g(z, x)`` for images of any size, the sides being multiples of 2.
+    """``q(z | y; x)`` and ``g(z, x)`` for images of any size, the sides being multiples of 8.
 
-    x is (B, 3, Y, X): image in [0, 1], partialness mask x_m, segmentation x_s. y is (B, 2, Y, X): y_m, y_s.
+    x is (B, 3, Y, X): image in [0, 1], partialness mask x_m, segmentation x_s. y is (B, 2, Y, X): y_m, y_s. z is a map
+    at 1/8 of the resolution, (B, n_latent, Y / 8, X / 8), brought to the size of x.
 
     Parameters
     ----------
     n_latent : int
-        Dimensions of z. It is one vector for the whole image, so that a sample chooses the same everywhere; a map of
-        independent latents lets each part of a disk choose for itself.
+        Channels of z.
     """
 
-    def __init__(self, *, n_latent: int = 8) -> None:
+    def __init__(self, *, n_latent: int = 4) -> None:
         super().__init__()
         self.n_latent = n_latent
         self.encoder = nn.Sequential(_pooled(5, 5), _pooled(5, 32), _pooled(32, 16))
-        self.moments = nn.Linear(16, 2 * n_latent)
+        self.moments = nn.Conv2d(16, 2 * n_latent, 1)
         self.decoder = nn.Sequential(
             _convolved(n_latent + 3, 4),
             nn.MaxPool2d(2),
@@ -37,20 +39,22 @@ class Wong2022(nn.Module):
         self._start_alive()
 
     def _start_alive(self) -> None:
-        """Start with channels that are on and a posterior narrower than its means are apart: else both may die early.
+        """Start with channels that are on, and with a posterior that says something: else both may die early.
 
         All passes through 4 channels with ReLU; if these go silent, no gradient brings them back. And a latent that is
         mostly noise is one that the decoder learns to ignore.
         """
         with torch.no_grad():
             self.decoder[0][0].bias.fill_(1.0)  # type: ignore[index]
-            self.moments.weight[: self.n_latent] *= 3
-            self.moments.bias[self.n_latent :] = -3.0
+            self.moments.bias[self.n_latent :] = -2.0  # type: ignore[index]
+
+    def latent_shape(self, x: Tensor) -> tuple[int, int, int]:
+        """Return the shape of one z for images like x."""
+        return self.n_latent, x.shape[2] // CELL, x.shape[3] // CELL
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | y; x), (B, n_latent) each."""
-        seen = self.encoder(torch.cat([x, y], 1)).mean((2, 3))  # (B, 16)
-        mean, log_variance = self.moments(seen).chunk(2, 1)
+        """Return mean and log variance of q(z | y; x), (B, n_latent, Y / 8, X / 8) each."""
+        mean, log_variance = self.moments(self.encoder(torch.cat([x, y], 1))).chunk(2, 1)
         return mean, log_variance.clamp(-10, 10)
 
     def decode(self, x: Tensor, z: Tensor) -> Tensor:
@@ -62,11 +66,11 @@ class Wong2022(nn.Module):
         Parameters
         ----------
         x : (B, 3, Y, X) tensor
-        z : (B * K, n_latent) tensor
+        z : (B * K, n_latent, Y / 8, X / 8) tensor
             The latents, K of the first item before those of the second.
         """
         x = x.repeat_interleave(len(z) // len(x), 0)
-        everywhere = F.interpolate(z[:, :, None, None], x.shape[2:])  # (B * K, n_latent, Y, X)
+        everywhere = F.interpolate(z, x.shape[2:], mode="bilinear")  # (B * K, n_latent, Y, X)
         mask, inside = self.decoder(torch.cat([everywhere, x], 1)).unbind(1)
         known, known_object = x[:, 1], x[:, 2]
         mask = known + (1 - known) * mask

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_probseg.candidates import Proposer
+    from napari_probseg.proposers.histogram_cut import GraphCut
+    from napari_probseg.proposers.unet_cut import UNetCut
 
 
 def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Proposer:
@@ -27,6 +29,7 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     RuntimeError
         If the device is not there.
     """
+    from napari_probseg.nn.general import GeneralCVAE
     from napari_probseg.nn.presets import load_network
     from napari_probseg.nn.wong2022 import Wong2022
     from napari_probseg.proposers.cvae import CVAEProposer
@@ -35,7 +38,46 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     network = load_network(_path_of(name))
     if isinstance(network, Wong2022):
         return Wong2022Proposer(network, name=str(name), device=device)
+    if not isinstance(network, GeneralCVAE) or network.config.ndim != 2:
+        raise ValueError(f"the weights {str(name)!r} are of a network that proposes nothing in 2-D: try 'general'")
     return CVAEProposer(network, name=str(name), device=device)
+
+
+def load_completer(name: str | Path = "general", *, device: str = "auto") -> UNetCut | GraphCut:
+    """Return a completer with its weights.
+
+    Parameters
+    ----------
+    name : str or path
+        ``"general"`` (a network and a graph cut, for any image or volume), ``"intensities"`` (a graph cut by the
+        strokes' intensities, without a network), or a weights file of the preset ``general``.
+    device : str
+        ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"mps"``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there are no such weights, or they are damaged, of another version, or of another network.
+    RuntimeError
+        If the device is not there.
+    """
+    from napari_probseg.proposers.histogram_cut import GraphCut
+
+    if name == GraphCut.name:
+        return GraphCut()
+    from napari_probseg.nn.general import GeneralCVAE
+    from napari_probseg.nn.presets import load_network
+    from napari_probseg.proposers.unet_cut import UNetCut
+
+    paths = (
+        [_path_of(n) for n in shipped_weights() if n.startswith("general")] if name == "general" else [_path_of(name)]
+    )
+    networks = {}
+    for network in map(load_network, paths):
+        if not isinstance(network, GeneralCVAE):
+            raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
+        networks[network.config.ndim] = network
+    return UNetCut(networks, name=str(name), device=device)
 
 
 def shipped_weights() -> list[str]:

@@ -19,7 +19,8 @@ from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.inputs import window_input
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
-from napari_probseg.proposers.window import Window, windows_around
+from napari_probseg.proposers.rim import with_rim
+from napari_probseg.proposers.window import Window, cut_off, windows_around
 
 SIZE = 96
 N_WINDOWS = 3
@@ -161,18 +162,8 @@ def _wholeness(draw: Draw, shape: tuple[int, ...]) -> Tensor:
 
     The rim where the window ends with the image does not count.
     """
-    rows = []
-    for window, inside in zip(draw.windows, draw.object, strict=True):
-        on = inside > 0
-        sides = [on[:, 0], on[:, -1], on[:, :, 0], on[:, :, -1]]
-        ends = [
-            low > 0 if i == 0 else low + size < n
-            for low, size, n in zip(window.low, window.size, shape, strict=True)
-            for i in (0, 1)
-        ]
-        cut = torch.stack([s.float().mean(1) * e for s, e in zip(sides, ends, strict=True)]).sum(0)
-        rows.append(1 - cut.clamp(max=0.2) * 4)
-    return torch.stack(rows)
+    cut = [cut_off(inside > 0, window, shape) for window, inside in zip(draw.windows, draw.object, strict=True)]
+    return 1 - torch.stack(cut).clamp(max=0.2) * 4
 
 
 def _patch(case: Case, where: Region, draw: Draw, w: int, m: int) -> NDArray[np.uint8]:
@@ -188,7 +179,7 @@ def _patch(case: Case, where: Region, draw: Draw, w: int, m: int) -> NDArray[np.
     view = patch[own]
     open_ = view == Marker.UNKNOWN
     inside = _without_specks(inside & decided & open_, view == Marker.OBJECT)
-    near = _rim(inside | (view == Marker.OBJECT))
+    near = with_rim(inside | (view == Marker.OBJECT))
     view[open_ & inside] = Marker.OBJECT
     view[open_ & decided & ~inside & near] = Marker.BACKGROUND
     return patch
@@ -203,9 +194,3 @@ def _without_specks(new: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray
     keep = size >= 0.02 * size[1:].sum()
     keep[np.unique(parts[known])] = True
     return np.asarray(new & keep[parts])
-
-
-def _rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the object and what is as near to it as half of its radius: so far a candidate decides background."""
-    radius = max(3.0, 0.5 * float(np.sqrt(np.count_nonzero(inside) / np.pi)))
-    return np.asarray(ndimage.distance_transform_edt(~inside) <= radius)

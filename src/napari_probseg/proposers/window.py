@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_probseg.case import Case, Marker, Region
 from napari_probseg.history import bounding_box
@@ -79,6 +81,29 @@ def window_on(case: Case, where: Region, *, margin: float) -> Window:
     smallest = MIN_SIDE_VOXELS * float(spacing.min())
     side = min(max(margin * float((high - low).max()), smallest), _whole_side(case))
     return _window(case, (low + high - spacing) / 2, side)
+
+
+def cut_off(on: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:
+    """Return how much of a window's rim masks lie on, where the window ends before the image does.
+
+    Parameters
+    ----------
+    on : (..., S, ...) bool tensor
+        Masks over the window.
+
+    Returns
+    -------
+    share : (...) float tensor
+        The sum of the shares of its sides.
+    """
+    ndim = len(shape)
+    total = torch.zeros(on.shape[: on.ndim - ndim])
+    for axis in range(ndim):
+        spatial = on.movedim(axis - ndim, -1).float().flatten(-ndim, -2)  # (..., rest, S)
+        for side, ends_early in ((0, window.low[axis] > 0), (-1, window.low[axis] + window.size[axis] < shape[axis])):
+            if ends_early:
+                total = total + spatial[..., side].mean(-1)
+    return total
 
 
 def _whole_side(case: Case) -> float:

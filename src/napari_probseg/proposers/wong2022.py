@@ -7,13 +7,12 @@ import torch
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.nn.wong2022 import Wong2022
+from napari_probseg.nn.wong2022 import CELL, Wong2022
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
 N_DRAWN = 48
-STEP = 2
 
 
 class Wong2022Proposer:
@@ -80,9 +79,10 @@ class Wong2022Proposer:
             raise ValueError(f"the image is constant ({low:g} everywhere): there is nothing to follow")
         image = (image - low) / (high - low) if low < 0 or high > 1 else image
         x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
-        after = [(0, -m % STEP) for m in case.shape]
+        after = [(0, -m % CELL) for m in case.shape]
         x = np.pad(x, [(0, 0), *after], mode="edge")[None]
-        z = torch.randn(N_DRAWN, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
-        y = self.network.decode(torch.from_numpy(x).to(self.device), z.to(self.device)).cpu().numpy()
+        seen = torch.from_numpy(x)
+        z = torch.randn(N_DRAWN, *self.network.latent_shape(seen), generator=torch.Generator().manual_seed(seed))
+        y = self.network.decode(seen.to(self.device), z.to(self.device)).cpu().numpy()
         mask, inside = y[:, :, : case.shape[0], : case.shape[1]].swapaxes(0, 1)
         return mask, inside / np.maximum(mask, 1e-6)

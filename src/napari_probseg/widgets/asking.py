@@ -50,11 +50,11 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came of a request, and the options that the proposer took."""
+    """What came of a request: of whom, with which of the options, and pictures of it."""
 
-    request: Request
+    request: Any
     options: dict[str, Any]
-    proposer: Proposer
+    maker: Proposer
     candidates: Candidates
     pictures: list[Thumbnail]
 

@@ -52,6 +52,16 @@ def erase() -> None:
     _do("erase")
 
 
+def box() -> None:
+    """Draw a box around the object."""
+    _do("box")
+
+
+def complete() -> None:
+    """Complete the object."""
+    _do("complete")
+
+
 def propose() -> None:
     """Ask for candidates."""
     _do("propose")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+COMPLETERS = {"general": "a network", "intensities": "the strokes’ intensities (no network)"}
+
+
 class Menu(QObject):
     """Fills a menu whenever it opens: further channels, objects of other layers, sessions, the script.
 
@@ -46,6 +49,8 @@ class Menu(QObject):
         menu.clear()
         menu.addMenu(self._channels())
         menu.addMenu(self._objects_elsewhere())
+        menu.addMenu(self._completers())
+        menu.addAction("Probability as a layer", work.add_probability).setEnabled(work.completion is not None)
         menu.addSeparator()
         menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
         menu.addAction("Save session…", self._files.save_session).setEnabled(has_session)
@@ -73,6 +78,20 @@ class Menu(QObject):
         menu.setEnabled(self._work.image is not None and bool(menu.actions()))
         menu.triggered.connect(self._take_objects)
         return menu
+
+    def _completers(self) -> QMenu:
+        """Offer what can tell object and background apart before the cut."""
+        menu = QMenu("Complete by", self._menu)
+        for name, text in COMPLETERS.items():
+            action = menu.addAction(text)
+            action.setData(name)
+            action.setCheckable(True)
+            action.setChecked(self._work.completer == name)
+        menu.triggered.connect(self._choose_completer)
+        return menu
+
+    def _choose_completer(self, action: QAction) -> None:
+        self._work.completer = action.data()
 
     def _take_channel(self, action: QAction) -> None:
         layer, channels = action.data(), self._work.channels

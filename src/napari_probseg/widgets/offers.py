@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
-from napari_probseg.widgets.asking import Answer, Request, answer, warm_up
+from napari_probseg.widgets.asking import Answer, warm_up
 from napari_probseg.widgets.preview import Preview, Uncertainty
-from napari_probseg.widgets.worker import Background
+from napari_probseg.widgets.worker import Background, Task
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -51,10 +51,10 @@ class Offers(QObject):
         device = self._device
         self._warming.start(lambda: warm_up(device))
 
-    def ask(self, request: Request, proposer: Proposer | None, device: str) -> None:
-        """Draw candidates in a thread; ``answered`` tells of them."""
+    def ask(self, task: Task) -> None:
+        """Run what makes candidates in a thread; ``answered`` tells of them."""
         self.withdraw()
-        self.background.start(lambda: answer(request, proposer, device))
+        self.background.start(task)
 
     def put(self, got: Answer, placement: dict[str, Any]) -> None:
         """Show the candidates that came, the best of them on the canvas."""

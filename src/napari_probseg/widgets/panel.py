@@ -49,6 +49,10 @@ class Panel(QWidget):
         self.inside = _brush("Inside", RED, "Brush voxels that belong to the object")
         self.outside = _brush("Outside", BLUE, "Brush voxels that do not belong to the object")
         self.erase = _brush("Erase", None, "Make voxels unknown again")
+        self.box = KeyButton(
+            "Box", tip="Draw a box around the object, or take the rectangle of a selected Shapes layer"
+        )
+        self.box.setCheckable(True)
         self.brush_size = _slider(1, 60, "Diameter of the brush, in voxels; [ and ] change it too")
         self.brush_text = QLabel(objectName="faint")
 
@@ -59,6 +63,11 @@ class Panel(QWidget):
         self.n.setFixedWidth(110)
         self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes, on the slice on view")
         self.propose.setObjectName("primary")
+
+        self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
+        self.extent = _choice(("Slice", "Volume"), "What is completed: the slice on view, or the volume in 3-D")
+        self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")
+        self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
 
         self.gallery = Gallery(viewer, "")
         self.previous = KeyButton("‹", tip="Show the previous candidate")
@@ -100,6 +109,8 @@ class Panel(QWidget):
         rows.addLayout(_row(_label("Brush"), self.brush_size, self.brush_text))
         rows.addLayout(_row(_label("Reach"), self.reach, self.reach_text))
         rows.addLayout(_row(self.propose, self.cancel, self.n))
+        rows.addLayout(_row(self.complete, self.extent, self.box, stretch=(3, 2, 1)))
+        rows.addLayout(_row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
         rows.addLayout(_row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
@@ -159,6 +170,14 @@ def _slider(low: int, high: int, tip: str) -> QSlider:
     slider = QSlider(Qt.Orientation.Horizontal, minimum=low, maximum=high, toolTip=tip)
     slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return slider
+
+
+def _choice(texts: tuple[str, ...], tip: str) -> QComboBox:
+    box = QComboBox(toolTip=tip)
+    box.addItems(texts)
+    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    box.setMinimumContentsLength(5)
+    return box
 
 
 def _label(text: str) -> QLabel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -11,8 +13,9 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
+from napari_probseg.widgets.box import BoxTool, rectangle_of
 from napari_probseg.widgets.files import Files
-from napari_probseg.widgets.image import bare, displayed_axes, unit_of
+from napari_probseg.widgets.image import bare, displayed_axes, placement, unit_of
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.menu import Menu
 from napari_probseg.widgets.panel import Panel
@@ -49,6 +52,7 @@ class SegmentWidget(QWidget):
         self._files = Files(self.work, self)
         self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self)
         self._picker = Picker(viewer, self._picked)
+        self._box = BoxTool(viewer, self._box_drawn)
         self._was_docked = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -57,7 +61,9 @@ class SegmentWidget(QWidget):
             "inside": self._brush_inside,
             "outside": self._brush_outside,
             "erase": self._erase,
+            "box": self._draw_box,
             "propose": self.work.propose,
+            "complete": self.work.complete,
             "previous": self.work.previous,
             "next": self.work.next,
             "accept": self.work.accept,
@@ -94,6 +100,7 @@ class SegmentWidget(QWidget):
         self._was_docked = False
         commands.unregister(self)
         self._picker.stop()
+        self._box.stop()
         self._keys.release()
         self._viewer.layers.events.inserted.disconnect(self._list_images)
         self._viewer.layers.events.removed.disconnect(self._list_images)
@@ -111,6 +118,7 @@ class SegmentWidget(QWidget):
         panel.brush_size.valueChanged.connect(self._set_brush_size)
         panel.reach.valueChanged.connect(self._set_reach)
         panel.n.valueChanged.connect(self._set_n)
+        panel.extent.currentIndexChanged.connect(self._set_extent)
         panel.gallery.hovered.connect(work.offers.look)
         panel.gallery.left.connect(work.offers.look_away)
         panel.gallery.chosen.connect(work.accept)
@@ -129,6 +137,10 @@ class SegmentWidget(QWidget):
         panel.brush_size.setValue(work.brush_size)
         panel.reach.setValue(10)
         panel.n.setValue(work.n)
+        panel.smoothness.setValue(_nearest_step(_smoothness, work.cut.smoothness))
+        panel.edges.setValue(_nearest_step(_edges, work.cut.edges))
+        panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
+        panel.edges.valueChanged.connect(self._set_cut)
         self._set_reach(10)
 
     def _connect_viewer(self) -> None:
@@ -156,8 +168,14 @@ class SegmentWidget(QWidget):
         saving, n_objects = self._files.background.is_busy, self.work.n_objects
         panel.work.setVisible(self.work.image is not None)
         panel.empty.setVisible(self.work.image is None)
-        for button in (panel.accept, panel.next, panel.previous, panel.none):
-            button.setEnabled(offered and not drawing)
+        is_completion = self.work.completion is not None
+        panel.accept.setEnabled(offered and not drawing)
+        for button in (panel.next, panel.previous, panel.none):
+            button.setEnabled(offered and not drawing and not is_completion)
+        for slider in (panel.smoothness, panel.edges):
+            slider.setEnabled(is_completion)
+        panel.complete.setEnabled(not drawing)
+        panel.extent.setVisible(self.work.is_volume)
         panel.propose.setVisible(not drawing)
         panel.cancel.setVisible(drawing)
         panel.undo.setEnabled(session is not None and session.can_undo)
@@ -251,6 +269,37 @@ class SegmentWidget(QWidget):
     def _set_n(self, n: int) -> None:
         self.work.n = n
 
+    def _set_extent(self, index: int) -> None:
+        self.work.whole_volume = index == 1
+
+    def _set_cut(self, _: int) -> None:
+        panel = self.panel
+        smoothness, edges = _smoothness(panel.smoothness.value()), _edges(panel.edges.value())
+        self.work.set_cut(replace(self.work.cut, smoothness=smoothness, edges=edges))
+
+    def _draw_box(self) -> None:
+        """Take the rectangle of the Shapes layer that is selected, or have one drawn."""
+        if self._box.is_waiting:
+            self._stop_box()
+            return
+        active = bare(self._viewer.layers.selection.active)
+        if (corners := rectangle_of(active)) is not None:
+            self.work.mark_box(corners, active)
+        elif (image := self.work.image) is not None:
+            self.work.prepare()
+            if (layers := self.work.layers) is not None:
+                self._box.start(layers.markers.ndim, placement(image, layers.markers.ndim))
+                self._say("Draw a rectangle around the object.")
+        self.panel.box.setChecked(self._box.is_waiting)
+
+    def _stop_box(self) -> None:
+        self._box.stop()
+        self.panel.box.setChecked(False)
+
+    def _box_drawn(self, corners: Any) -> None:
+        self._stop_box()
+        self.work.mark_box(corners)
+
     def _reopen(self) -> None:
         self.work.reopen(self.panel.object.value())
 
@@ -268,3 +317,17 @@ class SegmentWidget(QWidget):
             self.work.reopen(label)
         else:
             self._say("There is no finished object at that place.")
+
+
+def _smoothness(step: int) -> float:
+    """Return lambda at a step of the slider: 0, then a factor of the square root of 2 for each."""
+    return 0.0 if step == 0 else round(0.125 * 2 ** ((step - 1) / 2), 3)
+
+
+def _edges(step: int) -> float:
+    """Return sigma over the noise at a step of the slider: the farther to the right, the fainter the edges."""
+    return round(0.5 * 2 ** ((20 - step) / 4), 3)
+
+
+def _nearest_step(scale: Callable[[int], float], value: float) -> int:
+    return min(range(21), key=lambda step: abs(scale(step) - value))

@@ -9,13 +9,17 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
+from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session import Session, Step
-from napari_probseg.widgets.asking import Answer, Request
+from napari_probseg.widgets.asking import Answer, Request, answer
+from napari_probseg.widgets.box import carried_over, framed, region_of
+from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again
 from napari_probseg.widgets.image import (
     bare,
     bring_into_view,
@@ -27,6 +31,7 @@ from napari_probseg.widgets.image import (
 )
 from napari_probseg.widgets.layers import SessionLayers
 from napari_probseg.widgets.offers import Offers
+from napari_probseg.widgets.preview import add_quietly
 from napari_probseg.widgets.sentences import sentence_of, told
 from napari_probseg.widgets.settings import Settings
 
@@ -87,6 +92,11 @@ class Workspace(QObject):
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self._seed = 0
         self._request: Request | None = None
+        self.completer, self.whole_volume, self.cut = "general", False, CutConfig(everywhere=False)
+        self.completion: Completed | None = None
+        self._recutting = Latest()
+        self._recutting.done.connect(self._offer_again)
+        self._recutting.failed.connect(self.refuse)
         viewer.layers.events.removed.connect(self._note_removed)
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -94,6 +104,10 @@ class Workspace(QObject):
     @property
     def session(self) -> Session | None:
         return self.layers.session if self.layers else None
+
+    @property
+    def is_volume(self) -> bool:
+        return self.layers is not None and self.layers.session.case.ndim == 3
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
@@ -119,11 +133,16 @@ class Workspace(QObject):
         """Turn to an image; the work on the others stays as it is."""
         if image is self.image:
             return
-        self.offers.forget()
+        self._forget()
         self.image, self.channels = image, []
         self.layers = self._all.get(image) if image is not None else None
         self._count()
         self.changed.emit()
+
+    @verb
+    def prepare(self) -> None:
+        """Make the layers of the image, so that something can be drawn over it."""
+        self.open_layers()
 
     @verb
     def brush(self, marker: Marker) -> None:
@@ -159,10 +178,36 @@ class Workspace(QObject):
         self._ask(Request(layers.session, self.n, self._next_seed(), plane, self.reach, axes))
 
     @verb
+    def complete(self) -> None:
+        """Ask for the whole object, on the plane on view or in the volume."""
+        layers = self.open_layers()
+        plane = None if self.whole_volume else plane_on_view(self.viewer, layers.markers)
+        axes = displayed_axes(self.viewer, layers.markers)
+        self._withdraw()
+        request = CompletionRequest(layers.session, self.completer, plane, axes, self.cut)
+        self.offers.ask(lambda: completed(request, self.settings.device))
+
+    def set_cut(self, cut: CutConfig) -> None:
+        """Cut in another way; a completion on offer is cut anew."""
+        self.cut = cut
+        if self.completion is not None:
+            got = self.completion
+            self._recutting.start(lambda: cut_again(got, cut))
+
+    @verb
+    def mark_box(self, corners: Any, layer: Any = None) -> None:
+        """Take a box around the object, its corners in voxels of ``layer``, or of the markers: its frame is background."""
+        layers, session = self.open_layers(), self._session()
+        corners = corners if layer is None else carried_over(corners, layer, layers.markers)
+        frame, outside = framed(region_of(corners, session.case.shape), session.case.shape)
+        step = session.mark(outside=outside & (session.case.partial[frame] == Marker.UNKNOWN), where=frame)
+        self._stepped(step, "The object is inside the box: complete it, or propose.")
+
+    @verb
     def reject(self) -> None:
         """Ask for other candidates: none of these."""
         self._offer_at_hand()
-        if self._request is not None:
+        if self._request is not None and self.completion is None:
             self._ask(replace(self._request, n=self.n, seed=self._next_seed(), reach=self.reach))
 
     def cancel(self) -> None:
@@ -189,6 +234,17 @@ class Workspace(QObject):
         self._offer_at_hand()
         i = self.offers.current if i is None else i
         self._stepped(self._session().accept(i), f"Accepted candidate {i + 1}: correct it, propose again, or finish.")
+
+    @verb
+    def add_probability(self) -> None:
+        """Add how likely each voxel is object, as the completer sees it, as a layer."""
+        if self.completion is None or self.image is None:
+            raise ValueError("there is no completion on offer: complete the object first")
+        candidates = self.completion.candidates
+        values = np.zeros(candidates.case.shape, dtype=np.float32)
+        values[candidates.where] = candidates.probability
+        where = placement(self.image, values.ndim)
+        add_quietly(self.viewer, Image(values, name="probability", contrast_limits=(0, 1), opacity=0.6, **where))
 
     # Steps --------------------------------------------------------------------------------------------------------
 
@@ -229,7 +285,7 @@ class Workspace(QObject):
         layers = self.open_layers()
         layers.session = session
         session.proposer = self.proposer
-        self.offers.forget()
+        self._forget()
         layers.repaint()
         self._count()
         self.changed.emit()
@@ -260,7 +316,7 @@ class Workspace(QObject):
     def release(self, *_: Any) -> None:
         """Let go of the viewer: the work stays in ordinary layers."""
         self.viewer.layers.events.removed.disconnect(self._note_removed)
-        self.offers.forget()
+        self._forget()
         for layers in self._all.values():
             layers.release()
         self._all.clear()
@@ -310,27 +366,49 @@ class Workspace(QObject):
 
     def _ask(self, request: Request) -> None:
         self._request = request
-        self.offers.ask(request, self.proposer, self.settings.device)
+        self._withdraw()
+        self.offers.ask(lambda: answer(request, self.proposer, self.settings.device))
 
     def _offer(self, got: Answer) -> None:
         """Put what came on offer, unless the work has moved on."""
-        self.proposer = got.proposer
+        if isinstance(got, Completed):
+            asked, sentence = {"verb": "complete"}, "Accept it, move the sliders, or brush and complete again."
+        else:
+            self.proposer = got.maker
+            asked = {"n": got.request.n, "seed": got.request.seed}
+            sentence = "Hover to look, click or press a key to accept."
         if self.session is None or self.image is None:
             return
-        self.session.proposer = got.proposer
+        setattr(self.session, "completer" if isinstance(got, Completed) else "proposer", got.maker)
         try:
-            asked = got.request
-            self.session.offer(got.candidates, n=asked.n, seed=asked.seed, plane=asked.plane, **got.options)
+            self.session.offer(got.candidates, plane=got.request.plane, **asked, **got.options)
         except ValueError:
-            self.say("The markers changed meanwhile: propose again.")
+            self.say("The markers changed meanwhile: ask again.")
             return
+        self.completion = got if isinstance(got, Completed) else None
         self.offers.put(got, placement(self.image, got.candidates.case.ndim))
         self.changed.emit()
-        self.say("Hover to look, click or press a key to accept.")
+        self.say(sentence)
+
+    def _offer_again(self, got: Completed) -> None:
+        """Put a completion that was cut anew on offer, if it is still wanted."""
+        if self.completion is not None and got.completion is self.completion.completion:
+            self._offer(got)
+
+    def _withdraw(self) -> None:
+        """Take what is on offer or under way off: it no longer fits."""
+        self.completion = None
+        self._recutting.forget()
+        self.offers.withdraw()
+
+    def _forget(self) -> None:
+        """Withdraw what is on offer, and forget where the samples disagreed."""
+        self._withdraw()
+        self.offers.forget()
 
     def _stepped(self, step: Step, sentence: str) -> None:
         """Show what a step changed; candidates on offer or under way no longer fit."""
-        self.offers.withdraw()
+        self._withdraw()
         if self.layers is not None:
             self.layers.show()
             self.layers.repaint([change.where for change in step.changes])
@@ -365,7 +443,7 @@ class Workspace(QObject):
     def _note_removed(self, event: Any) -> None:
         layer = bare(event.value)
         if layer is self.image:
-            self.offers.forget()
+            self._forget()
             if (layers := self._all.pop(layer, None)) is not None:
                 layers.release()
             self.image = self.layers = None

@@ -1,0 +1,88 @@
+"""A completion: how likely each voxel around the marks is object, and the best mask through it, cut anew at will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Region
+from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.proposers.rim import with_rim
+
+WHOLE = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
+
+
+@dataclass(frozen=True)
+class CutConfig:
+    """How a mask is cut out of probabilities (Boykov & Jolly 2001, with the energy of `napari_probseg.graph_cut`).
+
+    Parameters
+    ----------
+    smoothness : float
+        lambda: what a border between object and background costs; 0 thresholds the probabilities at one half.
+    edges : float
+        Difference of intensity that counts as an edge, in units of the image's own noise: sigma over `noise_of`. The
+        smaller, the fainter the edges that the border clings to.
+    everywhere : bool
+        Whether background is decided everywhere (in the image, or in the region of a large one), or near the object
+        alone.
+    """
+
+    smoothness: float = 2.0
+    edges: float = 2.0
+    everywhere: bool = True
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
+            raise ValueError(f"smoothness must be 0 or more, got {self.smoothness}")
+        if not (np.isfinite(self.edges) and self.edges > 0):
+            raise ValueError(f"edges must be more than 0 (times the image's noise), got {self.edges}")
+
+
+class Completion:
+    """What a completer thinks of a case; masks are cut from it without asking the network again.
+
+    Parameters
+    ----------
+    case : Case
+        What it completes, (Y, X) or (Z, Y, X).
+    where : tuple of slices
+        The region that was looked at.
+    probability : float32 array of the region's shape
+        Of object, in [0, 1].
+    """
+
+    def __init__(self, case: Case, where: Region, probability: NDArray[np.float32]) -> None:
+        self.case, self.where, self.probability = case, where, probability
+        self._inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
+        self._noise = noise_of(self._inner.image, channel_axis=0) or 1.0  # a constant image has no edges anyway
+        self._cutter: Cutter | None = None
+        self._edges = 0.0
+
+    def mask(self, config: CutConfig) -> NDArray[np.bool_]:
+        """Return the object in the region: the mask of least energy that agrees with all that is decided."""
+        if self._cutter is None or self._edges != config.edges:
+            self._cutter = None  # one graph at a time: in 3-D they are large
+            self._cutter = Cutter(self._inner, sigma=config.edges * self._noise)
+            self._edges = config.edges
+        return self._cutter.cut(self.probability, smoothness=config.smoothness)
+
+    def candidates(self, config: CutConfig) -> Candidates:
+        """Return the mask as one candidate."""
+        is_small = config.everywhere and self.case.partial.size <= WHOLE
+        where = tuple(slice(0, n) for n in self.case.shape) if is_small else self.where
+        inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.where, where, strict=True))
+        patch = self.case.partial[where].copy()
+        probability = np.zeros(patch.shape, dtype=np.float32)
+        probability[inner] = self.probability
+        mask = np.zeros(patch.shape, dtype=bool)
+        mask[inner] = self.mask(config)
+        open_ = patch == Marker.UNKNOWN
+        patch[open_ & mask] = Marker.OBJECT
+        patch[open_ & ~mask & (True if config.everywhere else with_rim(mask))] = Marker.BACKGROUND
+        sure = float(np.abs(2 * self.probability - 1).mean())
+        one = np.ones(1, dtype=np.float32)
+        return Candidates(self.case, where, patch[None], sure * one, one, probability)

@@ -1,0 +1,78 @@
+"""The completer without a network: intensities under the strokes, a graph cut, and both in turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.intensity import Codes
+from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
+from napari_probseg.proposers.plane import in_volume
+from napari_probseg.proposers.window import windows_around
+
+N_ROUNDS = 4
+N_WINDOWS = 4
+
+
+class GraphCut:
+    """Completes an object by its intensities alone; needs no weights. Satisfies `napari_probseg.Proposer`.
+
+    The histograms of the strokes say how likely each voxel is object (Boykov & Jolly 2001); the mask that is cut out of
+    that gives better histograms, and so on until nothing changes (GrabCut, Rother et al. 2004). Only what hangs
+    together with a stroke inside is kept.
+    """
+
+    name = "intensities"
+
+    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
+        """Return one candidate that decides every voxel; the arguments are those of `UNetCut.propose`."""
+        config = CutConfig(**cut)
+        if plane is not None:
+            return in_volume(self.complete(case.plane(*plane), config).candidates(config), case, plane)
+        return self.complete(case, config).candidates(config)
+
+    def complete(self, case: Case, config: CutConfig | None = None) -> Completion:
+        """Look at the intensities of a case; masks are cut from what comes back."""
+        config = config or CutConfig()
+        where = _region(case)
+        partial = case.partial[where]
+        codes = Codes.of(case.read(where))
+        marked, open_ = partial == Marker.OBJECT, partial == Marker.UNKNOWN
+        inside = marked if marked.any() else open_
+        outside = partial == Marker.BACKGROUND if (partial == Marker.BACKGROUND).any() else open_ & ~inside
+        completion = Completion(case, where, codes.probability(inside, outside))
+        for _ in range(N_ROUNDS):
+            mask = _hanging_together(completion.mask(config), marked)
+            if np.array_equal(mask, inside):
+                break
+            inside, outside = mask, ~mask
+            completion.probability = codes.probability(inside, outside)
+        completion.probability = np.where(_far(completion.mask(config), marked), np.float32(0), completion.probability)
+        return completion
+
+
+def _region(case: Case) -> Region:
+    """Return the whole image, or the largest window around the marks that is not too large."""
+    if not (case.partial != Marker.UNKNOWN).any():
+        raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+    if case.partial.size <= WHOLE // 4:
+        return tuple(slice(0, n) for n in case.shape)
+    regions = [window.within(case.shape) for window in windows_around(case, N_WINDOWS)]
+    fitting = [r for r in regions if np.prod([float(s.stop - s.start) for s in r]) <= WHOLE // 4]
+    return (fitting or regions[:1])[-1]
+
+
+def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the parts of a mask that hold a mark; all of it where there is none."""
+    return mask & ~_far(mask, marked)
+
+
+def _far(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask)
+    near = np.unique(parts[marked & mask])
+    return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)

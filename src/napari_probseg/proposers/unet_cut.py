@@ -1,0 +1,113 @@
+"""The completer: a network says how likely each voxel is object, a graph cut finds the best mask through that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Plane
+from napari_probseg.history import bounding_box
+from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.device import chosen_device
+from napari_probseg.proposers.inputs import resized, window_input
+from napari_probseg.proposers.plane import in_volume
+from napari_probseg.proposers.window import Window, cut_off, window_on, windows_around
+
+N_WINDOWS = 3
+SIZE = {2: 96, 3: 64}
+FREE = 0.02  # share of a window's rim that an object may lie on and still count as whole
+MARGIN = 1.7  # window over object, where it is looked at a second time
+
+
+class UNetCut:
+    """Completes an object; satisfies `napari_probseg.Proposer`, with one candidate.
+
+    Parameters
+    ----------
+    networks : mapping of int to GeneralCVAE
+        By the number of axes, 2 and 3; their deterministic head is the one that is asked.
+    name : str
+        What `load_completer` calls it.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    def __init__(self, networks: Mapping[int, GeneralCVAE], *, name: str = "general", device: str = "auto") -> None:
+        self.name = name
+        self.device = chosen_device(device)
+        self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
+
+    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
+        """Return one candidate, which decides every voxel unless asked otherwise.
+
+        Parameters
+        ----------
+        case : Case
+            (Y, X) or (Z, Y, X).
+        n, seed
+            There is one answer, always the same.
+        plane : (axis, index), optional
+            Complete this plane of a volume alone; the whole volume if absent.
+        **cut
+            Fields of `CutConfig`: ``smoothness``, ``edges``, ``everywhere``.
+
+        Raises
+        ------
+        ValueError
+            If nothing is marked, the image is constant or not finite around the marks, or an argument is out of range.
+        """
+        config = CutConfig(**cut)
+        if plane is not None:
+            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
+        return self.complete(case).candidates(config)
+
+    def complete(self, case: Case) -> Completion:
+        """Look at a case once; masks are cut from what comes back.
+
+        It looks from close and from far, takes the closest window that holds the whole object, and looks again at the
+        object that it has found there.
+        """
+        if case.ndim not in self.networks:
+            raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
+        windows = windows_around(case, N_WINDOWS)
+        logits = self._look(case, windows)
+        found = next((i for i in range(len(windows)) if self._is_whole(case, windows[i], logits[i])), len(windows) - 1)
+        window, logit = windows[found], logits[found]
+        again = self._around_object(case, window, logit)
+        if again is not None:
+            closer = self._look(case, [again])[0]
+            if self._is_whole(case, again, closer):
+                window, logit = again, closer
+        full = resized(logit[None], window.size)[0].sigmoid().numpy()
+        return Completion(case, window.within(case.shape), np.ascontiguousarray(full[window.visible(case.shape)]))
+
+    @torch.inference_mode()
+    def _look(self, case: Case, windows: list[Window]) -> Tensor:
+        """Return the logits of object in each window, (windows, S, ...)."""
+        network = self.networks[case.ndim]
+        n_channels = network.config.n_image_channels
+        x = torch.stack([window_input(case, w, SIZE[case.ndim], n_channels=n_channels) for w in windows])
+        features = network.features(x.to(self.device))
+        return network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
+
+    def _is_whole(self, case: Case, window: Window, logit: Tensor) -> bool:
+        return float(cut_off(logit > 0, window, case.shape)) <= FREE
+
+    def _around_object(self, case: Case, window: Window, logit: Tensor) -> Window | None:
+        """Return the window that fits the object found in another, None if there is none or it fits already."""
+        box = bounding_box(np.asarray(logit > 0))
+        if box is None:
+            return None
+        scale = [n / logit.shape[0] for n in window.size]
+        where = tuple(
+            slice(low + int(s.start * f), low + max(int(s.start * f) + 1, round(s.stop * f)))
+            for low, s, f in zip(window.low, box, scale, strict=True)
+        )
+        fitting = window_on(case, where, margin=MARGIN)
+        return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting

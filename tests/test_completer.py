@@ -1,0 +1,152 @@
+"""What every completer promises: all is decided, strokes and what is decided stay, and a new cut asks no network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from napari_probseg.metrics import dice
+from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.simulate.annotator import ball
+
+COMPLETERS = {"general": lambda: ps.load_completer(device="cpu"), "intensities": ps.GraphCut}
+
+
+@pytest.fixture(params=COMPLETERS, scope="module")
+def completer(request: pytest.FixtureRequest):
+    return COMPLETERS[request.param]()
+
+
+def disk(shape: tuple[int, ...] = (90, 110), radius: float = 22.0) -> np.ndarray:
+    return ball(shape, tuple(n // 2 for n in shape), radius, np.ones(len(shape)))
+
+
+def noisy(truth: np.ndarray, seed: int = 0, noise: float = 0.05) -> np.ndarray:
+    return (0.2 + 0.6 * truth + np.random.default_rng(seed).normal(0, noise, truth.shape)).astype(np.float32)
+
+
+def marked(truth: np.ndarray, image: np.ndarray | None = None, **options: object) -> ps.Case:
+    """A dab in the middle of the object, and one beside it."""
+    middle = tuple(n // 2 for n in truth.shape)
+    beside = (*middle[:-1], truth.shape[-1] - 6)
+    one = np.ones(truth.ndim)
+    case = ps.Case(noisy(truth) if image is None else image, **options)
+    return case.mark(ball(truth.shape, middle, 3, one), ball(truth.shape, beside, 3, one))
+
+
+def test_one_candidate_decides_every_voxel(completer) -> None:
+    case = marked(disk())
+    candidates = completer.propose(case)
+    assert len(candidates) == 1
+    assert (candidates.partial[0] != ps.Marker.UNKNOWN).all()
+    assert dice(candidates.partial[0] == ps.Marker.OBJECT, disk()) > 0.9
+
+
+def test_what_is_decided_stays(completer) -> None:
+    truth = disk()
+    case = marked(truth).mark(
+        inside=ball(truth.shape, (10, 10), 3, np.ones(2)), outside=ball(truth.shape, (45, 66), 4, np.ones(2))
+    )
+    decided = case.partial != ps.Marker.UNKNOWN
+    for smoothness in (0, 1, 30):
+        partial = completer.propose(case, smoothness=smoothness).partial[0]
+        assert (partial[decided] == case.partial[decided]).all()
+
+
+def test_a_volume_and_its_plane(completer) -> None:
+    truth = disk((24, 40, 44), 9)
+    case = marked(truth, spacing=(1.0, 1.0, 1.0))
+    whole = completer.propose(case)
+    assert dice(whole.partial[0] == ps.Marker.OBJECT, truth) > 0.7
+    flat = completer.propose(case, plane=(0, 12))
+    assert dice((flat.partial[0] == ps.Marker.OBJECT)[12], truth[12]) > 0.8
+    others = np.arange(24) != 12
+    assert (flat.partial[0][others] == case.partial[others]).all()
+
+
+def test_several_channels(completer) -> None:
+    truth = disk()
+    image = np.stack([noisy(truth), noisy(~truth, 1), noisy(truth, 2)])
+    candidates = completer.propose(marked(truth, image, channel_axis=0))
+    assert dice(candidates.partial[0] == ps.Marker.OBJECT, truth) > 0.9
+
+
+def test_a_new_cut_asks_no_network(completer, monkeypatch: pytest.MonkeyPatch) -> None:
+    completion = completer.complete(marked(disk(), noisy(disk(), noise=0.3)))
+    for verb in ("_look", "complete"):
+        monkeypatch.setattr(type(completer), verb, None, raising=False)
+    rough, smooth = (completion.candidates(CutConfig(smoothness=s)).partial[0] for s in (0, 20))
+    assert border(rough == ps.Marker.OBJECT) > border(smooth == ps.Marker.OBJECT)
+    again = completion.candidates(CutConfig(smoothness=0)).partial[0]
+    assert np.array_equal(rough, again)
+
+
+def border(mask: np.ndarray) -> int:
+    return sum(int(np.count_nonzero(np.diff(mask.astype(int), axis=axis))) for axis in range(mask.ndim))
+
+
+def test_a_box_alone_is_enough(completer) -> None:
+    truth = disk()
+    outside = np.ones(truth.shape, dtype=bool)
+    outside[18:72, 28:82] = False
+    frame = outside.copy()
+    frame[:16], frame[74:], frame[:, :26], frame[:, 84:] = False, False, False, False
+    candidates = completer.propose(ps.Case(noisy(truth)).mark(outside=frame))
+    assert dice(candidates.partial[0] == ps.Marker.OBJECT, truth) > 0.85
+
+
+def test_one_side_only(completer) -> None:
+    truth = disk()
+    case = ps.Case(noisy(truth)).mark(inside=ball(truth.shape, (45, 55), 3, np.ones(2)))
+    assert (completer.propose(case).partial[0] != ps.Marker.UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "sentence"),
+    [
+        (ps.Case(noisy(disk())), {}, "no stroke"),
+        (marked(disk(), np.full((90, 110), 3.0)), {}, "constant"),
+        (marked(disk(), np.full((90, 110), np.nan)), {}, "NaN"),
+        (marked(disk()), {"smoothness": -1}, "smoothness"),
+        (marked(disk()), {"edges": 0}, "edges"),
+        (marked(disk()), {"plane": (0, 3)}, "volume"),
+    ],
+)
+def test_bad_input_is_told(completer, case, options, sentence) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        completer.propose(case, **options)
+
+
+def test_probabilities_must_fit() -> None:
+    case = marked(disk())
+    with pytest.raises(ValueError, match=r"finite|NaN"):
+        Completion(case, (slice(0, 90), slice(0, 110)), np.full((90, 110), np.nan, np.float32)).candidates(CutConfig())
+
+
+def test_a_large_volume_is_completed_by_region() -> None:
+    """A volume that is never read whole: only the region around the marks."""
+
+    class Lazy:
+        shape, dtype = (80, 500, 500), np.dtype(np.float32)
+        largest = 0
+
+        def __getitem__(self, key):
+            truth = self.truth(key)
+            type(self).largest = max(type(self).largest, truth.size)
+            return 0.2 + 0.6 * truth.astype(np.float32) + 0.01 * np.random.default_rng(0).random(truth.shape)
+
+        def truth(self, key):
+            z, y, x = (np.arange(n)[k] for n, k in zip(self.shape, key, strict=True))
+            return (np.square(z[:, None, None] - 40) + np.square(y[:, None] - 250) + np.square(x - 250)) < 400
+
+    lazy = Lazy()
+    case = ps.Case(lazy)
+    small = (slice(35, 46), slice(245, 256), slice(245, 256))
+    case = case.mark(inside=ball((11, 11, 11), (5, 5, 5), 3, np.ones(3)), where=small)
+    beside = (slice(35, 46), slice(245, 256), slice(275, 286))
+    case = case.mark(outside=ball((11, 11, 11), (5, 5, 5), 3, np.ones(3)), where=beside)
+    candidates = ps.GraphCut().propose(case)
+    assert Lazy.largest < 2**24
+    truth = lazy.truth(candidates.where)
+    assert dice(candidates.patches[0] == ps.Marker.OBJECT, truth) > 0.95

@@ -1,0 +1,217 @@
+"""Completing an object through the Segment widget: strokes or a box, sliders, slices and volumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+import napari_probseg as ps
+from napari_probseg.proposers.histogram_cut import GraphCut
+from napari_probseg.widgets import completing
+from napari_probseg.widgets.segment import SegmentWidget
+
+
+class Counted(GraphCut):
+    """The completer without a network, which counts how often it has to look at the image."""
+
+    def __init__(self) -> None:
+        self.n_looks = 0
+
+    def complete(self, case, config=None):
+        self.n_looks += 1
+        return super().complete(case, config)
+
+
+def truth(shape: tuple[int, ...] = (64, 64)) -> np.ndarray:
+    middle = np.array([n // 2 for n in shape]).reshape(-1, *(1,) * len(shape))
+    return np.sqrt(((np.indices(shape) - middle) ** 2).sum(0)) <= 12
+
+
+def image(shape: tuple[int, ...] = (64, 64)) -> np.ndarray:
+    return (truth(shape) + np.random.default_rng(0).normal(0, 0.3, shape)).astype(np.float32)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    completer = Counted()
+    monkeypatch.setattr(completing, "loaded", lambda name, device: completer)
+    return completer
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer_proxy, counted):
+    opened = []
+
+    def opener(shape=(64, 64), **kwargs):
+        viewer = make_napari_viewer_proxy()
+        viewer.add_image(image(shape), name="image", **kwargs)
+        widget = SegmentWidget(viewer, GraphCut())
+        viewer.window.add_dock_widget(widget, name="Segment")
+        opened.append(widget)
+        return viewer, widget
+
+    yield opener
+    for widget in opened:
+        widget.release()
+
+
+def click(qtbot, button) -> None:
+    assert button.isEnabled(), button.text()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def dab(qtbot, widget, at, marker) -> None:
+    click(qtbot, widget.panel.inside if marker == 1 else widget.panel.outside)
+    n_steps = len(widget.work.session.steps)
+    widget.work.layers.markers.brush_size = 6
+    widget.work.layers.markers.paint(at, marker)
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == n_steps + 1)
+
+
+def brushed(qtbot, widget) -> None:
+    dab(qtbot, widget, (32, 32), 1)
+    dab(qtbot, widget, (6, 6), 2)
+
+
+def completed(qtbot, widget) -> np.ndarray:
+    click(qtbot, widget.panel.complete)
+    qtbot.waitUntil(lambda: widget.work.completion is not None, timeout=20_000)
+    return widget.work.candidates.partial[0] == ps.Marker.OBJECT
+
+
+def test_one_click_completes_the_object(open_widget, qtbot):
+    viewer, widget = open_widget()
+    brushed(qtbot, widget)
+    assert dice(completed(qtbot, widget), truth()) > 0.93
+    assert len(widget.panel.gallery.cells) == 1
+    assert not widget.panel.none.isEnabled() and not widget.panel.next.isEnabled()
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+    assert dice(viewer.layers["objects"].data == 1, truth()) > 0.93
+
+
+def test_the_key_does_it_too(open_widget, qtbot):
+    _, widget = open_widget()
+    brushed(qtbot, widget)
+    qtbot.keyClick(widget.panel, Qt.Key.Key_W)
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+
+
+def test_sliders_cut_again_without_another_look(open_widget, qtbot, counted):
+    _, widget = open_widget()
+    assert not widget.panel.smoothness.isEnabled(), "there is nothing to cut yet"
+    brushed(qtbot, widget)
+    completed(qtbot, widget)
+    first = widget.work.candidates
+    widget.panel.smoothness.setValue(0)
+    widget.panel.smoothness.setValue(20)
+    qtbot.waitUntil(lambda: widget.work.session._request.get("smoothness", 0) > 50, timeout=20_000)
+    assert counted.n_looks == 1
+    assert widget.work.candidates is not first
+    assert not np.array_equal(widget.work.candidates.patches, first.patches)
+    click(qtbot, widget.panel.accept)
+    assert not widget.panel.smoothness.isEnabled()
+
+
+def test_a_stroke_takes_the_completion_off_offer(open_widget, qtbot, counted):
+    _, widget = open_widget()
+    brushed(qtbot, widget)
+    completed(qtbot, widget)
+    dab(qtbot, widget, (50, 50), 2)
+    assert widget.work.candidates is None and widget.work.completion is None
+    widget.panel.smoothness.setValue(3)
+    qtbot.wait(200)
+    assert widget.work.candidates is None
+    assert not completed(qtbot, widget)[50, 50]
+    assert counted.n_looks == 2
+
+
+def test_undo_takes_a_completion_back(open_widget, qtbot):
+    viewer, widget = open_widget()
+    brushed(qtbot, widget)
+    before = viewer.layers["markers"].data.copy()
+    completed(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    assert not np.array_equal(viewer.layers["markers"].data, before)
+    click(qtbot, widget.panel.undo)
+    assert np.array_equal(viewer.layers["markers"].data, before)
+
+
+def test_a_box_drawn_on_the_canvas_starts_it(open_widget, qtbot):
+    viewer, widget = open_widget()
+    click(qtbot, widget.panel.box)
+    assert viewer.layers.selection.active.name == "box" and str(viewer.layers["box"].mode) == "add_rectangle"
+    viewer.layers["box"].add_rectangles([[17, 17], [17, 47], [47, 47], [47, 17]])
+    qtbot.waitUntil(lambda: "box" not in viewer.layers)
+    assert not widget.panel.box.isChecked()
+    markers = viewer.layers["markers"].data
+    assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
+    assert dice(completed(qtbot, widget), truth()) > 0.9
+
+
+def test_box_is_put_away_by_a_second_click(open_widget, qtbot):
+    viewer, widget = open_widget()
+    click(qtbot, widget.panel.box)
+    click(qtbot, widget.panel.box)
+    assert "box" not in viewer.layers and not widget.panel.box.isChecked()
+
+
+def test_the_rectangle_of_a_selected_shapes_layer_is_taken(open_widget, qtbot):
+    viewer, widget = open_widget(scale=(0.5, 0.5))
+    click(qtbot, widget.panel.inside)
+    viewer.add_shapes([[[8.5, 8.5], [8.5, 23.5], [23.5, 23.5], [23.5, 8.5]]], shape_type="rectangle", name="mine")
+    click(qtbot, widget.panel.box)
+    markers = viewer.layers["markers"].data
+    assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
+    assert "mine" in viewer.layers, "a layer of the user stays"
+
+
+def test_a_box_outside_of_the_image_is_refused(open_widget, qtbot):
+    viewer, widget = open_widget()
+    click(qtbot, widget.panel.box)
+    viewer.layers["box"].add_rectangles([[100, 100], [100, 120], [120, 120], [120, 100]])
+    qtbot.waitUntil(lambda: "box" not in viewer.layers)
+    assert "outside of the image" in widget.panel.status.text()
+    assert not viewer.layers["markers"].data.any()
+
+
+def test_a_slice_or_the_volume(open_widget, qtbot):
+    shape = (30, 40, 44)
+    viewer, widget = open_widget(shape)
+    viewer.dims.set_current_step(0, 15)
+    assert not widget.panel.extent.isVisibleTo(widget.panel)
+    dab(qtbot, widget, (15, 20, 22), 1)
+    dab(qtbot, widget, (15, 4, 4), 2)
+    assert widget.panel.extent.isVisibleTo(widget.panel)
+    flat = completed(qtbot, widget)
+    assert dice(flat[15], truth(shape)[15]) > 0.93
+    assert flat.sum() == flat[15].sum()
+    widget.panel.extent.setCurrentText("Volume")
+    assert dice(completed(qtbot, widget), truth(shape)) > 0.93
+
+
+def test_contradicting_strokes_and_none_are_told(open_widget, qtbot):
+    _, widget = open_widget()
+    click(qtbot, widget.panel.complete)
+    qtbot.waitUntil(lambda: "no stroke" in widget.panel.status.text(), timeout=20_000)
+
+
+def test_the_script_does_it_again(open_widget, qtbot, tmp_path):
+    _, widget = open_widget()
+    brushed(qtbot, widget)
+    completed(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    ps.write(tmp_path / "image.tif", image())
+    program = widget.work.session.script(str(tmp_path / "image.tif"))
+    assert "session.completer = ps.load_completer('intensities')" in program
+    done: dict[str, object] = {}
+    exec(program, done)
+    assert np.array_equal(done["partial"], widget.work.session.case.partial)
