@@ -1,10 +1,11 @@
 """Dice after 1, 3 and 5 dabs: our completers beside classical methods, on the test parts of data sets.
 
-    python benchmarks/completion.py --data FOLDER [--cases 12] [--markdown FILE]
+    python benchmarks/completion.py --data FOLDER [--cases 12] [--volumes] [--markdown FILE]
 
 All methods get the same dabs: the first in the deepest place of the object, each next one where watershed is most
 wrong.
-The peers need the extra ``peers``. Seconds are of one answer, the median over all.
+The peers need the extra ``peers``. Seconds are of one answer, the median over all. In volumes the dabs are balls, and
+of the peers watershed and the random walker take part.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ import napari_probseg as ps
 from best_of_8 import Target, targets
 from napari_probseg.metrics import dice
 from napari_probseg.simulate.annotator import dab
-from napari_probseg.training.dataset import datasets_below
+from napari_probseg.training.dataset import RawDataset, datasets_below
 
 DABS = (1, 3, 5)
 Mask = NDArray[np.bool_]
@@ -83,26 +85,36 @@ def by_random_forest(case: ps.Case) -> Mask:
     return np.where(known, case.partial, answer) == 1
 
 
-def methods() -> dict[str, Method]:
+def methods(ndim: int) -> dict[str, Method]:
     """Return every method by its name."""
     network, intensities = ps.load_completer(device="cpu"), ps.GraphCut()
-    return {
+    every: dict[str, Method] = {
         "network + cut": lambda case: network.propose(case).partial[0] == 1,
         "network alone": lambda case: network.propose(case, smoothness=0).partial[0] == 1,
         "intensities + cut": lambda case: intensities.propose(case).partial[0] == 1,
         "watershed": on_both_sides(by_watershed),
         "random walker": on_both_sides(by_random_walker),
-        "GrabCut": on_both_sides(by_grabcut),
-        "random forest": on_both_sides(by_random_forest),
     }
+    planar = {"GrabCut": on_both_sides(by_grabcut), "random forest": on_both_sides(by_random_forest)}
+    return every | planar if ndim == 2 else every
+
+
+def volumes(dataset: RawDataset, n_cases: int) -> Iterator[Target]:
+    """Yield one label of each test volume."""
+    for name in dataset.split("test")[:n_cases]:
+        case = dataset.load(name)
+        ids, sizes = np.unique(case.label[case.label > 0], return_counts=True)
+        if case.label.ndim == 3 and (sizes >= 30).any():
+            chosen = np.random.default_rng(zlib.crc32(name.encode())).choice(ids[sizes >= 30])
+            yield Target(case.image, case.label == chosen, case.spacing)
 
 
 def cases_of(target: Target) -> list[ps.Case]:
     """Return the case after each number of dabs in `DABS`."""
     case = ps.Case(target.image, spacing=target.spacing, channel_axis=0)
-    cases, reference = [], on_both_sides(by_watershed)
+    cases = []
     for n in range(1, max(DABS) + 1):
-        result = reference(case) if n > 1 else np.zeros(case.shape, dtype=bool)
+        result = by_watershed(case) if n > 1 else np.zeros(case.shape, dtype=bool)  # from one side it floods all
         drawn = dab(result, target.truth, spacing=target.spacing)
         if drawn is not None:
             case = case.mark(*drawn)
@@ -115,20 +127,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
     parser.add_argument("--cases", type=int, default=12)
+    parser.add_argument("--volumes", action="store_true", help="in 3-D, on the sets of volumes")
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")
-    every = methods()
+    every = methods(3 if arguments.volumes else 2)
     lines = [f"| data set | dabs | {' | '.join(every)} |", f"|---|---|{'---|' * len(every)}"]
     print("\n".join(lines), flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in every}
     tables = []
     for dataset in datasets_below(arguments.data):
         scores = np.zeros((0, len(DABS), len(every)))
-        for target in targets(dataset, arguments.cases):
+        for target in (volumes if arguments.volumes else targets)(dataset, arguments.cases):
             row = [[scored(m, case, target, seconds[name]) for name, m in every.items()] for case in cases_of(target)]
             scores = np.concatenate([scores, [row]])
+        if not len(scores):
+            continue
         tables.append(scores.mean(0))
         lines += rows(dataset.folder.name, tables[-1])
         print("\n".join(lines[-len(DABS) :]), flush=True)

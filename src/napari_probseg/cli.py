@@ -28,12 +28,21 @@ class Experiment(StrEnum):
     """A published experiment."""
 
     wong2022 = "wong2022"
+    isensee2017 = "isensee2017"
+    kayalibay2017 = "kayalibay2017"
+    nnunet2018 = "nnunet2018"
+    avetisian2018 = "avetisian2018"
 
 
 class Preset(StrEnum):
     """A network that can be trained."""
 
     general = "general"
+    general3d = "general3d"
+    isensee2017 = "isensee2017"
+    kayalibay2017 = "kayalibay2017"
+    nnunet2018 = "nnunet2018"
+    avetisian2018 = "avetisian2018"
 
 
 def main() -> None:
@@ -114,44 +123,92 @@ def propose(
 def train(
     preset: Annotated[Preset, typer.Argument(help="Which network.")],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
-    data: Annotated[Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights if absent.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Weights to start from; random ones if absent.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set; for 'general' a folder of such sets."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights, or 5000, if absent.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
+    memory: Annotated[
+        float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")
+    ] = 2,
+    patience: Annotated[
+        int, typer.Option(help="Tenths of the steps without a better score that end it; 0: none; not for 'general'.")
+    ] = 0,
+    all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train a network on synthetic scenes and, if there are any, on the training parts of data sets."""
-    from napari_probseg.training.fit import FitConfig
-    from napari_probseg.training.general import RATE, SHIPPED_STEPS, train_general
+    """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
+    from dataclasses import replace
 
-    config = FitConfig(steps or SHIPPED_STEPS, learning_rate=RATE, seed=seed)
-    _shown(train_general(out, data=data, fit_config=config, start=start, device=device))
+    if preset in (Preset.general, Preset.general3d):
+        from napari_probseg.training.general import RECIPES, train_general
+
+        ndim = 2 if preset is Preset.general else 3
+        shipped = RECIPES[ndim].fit
+        recipe = replace(shipped, n_steps=steps or shipped.n_steps, seed=seed)
+        _shown(train_general(out, ndim=ndim, data=data, fit_config=recipe, start=start, device=device))
+    else:
+        from napari_probseg.training.dataset import RawDataset
+        from napari_probseg.training.segmentation import SegmentationTraining, fit_config_of, train_segmentation
+
+        if data is None:
+            raise ValueError(f"{preset.value} trains on a data set: name its folder with --data")
+        if start is not None:
+            raise ValueError(f"{preset.value} trains from random weights: --start is for 'general'")
+        recipe = fit_config_of(preset.value, n_steps=steps or 5000, patience=patience, seed=seed)
+        training = train_segmentation(
+            out,
+            data,
+            preset=preset.value,
+            config=SegmentationTraining(memory=memory * 2**30),
+            fit_config=recipe,
+            cases=RawDataset(data).cases if all_cases else None,
+            device=device,
+        )
+        _shown(training)
+        typer.echo(f"the learning curve is {out / 'curve.png'}")
     typer.echo(f"the weights are {out / preset.value}.safetensors")
 
 
 @app.command()
 def reproduce(
     experiment: Annotated[Experiment, typer.Argument(help="Which one.")],
-    out: Annotated[Path, typer.Option(help="A folder for weights, table and figure.")] = Path("runs/wong2022"),
-    steps: Annotated[int | None, typer.Option(help="Steps of training; as for the shipped weights if absent.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for what comes of it; runs/EXPERIMENT if absent.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets, for the U-Nets.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours, for minutes, if absent.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Do a published experiment again and print its table beside the paper's."""
-    from napari_probseg.reproduce.wong2022 import SHIPPED_STEPS
-    from napari_probseg.reproduce.wong2022 import reproduce as run
+    out = out or Path("runs") / experiment.value
+    if experiment is Experiment.wong2022:
+        from napari_probseg.reproduce import wong2022
 
-    _shown(run(out, seed=seed, n_steps=steps or SHIPPED_STEPS))
+        _shown(wong2022.reproduce(out, seed=seed, n_steps=steps or wong2022.SHIPPED_STEPS))
+    else:
+        from napari_probseg.reproduce import unets
+
+        if data is None:
+            raise ValueError(f"{experiment.value} trains on data sets: name their folder with --data")
+        _shown(unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, seed=seed))
     typer.echo((out / f"{experiment.value}.md").read_text())
-    typer.echo(f"the figure is {out / experiment.value}.png")
+    if experiment is Experiment.wong2022:
+        typer.echo(f"the figure is {out / experiment.value}.png")
 
 
 def _shown(progress: Iterator[Progress]) -> None:
     """Show a training as a line that moves."""
     last = None
     for last in progress:
-        if last.step % 10 == 0 or last.step == last.n_steps:
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in last.losses.items())
-            typer.echo(f"\r{last.step}/{last.n_steps}  {losses}", nl=False, err=True)
+        if last.step % 10 == 0 or last.step == last.n_steps or last.validation:
+            figures = last.losses | last.validation
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            typer.echo(f"\r\x1b[K{last.step}/{last.n_steps}  {shown}", nl=False, err=True)
+            if last.validation:
+                typer.echo("", err=True)
     if last is not None:
         typer.echo("", err=True)
 

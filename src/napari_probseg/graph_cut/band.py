@@ -15,18 +15,20 @@ Voxels: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
 Unary: TypeAlias = Callable[[Voxels], NDArray[np.float64]]
 
+# What `Band._node_of` holds for voxels that are not in the graph.
 _FREE, _CHOSEN, _BORDER = -1, -2, -3
-_RADIUS = 1
-_MOST_OF_THE_GRID = 0.4
-_ROOM = 1.5
+_RADIUS = 2
+# Above this share of the voxels one whole grid is cheaper than more and more growing.
+_MOST = 0.4
+_ROOM_TO_GROW = 1.5
 _CHUNK = 1 << 16
 
 
 class Band:
     """A growing set of voxels with a maximum-flow graph over them.
 
-    Voxels are flat indices into the image padded by one voxel on every side, so that a neighbour is always an index
-    away; `_inside` holds the band's as them to flat indices into the image.
+    Voxels are flat indices into the image padded by one voxel on every side, so that a neighbour is always a fixed
+    step away; `_inside` holds the band's as flat indices into the image.
 
     Parameters
     ----------
@@ -34,26 +36,24 @@ class Band:
         The boundary term, which fixes the capacities between voxels; they are set once.
     """
 
+    _label: Mask
+    _voxels: Voxels
+    _inside: Voxels
+    _unary: NDArray[np.float64]
+    _n_at_first: int
+    _n_reserved: int
+    _has_trees: bool
+
     def __init__(self, links: Links) -> None:
         self._links = links
-        shape = links.values.shape[1:]
-        self._padded = tuple(n + 2 for n in shape)
-        node_of = np.full(self._padded, _BORDER, dtype=np.int32)
-        node_of[(slice(1, -1),) * len(shape)] = _FREE
-        self._node_of = node_of.ravel()
-        strides = np.array([int(np.prod(self._padded[axis + 1 :])) for axis in range(len(shape))])
-        self._steps = links.offsets @ strides
-        self._nearness = links.nearness
-        self._faces = np.concatenate([strides, -strides])
-        self._shape = shape
-        self._core = (slice(1, -1),) * len(shape)
-        self._label = np.zeros(len(self._node_of), dtype=bool)
-        self._graph: maxflow.GraphFloat | None = None
-        self._n_reserved = 0
-        self._keeps_trees = False
-        self._voxels: Voxels = np.empty(0, dtype=np.intp)
-        self._inside: Voxels = np.empty(0, dtype=np.intp)
-        self._unary = np.empty(0)
+        self._shape = links.values.shape[1:]
+        self._padded = tuple(n + 2 for n in self._shape)
+        self._core = (slice(1, -1),) * len(self._shape)
+        self._strides = np.array([int(np.prod(self._padded[axis + 1 :])) for axis in range(len(self._shape))])
+        half = links.offsets @ self._strides
+        self._steps = np.concatenate([half, -half])
+        self._nearness = np.tile(links.nearness, 2)
+        self._start_anew()
 
     def minimum(self, preferred: Mask, unary: Unary) -> Mask:
         """Return the labels of least energy.
@@ -65,29 +65,46 @@ class Band:
         unary : function of (N,) flat indices into the image, returning (N,) float64
             How much voxels favour the object over the background, in units of the links.
         """
+        if len(self._voxels) > 2 * self._n_at_first > 0:
+            # It has followed too many probabilities to be small.
+            self._start_anew()
+        try:
+            label = self._certified(preferred, unary)
+        except BaseException:
+            self._start_anew()
+            raise
+        self._n_at_first = self._n_at_first or len(self._voxels)
+        return label.reshape(self._padded)[self._core].copy()
+
+    def _start_anew(self) -> None:
+        node_of = np.full(self._padded, _BORDER, dtype=np.int32)
+        node_of[self._core] = _FREE
+        self._node_of = node_of.ravel()
+        self._label = np.zeros(node_of.size, dtype=bool)
+        self._voxels = np.empty(0, dtype=np.intp)
+        self._inside = np.empty(0, dtype=np.intp)
+        self._n_at_first = 0
+        self._new_graph(n_nodes=0, n_edges=0)
+
+    def _certified(self, preferred: Mask, unary: Unary) -> Mask:
+        """Solve and grow until no link outside the graph joins different labels."""
         radius = _RADIUS
         while True:
             self._set_unary(unary(self._inside))
-            label = np.zeros(self._padded, dtype=bool)
-            label[self._core] = preferred
-            label = label.ravel()
+            grid = np.zeros(self._padded, dtype=bool)
+            grid[self._core] = preferred
+            label = grid.ravel()
             label[self._voxels] = self._solve()
             ends = self._open_ends(label, np.flatnonzero(label != self._label))
-            if not len(ends):
-                self._label = label
-                return label.reshape(self._padded)[self._core].copy()
             self._grow(ends, radius=radius)
-            # Every open link is in the graph now, so that these labels are as good a start as certified ones.
+            # Either certified, or with every open link in the graph now: what the next round compares with.
             self._label = label
+            if not len(ends):
+                return label
             radius = 2 * radius + 1
 
-    def __len__(self) -> int:
-        return len(self._voxels)
-
     def _set_unary(self, unary: NDArray[np.float64]) -> None:
-        """Set how much each voxel of the band favours the object: only what differs is told to the graph."""
-        if self._graph is None:
-            return
+        """Set the terms of the band's voxels: only what differs is told to the graph."""
         change = unary - self._unary
         nodes = np.flatnonzero(change)
         if not len(nodes):
@@ -98,48 +115,27 @@ class Band:
         self._unary = unary
 
     def _solve(self) -> Mask:
-        """Return the object within the band: (number of voxels,) bool. Ties go to the background."""
-        if self._graph is None:
+        """Return the object within the band: (number of nodes,) bool. Ties go to the background."""
+        if not len(self._voxels):
             return np.zeros(0, dtype=bool)
-        self._graph.maxflow(reuse_trees=self._keeps_trees)
-        self._keeps_trees = True
-        segments: Mask = self._graph.get_grid_segments(np.arange(len(self)))
+        self._graph.maxflow(reuse_trees=self._has_trees)
+        self._has_trees = True
+        segments: Mask = self._graph.get_grid_segments(np.arange(len(self._voxels)))
         return segments
 
     def _open_ends(self, label: Mask, changed: Voxels) -> Voxels:
         """Choose the voxels on links that join different labels without being in the graph.
 
-        Parameters
-        ----------
-        label : flat bool array of the padded image
-        changed : (N,) array
-            The voxels to look at; links between others are known to be closed.
-
-        Returns
-        -------
-        (M,) array
-            Voxels that the band needs.
+        Only links of the ``changed`` voxels are looked at: all others were closed before.
         """
         chosen = []
         here_label, here_absent = label[changed], self._node_of[changed] < 0
-        for step in np.concatenate([self._steps, -self._steps]):
+        for step in self._steps:
             there = changed + step
-            there_node = self._node_of[there]
-            is_open = (here_label != label[there]) & (here_absent | (there_node < 0)) & (there_node != _BORDER)
+            node = self._node_of[there]
+            is_open = (here_label != label[there]) & (here_absent | (node < 0)) & (node != _BORDER)
             chosen += [self._choose(changed[is_open]), self._choose(there[is_open])]
         return np.concatenate(chosen)
-
-    def _grow(self, ends: Voxels, *, radius: int) -> None:
-        """Add voxels to the graph, with all that lie within a number of steps of them."""
-        rings = [ends]
-        for _ in range(radius):
-            rings.append(np.concatenate([self._choose(rings[-1] + step) for step in self._faces]))
-        added = np.sort(np.concatenate(rings))
-        self._add(added)
-
-    def _grow_to_all(self) -> None:
-        """Add every voxel that is not in the graph yet."""
-        self._add(np.flatnonzero((self._node_of == _FREE) | (self._node_of == _CHOSEN)))
 
     def _choose(self, voxels: Voxels) -> Voxels:
         """Return those of some distinct voxels that are new, and note that they are chosen."""
@@ -147,45 +143,62 @@ class Band:
         self._node_of[voxels] = _CHOSEN
         return voxels
 
+    def _grow(self, ends: Voxels, *, radius: int) -> None:
+        """Add voxels to the graph, with all that lie within a number of the finest steps of them."""
+        rings = [ends]
+        for n in range(1, radius + 1):
+            # Along a coarse axis a ring is reached more rarely.
+            reached = np.floor(n * self._links.fineness) > np.floor((n - 1) * self._links.fineness)
+            steps = np.concatenate([self._strides[reached], -self._strides[reached]])
+            rings.append(np.concatenate([self._choose(rings[-1] + step) for step in steps]))
+        added = np.sort(np.concatenate(rings))
+        if len(self._voxels) + len(added) > _MOST * np.prod(self._shape):
+            added = np.flatnonzero((self._node_of == _FREE) | (self._node_of == _CHOSEN))
+        if len(added):
+            self._add(added)
+
     def _add(self, voxels: Voxels) -> None:
-        first = len(self)
-        self._reserve(len(voxels))
-        assert self._graph is not None
-        self._graph.add_nodes(len(voxels))
-        self._node_of[voxels] = np.arange(first, first + len(voxels), dtype=np.int32)
+        first = len(self._voxels)
         self._voxels = np.concatenate([self._voxels, voxels])
         coordinates = np.unravel_index(voxels, self._padded)
         inside = np.ravel_multi_index(tuple(c - 1 for c in coordinates), self._shape)
         self._inside = np.concatenate([self._inside, inside])
-        self._unary = np.concatenate([self._unary, np.zeros(len(voxels))])
-        for start in range(first, len(self), _CHUNK):
-            self._connect(np.arange(start, min(start + _CHUNK, len(self))), first)
+        n_nodes = len(self._voxels)
+        self._node_of[voxels] = np.arange(first, n_nodes, dtype=np.int32)
+        n_edges = n_nodes * len(self._steps) // 2
+        if n_edges > self._n_reserved:
+            # The library would move its edges to where there is room, but not the search trees that point to them.
+            first = 0
+            room = min(_ROOM_TO_GROW, np.prod(self._shape) / n_nodes)
+            self._new_graph(n_nodes=int(room * n_nodes), n_edges=int(room * n_edges))
+        self._graph.add_nodes(n_nodes - first)
+        self._unary = np.concatenate([self._unary, np.zeros(n_nodes - first)])
+        for start in range(first, n_nodes, _CHUNK):
+            self._connect(np.arange(start, min(start + _CHUNK, n_nodes)), first_new=first)
 
-    def _reserve(self, n_new: int) -> None:
-        n_edges = (len(self) + n_new) * len(self._steps)
-        if self._graph is None:
-            self._n_reserved = int(_ROOM * n_edges)
-            self._graph = maxflow.GraphFloat(int(_ROOM * n_new), self._n_reserved)
-        elif n_edges > self._n_reserved:
-            # The library moves its edges when they outgrow their room, but not the search trees that point to them.
-            self._keeps_trees = False
+    def _new_graph(self, *, n_nodes: int, n_edges: int) -> None:
+        self._graph = maxflow.GraphFloat(n_nodes, n_edges)
+        self._n_reserved = n_edges
+        self._has_trees = False
+        self._unary = np.zeros(0)
 
-    def _connect(self, nodes: NDArray[np.intp], first_new: int) -> None:
+    def _connect(self, nodes: NDArray[np.intp], *, first_new: int) -> None:
         """Add the links of new nodes: to each other once, and to the old ones on both sides."""
-        assert self._graph is not None
-        # Node by node, so that the edges of a node lie together in memory: the flow spends its time in going there.
-        others = self._node_of[self._voxels[nodes, None] + np.concatenate([self._steps, -self._steps])]
+        # Node by node, so that the edges of a node lie together in memory: going there is what the flow waits for.
+        others = self._node_of[self._voxels[nodes, None] + self._steps]
         exist = others >= 0
-        exist[:, len(self._steps) :] &= others[:, len(self._steps) :] < first_new
+        backward = slice(len(self._steps) // 2, None)
+        exist[:, backward] &= others[:, backward] < first_new
         which, step = np.nonzero(exist)
         here, there = nodes[which], others[exist]
-        cost = self._links.cost(self._inside[here], self._inside[there])
-        cost *= self._nearness[step % len(self._steps)]
+        if not len(here):
+            return
+        cost = self._links.cost(self._inside[here], self._inside[there]) * self._nearness[step]
         self._graph.add_edges(here, there, cost, cost)
         self._mark(here)
         self._mark(there)
 
     def _mark(self, nodes: NDArray[np.integer]) -> None:
-        """Note which nodes have changed; before the first flow the library has no list of them to add to."""
-        if self._keeps_trees and self._graph is not None:
+        """Note which nodes have changed; before the first flow the library has no list to add them to."""
+        if self._has_trees:
             self._graph.mark_grid_nodes(nodes)

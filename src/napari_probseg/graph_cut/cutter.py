@@ -144,7 +144,11 @@ class Cutter:
             return preferred
 
         def unary(voxels: NDArray[np.intp]) -> NDArray[np.float64]:
-            favour = self._log_odds(probability.reshape(-1)[voxels], markers.reshape(-1)[voxels]) / smoothness
+            favour = _log_odds(probability.reshape(-1)[voxels])
+            marked = markers.reshape(-1)[voxels]
+            favour[marked == Marker.OBJECT] = self._strength
+            favour[marked == Marker.BACKGROUND] = -self._strength
+            favour /= smoothness
             # A voxel that outweighs all its links is decided; to cut it off there keeps the flow's rounding small.
             return np.clip(favour, -self._links.most - 1, self._links.most + 1)
 
@@ -166,16 +170,10 @@ class Cutter:
         decided = markers != Marker.UNKNOWN
         n_contradicted = np.count_nonzero(mask[decided] != (markers[decided] == Marker.OBJECT))
         strokes = self._strength * n_contradicted if n_contradicted else 0.0
-        likelihood = np.where(mask, probability, 1 - probability)[~decided].astype(np.float64)
-        regions = -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)).sum()
+        log_odds = _log_odds(probability[~decided])
+        # -log P of either label, from the log-odds: the rounding of 1 - P is the cut's own.
+        regions = np.logaddexp(0, np.where(mask[~decided], -log_odds, log_odds)).sum()
         return float(strokes + regions + smoothness * self._links.cost_of_boundary(mask))
-
-    def _log_odds(self, probability: NDArray[np.floating], markers: NDArray[np.uint8]) -> NDArray[np.float64]:
-        p = np.clip(probability.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        favour: NDArray[np.float64] = np.log(p / (1 - p))
-        favour[markers == Marker.OBJECT] = self._strength
-        favour[markers == Marker.BACKGROUND] = -self._strength
-        return favour
 
     def _checked(
         self, probability: NDArray[np.floating], markers: NDArray[np.uint8] | None, smoothness: float
@@ -206,3 +204,10 @@ def _preferred(probability: NDArray[np.floating], markers: NDArray[np.uint8]) ->
     preferred[markers == Marker.OBJECT] = True
     preferred[markers == Marker.BACKGROUND] = False
     return preferred
+
+
+def _log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return log P / (1 - P) in double precision, finite also where a network says 0 or 1."""
+    p = np.clip(probability.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    log_odds: NDArray[np.float64] = np.log(p / (1 - p))
+    return log_odds

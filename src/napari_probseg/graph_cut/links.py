@@ -29,6 +29,8 @@ class Links:
         One of each pair of opposite neighbours, in voxels.
     nearness : (S,) float64 array
         Their 1 / r: 1 for the nearest.
+    fineness : (2,) or (3,) float64 array
+        The finest spacing / the axis's: 1 for the finest.
     sigma : float
         The difference of intensity that counts as an edge, in the units of ``values``.
     """
@@ -36,6 +38,7 @@ class Links:
     values: NDArray[np.float32]
     offsets: NDArray[np.intp]
     nearness: NDArray[np.float64]
+    fineness: NDArray[np.float64]
     sigma: float
 
     @classmethod
@@ -60,7 +63,7 @@ class Links:
         offsets = _half_of_neighbours(case.ndim, faces_only=choices[connectivity])
         nearness = spacing.min() / np.linalg.norm(offsets * spacing, axis=1)
         # A constant image has no noise and no edges: any sigma gives B = 1 / r.
-        return cls(values, offsets, nearness, sigma or noise_of(values, channel_axis=0) or 1.0)
+        return cls(values, offsets, nearness, spacing.min() / spacing, sigma or noise_of(values, channel_axis=0) or 1.0)
 
     @property
     def most(self) -> float:

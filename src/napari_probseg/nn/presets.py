@@ -8,10 +8,11 @@ from typing import Any
 
 from napari_probseg.nn.checkpoint import read_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.nn.wong2022 import Wong2022
 
 
-def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022:
+def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022 | UNet:
     """Return the untrained network of a preset.
 
     Raises
@@ -24,12 +25,15 @@ def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022:
             return GeneralCVAE(GeneralConfig(**config))
         if preset == "wong2022":
             return Wong2022(**config)
+        if preset in UNETS:
+            return UNet(UNetConfig(**config))
     except TypeError as error:
         raise ValueError(f"the configuration {dict(config)} does not fit the network {preset!r}: {error}") from error
-    raise ValueError(f"there is no network {preset!r}: this release knows 'general' and 'wong2022'")
+    known = ", ".join(["general", "wong2022", *UNETS])
+    raise ValueError(f"there is no network {preset!r}: this release knows {known}")
 
 
-def load_network(path: str | Path) -> GeneralCVAE | Wong2022:
+def load_network(path: str | Path) -> GeneralCVAE | Wong2022 | UNet:
     """Return the network of a weights file, ready to predict.
 
     Raises

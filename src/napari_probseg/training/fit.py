@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,12 @@ class FitConfig:
         Seconds between checkpoints.
     seed : int
         Of everything random.
+    mixed_precision : bool
+        Whether the loss is computed in bfloat16 where the device has it (on CUDA).
+    validate_every : int
+        Steps between validations, if there is something to validate with.
+    patience : int
+        Validations without a better score after which the training ends early; 0 for never.
     """
 
     n_steps: int
@@ -48,6 +55,9 @@ class FitConfig:
     average: float = 0.999
     save_every: float = 120.0
     seed: int = 0
+    mixed_precision: bool = False
+    validate_every: int = 250
+    patience: int = 0
 
 
 @dataclass
@@ -59,6 +69,16 @@ class Progress:
     losses: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     seconds_for_data: float = 0.0
+    validation: dict[str, float] = field(default_factory=dict)  # empty but after a validation
+
+
+@dataclass
+class Best:
+    """The average weights of the highest score so far."""
+
+    score: float = -math.inf
+    step: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 def fit(
@@ -69,8 +89,9 @@ def fit(
     *,
     folder: str | Path | None = None,
     device: str | torch.device = "cpu",
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Iterator[Progress]:
-    """Train ``network`` in place, step by step; at the end it holds the average of its weights.
+    """Train ``network`` in place, step by step; at the end it holds the average of its weights, the best one there was.
 
     Parameters
     ----------
@@ -84,6 +105,9 @@ def fit(
         Where checkpoints are kept; a training that was broken off goes on from the last one.
     device : str or device
         Where the network is.
+    validate : callable, optional
+        From the network with its average weights, in evaluation mode, to named figures, of which a higher ``"score"``
+        is better. Without it the last average is the best.
 
     Yields
     ------
@@ -94,21 +118,26 @@ def fit(
     ------
     FloatingPointError
         If the loss is not finite.
+    ValueError
+        If the folder's checkpoint is of another network.
     """
     network.to(device).train()
     average = deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     folder = None if folder is None else Path(folder)
-    first = _resume(folder, network, average, optimizer) if folder else 0
+    first, best = _resume(folder, network, average, optimizer) if folder else (0, Best())
     saved = time.monotonic()
     for step in range(first, config.n_steps):
+        if _is_exhausted(best, config, step):
+            break
         start = time.monotonic()
         batch = make_batch(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
         seconds_for_data = time.monotonic() - start
         torch.manual_seed(config.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(config, step)
-        losses = loss(network, batch, step)
+        with _precision(config, device):
+            losses = loss(network, batch, step)
         if not torch.isfinite(losses["total"]):
             raise FloatingPointError(f"the loss is not finite at step {step}: lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
@@ -116,21 +145,38 @@ def fit(
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
         _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
-        last = step + 1 == config.n_steps
-        if folder and (last or time.monotonic() - saved > config.save_every):
-            _save(folder, network, average, optimizer, config, step + 1)
-            saved = time.monotonic()
-        if last:
-            network.load_state_dict(average.state_dict())
-        yield Progress(
+        progress = Progress(
             step + 1,
             config.n_steps,
             {name: float(value.detach()) for name, value in losses.items()},
             time.monotonic() - start,
             seconds_for_data,
         )
-    network.load_state_dict(average.state_dict())
+        last = step + 1 == config.n_steps
+        if validate and (last or (step + 1) % config.validate_every == 0):
+            progress.validation = validate(average)
+            if progress.validation["score"] > best.score:
+                best = Best(progress.validation["score"], step + 1, deepcopy(average.state_dict()))
+        last = last or _is_exhausted(best, config, step + 1)
+        if folder and (last or time.monotonic() - saved > config.save_every):
+            _save(folder, network, average, optimizer, config, step + 1, best)
+            saved = time.monotonic()
+        if last:
+            network.load_state_dict(best.tensors or average.state_dict())
+        yield progress
+    network.load_state_dict(best.tensors or average.state_dict())
     network.eval()
+
+
+def _is_exhausted(best: Best, config: FitConfig, step: int) -> bool:
+    """Return whether the score has not risen for as long as ``patience`` allows."""
+    return config.patience > 0 and bool(best.tensors) and step - best.step >= config.patience * config.validate_every
+
+
+def _precision(config: FitConfig, device: str | torch.device) -> AbstractContextManager[object]:
+    kind = torch.device(device).type
+    use = config.mixed_precision and kind == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(kind, dtype=torch.bfloat16) if use else nullcontext()
 
 
 def _learning_rate(config: FitConfig, step: int) -> float:
@@ -150,31 +196,48 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 def _save(
-    folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, config: FitConfig, step: int
+    folder: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: FitConfig,
+    step: int,
+    best: Best,
 ) -> None:
     """Write one file that holds all, so that a crash between two files cannot mix two steps."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    if best.tensors:
+        tensors |= {f"best.{k}": v for k, v in best.tensors.items()}
+        tensors["best"] = torch.tensor([best.score, best.step], dtype=torch.float64)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     header = {"step": str(step), "config": json.dumps(asdict(config))}
     write_whole(folder / "checkpoint.safetensors", save(tensors, metadata=header))
 
 
-def _resume(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _resume(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
+    """Return the step to go on with, and the best there was until then."""
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
-        return 0
+        return 0, Best()
     tensors = load_file(path)
-    network.load_state_dict(_under(tensors, "network."))
+    try:
+        network.load_state_dict(_under(tensors, "network."))
+    except RuntimeError as error:
+        raise ValueError(f"{path} is of another network: choose an empty folder, or train as before") from error
     average.load_state_dict(_under(tensors, "average."))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _under(tensors, "optimizer.").items():
         i, key = name.split(".")
         state.setdefault(int(i), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(next(iter(state.values()))["step"].item()) if state else 0
+    best = Best()
+    if "best" in tensors:
+        score, best_step = tensors["best"].tolist()
+        best = Best(score, int(best_step), _under(tensors, "best."))
+    return int(next(iter(state.values()))["step"].item()) if state else 0, best
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

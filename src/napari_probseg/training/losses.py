@@ -1,9 +1,18 @@
-"""The losses of the conditional VAE (Wong, Guttag & Dalca 2022, Eq. 3)."""
+"""Losses: overlap, cross-entropy, and the KL of the conditional VAE (Wong, Guttag & Dalca 2022, Eq. 3).
+
+Those of several labels take logits (B, L, ...), background first, and the true label of each voxel, (B, ...) int64.
+They count the voxels of the whole batch together, since a label may be absent from an item.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+LabelLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def soft_dice_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -34,3 +43,78 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor, *, free_bits: float = 0.0) -
     """
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)  # (B, D)
     return kl.clamp(min=free_bits).sum(1)
+
+
+def dice_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return cross-entropy plus 1 - soft Dice, the mean over the foreground labels (Isensee et al. 2018)."""
+    return F.cross_entropy(logits.float(), target) + multiclass_dice_loss(logits, target)
+
+
+def multiclass_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - soft Dice, the mean over the foreground labels."""
+    prediction, truth = _per_label(logits, target)
+    return soft_dice_loss(prediction[1:], truth[1:]).mean()
+
+
+def jaccard_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - soft intersection over union of each item, (B,); 0 where both are empty.
+
+    Parameters
+    ----------
+    prediction, target : (B, ...) tensors in [0, 1]
+    """
+    axes = tuple(range(1, target.ndim))
+    overlap = (prediction * target).sum(axes)
+    union = (prediction + target - prediction * target).sum(axes)
+    return 1 - (overlap + 1e-3) / (union + 1e-3)
+
+
+def multiclass_jaccard_distance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - sum min(P, T) / sum max(P, T) over all voxels and labels (Kayalibay et al. 2017)."""
+    prediction, truth = _per_label(logits, target)
+    return 1 - torch.minimum(prediction, truth).sum() / torch.maximum(prediction, truth).sum()
+
+
+def foreground_iou_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - soft intersection over union, the mean over the foreground labels (Avetisian 2018)."""
+    prediction, truth = _per_label(logits, target)
+    return jaccard_distance(prediction[1:], truth[1:]).mean()
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the cross-entropy, a mean in which each voxel counts by its weight; 0 where all weights are.
+
+    Parameters
+    ----------
+    weight : (L,) or (B, ...) tensor
+        Of each label, or of each voxel (Wang et al. 2018).
+    """
+    weight = weight[target] if weight.ndim == 1 else weight
+    loss = F.cross_entropy(logits.float(), target, reduction="none")
+    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def deep_supervision(loss: LabelLoss, maps: Sequence[Tensor], target: Tensor) -> Tensor:
+    """Return a loss of several maps, the finest first: each coarser one counts half, the weights sum to 1.
+
+    The target is brought to each map's size by the nearest voxel (Isensee et al. 2021).
+    """
+    weights = [0.5**i for i in range(len(maps))]
+    total = sum(
+        (w * loss(logits, _at_size(target, logits)) for w, logits in zip(weights, maps, strict=True)),
+        start=maps[0].new_zeros(()),
+    )
+    return total / sum(weights)
+
+
+def _at_size(target: Tensor, logits: Tensor) -> Tensor:
+    if target.shape[1:] == logits.shape[2:]:
+        return target
+    return F.interpolate(target[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].long()
+
+
+def _per_label(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return probabilities and truth of each label, (L, voxels of the batch) each."""
+    n_labels = logits.shape[1]
+    prediction = logits.float().softmax(1).movedim(1, 0).flatten(1)
+    return prediction, F.one_hot(target, n_labels).movedim(-1, 0).flatten(1).to(prediction)

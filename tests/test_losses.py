@@ -1,0 +1,102 @@
+"""Losses of segmentations with several labels."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_probseg.training.losses import (
+    LabelLoss,
+    deep_supervision,
+    dice_cross_entropy,
+    foreground_iou_loss,
+    jaccard_distance,
+    multiclass_dice_loss,
+    multiclass_jaccard_distance,
+    soft_dice_loss,
+    weighted_cross_entropy,
+)
+
+OVERLAP = [multiclass_dice_loss, multiclass_jaccard_distance, foreground_iou_loss]
+
+
+def sure_of(label: Tensor, n_labels: int = 3) -> Tensor:
+    """Return logits (B, L, ...) that leave no doubt."""
+    return 60.0 * F.one_hot(label, n_labels).movedim(-1, 1).float()
+
+
+TRUTH = torch.tensor([[[0, 0, 1, 1], [2, 2, 1, 0]], [[1, 1, 2, 2], [0, 0, 0, 2]]])
+
+
+@pytest.mark.parametrize("loss", [*OVERLAP, dice_cross_entropy])
+def test_zero_for_the_truth(loss: LabelLoss) -> None:
+    assert loss(sure_of(TRUTH), TRUTH).item() == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", OVERLAP)
+def test_one_for_what_shares_no_voxel(loss: LabelLoss) -> None:
+    assert loss(sure_of((TRUTH + 1) % 3), TRUTH).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_binary_jaccard_is_one_minus_intersection_over_union() -> None:
+    prediction = torch.tensor([[1.0, 1, 0, 0], [0, 0, 0, 0], [0.5, 0, 0, 0]])
+    truth = torch.tensor([[0.0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
+    assert jaccard_distance(prediction, truth) == pytest.approx([1 - 1 / 3, 0, 1 - 0.5 / 1], abs=1e-3)
+    assert jaccard_distance(1 - truth, truth)[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_values_by_hand() -> None:
+    # Two voxels, labels 0 and 1; probabilities (0.75, 0.25) and (0.5, 0.5).
+    logits = torch.tensor([[[0.75, 0.5], [0.25, 0.5]]]).log()
+    truth = torch.tensor([[0, 1]])
+    smallest, largest = 0.75 + 0.5, (1 + 0.25) + (1 + 0.5)
+    assert multiclass_jaccard_distance(logits, truth).item() == pytest.approx(1 - smallest / largest, abs=1e-5)
+    assert multiclass_dice_loss(logits, truth).item() == pytest.approx(1 - 2 * 0.5 / (1 + 0.75), abs=1e-3)
+    assert foreground_iou_loss(logits, truth).item() == pytest.approx(1 - 0.5 / (1 + 0.75 - 0.5), abs=1e-3)
+    entropy = -(torch.tensor(0.75).log() + torch.tensor(0.5).log()).item() / 2
+    dice = multiclass_dice_loss(logits, truth).item()
+    assert dice_cross_entropy(logits, truth).item() == pytest.approx(entropy + dice, abs=1e-5)
+    by_label = weighted_cross_entropy(logits, truth, torch.tensor([1.0, 3.0])).item()
+    assert by_label == pytest.approx(-(torch.tensor(0.75).log() + 3 * torch.tensor(0.5).log()).item() / 4, abs=1e-5)
+    by_voxel = weighted_cross_entropy(logits, truth, torch.tensor([[1.0, 3.0]])).item()
+    assert by_voxel == pytest.approx(by_label)
+
+
+def test_multiclass_dice_is_that_of_each_label() -> None:
+    logits = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
+    each = [
+        soft_dice_loss(logits.softmax(1)[:, label].flatten()[None], (label == TRUTH).float().flatten()[None])
+        for label in (1, 2)
+    ]
+    assert multiclass_dice_loss(logits, TRUTH).item() == pytest.approx(torch.stack(each).mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [*OVERLAP, dice_cross_entropy])
+def test_gradient_is_finite_where_there_is_no_foreground(loss: LabelLoss) -> None:
+    for logits in (sure_of(torch.zeros_like(TRUTH)), torch.zeros(2, 3, 2, 4)):
+        logits.requires_grad_()
+        loss(logits, torch.zeros_like(TRUTH)).backward()
+        assert logits.grad is not None
+        assert torch.isfinite(logits.grad).all()
+
+
+def test_voxels_of_weight_zero_do_not_count() -> None:
+    logits = torch.zeros(2, 3, 2, 4, requires_grad=True)
+    weight = torch.ones_like(TRUTH, dtype=torch.float32)
+    weight[0] = 0
+    weighted_cross_entropy(logits, TRUTH, weight).backward()
+    assert logits.grad is not None
+    assert logits.grad[1].abs().min() > 0, "test invalid"
+    assert not logits.grad[0].any()
+    assert weighted_cross_entropy(logits, TRUTH, 0 * weight).item() == 0
+
+
+def test_deep_supervision_weighs_the_finest_map_most() -> None:
+    small = TRUTH[:, ::2, ::2]
+    truth = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    fine, wrong_fine, coarse, wrong_coarse = (sure_of(t) for t in (truth, (truth + 1) % 3, small, (small + 1) % 3))
+    losses = [
+        deep_supervision(multiclass_jaccard_distance, maps, truth).item()
+        for maps in ([fine, coarse], [fine, wrong_coarse], [wrong_fine, coarse], [wrong_fine, wrong_coarse])
+    ]
+    assert losses == pytest.approx([0, 1 / 3, 2 / 3, 1], abs=1e-3)
