@@ -54,6 +54,17 @@ def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[i
     assert (tmp_path / "p.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("weights", ["general", "intensities"])
+def test_complete_writes_the_mask_onto_the_image(tmp_path: Path, weights: str) -> None:
+    image, inside, outside = drawn(tmp_path, (64, 70))
+    out = tmp_path / "mask.tif"
+    said = run("complete", image, out, "--inside", inside, "--outside", outside, "--weights", weights)
+    picture = ps.read(out)
+    assert f"{np.count_nonzero(picture.data)} voxels" in said
+    assert picture.spacing == pytest.approx(ps.read(image).spacing)
+    assert set(np.unique(picture.data)) == {0, 1}
+
+
 def test_demo_writes_a_picture(tmp_path: Path) -> None:
     assert "candidates for cell" in run("demo", "--picture", tmp_path / "demo.png")
     image, _, _ = drawn(tmp_path, (64, 70))

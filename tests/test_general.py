@@ -1,37 +1,97 @@
 """The general conditional VAE and its training."""
 
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
 import pytest
 import torch
 
-from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, shuffled
+from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import (
+    RECIPES,
     GeneralTraining,
     batch_maker,
     corrected,
     loss_of,
     network_input,
     reconstruction,
+    train_general,
 )
 
-SMALL = GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4)
+SMALL = {
+    2: GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4),
+    3: GeneralConfig(ndim=3, n_image_channels=2, widths=(8, 16, 24), n_head=16, n_latent=4),
+}
+SIZE = {2: 32, 3: 16}
+# Mean of the logits of y_m, spread of those of y_s, a quality, and one voxel of the control, as computed when shipped.
+SHIPPED_ANSWER = [-1.15643, 1.31542, 2.02017, 2.74714]
+
+
+@pytest.fixture(params=[2, 3], ids=["2-D", "3-D"])
+def ndim(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
 
 @pytest.fixture
-def network() -> GeneralCVAE:
+def network(ndim: int) -> GeneralCVAE:
     torch.manual_seed(0)
-    return GeneralCVAE(SMALL).eval()
+    return GeneralCVAE(SMALL[ndim]).eval()
 
 
-def a_batch(n: int = 4, size: int = 32) -> tuple[Task, Chance]:
-    config = GeneralTraining(size=size, n_batch=n)
+def an_input(n: int, ndim: int) -> torch.Tensor:
+    return torch.randn(n, SMALL[ndim].n_image_channels + 2, *(SIZE[ndim],) * ndim)
+
+
+def a_batch(ndim: int, n: int = 4) -> tuple[Task, Chance]:
+    config = GeneralTraining(ndim=ndim, size=SIZE[ndim], n_batch=n)
     return batch_maker(config, None)(torch.Generator().manual_seed(0))
 
 
-def test_many_samples_at_once_are_those_one_by_one(network: GeneralCVAE) -> None:
-    x, z = torch.randn(2, 5, 32, 32), torch.randn(6, 4)
+def test_shipped_weights_answer_as_when_they_were_shipped() -> None:
+    network = load_network(Path(str(resources.files("napari_probseg"))) / "weights" / "general.safetensors")
+    assert isinstance(network, GeneralCVAE)
+    generator = torch.Generator().manual_seed(0)
+    x, z = torch.randn(1, 5, 32, 32, generator=generator), torch.randn(3, 8, generator=generator)
+    with torch.inference_mode():
+        features = network.features(x)
+        sample = network.decode(features, z, torch.full((3,), 0.5))
+        control = network.decode_control(features, torch.ones(1))
+    found = [sample.mask.mean(), sample.object.std(), sample.quality[2], control.object[0, 20, 11]]
+    assert torch.stack(found).tolist() == pytest.approx(SHIPPED_ANSWER, abs=1e-4)
+
+
+def test_dimensions_are_two_or_three() -> None:
+    with pytest.raises(ValueError, match="ndim must be 2 or 3, got 4"):
+        GeneralConfig(ndim=4)
+    with pytest.raises(ValueError, match="ndim must be 2 or 3, got 1"):
+        next(train_general("nowhere", ndim=1))
+
+
+def test_unshuffle_is_that_of_torch_and_is_undone(ndim: int) -> None:
+    x = an_input(2, ndim)
+    assert torch.equal(shuffled(Unshuffle()(x)), x)
+    if ndim == 2:
+        assert torch.equal(Unshuffle()(x), torch.nn.functional.pixel_unshuffle(x, 2))
+
+
+def test_sample_has_the_shape_of_the_input(network: GeneralCVAE, ndim: int) -> None:
+    x = an_input(2, ndim)
+    features = network.features(x)
+    sample = network.decode(features, torch.randn(6, 4), torch.ones(6))
+    assert sample.mask.shape == sample.object.shape == (6, *x.shape[2:])
+    assert sample.quality.shape == (6,)
+    assert network.decode_control(features, torch.ones(2)).object.shape == (2, *x.shape[2:])
+    mean, log_variance = network.encode(features, torch.rand(2, 2, *x.shape[2:]))
+    assert mean.shape == log_variance.shape == (2, 4)
+
+
+def test_many_samples_at_once_are_those_one_by_one(network: GeneralCVAE, ndim: int) -> None:
+    x, z = an_input(2, ndim), torch.randn(6, 4)
     features, reach = network.features(x), torch.ones(6)
     together = network.decode(features, z, reach)
     for item in range(2):
@@ -44,8 +104,8 @@ def test_many_samples_at_once_are_those_one_by_one(network: GeneralCVAE) -> None
             assert torch.allclose(together.quality[i], alone.quality[0], atol=1e-5)
 
 
-def test_latent_and_reach_matter_before_training(network: GeneralCVAE) -> None:
-    features = network.features(torch.randn(1, 5, 32, 32))
+def test_latent_and_reach_matter_before_training(network: GeneralCVAE, ndim: int) -> None:
+    features = network.features(an_input(1, ndim))
     z = torch.randn(2, 4)
     samples = network.decode(features, z, torch.ones(2)).object
     assert not torch.allclose(samples[0], samples[1])
@@ -53,8 +113,8 @@ def test_latent_and_reach_matter_before_training(network: GeneralCVAE) -> None:
     assert not torch.allclose(reaches[0], reaches[1])
 
 
-def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE) -> None:
-    task, _ = a_batch()
+def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE, ndim: int) -> None:
+    task, _ = a_batch(ndim)
     sample = network.decode(
         network.features(network_input(task.image, task.inside, task.outside)), torch.zeros(4, 4), task.reach
     )
@@ -65,8 +125,8 @@ def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE) ->
     assert torch.allclose(before, reconstruction(wild, task))
 
 
-def test_correction_only_adds_true_marks(network: GeneralCVAE) -> None:
-    task, chance = a_batch()
+def test_correction_only_adds_true_marks(network: GeneralCVAE, ndim: int) -> None:
+    task, chance = a_batch(ndim)
     after = corrected(network, task, chance)
     assert (after.inside & task.inside).sum() == task.inside.sum()
     assert (after.inside | after.outside).sum() > (task.inside | task.outside).sum(), "test invalid"
@@ -74,11 +134,32 @@ def test_correction_only_adds_true_marks(network: GeneralCVAE) -> None:
     assert not (after.outside & task.target).any()
 
 
-def test_training_overfits_one_batch() -> None:
-    config = GeneralTraining(size=32, n_batch=4, n_samples=2, share_corrected=0)
-    batch = a_batch()
+def test_training_overfits_one_batch(ndim: int) -> None:
+    config = GeneralTraining(ndim=ndim, n_samples=2, share_corrected=0)
+    batch = a_batch(ndim, n=4 if ndim == 2 else 1)
     torch.manual_seed(0)
-    network = GeneralCVAE(SMALL)
+    network = GeneralCVAE(SMALL[ndim])
     steps = list(fit(network, lambda _: batch, loss_of(config), FitConfig(60, learning_rate=5e-3, n_warmup=5)))
     assert steps[-1].losses["control"] < 0.5 * steps[0].losses["control"]
     assert steps[-1].losses["posterior"] < 0.6 * steps[0].losses["posterior"]
+
+
+def test_same_seed_same_training(ndim: int, tmp_path: Path) -> None:
+    config = replace(RECIPES[ndim].training, size=SIZE[ndim], n_batch=2, n_samples=2)
+    networks = []
+    for folder in ("a", "b"):
+        progress = train_general(
+            tmp_path / folder, ndim=ndim, config=config, network_config=SMALL[ndim], fit_config=FitConfig(2)
+        )
+        assert len(list(progress)) == 2
+        networks.append(load_network(tmp_path / folder / f"{RECIPES[ndim].name}.safetensors"))
+    assert isinstance(networks[0], GeneralCVAE)
+    assert networks[0].config.ndim == ndim
+    first, second = (network.state_dict() for network in networks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_weights_of_images_do_not_start_volumes(tmp_path: Path) -> None:
+    shipped = Path(str(resources.files("napari_probseg"))) / "weights" / "general.safetensors"
+    with pytest.raises(ValueError, match="start from weights of 'general3d'"):
+        next(train_general(tmp_path, ndim=3, start=shipped))

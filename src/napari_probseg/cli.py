@@ -120,6 +120,34 @@ def propose(
 
 
 @app.command()
+def complete(
+    image: Annotated[Path, typer.Argument(help="The image or volume.")],
+    out: Annotated[Path, typer.Argument(help="Where the mask of the object goes.")],
+    inside: Annotated[Path | None, typer.Option(help="A mask of strokes inside the object.")] = None,
+    outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it.")] = None,
+    plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a plane; else the volume.")] = None,
+    smoothness: Annotated[float, typer.Option(help="Of the border; 0 takes what is likelier, voxel by voxel.")] = 1.0,
+    edges: Annotated[float, typer.Option(help="An edge's difference of intensity, over the image's noise.")] = 2.0,
+    weights: Annotated[str, typer.Option(help="general, intensities (no network), or a weights file.")] = "general",
+    device: Device = "auto",
+) -> None:
+    """Write the mask of the whole object that strokes mean: 1 object, 0 background."""
+    import numpy as np
+
+    from napari_probseg.case import Marker
+    from napari_probseg.io import read, write
+    from napari_probseg.proposers import load_completer
+
+    source = read(image)
+    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
+    completer = load_completer(weights, device=device)
+    candidates = completer.propose(source.case().mark(*masks), plane=plane, smoothness=smoothness, edges=edges)
+    mask = candidates.partial[0] == Marker.OBJECT
+    write(out, mask.astype(np.uint8), like=source)
+    typer.echo(f"{out}: {np.count_nonzero(mask)} voxels")
+
+
+@app.command()
 def train(
     preset: Annotated[Preset, typer.Argument(help="Which network.")],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],

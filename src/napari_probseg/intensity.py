@@ -59,7 +59,7 @@ class Codes:
     def probability(self, inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return how likely each voxel is object, from the histograms of two masks; no prior but these."""
         of_object, of_background = (self._histogram(mask) for mask in (inside, outside))
-        return (of_object / (of_object + of_background)).astype(np.float32)[self.code]
+        return np.asarray((of_object / (of_object + of_background))[self.code], dtype=np.float32)
 
     def _histogram(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         counts = np.bincount(self.code[mask], minlength=len(self.kernel)).astype(float)

@@ -2,6 +2,9 @@
 
 It keeps the model of Wong, Guttag & Dalca (2022), ``p(z) = N(0, I)``, ``q(z | y, x)``, ``g(z, x) -> y``, and puts the
 latent late, so that what depends on image and marks alone is computed once for any number of samples.
+
+One network for images and one for volumes, from the same lines: where a shape says (B, C, Y, X), it is (B, C, Z, Y, X)
+for ``ndim=3``.
 """
 
 from __future__ import annotations
@@ -12,6 +15,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONVOLVED = {2: F.conv2d, 3: F.conv3d}
+_AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
+_LINEAR = {2: "bilinear", 3: "trilinear"}
+_SUMMED = {2: "bcyx,byx->bc", 3: "bczyx,bzyx->bc"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +37,24 @@ class GeneralConfig:
         Channels of the head at 1/4 of the resolution; half of it at 1/2.
     n_latent : int
         Dimensions of z.
+    ndim : int
+        2 for images, 3 for volumes.
+
+    Raises
+    ------
+    ValueError
+        If ``ndim`` is neither.
     """
 
     n_image_channels: int = 3
     widths: tuple[int, ...] = (40, 80, 128, 160)
     n_head: int = 32
     n_latent: int = 8
+    ndim: int = 2
+
+    def __post_init__(self) -> None:
+        if self.ndim not in _CONVOLUTION:
+            raise ValueError(f"ndim must be 2 or 3, got {self.ndim}")
 
 
 @dataclass(frozen=True)
@@ -62,14 +83,14 @@ class GeneralCVAE(nn.Module):
     def __init__(self, config: GeneralConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or GeneralConfig()
-        widths = tuple(config.widths)
+        widths, ndim = tuple(config.widths), config.ndim
         n_in = config.n_image_channels + 2
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _block(4 * n_in, widths[0]))
-        self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
-        self.posterior = Posterior(widths[1], config.n_latent)
-        self.head = Head(widths[1], widths[0], config.n_head, config.n_latent)
-        self.control = Head(widths[1], widths[0], config.n_head, config.n_latent)
+        self.stem = nn.Sequential(Unshuffle(), _block(2**ndim * n_in, widths[0], ndim=ndim))
+        self.down = nn.ModuleList(_block(a, b, ndim=ndim, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_block(a + b, a, ndim=ndim) for a, b in pairwise(widths))
+        self.posterior = Posterior(widths[1], config.n_latent, ndim=ndim)
+        self.head = Head(widths[1], widths[0], config)
+        self.control = Head(widths[1], widths[0], config)
 
     @property
     def n_latent(self) -> int:
@@ -116,86 +137,111 @@ class GeneralCVAE(nn.Module):
 class Head(nn.Module):
     """Features and a latent -> a sample; the latent scales and shifts the channels (FiLM, Perez et al. 2018)."""
 
-    def __init__(self, n_coarse: int, n_fine: int, n_head: int, n_latent: int) -> None:
+    def __init__(self, n_coarse: int, n_fine: int, config: GeneralConfig) -> None:
         super().__init__()
+        n_head, n_latent, ndim = config.n_head, config.n_latent, config.ndim
         half = n_head // 2
-        self.coarse = nn.Conv2d(n_coarse, n_head, 1)
-        self.fine = nn.Conv2d(n_fine, half, 1)
-        self.near = _normed(n_head, n_head, dilation=2)
-        self.far = _normed(n_head, n_head, dilation=4)
-        self.join = _normed(n_head + half, half)
-        self.out = nn.Conv2d(half, 8, 3, padding=1)
+        convolution = _CONVOLUTION[ndim]
+        self.coarse = convolution(n_coarse, n_head, 1)
+        self.fine = convolution(n_fine, half, 1)
+        self.near = _normed(n_head, n_head, ndim=ndim, dilation=2)
+        self.far = _normed(n_head, n_head, ndim=ndim, dilation=4)
+        self.join = _normed(n_head + half, half, ndim=ndim)
+        self.out = convolution(half, 2 * 2**ndim, 3, padding=1)
         self.film = nn.Sequential(nn.Linear(n_latent + 1, 64), nn.SiLU(), nn.Linear(64, 4 * n_head + 2 * half))
         self.quality = nn.Sequential(nn.Linear(2 * half + n_latent + 2, 32), nn.SiLU(), nn.Linear(32, 1))
         self.widths = (n_head, n_head, half)
 
     def forward(self, features: Features, z: Tensor, reach: Tensor) -> Sample:
         condition = torch.cat([z, reach.log()[:, None]], 1)  # (B * K, n_latent + 1)
-        first, second, third = self.film(condition)[:, :, None, None].split([2 * w for w in self.widths], 1)
+        first, second, third = self.film(condition).split([2 * w for w in self.widths], 1)
         coarse, fine = self._shared(features)
         h = _modulate(coarse, first)
         h = h + self.near(h)
         h = _modulate(h, second)
         h = h + self.far(h)
         _, norm, silu = self.join
-        h = F.conv2d(_twice(h), self._join_weight[:, : h.shape[1]], padding=1)
+        h = _convolved(_twice(h), self._join_weight[:, : h.shape[1]])
         h = _modulate(silu(norm(_plus(h, fine))), third)
-        mask, inside = F.pixel_shuffle(self.out(F.silu(h)), 2).unbind(1)
+        mask, inside = shuffled(self.out(F.silu(h))).unbind(1)
         return Sample(mask, inside, self._expected(h.detach(), inside.detach(), condition.detach()))
 
     @property
     def _join_weight(self) -> Tensor:
-        convolution = self.join[0]
-        assert isinstance(convolution, nn.Conv2d)
-        return convolution.weight
+        return self.join[0].weight  # type: ignore[return-value]
 
     def _shared(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return what does not depend on the latent: the convolution over ``cat(h, fine)`` is split in two."""
         coarse = self.coarse(features.coarse)
-        fine = F.conv2d(self.fine(features.fine), self._join_weight[:, coarse.shape[1] :], padding=1)
+        fine = _convolved(self.fine(features.fine), self._join_weight[:, coarse.shape[1] :])
         return coarse, fine
 
     def _expected(self, h: Tensor, inside: Tensor, condition: Tensor) -> Tensor:
-        weight = F.avg_pool2d(inside.sigmoid()[:, None], 2)  # (B * K, 1, Y/2, X/2)
-        total = weight.sum((2, 3))
-        over_object = torch.einsum("bcyx,byx->bc", h, weight[:, 0]) / (total + 1)
+        weight = _AVERAGED[h.ndim - 2](inside.sigmoid()[:, None], 2)  # (B * K, 1, Y/2, X/2)
+        total = weight.sum(_space(h))
+        over_object = torch.einsum(_SUMMED[h.ndim - 2], h, weight[:, 0]) / (total + 1)
         size = (total / weight[0].numel()).clamp(min=1e-4).log()
-        return self.quality(torch.cat([over_object, h.mean((2, 3)), size, condition], 1))[:, 0]  # type: ignore[no-any-return]
+        return self.quality(torch.cat([over_object, h.mean(_space(h)), size, condition], 1))[:, 0]  # type: ignore[no-any-return]
 
 
 class Posterior(nn.Module):
     """q(z | y, x) from the trunk's coarse features and the partial segmentation."""
 
-    def __init__(self, n_coarse: int, n_latent: int) -> None:
+    def __init__(self, n_coarse: int, n_latent: int, *, ndim: int) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(n_coarse, 32, 1)
-        self.body = nn.Sequential(_normed(34, 32, stride=2), _normed(32, 48, stride=2), _normed(48, 64))
+        self.coarse = _CONVOLUTION[ndim](n_coarse, 32, 1)
+        self.body = nn.Sequential(
+            _normed(34, 32, ndim=ndim, stride=2), _normed(32, 48, ndim=ndim, stride=2), _normed(48, 64, ndim=ndim)
+        )
         self.out = nn.Linear(128, 2 * n_latent)
 
     def forward(self, features: Features, y: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.body(torch.cat([self.coarse(features.coarse), F.avg_pool2d(y, 4)], 1))
-        mean, log_variance = self.out(torch.cat([h.mean((2, 3)), h.amax((2, 3))], 1)).chunk(2, 1)
+        h = self.body(torch.cat([self.coarse(features.coarse), _AVERAGED[y.ndim - 2](y, 4)], 1))
+        mean, log_variance = self.out(torch.cat([h.mean(_space(h)), h.amax(_space(h))], 1)).chunk(2, 1)
         return mean, log_variance.clamp(-6, 2)
 
 
-def _normed(n_in: int, n_out: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(n_in, n_out, 3, stride, padding=dilation, dilation=dilation, bias=False)
+class Unshuffle(nn.Module):
+    """(B, C, Y, X) -> (B, 4 C, Y/2, X/2): each 2 x 2 becomes channels (8 C of each 2 x 2 x 2), and nothing is lost."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ndim = x.ndim - 2
+        halves = [m for n in x.shape[2:] for m in (n // 2, 2)]
+        x = x.reshape(*x.shape[:2], *halves)  # (B, C, Y/2, 2, X/2, 2)
+        order = (0, 1, *range(3, 3 + 2 * ndim, 2), *range(2, 2 + 2 * ndim, 2))
+        return x.permute(order).flatten(1, 1 + ndim)
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """(B, 4 C, Y, X) -> (B, C, 2 Y, 2 X): the inverse of `Unshuffle`."""
+    ndim = x.ndim - 2
+    parts = x.reshape(len(x), -1, *[2] * ndim, *x.shape[2:])  # (B, C, 2, 2, Y, X)
+    order = [axis for i in range(ndim) for axis in (2 + ndim + i, 2 + i)]
+    return parts.permute(0, 1, *order).reshape(len(x), -1, *(2 * n for n in x.shape[2:]))
+
+
+def _normed(n_in: int, n_out: int, *, ndim: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    convolution = _CONVOLUTION[ndim](n_in, n_out, 3, stride, padding=dilation, dilation=dilation, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(8, n_out), nn.SiLU())
 
 
-def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(_normed(n_in, n_out, stride=stride), _normed(n_out, n_out))
+def _block(n_in: int, n_out: int, *, ndim: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(_normed(n_in, n_out, ndim=ndim, stride=stride), _normed(n_out, n_out, ndim=ndim))
+
+
+def _convolved(h: Tensor, weight: Tensor) -> Tensor:
+    return _CONVOLVED[h.ndim - 2](h, weight, padding=1)
 
 
 def _modulate(h: Tensor, film: Tensor) -> Tensor:
-    """Scale and shift the channels of h, (B, C, Y, X), by film, (B * K, 2 C, 1, 1); return (B * K, C, Y, X)."""
-    scale, shift = film.chunk(2, 1)
+    """Scale and shift the channels of h, (B, C, Y, X), by film, (B * K, 2 C); return (B * K, C, Y, X)."""
     k = len(film) // len(h)
+    each = (len(h), *([k] if k > 1 else []), h.shape[1], *[1] * (h.ndim - 2))
+    scale, shift = (part.reshape(each) for part in film.chunk(2, 1))
     if k == 1:
         return torch.addcmul(shift + h, h, scale)
-    shape = (len(h), k, h.shape[1], 1, 1)
     h = h[:, None]
-    return torch.addcmul(shift.reshape(shape) + h, h, scale.reshape(shape)).flatten(0, 1)
+    return torch.addcmul(shift + h, h, scale).flatten(0, 1)
 
 
 def _plus(h: Tensor, shared: Tensor) -> Tensor:
@@ -204,4 +250,9 @@ def _plus(h: Tensor, shared: Tensor) -> Tensor:
 
 
 def _twice(h: Tensor) -> Tensor:
-    return F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False)
+    return F.interpolate(h, scale_factor=2, mode=_LINEAR[h.ndim - 2], align_corners=False)
+
+
+def _space(h: Tensor) -> tuple[int, ...]:
+    """Return the axes of h behind batch and channels."""
+    return tuple(range(2, h.ndim))

@@ -31,7 +31,7 @@ class CutConfig:
         alone.
     """
 
-    smoothness: float = 2.0
+    smoothness: float = 1.0
     edges: float = 2.0
     everywhere: bool = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
 from napari_probseg.history import bounding_box
+from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.device import chosen_device
@@ -19,9 +21,9 @@ from napari_probseg.proposers.inputs import resized, window_input
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.proposers.window import Window, cut_off, window_on, windows_around
 
-N_WINDOWS = 3
+N_WINDOWS = 5
 SIZE = {2: 96, 3: 64}
-FREE = 0.02  # share of a window's rim that an object may lie on and still count as whole
+FREE = 0.02  # share of a window's rim that an object may lie on where it is looked at a second time
 MARGIN = 1.7  # window over object, where it is looked at a second time
 
 
@@ -70,19 +72,19 @@ class UNetCut:
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.
 
-        It looks from close and from far, takes the closest window that holds the whole object, and looks again at the
-        object that it has found there.
+        It looks from close and from far, believes the window whose neighbours see the same object (what only one of
+        them sees is an accident of the zoom), and looks again at the object that it has found there.
         """
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
         windows = windows_around(case, N_WINDOWS)
         logits = self._look(case, windows)
-        found = next((i for i in range(len(windows)) if self._is_whole(case, windows[i], logits[i])), len(windows) - 1)
+        found = int(np.argmax(_beliefs(case, windows, logits)))
         window, logit = windows[found], logits[found]
         again = self._around_object(case, window, logit)
         if again is not None:
             closer = self._look(case, [again])[0]
-            if self._is_whole(case, again, closer):
+            if float(cut_off(closer > 0, again, case.shape)) <= FREE:
                 window, logit = again, closer
         full = resized(logit[None], window.size)[0].sigmoid().numpy()
         return Completion(case, window.within(case.shape), np.ascontiguousarray(full[window.visible(case.shape)]))
@@ -96,9 +98,6 @@ class UNetCut:
         features = network.features(x.to(self.device))
         return network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
 
-    def _is_whole(self, case: Case, window: Window, logit: Tensor) -> bool:
-        return float(cut_off(logit > 0, window, case.shape)) <= FREE
-
     def _around_object(self, case: Case, window: Window, logit: Tensor) -> Window | None:
         """Return the window that fits the object found in another, None if there is none or it fits already."""
         box = bounding_box(np.asarray(logit > 0))
@@ -111,3 +110,30 @@ class UNetCut:
         )
         fitting = window_on(case, where, margin=MARGIN)
         return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting
+
+
+def _beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:
+    """Return for each window how well its object agrees with what the next ones see, less what its rim cuts off."""
+    alike = [
+        dice(np.asarray(_seen_from(a, b, logits[i]) > 0), np.asarray(logits[i + 1] > 0))
+        for i, (a, b) in enumerate(pairwise(windows))
+    ]
+    beliefs = []
+    for i, window in enumerate(windows):
+        beside = alike[max(0, i - 1) : i + 1]
+        free = 1 - 4 * min(0.25, float(cut_off(logits[i] > 0, window, case.shape)))
+        beliefs.append((sum(beside) / len(beside) if beside else 1.0) * free)
+    return beliefs
+
+
+def _seen_from(near: Window, far: Window, logit: Tensor) -> Tensor:
+    """Return the logits of a window on the grid of a larger one; background where it does not reach."""
+    size = logit.shape[0]
+    edges = [
+        (round((a - b) / n * size), max(1, round(m / n * size)))
+        for a, m, b, n in zip(near.low, near.size, far.low, far.size, strict=True)
+    ]
+    edges = [(max(0, start), min(length, size - max(0, start))) for start, length in edges]
+    seen = torch.full_like(logit, -10.0)
+    seen[tuple(slice(start, start + n) for start, n in edges)] = resized(logit[None], [n for _, n in edges])[0]
+    return seen

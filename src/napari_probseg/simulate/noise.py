@@ -1,6 +1,12 @@
-"""Smooth noise and the other fields that scenes and strokes are made of; tensors on any device."""
+"""Smooth noise and the other fields that scenes and strokes are made of; tensors on any device.
+
+Everything here is for images and volumes alike: where a shape says (B, Y, X), it may be (B, Z, Y, X).
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -32,48 +38,96 @@ class Chance:
         """Return one integer in [low, high]."""
         return int(torch.randint(low, high + 1, (), generator=self._scalars))
 
-    def smooth(self, *shape: int, cells: int) -> Tensor:
-        """Return standard normal noise of ``(..., Y, X)`` that varies over ``1 / cells`` of the width."""
-        *lead, height, width = shape
-        grid = self.normal(1, max(1, torch.Size(lead).numel()), cells, cells)
-        field = F.interpolate(grid, (height, width), mode="bicubic", align_corners=True)
-        return (field / 0.8).reshape(shape)
+    def turns(self, *shape: int) -> Tensor:
+        """Return random rotations and reflections, square matrices of ``(..., ndim, ndim)``."""
+        turn: Tensor = torch.linalg.qr(self.normal(*shape)).Q
+        return turn * (1 - 2 * (self.uniform(*shape[:-2], 1, shape[-1]) < 0.5).float())
+
+    def smooth(self, *lead: int, shape: Sequence[int], cells: int) -> Tensor:
+        """Return standard normal noise of ``(*lead, *shape)`` that varies over ``1 / cells`` of the width."""
+        n = max(1, torch.Size(lead).numel())
+        grid = self.normal(1, n, *[cells] * len(shape))
+        field = along_axes(grid, [_cubic(cells, size, self.device) for size in shape])
+        spread = math.pow(0.8, len(shape) / 2)  # about what cubic interpolation leaves
+        return (field / spread).reshape(*lead, *shape)
 
 
-def pixel_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the y and x of every pixel, each (Y, X), from -1 to 1."""
-    line = torch.linspace(-1, 1, size, device=device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return y, x
+def _cubic(cells: int, size: int, device: torch.device) -> Tensor:
+    """Return the matrix of cubic interpolation from ``cells`` to ``size`` points, (size, cells)."""
+    one = torch.eye(cells, device=device)[None, None]
+    return F.interpolate(one, (size, cells), mode="bicubic", align_corners=True)[0, 0]
+
+
+def along_axes(field: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Apply a matrix along each axis of space; a filter is one, and so is an interpolation.
+
+    Parameters
+    ----------
+    field : (B, C, Y, X) tensor
+    matrices : tensors (Y', Y) and (X', X), or (B, Y', Y) and (B, X', X)
+        One for each axis, the same for all items or of each item its own.
+    """
+    for matrix in reversed(matrices):
+        if matrix.ndim == 3:
+            matrix = matrix.reshape(len(matrix), *[1] * (field.ndim - 3), *matrix.shape[1:])
+        field = (field @ matrix.transpose(-1, -2)).movedim(-1, 2)
+    return field.contiguous()
+
+
+def blurred(image: Tensor, sigma: Tensor) -> Tensor:
+    """Return (B, C, Y, X) blurred by a Gaussian of each item's ``sigma``, (B,), in pixels."""
+    return along_axes(image, [_gaussian(size, sigma) for size in image.shape[2:]])
+
+
+def _gaussian(size: int, sigma: Tensor) -> Tensor:
+    place = torch.arange(size, device=sigma.device).float()
+    offset = place[:, None] - place
+    kernel = torch.exp(-0.5 * (offset / sigma.clamp(min=0.05)[:, None, None]) ** 2)
+    return kernel / kernel.sum(2, keepdim=True)
+
+
+def pixel_grid(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Return the coordinates of every pixel, (ndim, *shape), from -1 to 1 along each axis."""
+    lines = [torch.linspace(-1, 1, n, device=device) for n in shape]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"))
+
+
+def each(values: Tensor, ndim: int) -> Tensor:
+    """Return ``values`` with ``ndim`` axes of length 1 behind, so that they meet fields of ``ndim`` dimensions."""
+    return values.reshape(*values.shape, *[1] * ndim)
 
 
 def depth(mask: Tensor, n: int) -> Tensor:
-    """Return for each pixel how many erosions by one pixel it survives, up to ``n``, float.
+    """Return for each pixel how many erosions by one pixel it survives, up to ``n`` (at most 255), float.
 
     Parameters
     ----------
     mask : (B, Y, X) bool tensor
     """
-    inside = mask.float()[:, None]
-    total = inside.clone()
+    total = mask.to(torch.uint8)
     for i in range(n - 1):  # alternating cross and square, which makes octagons: close to Euclidean
-        inside = _eroded_by_cross(inside) if i % 2 == 0 else -F.max_pool2d(-inside, 3, 1, 1)
-        total += inside
-    return total[:, 0]
+        mask = _eroded_by_cross(mask) if i % 2 == 0 else eroded(mask)
+        total += mask
+    return total.float()
 
 
-def _eroded_by_cross(inside: Tensor) -> Tensor:
-    along_y = -F.max_pool2d(-inside, (3, 1), 1, (1, 0))
-    along_x = -F.max_pool2d(-inside, (1, 3), 1, (0, 1))
-    return torch.minimum(along_y, along_x)
+def eroded(mask: Tensor) -> Tensor:
+    """Return (B, Y, X) without the pixels of which one of the 8 (of 26) neighbours is not in it."""
+    for axis in range(1, mask.ndim):
+        mask = _eroded_along(mask, axis)
+    return mask
 
 
-def blurred(image: Tensor, sigma: Tensor) -> Tensor:
-    """Return (B, C, Y, X) blurred by a Gaussian of each item's ``sigma``, (B,), in pixels (at most 3)."""
-    n, c = image.shape[:2]
-    offset = torch.arange(-6, 7, device=image.device).float()
-    kernel = torch.exp(-0.5 * (offset / sigma.clamp(min=0.05)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)  # (B * C, 13)
-    flat = F.pad(image.reshape(1, n * c, *image.shape[2:]), (6, 6, 6, 6), mode="replicate")
-    flat = F.conv2d(flat, kernel[:, None, :, None], groups=n * c)
-    return F.conv2d(flat, kernel[:, None, None, :], groups=n * c).reshape(image.shape)
+def _eroded_by_cross(mask: Tensor) -> Tensor:
+    result = mask
+    for axis in range(1, mask.ndim):
+        result = result & _eroded_along(mask, axis)
+    return result
+
+
+def _eroded_along(mask: Tensor, axis: int) -> Tensor:
+    n = mask.shape[axis]
+    result = mask.clone()
+    result.narrow(axis, 1, n - 1).logical_and_(mask.narrow(axis, 0, n - 1))
+    result.narrow(axis, 0, n - 1).logical_and_(mask.narrow(axis, 1, n - 1))
+    return result

@@ -1,4 +1,7 @@
-"""How the general proposer is trained: scenes made on the fly, the ELBO, and the best of K samples."""
+"""How the general proposer is trained: scenes made on the fly, the ELBO, and the best of K samples.
+
+For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, Z, Y, X).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,9 @@ from napari_probseg.simulate.tasks import Task, make_task
 from napari_probseg.training.dataset import datasets_below
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
-from napari_probseg.training.pool import Pool, save_pool
+from napari_probseg.training.pool import N_CHANNELS, Pool, save_pool
 
-SHIPPED_STEPS = 4000
-RATE = 1.5e-3
-CROPS = 450
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,18 @@ class GeneralTraining:
 
     Parameters
     ----------
+    ndim : int
+        2 for images, 3 for volumes.
     size : int
         Pixels along each side of a crop.
     n_batch : int
         Crops in a batch.
     share_real : float
         Share of the batch that comes from real images, if there are any.
+    share_pseudo : float
+        Share of those that have super-pixels for labels.
+    n_crops : int
+        Real crops that are cut from each data set.
     n_samples : int
         K of the best-of-K loss (Guzman-Rivera et al. 2012; Tyche, Rakic et al. 2024).
     weight_kl : float
@@ -49,18 +56,43 @@ class GeneralTraining:
         Share of the steps in which the control's own answer is corrected by a dab first.
     """
 
+    ndim: int = 2
     size: int = 96
     n_batch: int = 24
     share_real: float = 0.6
+    share_pseudo: float = 0.12
+    n_crops: int = 450
     n_samples: int = 6
     weight_kl: float = 1e-3
     free_bits: float = 0.1
     share_corrected: float = 0.5
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training; the shipped weights of ``name`` are of this one."""
+
+    name: str
+    fit: FitConfig
+    training: GeneralTraining
+    network: GeneralConfig
+
+
+RECIPES = {
+    2: Recipe("general", FitConfig(4000, learning_rate=1.5e-3), GeneralTraining(), GeneralConfig()),
+    3: Recipe(
+        "general3d",
+        FitConfig(2200, learning_rate=1e-3),
+        GeneralTraining(ndim=3, size=48, n_batch=4, n_samples=4, share_pseudo=0.25, n_crops=120),
+        GeneralConfig(ndim=3, n_image_channels=2, widths=(32, 64, 96, 128)),
+    ),
+}
+
+
 def train_general(
     folder: str | Path,
     *,
+    ndim: int = 2,
     data: str | Path | None = None,
     fit_config: FitConfig | None = None,
     config: GeneralTraining | None = None,
@@ -68,16 +100,19 @@ def train_general(
     start: str | Path | None = None,
     device: str = "cpu",
 ) -> Iterator[Progress]:
-    """Train the general proposer and write ``general.safetensors``; go on where an earlier call was broken off.
+    """Train the general proposer and write its weights; go on where an earlier call was broken off.
 
     Parameters
     ----------
     folder : path
-        Where the crops, the checkpoints and the weights are kept.
+        Where the crops, the checkpoints and the weights are kept: ``general.safetensors``, of volumes
+        ``general3d.safetensors``.
+    ndim : int
+        2 for images, 3 for volumes.
     data : path, optional
         A folder of nnU-Net v2 raw data sets, of which the training parts are used; synthetic scenes alone if absent.
     fit_config, config, network_config
-        The recipe; the shipped weights used the defaults.
+        Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
         Weights to start from, with their own ``network_config``; random ones if absent.
     device : str
@@ -88,36 +123,44 @@ def train_general(
     FileNotFoundError
         If there is no data set in ``data``, or no file ``start``.
     ValueError
-        If ``start`` is damaged or holds another network.
+        If ``start`` is damaged or holds another network, or ``ndim`` is neither 2 nor 3.
     """
+    if ndim not in RECIPES:
+        raise ValueError(f"ndim must be 2 or 3, got {ndim}")
+    recipe = RECIPES[ndim]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fit_config, config = fit_config or FitConfig(SHIPPED_STEPS, learning_rate=RATE), config or GeneralTraining()
-    network = _first_network(start, network_config, fit_config.seed)
-    pool = None
-    if data is not None:
-        if not (folder / "pool.npz").is_file():
-            datasets = datasets_below(data)
-            if not datasets:
-                raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
-            for _ in save_pool(folder / "pool.npz", datasets, n_per_dataset=CROPS, seed=fit_config.seed):
-                pass
-        pool = Pool.load(folder / "pool.npz")
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fit_config, config = fit_config or recipe.fit, config or recipe.training
+    network = _first_network(start, network_config or recipe.network, fit_config.seed)
+    pool = None if data is None else _pool(folder / "pool.npz", Path(data), config, fit_config.seed)
+    network = network.to(memory_format=_CHANNELS_LAST[ndim])  # type: ignore[call-overload]
     yield from fit(
         network, batch_maker(config, pool, device), loss_of(config), fit_config, folder=folder, device=device
     )
-    write_weights(folder / "general.safetensors", network.state_dict(), preset="general", config=asdict(network.config))
+    written = folder / f"{recipe.name}.safetensors"
+    write_weights(written, network.state_dict(), preset="general", config=asdict(network.config))
 
 
-def _first_network(start: str | Path | None, config: GeneralConfig | None, seed: int) -> GeneralCVAE:
+def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -> GeneralCVAE:
     if start is None:
         torch.manual_seed(seed)
-        return GeneralCVAE(config or GeneralConfig())
+        return GeneralCVAE(config)
     network = load_network(start)
-    if not isinstance(network, GeneralCVAE):
-        raise ValueError(f"{start} holds another network: start from weights of 'general'")
+    if not isinstance(network, GeneralCVAE) or network.config.ndim != config.ndim:
+        name = RECIPES[config.ndim].name
+        raise ValueError(f"{start} holds another network: start from weights of {name!r}")
     return network
+
+
+def _pool(path: Path, data: Path, config: GeneralTraining, seed: int) -> Pool:
+    """Return the crops in ``path``, cut from ``data`` if they are not there yet."""
+    if not path.is_file():
+        datasets = datasets_below(data)
+        if not datasets:
+            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
+        for _ in save_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim):
+            pass
+    return Pool.load(path)
 
 
 def batch_maker(
@@ -126,11 +169,13 @@ def batch_maker(
     """Return a function from random numbers to a batch of tasks (and the chance that its step goes on with)."""
     n_real = round(config.share_real * config.n_batch) if pool else 0
 
+    shape, n_channels = (config.size,) * config.ndim, N_CHANNELS[config.ndim]
+
     def make(generator: torch.Generator) -> tuple[Task, Chance]:
         chance = Chance(generator, device)
-        scene = synthetic_scene(config.n_batch - n_real, config.size, chance)
+        scene = synthetic_scene(config.n_batch - n_real, shape, chance, n_channels=n_channels)
         if pool is not None and n_real:
-            scene = _joined(scene, pool.scene(n_real, config.size, chance))
+            scene = _joined(scene, pool.scene(n_real, config.size, chance, share_pseudo=config.share_pseudo))
         return make_task(scene, chance), chance
 
     return make
@@ -145,8 +190,8 @@ def network_input(image: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
 
 
 def normalised(image: Tensor) -> Tensor:
-    """Return (B, C, Y, X) with mean 0 and standard deviation 1 of each channel, clipped to [-4, 4]."""
-    sd, mean = torch.std_mean(image, (2, 3), keepdim=True)
+    """Return (B, C, ...) with mean 0 and standard deviation 1 of each channel, clipped to [-4, 4]."""
+    sd, mean = torch.std_mean(image, tuple(range(2, image.ndim)), keepdim=True)
     return ((image - mean) / sd.clamp(min=1e-6)).clamp(-4, 4)
 
 
@@ -201,7 +246,7 @@ def reconstruction(sample: Sample, task: Task) -> Tensor:
 
 def _cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    return (loss * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+    return (loss * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1)
 
 
 @torch.no_grad()

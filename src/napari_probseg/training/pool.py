@@ -1,8 +1,12 @@
-"""Crops of labelled images, of one size, packed so that a batch costs nothing to draw; they travel as one npz."""
+"""Crops of labelled images, of one size, packed so that a batch costs nothing to draw; they travel as one npz.
+
+For images and volumes alike: where a shape says (Y, X), it may be (Z, Y, X).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +14,25 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label as connected
-from skimage.segmentation import felzenszwalb
+from skimage.segmentation import felzenszwalb, watershed
 from skimage.transform import resize
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_probseg.simulate.noise import Chance
-from napari_probseg.simulate.scenes import N_CHANNELS, Scene, degraded
+from napari_probseg.simulate.noise import Chance, each
+from napari_probseg.simulate.scenes import Scene, degraded
 from napari_probseg.training.dataset import LabelledImage, RawDataset
 
-SIZE = 128
+SIZE = {2: 128, 3: 64}
+N_CHANNELS = {2: 3, 3: 2}
 N_LABELS = 64
+# By number of dimensions. A turned cube sticks out of its crop more than a turned square does, and ...
+ZOOM = {2: (0.65, 1.0), 3: (0.55, 0.95)}
+SHIFT = {2: 0.8, 3: 0.4}  # ... loses more; this is how far an object lies off the centre, as a share of the room there
+SIDE = {2: (1.3, 7.0), 3: (1.2, 5.0)}  # of a crop, in extents of its object
+N_GREYS = {2: 256, 3: 128}  # noise does not compress, and volumes are many voxels
+
+Crop = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # image, instance, kind: one item of a Pool
 
 
 class Pool:
@@ -28,8 +40,8 @@ class Pool:
 
     Parameters
     ----------
-    image : (N, 3, 128, 128) uint8 array
-    instance : (N, 2, 128, 128) uint8 array
+    image : (N, 3, 128, 128) or (N, 2, 64, 64, 64) uint8 array
+    instance : (N, 2, 128, 128) or (N, 2, 64, 64, 64) uint8 array
         The labelled instances, and super-pixels of the image; 0 is background.
     kind : (N, 64) uint8 array
         The class of each labelled instance.
@@ -43,86 +55,97 @@ class Pool:
 
     @classmethod
     def load(cls, path: str | Path) -> Pool:
-        """Read a pool that `save_pool` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(file["image"], file["instance"], file["kind"])
+        """Read a pool that `save_pool` wrote.
 
-    def scene(self, n: int, size: int, chance: Chance) -> Scene:
-        """Return ``n`` crops of ``size`` pixels, turned, stretched and degraded at random."""
+        Raises
+        ------
+        ValueError
+            If an earlier release wrote it.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            if "channel_steps" not in file:
+                raise ValueError(f"an earlier release wrote {path}: delete it, and it is made anew")
+            return cls(np.cumsum(file["channel_steps"], 1, dtype=np.uint8), file["instance"], file["kind"])
+
+    def save(self, path: str | Path) -> None:
+        """Write the pool; channels as differences to the one before, so that the further ones of grey cost nothing."""
+        image = self.image.numpy()
+        steps = np.diff(image, axis=1, prepend=np.zeros_like(image[:, :1]))
+        np.savez_compressed(path, channel_steps=steps, instance=self.instance.numpy(), kind=self.kind.numpy())
+
+    def scene(self, n: int, size: int, chance: Chance, *, share_pseudo: float = 0.12) -> Scene:
+        """Return ``n`` crops of ``size`` pixels, turned, stretched and degraded at random.
+
+        ``share_pseudo`` of them show super-pixels instead of labels.
+        """
         index = (chance.uniform(n) * len(self)).long().cpu()
-        device = chance.device
+        device, ndim = chance.device, self.image.ndim - 2
         image = self.image[index].to(device).float() / 255
         labels = self.instance[index].to(device).float()
-        grid = _random_grid(n, size, chance)
+        grid = _random_grid(n, (size,) * ndim, chance)
         image = F.grid_sample(image, grid, align_corners=False, padding_mode="border")
         labels = F.grid_sample(labels, grid, mode="nearest", align_corners=False).long()
-        pseudo = chance.yes(n, 0.12)[:, None, None]
+        pseudo = chance.yes(n, share_pseudo)
         kind = self.kind[index].to(device).long()
         every = torch.arange(N_LABELS, device=device).expand(n, -1)
         return Scene(
             degraded(image, chance, strength=0.4),
-            torch.where(pseudo, labels[:, 1], labels[:, 0]),
-            torch.where(pseudo[:, 0], every, kind),
+            torch.where(each(pseudo, ndim), labels[:, 1], labels[:, 0]),
+            torch.where(pseudo[:, None], every, kind),
         )
 
 
-def _random_grid(n: int, size: int, chance: Chance) -> Tensor:
-    """Return a sampling grid of random rotation, flip, scale and smooth warp, (n, size, size, 2)."""
-    angle = chance.uniform(n, high=2 * torch.pi)
-    scale = chance.uniform(n, low=0.65, high=1.0)
-    flip = 1 - 2 * chance.yes(n, 0.5).float()
-    stretch = chance.uniform(n, low=0.85, high=1.18)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    zero = torch.zeros_like(cos)
-    rows = [torch.stack([cos * stretch * flip, -sin, zero], 1), torch.stack([sin * stretch * flip, cos, zero], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), [n, 1, size, size], align_corners=False)
-    warp = chance.smooth(n, 2, size, size, cells=5) * chance.uniform(n, 1, 1, 1, high=0.05)
-    return grid + warp.permute(0, 2, 3, 1)
+def _random_grid(n: int, shape: tuple[int, ...], chance: Chance) -> Tensor:
+    """Return a sampling grid of random rotation, flip, scale and smooth warp, (n, *shape, ndim)."""
+    ndim = len(shape)
+    low, high = ZOOM[ndim]
+    stretch = chance.uniform(n, 1, ndim, low=0.92, high=1.08)
+    turn = chance.turns(n, ndim, ndim) * stretch * chance.uniform(n, 1, 1, low=low, high=high)
+    grid = F.affine_grid(torch.cat([turn, torch.zeros_like(turn[:, :, :1])], 2), [n, 1, *shape], align_corners=False)
+    warp = chance.smooth(n, ndim, shape=shape, cells=5) * each(chance.uniform(n, 1, high=0.05), ndim)
+    return grid + warp.movedim(1, -1)
 
 
-def save_pool(path: str | Path, datasets: Iterable[RawDataset], *, n_per_dataset: int, seed: int) -> Iterator[str]:
-    """Cut crops from the training part of each data set and write them, yielding the data sets' names when done."""
+def save_pool(
+    path: str | Path, datasets: Iterable[RawDataset], *, n_per_dataset: int, seed: int, ndim: int = 2
+) -> Iterator[str]:
+    """Cut crops from the training part of each data set and write them, yielding the data sets' names when done.
+
+    Planes are cut from volumes for ``ndim=2``; data sets of images are passed over for ``ndim=3``.
+
+    Raises
+    ------
+    ValueError
+        If there are no crops at all.
+    """
     rng = np.random.default_rng(seed)
-    images, instances, kinds = [], [], []
+    crops: list[Crop] = []
     for dataset in datasets:
         names = dataset.split("training")
         for i, name in enumerate(names):
             case = dataset.load(name)
+            if case.label.ndim < ndim:
+                break
             n_crops = n_per_dataset // len(names) + (i < n_per_dataset % len(names))
-            for image, instance, kind in _crops(case, n_crops, rng):
-                images.append(image)
-                instances.append(instance)
-                kinds.append(kind)
+            crops.extend(_crops(case, n_crops, rng, ndim=ndim))
         yield dataset.folder.name
-    np.savez_compressed(path, image=np.stack(images), instance=np.stack(instances), kind=np.stack(kinds))
+    if not crops:
+        raise ValueError(f"no data set holds labelled {'images' if ndim == 2 else 'volumes'}: nothing to cut from")
+    image, instance, kind = (np.stack(part) for part in zip(*crops, strict=True))
+    Pool(image, instance, kind).save(path)
 
 
-def _crops(
-    case: LabelledImage, n: int, rng: np.random.Generator
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Cut ``n`` squares around random objects of random planes, objects large and small in them."""
-    done = attempts = 0
-    while done < n and attempts < 20 * n:
-        attempts += 1
-        image, label, spacing = _random_plane(case, rng)
-        instance, kind = _instances(label, case.instances)
-        if kind.size < 2:
+def _crops(case: LabelledImage, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
+    """Cut ``n`` squares or cubes in mm around random objects; fewer if they are hard to find."""
+    done = 0
+    for _, (image, instance, kind, spacing) in zip(range(20 * n), _views(case, rng, ndim), strict=False):
+        if done == n:
+            return
+        found = _around_an_object(instance, spacing, rng)
+        if found is None:
             continue
-        areas = np.bincount(instance.ravel(), minlength=kind.size)[1:]
-        chosen = 1 + rng.choice(areas.size, p=np.sqrt(areas) / np.sqrt(areas).sum())
-        ys, xs = np.nonzero(instance == chosen)
-        if ys.size < 4:
-            continue
-        mm_y, mm_x = spacing
-        extent = max(np.ptp(ys) * mm_y, np.ptp(xs) * mm_x) + min(spacing)
-        whole = max(instance.shape[0] * mm_y, instance.shape[1] * mm_x)
-        side = float(np.clip(extent * np.exp(rng.uniform(np.log(1.3), np.log(7))), 20 * min(spacing), 1.15 * whole))
-        j = rng.integers(len(ys))
-        room = max(0.0, side - extent) / 2
-        centre_y = (ys.min() + ys.max()) / 2 * mm_y if room else ys[j] * mm_y
-        centre_x = (xs.min() + xs.max()) / 2 * mm_x if room else xs[j] * mm_x
-        centre = np.array([centre_y, centre_x]) + rng.uniform(-0.8, 0.8, 2) * room
-        crop, inst = _cut(image, instance, centre / spacing, side / np.asarray(spacing))
+        centre, side = found
+        crop, inst = _cut(image, instance, centre / spacing, side / spacing)
         kept, kinds = _renumbered(inst, kind)
         if kept.max() == 0 or np.ptp(crop) == 0:
             continue
@@ -130,20 +153,43 @@ def _crops(
         done += 1
 
 
-def _random_plane(
-    case: LabelledImage, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.int32], tuple[float, float]]:
-    if case.label.ndim == 2:
-        return case.image, case.label, (case.spacing[0], case.spacing[1])
-    axis = int(rng.integers(3))
-    where = np.flatnonzero(case.label.any(axis=tuple(a for a in range(3) if a != axis)))
-    index = int(rng.choice(where)) if where.size else case.label.shape[axis] // 2
-    first, second = (mm for a, mm in enumerate(case.spacing) if a != axis)
-    return (
-        np.take(case.image, [index], axis + 1).squeeze(axis + 1),
-        np.take(case.label, [index], axis).squeeze(axis),
-        (first, second),
-    )
+def _around_an_object(
+    instance: NDArray[np.int32], spacing: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float] | None:
+    """Return centre and side in mm of a crop that shows some object, from near or far; None if there is none."""
+    sizes = np.bincount(instance.ravel())[1:]
+    if not sizes.size:
+        return None
+    chosen = 1 + rng.choice(sizes.size, p=np.sqrt(sizes) / np.sqrt(sizes).sum())
+    voxels = np.argwhere(instance == chosen)
+    if len(voxels) < 4:
+        return None
+    low, high = voxels.min(0), voxels.max(0)
+    extent = float(np.max((high - low) * spacing)) + spacing.min()
+    whole = float(np.max(np.asarray(instance.shape) * spacing))
+    smallest, largest = SIDE[instance.ndim]
+    side = extent * np.exp(rng.uniform(np.log(smallest), np.log(largest)))
+    side = float(np.clip(side, 20 * spacing.min(), 1.15 * whole))
+    room = max(0.0, side - extent) / 2
+    middle = ((low + high) / 2 if room else voxels[rng.integers(len(voxels))]) * spacing
+    return middle + rng.uniform(-1, 1, instance.ndim) * room * SHIFT[instance.ndim], side
+
+
+View = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]
+
+
+def _views(case: LabelledImage, rng: np.random.Generator, ndim: int) -> Iterator[View]:
+    """Yield image, instances, their classes and the spacing without end: the case, or random planes of a volume."""
+    if case.label.ndim == ndim:
+        instance, kind = _instances(case.label, case.instances)
+        yield from repeat((case.image, instance, kind, np.asarray(case.spacing)))
+    while True:
+        axis = int(rng.integers(3))
+        where = np.flatnonzero(case.label.any(axis=tuple(a for a in range(3) if a != axis)))
+        index = int(rng.choice(where)) if where.size else case.label.shape[axis] // 2
+        image, label = (np.asarray(np.take(a, index, axis - 3)) for a in (case.image, case.label))
+        instance, kind = _instances(label, case.instances)
+        yield image, instance, kind, np.delete(case.spacing, axis)
 
 
 def _instances(label: NDArray[np.int32], instances: bool) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -171,21 +217,37 @@ def _cut(
     window = tuple(slice(max(0, a), max(0, b)) for a, b in zip(low, high, strict=True))
     pads = list(zip(before, after, strict=True))
     crop = np.pad(image[(slice(None), *window)], [(0, 0), *pads], mode="edge")
-    inst = np.pad(instance[window], pads)
-    crop = resize(crop, (len(crop), SIZE, SIZE), order=1, anti_aliasing=max(crop.shape[1:]) > SIZE)
-    inst = resize(inst, (SIZE, SIZE), order=0, anti_aliasing=False, preserve_range=True).astype(np.int32)
-    return _as_bytes(_three_channels(crop)), inst
+    return _as_bytes(_with_channels(_resized(crop))), _resized_labels(np.pad(instance[window], pads))
 
 
-def _three_channels(crop: NDArray[np.float32]) -> NDArray[np.float32]:
-    if len(crop) == 2:
-        return np.stack([crop[0], crop[1], crop.mean(0)])
-    return np.broadcast_to(crop, (N_CHANNELS, *crop.shape[1:])) if len(crop) == 1 else crop[:N_CHANNELS]
+def _resized(crop: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (C, Y, X) at the pool's size; what is made smaller is averaged first."""
+    ndim = crop.ndim - 1
+    size = (SIZE[ndim],) * ndim
+    if ndim == 2:
+        return np.asarray(resize(crop, (len(crop), *size), order=1, anti_aliasing=max(crop.shape[1:]) > SIZE[2]))
+    smaller = [min(a, b) for a, b in zip(crop.shape[1:], size, strict=True)]
+    values = F.interpolate(torch.from_numpy(crop)[None], smaller, mode="area")
+    return np.asarray(F.interpolate(values, size, mode="trilinear")[0])
+
+
+def _resized_labels(instance: NDArray[np.int32]) -> NDArray[np.int32]:
+    size = (SIZE[instance.ndim],) * instance.ndim
+    values = F.interpolate(torch.from_numpy(instance).double()[None, None], size, mode="nearest-exact")
+    return np.asarray(values[0, 0].int())
+
+
+def _with_channels(crop: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return as many channels as the pool has: few are filled up with their mean."""
+    n = N_CHANNELS[crop.ndim - 1]
+    return np.concatenate([crop[:n], *[crop.mean(0, keepdims=True)] * (n - len(crop))])
 
 
 def _as_bytes(crop: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.percentile(crop, (0.5, 99.5))
-    return np.asarray(np.clip((crop - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
+    ndim = crop.ndim - 1
+    low, high = np.percentile(crop, (0.5, 99.5), axis=tuple(range(1, crop.ndim)), keepdims=True)
+    step = 256 // N_GREYS[ndim]
+    return np.asarray(np.clip((crop - low) / np.maximum(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8) // step * step
 
 
 def _renumbered(instance: NDArray[np.int32], kind: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -200,8 +262,14 @@ def _renumbered(instance: NDArray[np.int32], kind: NDArray[np.uint8]) -> tuple[N
 
 
 def _superpixels(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    scale = float(np.exp(rng.uniform(np.log(20), np.log(400))))
-    smooth = ndimage.gaussian_filter(crop.astype(np.float32) / 255, (0, 1.0, 1.0))
-    parts = felzenszwalb(np.moveaxis(smooth, 0, -1), scale=scale, sigma=0.5, min_size=40, channel_axis=-1)
-    renumbered, _ = _renumbered(parts + 1, np.ones(int(parts.max()) + 2, dtype=np.uint8))
+    """Return regions of the crop: Felzenszwalb & Huttenlocher (2004) of images, basins of the gradient of volumes."""
+    values = crop.astype(np.float32) / 255
+    if crop.ndim == 3:
+        scale = float(np.exp(rng.uniform(np.log(20), np.log(400))))
+        smooth = np.moveaxis(ndimage.gaussian_filter(values, (0, 1.0, 1.0)), 0, -1)
+        parts = 1 + felzenszwalb(smooth, scale=scale, sigma=0.5, min_size=40, channel_axis=-1)
+    else:
+        sigma = float(np.exp(rng.uniform(np.log(1.5), np.log(5.0))))
+        parts = watershed(ndimage.gaussian_gradient_magnitude(values.mean(0), sigma))
+    renumbered, _ = _renumbered(parts, np.ones(int(parts.max()) + 1, dtype=np.uint8))
     return renumbered
