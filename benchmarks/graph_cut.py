@@ -1,12 +1,12 @@
 """Graph cut: time, memory and energy beside PyMaxflow on the whole grid, rebuilt with its sizes given.
 
-    python benchmarks/graph_cut.py [--smoothness 2] [--repeat 2] [--connectivity {4,6,8,26}] [--shape 512x512 240x240x155 ...]
+    python benchmarks/graph_cut.py [--smoothness 2] [--repeat 2] [--connectivity N] [--shape 512x512 30x512x512 ...]
 
 Synthetic images with a noisy object, and probabilities as a network gives them: smooth, sure away from the border,
-wrong here and there. Each method runs in a process of its own on one thread. Times are those of the processor, of the
-whole call; a change is the slowest of a new stroke, a new smoothness and a new probability, each against a rebuild
-with the same values. Memory is the peak above what was in use before the first cut. "Excess energy" is the largest
-relative difference between both energies over all cuts.
+wrong here and there. Each method runs in processes of its own on one thread. Times are those of the processor, of the
+whole call; the changes are new strokes, a smoothness 1.5 times as large and a wholly new probability, each against a
+rebuild with the same values. Memory is the peak above what was in use before the first cut (Linux). "Excess energy" is
+the largest relative difference between both energies over all cuts.
 """
 
 from __future__ import annotations

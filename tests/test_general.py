@@ -135,7 +135,7 @@ def test_correction_only_adds_true_marks(network: GeneralCVAE, ndim: int) -> Non
 
 
 def test_training_overfits_one_batch(ndim: int) -> None:
-    config = GeneralTraining(ndim=ndim, n_samples=2, share_corrected=0)
+    config = GeneralTraining(ndim=ndim, n_samples=2, n_corrections=0)
     batch = a_batch(ndim, n=4 if ndim == 2 else 1)
     torch.manual_seed(0)
     network = GeneralCVAE(SMALL[ndim])

@@ -199,12 +199,12 @@ def test_a_band_that_has_followed_many_probabilities_is_made_anew():
 def test_a_band_that_is_too_narrow_grows_until_it_is_right(monkeypatch):
     monkeypatch.setattr(band, "_RADIUS", 0)
     rng = np.random.default_rng(2)
-    image, probability = network_like((60, 60), rng)
     # Sure of the background on one side, of nothing on the other: the object must spread far from its stroke.
     probability = np.where(np.arange(60) < 30, 1e-4, 0.49)
     case = Case(np.where(np.arange(60) < 30, 0.0, 1.0) * np.ones((60, 1)) + 1e-3 * rng.normal(size=(60, 60)))
-    case = case.with_markers(*[np.zeros((60, 60), dtype=np.uint8)] * 2)
-    case.partial[20:40, 55] = Marker.OBJECT
+    stroke = np.zeros((60, 60), dtype=bool)
+    stroke[20:40, 55] = True
+    case = case.mark(inside=stroke)
     probability = np.broadcast_to(probability, (60, 60))
     terms = {"smoothness": 10.0, "sigma": 0.1, "connectivity": 8}
     mask = cut(probability, case, **terms)
@@ -218,7 +218,9 @@ def test_of_a_sure_background_nothing_is_cut(blob):
     sure_of_background = np.full(case.shape, 0.01, dtype=np.float32)
     assert not cut(sure_of_background, case).any()
     assert not cut(np.full(case.shape, 0.5), case).any()
-    assert cut(1 - sure_of_background, case).all()
+    cutter = Cutter(case)
+    assert cutter.cut(1 - sure_of_background).all()
+    assert not len(cutter._band._voxels), "no boundary, no graph: the image's own border is none"
 
 
 def test_no_smoothness_is_a_threshold_that_obeys_the_markers(blob):
@@ -280,9 +282,11 @@ def test_after_an_interruption_the_next_cut_is_right(blob, monkeypatch):
     case, probability = blob
     cutter = Cutter(case)
     right = cutter.cut(probability)
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    moved = np.roll(probability, 15, axis=1)
+    with monkeypatch.context() as patch:
         patch.setattr(cutter._band, "_add", lambda voxels: (_ for _ in ()).throw(MemoryError))
-        cutter.cut(np.roll(probability, 15, axis=1))
+        with pytest.raises(MemoryError):
+            cutter.cut(moved)
     np.testing.assert_array_equal(cutter.cut(probability), right)
 
 
@@ -313,6 +317,7 @@ def test_millimetres_count_relative_to_the_finest():
         ({"sigma": np.nan}, "sigma must be a positive"),
         ({"smoothness": -1}, "smoothness must be a number that is not negative, got -1"),
         ({"smoothness": np.inf}, "smoothness must be"),
+        ({"connectivity": 0}, "connectivity in 2-D must be"),
         ({"connectivity": 6}, r"connectivity in 2-D must be one of \[4, 8\], got 6"),
         ({"probability": np.full((40, 44), np.nan)}, "probability must lie in .* sigmoid"),
         ({"probability": np.full((40, 44), np.inf)}, "probability must lie in"),

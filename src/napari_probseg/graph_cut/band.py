@@ -20,6 +20,8 @@ _FREE, _CHOSEN, _BORDER = -1, -2, -3
 _RADIUS = 2
 # Above this share of the voxels one whole grid is cheaper than more and more growing.
 _MOST = 0.4
+# Search trees are worth keeping while fewer than this share of the band's voxels change.
+_FEW = 0.2
 _ROOM_TO_GROW = 1.5
 _CHUNK = 1 << 16
 
@@ -111,6 +113,7 @@ class Band:
             return
         change = change[nodes]
         self._graph.add_grid_tedges(nodes, np.maximum(-change, 0), np.maximum(change, 0))
+        self._has_trees &= len(nodes) < _FEW * len(unary)
         self._mark(nodes)
         self._unary = unary
 

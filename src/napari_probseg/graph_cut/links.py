@@ -55,7 +55,7 @@ class Links:
                 f"sigma must be a positive difference of intensity, got {sigma}: leave it out to follow the noise"
             )
         choices = _FACES_ONLY[case.ndim]
-        connectivity = connectivity or DEFAULT_CONNECTIVITY[case.ndim]
+        connectivity = DEFAULT_CONNECTIVITY[case.ndim] if connectivity is None else connectivity
         if connectivity not in choices:
             raise ValueError(f"connectivity in {case.ndim}-D must be one of {sorted(choices)}, got {connectivity}")
         values = np.ascontiguousarray(case.read())

@@ -52,8 +52,8 @@ class GeneralTraining:
         b1 of Eq. 3 of Wong et al. (2022).
     free_bits : float
         Nats per dimension of the latent that cost nothing.
-    share_corrected : float
-        Share of the steps in which the control's own answer is corrected by a dab first.
+    n_corrections : int
+        A step sees the strokes after up to so many dabs, each where the control's answer is most wrong.
     """
 
     ndim: int = 2
@@ -65,7 +65,7 @@ class GeneralTraining:
     n_samples: int = 6
     weight_kl: float = 1e-3
     free_bits: float = 0.1
-    share_corrected: float = 0.5
+    n_corrections: int = 3
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
         assert isinstance(network, GeneralCVAE)
         task, chance = batch
-        if bool(chance.yes(1, config.share_corrected)):
+        for _ in range(chance.integers(0, config.n_corrections)):
             task = corrected(network, task, chance)
         features = network.features(network_input(task.image, task.inside, task.outside))
         y = torch.stack([task.decided, task.decided & task.target], 1).float()
