@@ -8,6 +8,7 @@ import pytest
 import napari_probseg as ps
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.window import Window
 from napari_probseg.simulate.annotator import ball
 
 COMPLETERS = {"general": lambda: ps.load_completer(device="cpu"), "intensities": ps.GraphCut}
@@ -65,6 +66,15 @@ def test_a_volume_and_its_plane(completer) -> None:
     assert (flat.partial[0][others] == case.partial[others]).all()
 
 
+def test_a_volume_of_one_slice(completer) -> None:
+    truth = disk()
+    flat = marked(truth)
+    case = ps.Case(flat.image[None], spacing=(5.0, 1.0, 1.0), partial=flat.partial[None], strokes=flat.strokes[None])
+    partial = completer.propose(case).partial[0]
+    assert partial.shape == case.shape
+    assert (partial != ps.Marker.UNKNOWN).all()
+
+
 def test_several_channels(completer) -> None:
     truth = disk()
     image = np.stack([noisy(truth), noisy(~truth, 1), noisy(truth, 2)])
@@ -102,6 +112,13 @@ def test_one_side_only(completer) -> None:
     assert (completer.propose(case).partial[0] != ps.Marker.UNKNOWN).all()
 
 
+def test_the_network_needs_something_inside() -> None:
+    truth = disk()
+    case = ps.Case(noisy(truth)).mark(outside=ball(truth.shape, (8, 8), 3, np.ones(2)))
+    with pytest.raises(ValueError, match="neither a stroke inside nor a box"):
+        ps.load_completer(device="cpu").propose(case)
+
+
 @pytest.mark.parametrize(
     ("case", "options", "sentence"),
     [
@@ -121,7 +138,7 @@ def test_bad_input_is_told(completer, case, options, sentence) -> None:
 def test_probabilities_must_fit() -> None:
     case = marked(disk())
     with pytest.raises(ValueError, match=r"finite|NaN"):
-        Completion(case, (slice(0, 90), slice(0, 110)), np.full((90, 110), np.nan, np.float32)).candidates(CutConfig())
+        Completion(case, Window((0, 0), (90, 110)), np.full((90, 110), np.nan, np.float32)).candidates(CutConfig())
 
 
 def test_a_large_volume_is_completed_by_region() -> None:

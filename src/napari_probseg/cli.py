@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_probseg import cli_dataset
+
 if TYPE_CHECKING:
     from napari_probseg.training.fit import Progress
 
@@ -19,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment images that no model has seen: brush a little, choose among proposals, repeat.",
 )
+app.add_typer(cli_dataset.app, name="dataset")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
@@ -166,25 +169,38 @@ def train(
     all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    devices: Annotated[
+        int,
+        typer.Option(min=1, help="Processes on this machine, each with a GPU on cuda; for more machines: torchrun."),
+    ] = 1,
 ) -> None:
     """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
+    from collections import deque
     from dataclasses import replace
 
-    if preset in (Preset.general, Preset.general3d):
+    from napari_probseg.training.distributed import is_first, launch
+
+    is_general = preset in (Preset.general, Preset.general3d)
+    if data is None and not is_general:
+        raise ValueError(f"{preset.value} trains on a data set: name its folder with --data")
+    if start is not None and not is_general:
+        raise ValueError(f"{preset.value} trains from random weights: --start is for 'general'")
+    fabric = launch(devices, device)  # from here on, N processes do the same
+    device = str(fabric.device) if fabric else device
+    if is_general:
         from napari_probseg.training.general import RECIPES, train_general
 
         ndim = 2 if preset is Preset.general else 3
         shipped = RECIPES[ndim].fit
         recipe = replace(shipped, n_steps=steps or shipped.n_steps, seed=seed)
-        _shown(train_general(out, ndim=ndim, data=data, fit_config=recipe, start=start, device=device))
+        training = train_general(
+            out, ndim=ndim, data=data, fit_config=recipe, start=start, device=device, fabric=fabric
+        )
     else:
         from napari_probseg.training.dataset import RawDataset
         from napari_probseg.training.segmentation import SegmentationTraining, fit_config_of, train_segmentation
 
-        if data is None:
-            raise ValueError(f"{preset.value} trains on a data set: name its folder with --data")
-        if start is not None:
-            raise ValueError(f"{preset.value} trains from random weights: --start is for 'general'")
+        assert data is not None
         recipe = fit_config_of(preset.value, n_steps=steps or 5000, patience=patience, seed=seed)
         training = train_segmentation(
             out,
@@ -194,8 +210,13 @@ def train(
             fit_config=recipe,
             cases=RawDataset(data).cases if all_cases else None,
             device=device,
+            fabric=fabric,
         )
-        _shown(training)
+    if not is_first(fabric):
+        deque(training, maxlen=0)  # takes all the steps and says nothing
+        return
+    _shown(training)
+    if not is_general:
         typer.echo(f"the learning curve is {out / 'curve.png'}")
     typer.echo(f"the weights are {out / preset.value}.safetensors")
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Region
+from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.proposers.rim import with_rim
+from napari_probseg.proposers.window import Window
 
 WHOLE = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
 
@@ -49,14 +50,15 @@ class Completion:
     ----------
     case : Case
         What it completes, (Y, X) or (Z, Y, X).
-    where : tuple of slices
-        The region that was looked at.
-    probability : float32 array of the region's shape
-        Of object, in [0, 1].
+    window : Window
+        What was looked at.
+    probability : float32 array
+        Of object, in [0, 1], in the part of the window that lies in the image.
     """
 
-    def __init__(self, case: Case, where: Region, probability: NDArray[np.float32]) -> None:
-        self.case, self.where, self.probability = case, where, probability
+    def __init__(self, case: Case, window: Window, probability: NDArray[np.float32]) -> None:
+        self.case, self.window, self.probability = case, window, probability
+        self.where = where = window.within(case.shape)
         self._inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
         self._noise = noise_of(self._inner.image, channel_axis=0) or 1.0  # a constant image has no edges anyway
         self._cutter: Cutter | None = None

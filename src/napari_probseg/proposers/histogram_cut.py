@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.intensity import Codes
 from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
-from napari_probseg.proposers.window import windows_around
+from napari_probseg.proposers.window import Window, windows_around
 
 N_ROUNDS = 4
 N_WINDOWS = 4
@@ -39,13 +39,14 @@ class GraphCut:
     def complete(self, case: Case, config: CutConfig | None = None) -> Completion:
         """Look at the intensities of a case; masks are cut from what comes back."""
         config = config or CutConfig()
-        where = _region(case)
+        window = _window(case)
+        where = window.within(case.shape)
         partial = case.partial[where]
         codes = Codes.of(case.read(where))
         marked, open_ = partial == Marker.OBJECT, partial == Marker.UNKNOWN
         inside = marked if marked.any() else open_
         outside = partial == Marker.BACKGROUND if (partial == Marker.BACKGROUND).any() else open_ & ~inside
-        completion = Completion(case, where, codes.probability(inside, outside))
+        completion = Completion(case, window, codes.probability(inside, outside))
         for _ in range(N_ROUNDS):
             mask = _hanging_together(completion.mask(config), marked)
             if np.array_equal(mask, inside):
@@ -56,15 +57,15 @@ class GraphCut:
         return completion
 
 
-def _region(case: Case) -> Region:
+def _window(case: Case) -> Window:
     """Return the whole image, or the largest window around the marks that is not too large."""
     if not (case.partial != Marker.UNKNOWN).any():
         raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
     if case.partial.size <= WHOLE // 4:
-        return tuple(slice(0, n) for n in case.shape)
-    regions = [window.within(case.shape) for window in windows_around(case, N_WINDOWS)]
-    fitting = [r for r in regions if np.prod([float(s.stop - s.start) for s in r]) <= WHOLE // 4]
-    return (fitting or regions[:1])[-1]
+        return Window((0,) * case.ndim, case.shape)
+    windows = windows_around(case, N_WINDOWS)
+    sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
+    return [w for w, size in zip(windows, sizes, strict=True) if size <= WHOLE // 4 or w is windows[0]][-1]
 
 
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from copy import copy, deepcopy
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Plane
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.history import bounding_box
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
@@ -20,6 +21,9 @@ from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.inputs import resized, window_input
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.proposers.window import Window, cut_off, window_on, windows_around
+from napari_probseg.simulate.annotator import ball
+from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
+from napari_probseg.training.fit import Progress
 
 N_WINDOWS = 5
 SIZE = {2: 96, 3: 64}
@@ -77,17 +81,82 @@ class UNetCut:
         """
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
-        windows = windows_around(case, N_WINDOWS)
-        logits = self._look(case, windows)
+        hinted = _with_hint(case)
+        windows = windows_around(hinted, N_WINDOWS)
+        logits = self._look(hinted, windows)
         found = int(np.argmax(_beliefs(case, windows, logits)))
         window, logit = windows[found], logits[found]
-        again = self._around_object(case, window, logit)
+        again = self._around_object(hinted, window, logit)
         if again is not None:
-            closer = self._look(case, [again])[0]
+            closer = self._look(hinted, [again])[0]
             if float(cut_off(closer > 0, again, case.shape)) <= FREE:
                 window, logit = again, closer
         full = resized(logit[None], window.size)[0].sigmoid().numpy()
-        return Completion(case, window.within(case.shape), np.ascontiguousarray(full[window.visible(case.shape)]))
+        return Completion(case, window, np.ascontiguousarray(full[window.visible(case.shape)]))
+
+    def adapt(self, case: Case, config: AdaptConfig | None = None, *, plane: Plane | None = None) -> UNetCut:
+        """Return a completer that is fine-tuned to this image; this one stays as it is.
+
+        Parameters
+        ----------
+        case : Case
+            With strokes inside, and some outside.
+        config : AdaptConfig, optional
+        plane : (axis, index), optional
+            The plane of a volume to learn from; the volume if absent.
+
+        Raises
+        ------
+        ValueError
+            As `propose`.
+        """
+        steps = self.adapting(case, config, plane=plane)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return cast(UNetCut, stop.value)
+
+    def adapting(
+        self, case: Case, config: AdaptConfig | None = None, *, plane: Plane | None = None
+    ) -> Generator[Progress, None, UNetCut]:
+        """Do what `adapt` does, step by step, so that it can be shown and given up.
+
+        The image is segmented, and the network trained towards that, in turn (BIFSeg, Wang et al. 2018). If it then
+        foresees the strokes worse than before, the network is left as it was.
+
+        Yields
+        ------
+        Progress
+            After each step of training.
+        """
+        config = config or AdaptConfig()
+        case = case if plane is None else case.plane(*plane)
+        tuned = copy(self)
+        tuned.networks = self.networks | {case.ndim: deepcopy(self.networks[case.ndim])}
+        network, before = tuned.networks[case.ndim], self.networks[case.ndim]
+        n_steps, done = config.n_rounds * config.n_steps, 0
+        for i in range(config.n_rounds):
+            completion = tuned.complete(case)
+            taught = tuned._lesson(case, completion, config)
+            for progress in tune(network, taught, config, seed=i):
+                done += 1
+                yield Progress(done, n_steps, progress.losses, progress.seconds)
+            if agreement(network, taught.x) < agreement(before, taught.x):
+                network.load_state_dict(before.state_dict())
+                break
+        network.requires_grad_(False).eval()
+        return tuned
+
+    def _lesson(self, case: Case, completion: Completion, config: AdaptConfig) -> Lesson:
+        """Return what is to be learnt of the window that a completion looked at."""
+        size, n_channels = SIZE[case.ndim], self.networks[case.ndim].config.n_image_channels
+        x = window_input(case, completion.window, size, n_channels=n_channels)
+        visible = completion.window.visible(case.shape)
+        maps = np.zeros((2, *completion.window.size), dtype=np.float32)
+        maps[:, *visible] = completion.mask(CutConfig()), completion.probability
+        target, probability = resized(torch.from_numpy(maps), (size,) * case.ndim)
+        return lesson(x, target > 0.5, probability, config)
 
     @torch.inference_mode()
     def _look(self, case: Case, windows: list[Window]) -> Tensor:
@@ -110,6 +179,28 @@ class UNetCut:
         )
         fitting = window_on(case, where, margin=MARGIN)
         return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting
+
+
+def _with_hint(case: Case) -> Case:
+    """Return the case with a mark in the middle of its box, for the network to see, where nothing is marked inside.
+
+    Raises
+    ------
+    ValueError
+        If there is no box either: the middle of the marks outside is one of them.
+    """
+    if (case.partial == Marker.OBJECT).any():
+        return case
+    box = bounding_box(case.partial == Marker.BACKGROUND)
+    if box is None:
+        raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+    size = tuple(s.stop - s.start for s in box)
+    middle = tuple(n // 2 for n in size)
+    radius = max(1.0, 0.1 * min(n for n in size if n > 1) if max(size) > 1 else 1.0)
+    inside = ball(size, middle, radius, np.ones(len(size))) & (case.partial[box] == Marker.UNKNOWN)
+    if not inside[middle]:
+        raise ValueError("there is neither a stroke inside nor a box around the object: brush a little inside it")
+    return case.mark(inside=inside, where=box)
 
 
 def _beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +41,13 @@ class RawDataset:
     ------
     FileNotFoundError
         If the folder holds no ``dataset.json``.
+    ValueError
+        If its ``dataset.json`` is damaged or of another format.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "dataset.json").is_file():
-            raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
-        about = json.loads((self.folder / "dataset.json").read_text())
+        about = read_about(self.folder)
         self.ending: str = about["file_ending"]
         self.labels: dict[str, int] = about["labels"]
         self.instances = "one id per" in about.get("description", "")
@@ -80,6 +81,23 @@ class RawDataset:
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self.load(case) for case in self.cases)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what ``dataset.json`` tells; see `RawDataset` for what it raises."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): get it anew") from error
+    if not isinstance(about, dict) or not isinstance(about.get("labels"), dict) or "file_ending" not in about:
+        raise ValueError(
+            f"{path} is not of nnU-Net v2, which tells file_ending and labels by name: convert it first, from nnU-Net "
+            f"v1 with nnUNetv2_convert_old_nnUNet_dataset"
+        )
+    return about
 
 
 def datasets_below(folder: str | Path) -> list[RawDataset]:

@@ -10,15 +10,21 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from napari_probseg.files import write_whole
+from napari_probseg.training.distributed import is_first, share
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Losses = dict[str, Tensor]
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ def fit(
     folder: str | Path | None = None,
     device: str | torch.device = "cpu",
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
     """Train ``network`` in place, step by step; at the end it holds the average of its weights, the best one there was.
 
@@ -108,6 +115,9 @@ def fit(
     validate : callable, optional
         From the network with its average weights, in evaluation mode, to named figures, of which a higher ``"score"``
         is better. Without it the last average is the best.
+    fabric : Fabric, optional
+        Launched, where several processes train together. Each calls this with its own ``device``, draws other batches
+        and takes all the steps; they end with the same weights, and the first one alone validates and writes.
 
     Yields
     ------
@@ -125,41 +135,49 @@ def fit(
     average = deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     folder = None if folder is None else Path(folder)
-    first, best = _resume(folder, network, average, optimizer) if folder else (0, Best())
+    first, best = _begin(folder, network, average, optimizer, config, fabric)
+    rank, n_processes = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     saved = time.monotonic()
     for step in range(first, config.n_steps):
         if _is_exhausted(best, config, step):
             break
         start = time.monotonic()
-        batch = make_batch(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        seed = (config.seed * 1_000_003 + step) * n_processes + rank  # no two steps and processes share one
+        batch = make_batch(torch.Generator().manual_seed(seed))
         seconds_for_data = time.monotonic() - start
-        torch.manual_seed(config.seed * 1_000_003 + step)
+        torch.manual_seed(seed)
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(config, step)
         with _precision(config, device):
             losses = loss(network, batch, step)
-        if not torch.isfinite(losses["total"]):
-            raise FloatingPointError(f"the loss is not finite at step {step}: lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
+        figures = {name: value.detach() for name, value in losses.items()}
+        if fabric:
+            share(network, figures.values(), fabric)
+        if not torch.isfinite(figures["total"]):  # the mean of all, so that no process waits for one that has stopped
+            raise FloatingPointError(f"the loss is not finite at step {step}: lower the learning rate")
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
         _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
         progress = Progress(
             step + 1,
             config.n_steps,
-            {name: float(value.detach()) for name, value in losses.items()},
+            {name: float(value) for name, value in figures.items()},
             time.monotonic() - start,
             seconds_for_data,
         )
         last = step + 1 == config.n_steps
         if validate and (last or (step + 1) % config.validate_every == 0):
-            progress.validation = validate(average)
+            progress.validation = validate(average) if is_first(fabric) else {}
+            if fabric:  # one judge, as all have to agree on the best and on when to stop
+                progress.validation = fabric.broadcast(progress.validation)
             if progress.validation["score"] > best.score:
                 best = Best(progress.validation["score"], step + 1, deepcopy(average.state_dict()))
         last = last or _is_exhausted(best, config, step + 1)
-        if folder and (last or time.monotonic() - saved > config.save_every):
-            _save(folder, network, average, optimizer, config, step + 1, best)
+        if folder and is_first(fabric) and (last or time.monotonic() - saved > config.save_every):
+            # One file that holds all, so that a crash between two files cannot mix two steps.
+            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best))
             saved = time.monotonic()
         if last:
             network.load_state_dict(best.tensors or average.state_dict())
@@ -195,16 +213,15 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             old.copy_(new)
 
 
-def _save(
-    folder: Path,
+def _packed(
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: FitConfig,
     step: int,
     best: Best,
-) -> None:
-    """Write one file that holds all, so that a crash between two files cannot mix two steps."""
+) -> bytes:
+    """Return the content of a checkpoint."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
@@ -214,15 +231,25 @@ def _save(
         tensors["best"] = torch.tensor([best.score, best.step], dtype=torch.float64)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     header = {"step": str(step), "config": json.dumps(asdict(config))}
-    write_whole(folder / "checkpoint.safetensors", save(tensors, metadata=header))
+    return save(tensors, metadata=header)
 
 
-def _resume(folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
-    """Return the step to go on with, and the best there was until then."""
-    path = folder / "checkpoint.safetensors"
-    if not path.is_file():
+def _begin(
+    folder: Path | None,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: FitConfig,
+    fabric: Fabric | None,
+) -> tuple[int, Best]:
+    """Take up the checkpoint, if there is one; return the step to go on with, and the best there was until then."""
+    path = None if folder is None else folder / CHECKPOINT
+    content = path.read_bytes() if path and path.is_file() else b""
+    if fabric:  # all begin as the first process does, also where the others have another folder or other weights
+        content = fabric.broadcast(content or _packed(network, average, optimizer, config, 0, Best()))
+    if not content:
         return 0, Best()
-    tensors = load_file(path)
+    tensors = load(content)
     try:
         network.load_state_dict(_under(tensors, "network."))
     except RuntimeError as error:

@@ -6,8 +6,10 @@ For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,13 @@ from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
 from napari_probseg.training.dataset import datasets_below
+from napari_probseg.training.distributed import is_first
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 from napari_probseg.training.pool import N_CHANNELS, Pool, save_pool
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -99,6 +105,7 @@ def train_general(
     network_config: GeneralConfig | None = None,
     start: str | Path | None = None,
     device: str = "cpu",
+    fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
     """Train the general proposer and write its weights; go on where an earlier call was broken off.
 
@@ -117,6 +124,8 @@ def train_general(
         Weights to start from, with their own ``network_config``; random ones if absent.
     device : str
         Where it is trained.
+    fabric : Fabric, optional
+        Of several processes that train together, see `fit`.
 
     Raises
     ------
@@ -132,13 +141,13 @@ def train_general(
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or recipe.fit, config or recipe.training
     network = _first_network(start, network_config or recipe.network, fit_config.seed)
-    pool = None if data is None else _pool(folder / "pool.npz", Path(data), config, fit_config.seed)
+    pool = None if data is None else _pool(folder / "pool.npz", Path(data), config, fit_config.seed, fabric)
     network = network.to(memory_format=_CHANNELS_LAST[ndim])  # type: ignore[call-overload]
-    yield from fit(
-        network, batch_maker(config, pool, device), loss_of(config), fit_config, folder=folder, device=device
-    )
-    written = folder / f"{recipe.name}.safetensors"
-    write_weights(written, network.state_dict(), preset="general", config=asdict(network.config))
+    batches = batch_maker(config, pool, device)
+    yield from fit(network, batches, loss_of(config), fit_config, folder=folder, device=device, fabric=fabric)
+    if is_first(fabric):
+        written = folder / f"{recipe.name}.safetensors"
+        write_weights(written, network.state_dict(), preset="general", config=asdict(network.config))
 
 
 def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -> GeneralCVAE:
@@ -152,14 +161,15 @@ def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -
     return network
 
 
-def _pool(path: Path, data: Path, config: GeneralTraining, seed: int) -> Pool:
-    """Return the crops in ``path``, cut from ``data`` if they are not there yet."""
-    if not path.is_file():
-        datasets = datasets_below(data)
-        if not datasets:
-            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
-        for _ in save_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim):
-            pass
+def _pool(path: Path, data: Path, config: GeneralTraining, seed: int, fabric: Fabric | None) -> Pool:
+    """Return the crops in ``path``, cut from ``data`` if they are not there yet, by one process of a machine."""
+    datasets = [] if path.is_file() else datasets_below(data)
+    if not datasets and not path.is_file():
+        raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
+    with fabric.rank_zero_first(local=True) if fabric else nullcontext():
+        if not path.is_file():
+            for _ in save_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim):
+                pass
     return Pool.load(path)
 
 

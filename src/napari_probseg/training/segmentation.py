@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.training.augment import augmentation, monai
 from napari_probseg.training.curve import Curve
 from napari_probseg.training.dataset import RawDataset
+from napari_probseg.training.distributed import is_first
 from napari_probseg.training.examples import Batch, Example, batch_maker, count_labels, read_examples
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import (
@@ -32,6 +34,9 @@ from napari_probseg.training.losses import (
     multiclass_dice_loss,
     multiclass_jaccard_distance,
 )
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOSSES: dict[str, LabelLoss] = {
     "dice_cross_entropy": dice_cross_entropy,
@@ -100,6 +105,7 @@ def train_segmentation(
     network: UNetConfig | None = None,
     cases: Sequence[str] | None = None,
     device: str = "cpu",
+    fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
     """Train a U-Net; go on where an earlier call was broken off.
 
@@ -118,6 +124,8 @@ def train_segmentation(
         Which to use; the data set's training part if absent.
     device : str
         Where it is trained.
+    fabric : Fabric, optional
+        Of several processes that train together, see `fit`.
 
     Yields
     ------
@@ -143,7 +151,8 @@ def train_segmentation(
     folder.mkdir(parents=True, exist_ok=True)
     about = {"preset": preset, "data": dataset.folder.name, "labels": dataset.labels, "patch": chosen.patch}
     about |= {"spacing": _median([e.spacing for e in training]), "training": asdict(config)}
-    write_whole(folder / f"{preset}.json", json.dumps(about, indent=1).encode())
+    if is_first(fabric):
+        write_whole(folder / f"{preset}.json", json.dumps(about, indent=1).encode())
     change = augmentation(training[0].spacing, mirror=not _has_sides(dataset)) if config.augment else None
     batches = batch_maker(
         training,
@@ -162,13 +171,15 @@ def train_segmentation(
         folder=folder,
         device=device,
         validate=lambda network: validate(network, held_out, patch=chosen.patch, device=device),
+        fabric=fabric,
     )
     for progress in steps:
         curve.add(progress)
-        if progress.validation:
+        if progress.validation and is_first(fabric):
             curve.save(folder)
         yield progress
-    write_weights(folder / f"{preset}.safetensors", unet.state_dict(), preset=preset, config=asdict(chosen.config))
+    if is_first(fabric):
+        write_weights(folder / f"{preset}.safetensors", unet.state_dict(), preset=preset, config=asdict(chosen.config))
 
 
 def fit_config_of(preset: str, *, n_steps: int, patience: int = 0, seed: int = 0) -> FitConfig:

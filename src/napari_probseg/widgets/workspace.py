@@ -196,7 +196,7 @@ class Workspace(QObject):
 
     @verb
     def mark_box(self, corners: Any, layer: Any = None) -> None:
-        """Take a box around the object, its corners in voxels of ``layer``, or of the markers: its frame is background."""
+        """Take a box around the object, in voxels of ``layer`` or of the markers: its frame is background."""
         layers, session = self.open_layers(), self._session()
         corners = corners if layer is None else carried_over(corners, layer, layers.markers)
         frame, outside = framed(region_of(corners, session.case.shape), session.case.shape)

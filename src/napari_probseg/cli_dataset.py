@@ -1,0 +1,109 @@
+"""The command line of data sets: add, label, list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_probseg.collection import Collection
+    from napari_probseg.io import Picture
+
+app = typer.Typer(
+    no_args_is_help=True, help="A data set in the nnU-Net v2 raw format that finished images are added to."
+)
+
+Folder = Annotated[Path, typer.Argument(help="The data set's folder.")]
+
+
+@app.command()
+def add(
+    folder: Annotated[Path, typer.Argument(help="The data set's folder; a new one is made.")],
+    image: Annotated[Path, typer.Argument(help="The image or volume.")],
+    labels: Annotated[Path, typer.Argument(help="Its labels.")],
+    name: Annotated[str | None, typer.Option(help="Of the image; as its file if absent.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="What the numbers in LABELS are: NAME=NUMBER, again for each; NAME alone is all of them."),
+    ] = None,
+) -> None:
+    """Add an image with its labels, or new labels of an image that is there; the labels before them are kept."""
+    import numpy as np
+
+    from napari_probseg.collection import Collection
+    from napari_probseg.io import read
+
+    picture, drawn = read(image), np.asarray(read(labels).data)
+    kinds = _kinds(label, drawn) if label else None
+    is_there = (folder / "dataset.json").exists()
+    collection = Collection(folder) if is_there else _new(folder, image, picture, drawn, kinds)
+    entry = collection.add(
+        name or _name_of(image), picture.data, drawn, like=picture, kinds=kinds, provenance={"image": image.resolve()}
+    )
+    part = "held out" if entry.held_out else "for training"
+    typer.echo(f"{entry.name} is in {folder}, {part}; earlier labels kept: {len(entry.earlier)}")
+
+
+@app.command("label")
+def add_label(folder: Folder, name: Annotated[str, typer.Argument(help="Of one more kind of object.")]) -> None:
+    """Give one more kind of object a number."""
+    from napari_probseg.collection import Collection
+
+    typer.echo(f"{name} = {Collection(folder).add_label(name)}")
+
+
+@app.command("list")
+def show(folder: Folder) -> None:
+    """List the images of a data set, in columns that tabs part."""
+    from napari_probseg.collection import Collection
+
+    collection = Collection(folder)
+    numbers = ", ".join(f"{name} = {number}" for name, number in collection.labels.items())
+    n_held_out = len(collection.split("test"))
+    typer.echo(f"# {folder}: {len(collection.cases)} images, {n_held_out} held out; {numbers}")
+    for entry in collection.entries:
+        part = "held out" if entry.held_out else "training"
+        date = entry.told().get("date", "")
+        typer.echo(f"{entry.name}\t{part}\t{len(entry.earlier)} earlier labels\t{date}")
+
+
+def _kinds(given: list[str], labels: NDArray[np.generic]) -> dict[int, str]:
+    """Return the name of each number, from texts such as ``"nucleus=2"``."""
+    import numpy as np
+
+    kinds: dict[int, str] = {}
+    for text in given:
+        name, parted, number = text.partition("=")
+        if not name or (parted and not number.isdigit()) or (not parted and len(given) > 1):
+            raise ValueError(f"--label must be NAME=NUMBER, or one NAME alone for all numbers, got {text!r}")
+        numbers = [int(number)] if parted else [int(n) for n in np.unique(labels) if n]
+        kinds.update(dict.fromkeys(numbers or [1], name))
+    return kinds
+
+
+def _new(
+    folder: Path, image: Path, picture: Picture, labels: NDArray[np.generic], kinds: dict[int, str] | None
+) -> Collection:
+    """Make a data set for images of this kind, once it is known that this one can be added."""
+    from napari_probseg.collection import ENDINGS, Collection
+    from napari_probseg.finished import Finished, numbered
+
+    named = kinds or {1: "object"}
+    names = list(dict.fromkeys(named[number] for number in sorted(named)))
+    finished = Finished.of(picture.data, labels, like=picture)
+    numbered(finished.labels, named, {name: i for i, name in enumerate(names, 1)})
+    n_channels = len(finished.channels)
+    channels = ["image"] if n_channels == 1 else [f"channel {i}" for i in range(n_channels)]
+    own = next((ending for ending in ENDINGS if image.name.lower().endswith(ending)), ".tif")
+    return Collection.create(folder, names, channels=channels, ending=".nii.gz" if own == ".nii" else own)
+
+
+def _name_of(image: Path) -> str:
+    stem = re.sub(r"(\.nii|\.ome)?\.[^.]+$", "", image.name)
+    return re.sub(r"[^\w.-]+", "_", stem).strip("_.-") or "image"

@@ -1,0 +1,484 @@
+"""The dataset that finished images are added to: an nnU-Net v2 raw data set that grows.
+
+Beside what nnU-Net reads, and ignored by it, there are ``provenance/CASE/``, which tells of every version of a case
+how it was made and keeps the earlier labels, and a part of ``dataset.json``, which tells which cases are held out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.files import UnsettledError, is_unsettled, locked, settle, together, write_whole
+from napari_probseg.finished import Finished, fingerprint, numbered
+from napari_probseg.io import NIFTI, TIFF, Picture, read, write
+from napari_probseg.training.dataset import RawDataset, read_about
+
+VERSION = 1
+ONE_IN = 5  # of so many cases one is held out
+ENDINGS = (*NIFTI, *TIFF, ".png")
+_KEY = "napari_probseg"  # of our part of dataset.json
+_LAST = ("labelsTr", "dataset.json")  # a label without its image, or a number without its files, is never seen
+
+
+class Savable(Protocol):
+    """What writes itself to a file, as a `Session` does."""
+
+    def save(self, path: Path, /) -> None:
+        """Write everything to ``path``."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of a collection.
+
+    Parameters
+    ----------
+    name : str
+    held_out : bool
+        Whether models are compared on it, and never trained.
+    images : tuple of path
+        One for each channel.
+    label : path
+    provenance : path or None
+        The ``.json`` file about this label; None for what was added by other programs. Beside it lies the session,
+        if there was one, with the ending ``.npz``.
+    earlier : tuple of path
+        The labels that this one replaced, oldest first.
+    """
+
+    name: str
+    held_out: bool
+    images: tuple[Path, ...]
+    label: Path
+    provenance: Path | None
+    earlier: tuple[Path, ...]
+
+    def told(self) -> dict[str, Any]:
+        """Return what is known of how the label was made; empty if nothing is."""
+        told: dict[str, Any] = {}
+        if self.provenance is not None:
+            told = json.loads(self.provenance.read_text(encoding="utf-8"))
+        return told
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What ``dataset.json`` remembers of an image: its fingerprint, and its spatial shape."""
+
+    fingerprint: str
+    shape: tuple[int, ...]
+
+
+class Collection(RawDataset):
+    """A data set in the nnU-Net v2 raw format that can be added to, by several programs at once.
+
+    Any nnU-Net v2 raw data set can be opened as one. Opening brings to its end what a crash interrupted.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no such data set, or one of another version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._notes: dict[str, _Note] = {}
+        if is_unsettled(Path(folder)):
+            with locked(Path(folder)):
+                settle(Path(folder), last=_LAST)
+        self._open(folder)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        labels: Sequence[str] = ("object",),
+        *,
+        channels: Sequence[str] = ("image",),
+        ending: str = ".nii.gz",
+    ) -> Collection:
+        """Make an empty one.
+
+        Parameters
+        ----------
+        folder : path
+            New or empty.
+        labels : sequence of str
+            Their names, numbered 1, 2, ...; background is 0.
+        channels : sequence of str
+            What each image channel is.
+        ending : str
+            Of all files: ``.nii.gz``, ``.nii``, ``.tif``, ``.tiff`` or ``.png``.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder is not empty.
+        ValueError
+            If the names are not one or more different ones, or the ending is unknown.
+        OSError
+            If it cannot be written.
+        """
+        folder = Path(folder)
+        names = {"background": 0, **{name: i for i, name in enumerate(labels, 1)}}
+        if len(names) != len(labels) + 1 or not labels or not channels or not all((*labels, *channels)):
+            raise ValueError(f"a data set needs channels and labels of different names, got {channels} and {labels}")
+        if ending not in ENDINGS:
+            raise ValueError(f"the files of a data set can end in {', '.join(ENDINGS)}, got {ending!r}")
+        about = {
+            "name": folder.name,
+            "channel_names": {str(i): name for i, name in enumerate(channels)},
+            "labels": names,
+            "numTraining": 0,
+            "file_ending": ending,
+            _KEY: {"version": VERSION, "cases": {}},
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                is_empty = all(path.name.startswith(".") for path in folder.iterdir())
+                if is_empty:
+                    write_whole(folder / "dataset.json", _json(about))
+        except OSError as error:
+            raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
+        if not is_empty:
+            raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")
+        return cls(folder)
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All cases that are whole, by name."""
+        return tuple(self[name] for name in self.cases)
+
+    def __getitem__(self, name: str) -> Entry:
+        """Return one case.
+
+        Raises
+        ------
+        KeyError
+            If there is no case of that name.
+        """
+        if name not in self._held_out:
+            raise KeyError(f"{self.folder} has no image {name!r}: it has {', '.join(self.cases) or 'none yet'}")
+        told = self.folder / "provenance" / name / f"{self._version(name):04d}.json"
+        return Entry(
+            name=name,
+            held_out=self._held_out[name],
+            images=tuple(self._images[name]),
+            label=self._label(name),
+            provenance=told if told.is_file() else None,
+            earlier=tuple(sorted(told.parent.glob(f"[0-9][0-9][0-9][0-9]{self.ending}"))),
+        )
+
+    def split(self, part: str) -> list[str]:
+        """Return the names of the ``"training"`` part or of the ``"test"`` part, which is held out.
+
+        One case in five is held out. Which ones, a hash of the names decides; it is remembered, and stays.
+        """
+        return [name for name in self.cases if self._held_out[name] == {"training": False, "test": True}[part]]
+
+    # Adding -------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        image: Any,
+        labels: NDArray[Any],
+        *,
+        like: Picture | None = None,
+        spacing: Sequence[float] | None = None,
+        channel_axis: int | None = None,
+        kinds: Mapping[int, str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        session: Savable | None = None,
+    ) -> Entry:
+        """Add a finished image, or new labels of an image that is there; the labels before them are kept.
+
+        Should the program end in the midst of it, however it ends, the image is there with all its files or not at
+        all. The first time in a data set of another program, all its images are read, to know them again.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_``, ``-`` and ``.``.
+        image : array
+            (Y, X) or (Z, Y, X), with one more axis for channels.
+        labels : integer array of the image's spatial shape
+            The numbers of ``dataset.json``, 0 is background; or others that ``kinds`` explains.
+        like : Picture, optional
+            The geometry; its axes name those of the image, which may also be a single channel of it.
+        spacing : sequence of float, optional
+            In mm, without ``like``.
+        channel_axis : int, optional
+            Of the image, without ``like``.
+        kinds : mapping from int to str, optional
+            The label that each number above 0 in ``labels`` means, where these number objects.
+        provenance : mapping, optional
+            What to remember of how the labels were made, as JSON can hold it: choices, the model's name.
+        session : Session, optional
+            Strokes and choices.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the parts do not fit together, or not to what is there already.
+        OSError
+            If it cannot be written, or another program is writing for too long. Nothing is changed then.
+        """
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"an image's name is of letters, digits, '_', '-' and '.', got {name!r}: choose another")
+        finished = Finished.of(image, labels, like=like, spacing=spacing, channel_axis=channel_axis)
+        told = _json({**(provenance or {}), "kinds": dict(kinds or {}), **_circumstances(finished)})
+        self._survey()  # here already, because it can take long, and others need not wait for it
+        with self._alone(f"{name} could not be added"):
+            self._survey()
+            self._refuse_misfit(name, finished)
+            numbers = numbered(finished.labels, kinds, self.labels, any_number=self.instances)
+            with together(self.folder, last=_LAST) as staged:
+                self._write(staged, name, finished, numbers, told, session)
+        return self[name]
+
+    def add_label(self, name: str) -> int:
+        """Give one more kind of object a number, and return that; the number it has already if it is known.
+
+        Raises
+        ------
+        ValueError
+            If the labels of the data set allow no further one.
+        OSError
+            If it cannot be written.
+        """
+        with self._alone(f"the label {name!r} could not be added"):
+            if name not in self.labels:
+                if not name or "ignore" in self.labels or not all(isinstance(v, int) for v in self.labels.values()):
+                    raise ValueError(
+                        f"{name!r} cannot follow on the labels {self.labels}: a name, after labels that are single "
+                        f"numbers without 'ignore', is needed"
+                    )
+                labels = {**self.labels, name: max(self.labels.values()) + 1}
+                write_whole(self.folder / "dataset.json", _json({**read_about(self.folder), "labels": labels}))
+        return self.labels[name]
+
+    @contextmanager
+    def _alone(self, failure: str) -> Iterator[None]:
+        """Keep other writers out while something is changed, and know what they did before and what was done."""
+        try:
+            with locked(self.folder):
+                settle(self.folder, last=_LAST)
+                self._open(self.folder)
+                yield
+                self._open(self.folder)
+        except (TimeoutError, UnsettledError):
+            raise
+        except OSError as error:
+            raise OSError(
+                f"{failure} to {self.folder} ({_reason(error)}): free space or make it writable, then try again"
+            ) from error
+
+    # The folder ---------------------------------------------------------------------------------------------------
+
+    def _open(self, folder: str | Path) -> None:
+        """Read the state of the folder."""
+        super().__init__(folder)
+        about = read_about(self.folder)
+        if "dataset" in about:
+            raise ValueError(f"{folder} lists files that lie elsewhere: copy them to its imagesTr and labelsTr first")
+        self.channels = tuple(about.get("channel_names", {"0": "image"}).values())
+        self._images = _images_below(self.folder / "imagesTr", self.ending)
+        self.cases = [name for name in self.cases if self._is_whole(name)]
+        remembered = _remembered(self.folder, about)
+        self._notes |= {name: _Note(case["image"], tuple(case["shape"])) for name, case in remembered.items()}
+        self._held_out = held_out_of(self.cases, {name: case["held_out"] for name, case in remembered.items()})
+
+    def _label(self, name: str) -> Path:
+        return self.folder / "labelsTr" / f"{name}{self.ending}"
+
+    def _is_whole(self, name: str) -> bool:
+        n_files = len(self._images.get(name, ()))
+        in_one = n_files == 1 and self.ending not in NIFTI  # colours in one file
+        return n_files == len(self.channels) or in_one
+
+    def _version(self, name: str) -> int:
+        """Return the number of the current label; 0 if other programs wrote it."""
+        found = (self.folder / "provenance" / name).glob("[0-9][0-9][0-9][0-9].json")
+        return max((int(path.stem) for path in found), default=0)
+
+    def _survey(self) -> None:
+        """Note what is not noted yet of the images that are there."""
+        for name in self.cases:
+            if name not in self._notes:
+                case = self.load(name)
+                self._notes[name] = _Note(fingerprint(case.image), case.label.shape)
+
+    # Checking and writing -----------------------------------------------------------------------------------------
+
+    def _refuse_misfit(self, name: str, finished: Finished) -> None:
+        """Raise if an image does not belong into this data set under this name."""
+        if len(finished.channels) != len(self.channels):
+            raise ValueError(
+                f"the images of {self.folder} have {len(self.channels)} channels ({', '.join(self.channels)}), this "
+                f"one has {len(finished.channels)}: add it to a data set of its kind"
+            )
+        other = next((note for note in self._notes.values() if len(note.shape) != len(finished.shape)), None)
+        if other is not None:
+            raise ValueError(
+                f"the images of {self.folder} are {len(other.shape)}-D, this one is {finished.shape}: add it to a "
+                f"data set of its kind"
+            )
+        if name not in self.cases and (name in self._images or self._label(name).exists()):
+            raise ValueError(f"{self.folder} has only a part of an image {name!r}: complete or remove its files")
+        if name in self.cases and self._notes[name].fingerprint != finished.fingerprint:
+            raise ValueError(f"{self.folder} has another image {name!r} already: choose another name")
+        same = [n for n in self.cases if n != name and self._notes[n].fingerprint == finished.fingerprint]
+        if same:
+            raise ValueError(f"{self.folder} has this image already, as {same[0]!r}: add the labels under that name")
+
+    def _write(
+        self,
+        staged: Path,
+        name: str,
+        finished: Finished,
+        numbers: NDArray[Any],
+        told: bytes,
+        session: Savable | None,
+    ) -> None:
+        """Write all files of a case below ``staged``."""
+        number, like = self._version(name), finished.like
+        told_in = staged / "provenance" / name
+        told_in.mkdir(parents=True)
+        if name in self.cases:
+            like = self._place_of(name, like)
+            shutil.copyfile(self._label(name), told_in / f"{number:04d}{self.ending}")
+        else:
+            for i, channel in enumerate(finished.channels):
+                write(staged / "imagesTr" / f"{name}_{i:04d}{self.ending}", channel, like=like, labels=False)
+        write(staged / "labelsTr" / f"{name}{self.ending}", numbers, like=like, labels=True)
+        if self.ending in TIFF and numbers.ndim == 3:  # where nnU-Net looks for the spacing of a TIFF volume
+            for part in ("imagesTr", "labelsTr"):
+                write_whole(staged / part / f"{name}.json", _json({"spacing": like.spacing}))
+        write_whole(told_in / f"{number + 1:04d}.json", told)
+        if session is not None:
+            session.save(told_in / f"{number + 1:04d}.npz")
+        notes = {**self._notes, name: _Note(finished.fingerprint, finished.shape)}
+        held_out = held_out_of([*self.cases, *([] if name in self.cases else [name])], self._held_out)
+        cases = {
+            case: {"held_out": held_out[case], "image": notes[case].fingerprint, "shape": notes[case].shape}
+            for case in sorted(held_out)
+        }
+        about = {**read_about(self.folder), "numTraining": len(cases), _KEY: {"version": VERSION, "cases": cases}}
+        write_whole(staged / "dataset.json", _json(about))
+
+    def _place_of(self, name: str, given: Picture) -> Picture:
+        """Return the geometry of an image that is there, which new labels of it must have."""
+        there = read(self._images[name][0])
+        if "pixel" not in (there.unit, given.unit) and not np.allclose(there.spacing, given.spacing, rtol=1e-3):
+            raise ValueError(
+                f"{name} is in {self.folder} with a spacing of {there.spacing} mm, now it came with {given.spacing}: "
+                f"correct the one or the other"
+            )
+        return there
+
+
+def _remembered(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what our part of ``dataset.json`` tells of each case; nothing where other programs wrote it."""
+    if _KEY not in about:
+        return {}
+    try:
+        found, cases = about[_KEY]["version"], dict(about[_KEY]["cases"])
+        is_sound = all({"held_out", "image", "shape"} <= set(case) for case in cases.values())
+    except (KeyError, TypeError, ValueError):
+        found, is_sound = about[_KEY], False
+    if not is_sound or found != VERSION:
+        raise ValueError(
+            f"{folder} is of version {found}, this release knows version {VERSION}: open it with the release that "
+            f"wrote it"
+        )
+    return cases
+
+
+def _images_below(folder: Path, ending: str) -> dict[str, list[Path]]:
+    """Return the image files of each case, channel by channel."""
+    found: dict[str, list[Path]] = {}
+    pattern = re.compile(rf"(.+)_[0-9]{{4}}{re.escape(ending)}")
+    for path in sorted(folder.glob("*")):
+        if match := pattern.fullmatch(path.name):
+            found.setdefault(match[1], []).append(path)
+    return found
+
+
+def held_out_of(names: Sequence[str], decided: Mapping[str, bool]) -> dict[str, bool]:
+    """Return for each case whether it is held out.
+
+    Hashes of the names choose, within bounds that keep one in `ONE_IN` held out from the `ONE_IN`-th case on, and the
+    first case for training.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In the order that they came.
+    decided : mapping from str to bool
+        What was decided before, and stays.
+    """
+    parts = {name: decided[name] for name in names if name in decided}
+    for name in names:
+        if name not in parts:
+            n, n_held_out = len(parts), sum(parts.values())
+            least, most = (n + 1) // ONE_IN, -(-n // ONE_IN)
+            chosen = int(hashlib.sha256(name.encode()).hexdigest(), 16) % ONE_IN == 0
+            parts[name] = n_held_out < least or (chosen and n_held_out < most)
+    return parts
+
+
+def _reason(error: OSError) -> str:
+    """Return what the system said."""
+    first = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return first.strerror or str(first)
+
+
+def _circumstances(finished: Finished) -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "napari-probseg": version("napari-probseg"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "spacing": finished.like.spacing,
+        "affine": finished.like.affine,  # which not every format keeps
+    }
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(content, indent=1, ensure_ascii=False, default=_plain).encode()
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"provenance must be of what JSON can hold ({error}): numbers, text, lists, mappings"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"not {type(value).__name__}")

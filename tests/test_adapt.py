@@ -1,0 +1,86 @@
+"""Fine-tuning to an image: the old completer stays, the new one foresees the strokes no worse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import napari_probseg as ps
+from napari_probseg.proposers.inputs import window_input
+from napari_probseg.proposers.unet_cut import SIZE, UNetCut
+from napari_probseg.proposers.window import Window
+from napari_probseg.simulate.annotator import ball
+from napari_probseg.training.adapt import AdaptConfig, agreement, lesson
+
+QUICK = AdaptConfig(n_rounds=1, n_steps=3)
+
+
+@pytest.fixture(scope="module")
+def completer() -> UNetCut:
+    return ps.load_completer(device="cpu")
+
+
+@pytest.fixture
+def case() -> ps.Case:
+    """A ring, of which the middle is not meant: strokes on it, in its hole and beside it."""
+    y, x = np.mgrid[:90, :110]
+    distance = np.hypot(y - 45, x - 55)
+    image = 0.2 + 0.6 * ((distance < 30) & (distance > 12)) + np.random.default_rng(0).normal(0, 0.05, (90, 110))
+    one = np.ones(2)
+    inside = ball((90, 110), (45, 76), 3, one) | ball((90, 110), (24, 55), 3, one)
+    outside = ball((90, 110), (45, 55), 3, one) | ball((90, 110), (8, 8), 3, one)
+    return ps.Case(image).mark(inside, outside)
+
+
+def probability(completer: UNetCut, case: ps.Case) -> np.ndarray:
+    return completer.complete(case).probability
+
+
+def test_a_new_completer_and_the_old_one_as_it_was(completer: UNetCut, case: ps.Case) -> None:
+    before = {name: t.clone() for name, t in completer.networks[2].state_dict().items()}
+    tuned = completer.adapt(case, AdaptConfig(n_rounds=1, n_steps=4, learning_rate=1e-2))
+    after = completer.networks[2].state_dict()
+    assert all(torch.equal(t, after[name]) for name, t in before.items())
+    assert tuned is not completer
+    assert (tuned.propose(case).partial[0] != ps.Marker.UNKNOWN).all()
+
+
+def test_strokes_are_foreseen_no_worse(completer: UNetCut, case: ps.Case) -> None:
+    window = Window((0, 0), (96, 112))
+    x = window_input(case, window, SIZE[2])
+    tuned = completer.adapt(case, AdaptConfig(n_rounds=2, n_steps=6, learning_rate=2e-3))
+    assert agreement(tuned.networks[2], x) >= agreement(completer.networks[2], x) - 0.02
+
+
+def test_progress_and_giving_up(completer: UNetCut, case: ps.Case) -> None:
+    before = probability(completer, case)
+    steps = completer.adapting(case, QUICK)
+    assert [next(steps).step for _ in range(2)] == [1, 2]
+    steps.close()
+    assert np.array_equal(probability(completer, case), before)
+
+
+def test_same_case_same_completer(completer: UNetCut, case: ps.Case) -> None:
+    first, second = (completer.adapt(case, QUICK).networks[2].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_counts_in_a_lesson() -> None:
+    x = torch.zeros(5, 32, 32)
+    x[3, 16, 8], x[4, 16, 24] = 1, 1
+    target = torch.zeros(32, 32, dtype=torch.bool)
+    target[:, :26] = True  # the cut went over the stroke outside
+    probability = torch.where(target, 0.95, 0.05)
+    probability[0] = 0.5
+    taught = lesson(x, target, probability, AdaptConfig())
+    assert not taught.target[16, 24] and taught.target[16, 8]
+    assert taught.weight[16, 8] == taught.weight[16, 24] == 5
+    assert (taught.weight[0] == 0).all(), "unsure"
+    assert taught.weight[16, 22] == 0, "object, beside a stroke outside"
+    assert taught.weight[16, 12] == 1
+
+
+def test_nothing_marked_is_told(completer: UNetCut) -> None:
+    with pytest.raises(ValueError, match="no stroke"):
+        completer.adapt(ps.Case(np.random.default_rng(0).random((40, 40))), QUICK)
