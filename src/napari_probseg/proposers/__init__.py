@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_probseg.candidates import Proposer
     from napari_probseg.proposers.histogram_cut import GraphCut
+    from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
 
 
@@ -43,21 +44,27 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     return CVAEProposer(network, name=str(name), device=device)
 
 
-def load_completer(name: str | Path = "general", *, device: str = "auto") -> UNetCut | GraphCut:
+def load_completer(
+    name: str | Path = "general", *, label: str | None = None, device: str = "auto"
+) -> UNetCut | GraphCut | TrainedUNet:
     """Return a completer with its weights.
 
     Parameters
     ----------
     name : str or path
         ``"general"`` (a network and a graph cut, for any image or volume), ``"intensities"`` (a graph cut by the
-        strokes' intensities, without a network), or a weights file of the preset ``general``.
+        strokes' intensities, without a network), or a weights file: of the preset ``general``, or of a U-Net that was
+        trained on a data set.
+    label : str, optional
+        Of a U-Net that was trained on several labels, the one to complete; the one under the strokes if absent.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"mps"``.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there are no such weights, or they are damaged, of another version, or of another network.
+        If there are no such weights, or they are damaged, of another version, or of another network; or they know no
+        such label.
     RuntimeError
         If the device is not there.
     """
@@ -67,13 +74,17 @@ def load_completer(name: str | Path = "general", *, device: str = "auto") -> UNe
         return GraphCut()
     from napari_probseg.nn.general import GeneralCVAE
     from napari_probseg.nn.presets import load_network
+    from napari_probseg.nn.unet import UNet
+    from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
 
     paths = (
         [_path_of(n) for n in shipped_weights() if n.startswith("general")] if name == "general" else [_path_of(name)]
     )
     networks = {}
-    for network in map(load_network, paths):
+    for path, network in zip(paths, map(load_network, paths), strict=True):
+        if isinstance(network, UNet):
+            return TrainedUNet.load(path, network, label=label, device=device)
         if not isinstance(network, GeneralCVAE):
             raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
         networks[network.config.ndim] = network

@@ -39,7 +39,9 @@ class GraphCut:
     def complete(self, case: Case, config: CutConfig | None = None) -> Completion:
         """Look at the intensities of a case; masks are cut from what comes back."""
         config = config or CutConfig()
-        window = _window(case)
+        if not (case.partial != Marker.UNKNOWN).any():
+            raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+        window = window_for(case)
         where = window.within(case.shape)
         partial = case.partial[where]
         codes = Codes.of(case.read(where))
@@ -53,14 +55,20 @@ class GraphCut:
                 break
             inside, outside = mask, ~mask
             completion.probability = codes.probability(inside, outside)
-        completion.probability = np.where(_far(completion.mask(config), marked), np.float32(0), completion.probability)
+        completion.probability = np.where(
+            far_from(completion.mask(config), marked), np.float32(0), completion.probability
+        )
         return completion
 
 
-def _window(case: Case) -> Window:
-    """Return the whole image, or the largest window around the marks that is not too large."""
-    if not (case.partial != Marker.UNKNOWN).any():
-        raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+def window_for(case: Case) -> Window:
+    """Return the whole image, or of a large one the largest window around the marks that is not too large.
+
+    Raises
+    ------
+    ValueError
+        If the image is large, and nothing is marked.
+    """
     if case.partial.size <= WHOLE // 4:
         return Window((0,) * case.ndim, case.shape)
     windows = windows_around(case, N_WINDOWS)
@@ -70,10 +78,11 @@ def _window(case: Case) -> Window:
 
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the parts of a mask that hold a mark; all of it where there is none."""
-    return mask & ~_far(mask, marked)
+    return mask & ~far_from(mask, marked)
 
 
-def _far(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def far_from(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the parts of a mask that hold no mark; none where there is no mark in it."""
     parts, _ = ndimage.label(mask)
     near = np.unique(parts[marked & mask])
     return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)

@@ -269,15 +269,21 @@ def segmentation_loss(name: str) -> Callable[[nn.Module, Batch, int], Losses]:
     return loss
 
 
-@torch.inference_mode()
 def predict(network: nn.Module, image: Tensor, *, patch: Sequence[int], device: str = "cpu") -> NDArray[np.intp]:
     """Return the label of every voxel, (Z, Y, X), from overlapping patches of a normalised image, (C, Z, Y, X)."""
+    return np.asarray(logits(network, image, patch=patch, device=device).argmax(0).numpy())
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, image: Tensor, *, patch: Sequence[int], device: str | torch.device = "cpu") -> Tensor:
+    """Return the logits of every label, (L, Z, Y, X), from overlapping patches of a normalised image, (C, Z, Y, X)."""
     slide = monai("inferers").sliding_window_inference
     with warnings.catch_warnings():
         # MONAI 1.5 indexes with lists, of which PyTorch from 2.9 on warns; the answer is right.
         warnings.filterwarnings("ignore", "Using a non-tuple sequence")
-        logits = slide(image[None].to(device), tuple(patch), 4, network, overlap=0.5, mode="gaussian")
-    return np.asarray(logits[0].argmax(0).cpu().numpy())
+        found = slide(image[None].to(device), tuple(patch), 4, network, overlap=0.5, mode="gaussian")
+    assert isinstance(found, Tensor)
+    return found[0].cpu()
 
 
 def validate(

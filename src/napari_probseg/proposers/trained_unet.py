@@ -1,0 +1,130 @@
+"""The completer by a U-Net that was trained on a data set of one's own, and a graph cut that obeys the strokes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.nn.unet import UNet
+from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.device import chosen_device
+from napari_probseg.proposers.histogram_cut import far_from, window_for
+from napari_probseg.proposers.plane import in_volume
+from napari_probseg.training.examples import normalised
+from napari_probseg.training.segmentation import logits
+
+
+class TrainedUNet:
+    """Completes the objects that a U-Net was trained to find; satisfies `napari_probseg.Proposer`.
+
+    Where nothing is marked, it is all that the network finds. Strokes inside say which of its labels is meant, and
+    which object; the graph cut obeys them all.
+
+    Parameters
+    ----------
+    network : UNet
+    labels : dict from str to int
+        Those that it was trained on; 0 is background.
+    patch : tuple of int
+        What it looks at at once, in voxels.
+    label : str, optional
+        The one to complete; the one that the strokes inside lie on, or all together, if absent.
+    name : str
+        What `load_completer` calls it.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such label.
+    """
+
+    def __init__(
+        self,
+        network: UNet,
+        *,
+        labels: dict[str, int],
+        patch: tuple[int, ...],
+        label: str | None = None,
+        name: str = "",
+        device: str = "auto",
+    ) -> None:
+        if label is not None and not labels.get(label):
+            raise ValueError(f"this network knows no label {label!r}: choose one of {', '.join(_of_objects(labels))}")
+        self.name, self.labels, self.label, self.patch = name, labels, label, patch
+        self.device = chosen_device(device)
+        self.network = network.eval().to(self.device)
+
+    @classmethod
+    def load(cls, path: Path, network: UNet, *, label: str | None = None, device: str = "auto") -> TrainedUNet:
+        """Return the completer for a weights file, which has what it is for in a ``.json`` file beside it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If that file is missing or damaged, or there is no such label.
+        """
+        about = path.with_suffix(".json")
+        if not about.is_file():
+            raise FileNotFoundError(f"{about} is missing, which says what {path.name} is for: keep both in one folder")
+        try:
+            told = json.loads(about.read_text(encoding="utf-8"))
+            labels, patch = dict(told["labels"]), tuple(int(n) for n in told["patch"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{about} is damaged ({error}): get it anew from where {path.name} was trained") from error
+        return cls(network, labels=labels, patch=patch, label=label, name=str(path), device=device)
+
+    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
+        """Return one candidate that decides every voxel; the arguments are those of `UNetCut.propose`."""
+        config = CutConfig(**cut)
+        if plane is not None:
+            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
+        return self.complete(case).candidates(config)
+
+    def complete(self, case: Case) -> Completion:
+        """Look at a case once; masks are cut from what comes back.
+
+        Raises
+        ------
+        ValueError
+            If the image has other axes or channels than those that the network was trained on.
+        """
+        wanted = self.network.config
+        window = window_for(case)
+        where = window.within(case.shape)
+        image = case.read(where)
+        if case.ndim != wanted.ndim or len(image) != wanted.n_channels:
+            raise ValueError(
+                f"{self.name or 'this network'} was trained on {wanted.ndim}-D images of {wanted.n_channels} channels, "
+                f"this one is {case.ndim}-D of {len(image)}: choose another one"
+            )
+        seen = torch.from_numpy(normalised(image))
+        every = logits(self.network, seen, patch=self.patch, device=self.device).softmax(0).numpy()
+        marked = case.partial[where] == Marker.OBJECT
+        completion = Completion(case, window, np.ascontiguousarray(self._object(every, marked)))
+        if marked.any():
+            elsewhere = far_from(completion.mask(CutConfig()), marked)
+            completion.probability = np.where(elsewhere, np.float32(0), completion.probability)
+        return completion
+
+    def _object(self, every: NDArray[np.float32], marked: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return how likely each voxel is object, from how likely it is each label."""
+        if self.label is None and not marked.any():
+            return np.asarray(1 - every[0])
+        if self.label is None:
+            value = 1 + int(np.argmax([probability[marked].mean() for probability in every[1:]]))
+        else:
+            value = self.labels[self.label]
+        return np.asarray(every[value])
+
+
+def _of_objects(labels: dict[str, int]) -> list[str]:
+    return [name for name, value in labels.items() if value]
