@@ -5,7 +5,8 @@ For images and volumes alike: where a shape says (Y, X), it may be (Z, Y, X).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_probseg.files import write_whole
 from napari_probseg.simulate.noise import Chance, each
 from napari_probseg.simulate.scenes import Scene, degraded
 from napari_probseg.training.dataset import LabelledImage, RawDataset
@@ -69,9 +71,10 @@ class Pool:
 
     def save(self, path: str | Path) -> None:
         """Write the pool; channels as differences to the one before, so that the further ones of grey cost nothing."""
-        image = self.image.numpy()
+        image, file = self.image.numpy(), BytesIO()
         steps = np.diff(image, axis=1, prepend=np.zeros_like(image[:, :1]))
-        np.savez_compressed(path, channel_steps=steps, instance=self.instance.numpy(), kind=self.kind.numpy())
+        np.savez_compressed(file, channel_steps=steps, instance=self.instance.numpy(), kind=self.kind.numpy())
+        write_whole(path, file.getvalue())
 
     def scene(self, n: int, size: int, chance: Chance, *, share_pseudo: float = 0.12) -> Scene:
         """Return ``n`` crops of ``size`` pixels, turned, stretched and degraded at random.
@@ -121,18 +124,27 @@ def save_pool(
     rng = np.random.default_rng(seed)
     crops: list[Crop] = []
     for dataset in datasets:
-        names = dataset.split("training")
-        for i, name in enumerate(names):
-            case = dataset.load(name)
-            if case.label.ndim < ndim:
-                break
-            n_crops = n_per_dataset // len(names) + (i < n_per_dataset % len(names))
-            crops.extend(_crops(case, n_crops, rng, ndim=ndim))
+        crops.extend(crops_of(dataset, n_per_dataset, rng, ndim=ndim))
         yield dataset.folder.name
     if not crops:
         raise ValueError(f"no data set holds labelled {'images' if ndim == 2 else 'volumes'}: nothing to cut from")
+    packed(crops).save(path)
+
+
+def crops_of(dataset: RawDataset, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
+    """Yield ``n`` crops of the training part of a data set, of each case alike; none of images for ``ndim=3``."""
+    names = dataset.split("training")
+    for i, name in enumerate(names):
+        case = dataset.load(name)
+        if case.label.ndim < ndim:
+            return
+        yield from _crops(case, n // len(names) + (i < n % len(names)), rng, ndim=ndim)
+
+
+def packed(crops: Sequence[Crop]) -> Pool:
+    """Return the pool of some crops."""
     image, instance, kind = (np.stack(part) for part in zip(*crops, strict=True))
-    Pool(image, instance, kind).save(path)
+    return Pool(image, instance, kind)
 
 
 def _crops(case: LabelledImage, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
