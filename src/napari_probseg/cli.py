@@ -124,30 +124,39 @@ def propose(
 
 @app.command()
 def complete(
-    image: Annotated[Path, typer.Argument(help="The image or volume.")],
-    out: Annotated[Path, typer.Argument(help="Where the mask of the object goes.")],
-    inside: Annotated[Path | None, typer.Option(help="A mask of strokes inside the object.")] = None,
-    outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it.")] = None,
+    image: Annotated[Path, typer.Argument(help="The image or volume, or a folder of them.")],
+    out: Annotated[Path, typer.Argument(help="Where the mask of the object goes; a folder for a folder.")],
+    inside: Annotated[
+        Path | None,
+        typer.Option(help="A mask of strokes inside the object; or a folder of masks, named as the images."),
+    ] = None,
+    outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it; or a folder.")] = None,
     plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a plane; else the volume.")] = None,
     smoothness: Annotated[float, typer.Option(help="Of the border; 0 takes what is likelier, voxel by voxel.")] = 1.0,
     edges: Annotated[float, typer.Option(help="An edge's difference of intensity, over the image's noise.")] = 2.0,
     weights: Annotated[str, typer.Option(help="general, intensities (no network), or a weights file.")] = "general",
     device: Device = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Of a folder: processes on this machine; 0 is this one.")] = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of a folder: the address of a dask cluster's scheduler.")
+    ] = None,
 ) -> None:
-    """Write the mask of the whole object that strokes mean: 1 object, 0 background."""
-    import numpy as np
+    """Write the mask of the whole object that strokes mean: 1 object, 0 background.
 
-    from napari_probseg.case import Marker
-    from napari_probseg.io import read, write
-    from napari_probseg.proposers import load_completer
+    Of a folder, each image is completed whose mask is not there yet; what cannot be is named at the end.
+    """
+    from napari_probseg import batch
+    from napari_probseg.outcome import told_of
 
-    source = read(image)
-    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
-    completer = load_completer(weights, device=device)
-    candidates = completer.propose(source.case().mark(*masks), plane=plane, smoothness=smoothness, edges=edges)
-    mask = candidates.partial[0] == Marker.OBJECT
-    write(out, mask.astype(np.uint8), like=source)
-    typer.echo(f"{out}: {np.count_nonzero(mask)} voxels")
+    config = batch.BatchConfig(weights, device, smoothness, edges, plane)
+    if not image.is_dir():
+        n = batch.complete_file(batch.Job(image, inside, outside, out), config)
+        typer.echo(f"{out}: {n} voxels")
+        return
+    jobs = batch.jobs_of(image, out, inside=inside, outside=outside)
+    with batch.cluster(n_workers=workers, scheduler=scheduler) as client:
+        for line in told_of(batch.complete_all(jobs, config, client=client), len(jobs)):
+            typer.echo(line)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The command line of data sets: add, label, list."""
+"""The command line of data sets: add, label, list, import, export."""
 
 from __future__ import annotations
 
@@ -71,6 +71,43 @@ def show(folder: Folder) -> None:
         part = "held out" if entry.held_out else "training"
         date = entry.told().get("date", "")
         typer.echo(f"{entry.name}\t{part}\t{len(entry.earlier)} earlier labels\t{date}")
+
+
+@app.command("import")
+def take_in(
+    folder: Annotated[Path, typer.Argument(help="The data set's folder; a new one is made.")],
+    source: Annotated[Path, typer.Argument(help="Another data set in the nnU-Net v2 raw format.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="What its numbers mean here: NAME=NUMBER, again for each; as its own names if absent."),
+    ] = None,
+) -> None:
+    """Add all images of another data set with their labels; those that are there already stay as they are."""
+    import numpy as np
+
+    from napari_probseg import exchange
+    from napari_probseg.collection import Collection
+    from napari_probseg.outcome import told_of
+
+    given = Collection(source)
+    is_there = (folder / "dataset.json").exists()
+    collection = Collection(folder) if is_there else exchange.create_like(folder, given)
+    kinds = _kinds(label, np.asarray([n for n in given.labels.values() if isinstance(n, int)])) if label else None
+    for line in told_of(exchange.take_in(collection, given, kinds=kinds), len(given.cases)):
+        typer.echo(line)
+
+
+@app.command("export")
+def export(
+    folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder, such as nnUNet_raw/Dataset700_Cells.")]
+) -> None:
+    """Write a copy for nnU-Net: images and labels, without what is remembered of how they were made."""
+    from napari_probseg import exchange
+    from napari_probseg.collection import Collection
+
+    collection = Collection(folder)
+    exchange.export(collection, out)
+    typer.echo(f"{len(collection.cases)} images are in {out}")
 
 
 def _kinds(given: list[str], labels: NDArray[np.generic]) -> dict[int, str]:

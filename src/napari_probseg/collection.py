@@ -113,6 +113,7 @@ class Collection(RawDataset):
         *,
         channels: Sequence[str] = ("image",),
         ending: str = ".nii.gz",
+        description: str = "",
     ) -> Collection:
         """Make an empty one.
 
@@ -126,6 +127,8 @@ class Collection(RawDataset):
             What each image channel is.
         ending : str
             Of all files: ``.nii.gz``, ``.nii``, ``.tif``, ``.tiff`` or ``.png``.
+        description : str
+            Of what is in it; where it holds ``one id per``, labels number single objects.
 
         Raises
         ------
@@ -144,6 +147,7 @@ class Collection(RawDataset):
             raise ValueError(f"the files of a data set can end in {', '.join(ENDINGS)}, got {ending!r}")
         about = {
             "name": folder.name,
+            **({"description": description} if description else {}),
             "channel_names": {str(i): name for i, name in enumerate(channels)},
             "labels": names,
             "numTraining": 0,
@@ -195,6 +199,17 @@ class Collection(RawDataset):
         One case in five is held out. Which ones, a hash of the names decides; it is remembered, and stays.
         """
         return [name for name in self.cases if self._held_out[name] == {"training": False, "test": True}[part]]
+
+    def find(self, fingerprint: str) -> str | None:
+        """Return the name of the case with an image, told by its `finished.fingerprint`; None if there is none.
+
+        Raises
+        ------
+        ValueError, OSError
+            If an image of another program, which has to be read to be known, is damaged.
+        """
+        self._survey()
+        return next((name for name in self.cases if self._notes[name].fingerprint == fingerprint), None)
 
     # Adding -------------------------------------------------------------------------------------------------------
 
@@ -348,9 +363,9 @@ class Collection(RawDataset):
             raise ValueError(f"{self.folder} has only a part of an image {name!r}: complete or remove its files")
         if name in self.cases and self._notes[name].fingerprint != finished.fingerprint:
             raise ValueError(f"{self.folder} has another image {name!r} already: choose another name")
-        same = [n for n in self.cases if n != name and self._notes[n].fingerprint == finished.fingerprint]
-        if same:
-            raise ValueError(f"{self.folder} has this image already, as {same[0]!r}: add the labels under that name")
+        same = self.find(finished.fingerprint)
+        if same not in (None, name):
+            raise ValueError(f"{self.folder} has this image already, as {same!r}: add the labels under that name")
 
     def _write(
         self,

@@ -15,7 +15,7 @@ from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture
 from napari_probseg.io.plain import png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
 
-__all__ = ["MM_PER", "NIFTI", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
+__all__ = ["MM_PER", "NIFTI", "READABLE", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
 
 NIFTI = (".nii.gz", ".nii")
 TIFF = (".tif", ".tiff")
@@ -24,6 +24,7 @@ _READERS: dict[tuple[str, ...], Callable[[Path, str | None], Picture]] = {
     TIFF: read_tiff,
     (".png", ".jpg", ".jpeg", ".bmp", ".gif"): read_plain,
 }
+READABLE = tuple(ending for endings in _READERS for ending in endings)
 _WRITERS: dict[tuple[str, ...], Callable[..., bytes]] = {NIFTI: nifti_bytes, TIFF: tiff_bytes, (".png",): png_bytes}
 
 

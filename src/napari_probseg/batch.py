@@ -1,0 +1,210 @@
+"""A folder of images completed one by one, here or by the workers of a dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_probseg.case import Marker, Plane
+from napari_probseg.files import locked
+from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
+from napari_probseg.outcome import Fate, Outcome
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to complete; all paths as every worker sees them.
+
+    Parameters
+    ----------
+    image, out : path
+    inside, outside : path or None
+        Masks of strokes.
+    """
+
+    image: Path
+    inside: Path | None
+    outside: Path | None
+    out: Path
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How the images of a batch are completed; see `load_completer` and `CutConfig`."""
+
+    weights: str = "general"
+    device: str = "auto"
+    smoothness: float = 1.0
+    edges: float = 2.0
+    plane: Plane | None = None
+
+
+def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Path | None = None) -> list[Job]:
+    """Return a job for each image of a folder; the strokes of an image have its name, with any ending.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is not there, or there are no images.
+    ValueError
+        If the results would lie among what they come from, or two files have one name.
+    """
+    for given in (folder, inside, outside):
+        if given is not None and not given.is_dir():
+            raise FileNotFoundError(f"there is no folder {given}: name folders for the images and for their strokes")
+        if given is not None and out.resolve() == given.resolve():
+            raise ValueError(f"the results would lie in {given} among what they come from: name another folder")
+    if inside is None and outside is None:
+        raise ValueError("name a folder of strokes with --inside or --outside, with the file names of the images")
+    images = _by_stem(folder)
+    if not images:
+        raise FileNotFoundError(f"{folder} holds no image that can be read: their names end in {', '.join(READABLE)}")
+    within, without = ({} if given is None else _by_stem(given) for given in (inside, outside))
+    return [
+        Job(image, within.get(stem), without.get(stem), out / f"{stem}{_ending_of_result(image)}")
+        for stem, image in images.items()
+    ]
+
+
+def complete_all(jobs: Sequence[Job], config: BatchConfig, *, client: Any = None) -> Iterator[Outcome]:
+    """Complete images; those whose result is there already are left as they are.
+
+    A result appears when it is whole. It can be broken off at any moment, and begun again with the same jobs.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        With all results in one folder, which is made.
+    config : BatchConfig
+    client : distributed.Client, optional
+        Of a cluster whose workers see the same files, and are to do it.
+
+    Yields
+    ------
+    Outcome
+        After each image, in the order of the jobs, or, on a cluster, in that of their ends. One that cannot be read or
+        completed is named.
+
+    Raises
+    ------
+    TimeoutError
+        If another program is filling the folder.
+    """
+    if not jobs:
+        return
+    folder = jobs[0].out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, timeout=1):
+        for half in folder.glob(".*.part"):  # of a program that was killed while it wrote
+            half.unlink()
+        if client is None:
+            yield from (_attempt(job, config) for job in jobs)
+        else:
+            yield from _on_cluster(jobs, partial(_attempt, config=config), client)
+
+
+def complete_file(job: Job, config: BatchConfig) -> int:
+    """Complete one image, write the mask of the object, and return its number of voxels.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, OSError, RuntimeError
+        As `read`, `load_completer`, its ``propose`` and `write`.
+    """
+    source = read(job.image)
+    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (job.inside, job.outside)]
+    completer = _completer(config.weights, config.device)
+    candidates = completer.propose(
+        source.case().mark(*masks), plane=config.plane, smoothness=config.smoothness, edges=config.edges
+    )
+    mask = candidates.partial[0] == Marker.OBJECT
+    write(job.out, mask, like=source, labels=True)
+    return int(np.count_nonzero(mask))
+
+
+def _attempt(job: Job, config: BatchConfig) -> Outcome:
+    """Complete one image; an error becomes a failed outcome."""
+    if job.out.exists():
+        return Outcome(job.image.name, Fate.THERE)
+    try:
+        if job.inside is None and job.outside is None:
+            raise FileNotFoundError("there are no strokes of that name")
+        n = complete_file(job, config)
+    except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
+        return Outcome(job.image.name, Fate.FAILED, str(error) or type(error).__name__)
+    return Outcome(job.image.name, Fate.DONE, f"{n} voxels")
+
+
+@contextmanager
+def cluster(*, n_workers: int = 0, scheduler: str | None = None) -> Iterator[Any]:
+    """Yield the client of a cluster: one that runs already, or one of processes on this machine; else None.
+
+    Raises
+    ------
+    RuntimeError
+        If dask.distributed is not installed.
+    OSError
+        If nothing answers at the address.
+    """
+    if not n_workers and scheduler is None:
+        yield None
+        return
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise RuntimeError("a cluster needs dask: pip install 'napari-probseg[cluster]'") from error
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def _on_cluster(jobs: Sequence[Job], do: Callable[[Job], Outcome], client: Any) -> Iterator[Outcome]:
+    from distributed import as_completed
+
+    # A worker that dies of an image, for lack of memory say, shall not take the others down with it.
+    futures = {future: job for job, future in zip(jobs, client.map(do, jobs, pure=False), strict=True)}
+    try:
+        for future in as_completed(list(futures)):
+            error = future.exception()
+            failed = Outcome(futures[future].image.name, Fate.FAILED, f"the worker failed: {error}")
+            yield future.result() if error is None else failed
+    finally:
+        client.cancel(list(futures))
+
+
+@lru_cache(maxsize=1)
+def _completer(weights: str, device: str) -> Any:
+    from napari_probseg.proposers import load_completer
+
+    return load_completer(weights, device=device)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the images of a folder by their names without the ending."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((e for e in READABLE if path.name.lower().endswith(e)), None)
+        if ending is None or path.name.startswith(".") or not path.is_file():
+            continue
+        stem = path.name[: -len(ending)]
+        if stem in found:
+            raise ValueError(f"{folder} has both {found[stem].name} and {path.name}: give them different names")
+        found[stem] = path
+    return found
+
+
+def _ending_of_result(image: Path) -> str:
+    """Return the ending of an image if labels can be written so; a JPEG spoils them."""
+    return next((ending for ending in (*NIFTI, *TIFF) if image.name.lower().endswith(ending)), ".png")

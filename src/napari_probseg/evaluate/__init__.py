@@ -1,0 +1,1 @@
+"""How many interactions each method needs: the protocol, the methods, the tables."""

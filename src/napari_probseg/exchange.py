@@ -1,0 +1,227 @@
+"""A dataset and other data sets in the nnU-Net v2 raw format: taking in their images, and a clean copy for nnU-Net."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.collection import Collection, Entry
+from napari_probseg.finished import fingerprint
+from napari_probseg.io import Picture, read, write
+from napari_probseg.outcome import Fate, Outcome
+from napari_probseg.training.dataset import read_about
+
+
+@dataclass(frozen=True)
+class _SavedBefore:
+    """A session of another dataset."""
+
+    path: Path
+
+    def save(self, path: Path, /) -> None:
+        shutil.copyfile(self.path, path)
+
+
+def create_like(folder: str | Path, source: Collection) -> Collection:
+    """Make an empty dataset for images of the same kind as those of another.
+
+    Raises
+    ------
+    FileExistsError, ValueError, OSError
+        As `Collection.create`; also if the labels of the other are not single numbers.
+    """
+    numbers = _numbers(source)
+    return Collection.create(
+        folder,
+        [numbers[number] for number in sorted(numbers)],
+        channels=source.channels,
+        ending=source.ending,
+        description=read_about(source.folder).get("description", ""),
+    )
+
+
+def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, str] | None = None) -> Iterator[Outcome]:
+    """Add all images of another data set with their labels and geometry; those that are there already stay.
+
+    Parameters
+    ----------
+    collection, source : Collection
+    kinds : mapping from int to str, optional
+        The label that each number of the source means; by the source's own names if absent.
+
+    Yields
+    ------
+    Outcome
+        After each image. One that is damaged, or does not fit, is named and left out.
+
+    Raises
+    ------
+    ValueError
+        If the labels of the two cannot be brought together.
+    OSError
+        If the dataset cannot be written.
+    """
+    given = _kinds(collection, source) if kinds is None else kinds
+    for name in source.cases:
+        try:
+            entry = source[name]
+            picture, labels = _picture_of(entry), np.asarray(read(entry.label).data)
+            known = fingerprint(picture.case().read())
+        except (ValueError, TypeError, OSError) as error:
+            yield Outcome(name, Fate.FAILED, str(error))
+            continue
+        there = collection.find(known)
+        if there is not None:
+            yield Outcome(name, Fate.THERE, f"as {there}")
+            continue
+        meant = given
+        if source.instances and given:  # all its numbers are objects of one kind
+            meant = dict.fromkeys(np.unique(labels[labels > 0]).tolist(), next(iter(given.values())))
+        told = {"imported_from": source.folder.resolve(), "told_there": entry.told()}
+        session = entry.provenance.with_suffix(".npz") if entry.provenance else None
+        try:
+            added = collection.add(
+                name,
+                picture.data,
+                labels,
+                like=picture,
+                kinds=meant,
+                provenance=told,
+                session=_SavedBefore(session) if session and session.is_file() else None,
+            )
+        except (ValueError, TypeError) as error:
+            yield Outcome(name, Fate.FAILED, str(error))
+        else:
+            yield Outcome(name, Fate.DONE, "held out" if added.held_out else "for training")
+
+
+def export(collection: Collection, folder: str | Path) -> Path:
+    """Write a copy for nnU-Net: images and labels alone, without what is remembered of how they were made.
+
+    nnU-Net also trains on the dataset as it is, and ignores what lies beside. Labels that tell objects apart become
+    the one kind that nnU-Net can learn.
+
+    Parameters
+    ----------
+    collection : Collection
+    folder : path
+        New or empty, with a name such as ``Dataset700_Cells``.
+
+    Returns
+    -------
+    path
+        The folder; until all is written, it is not there.
+
+    Raises
+    ------
+    ValueError
+        If nnU-Net would not take a folder of that name, or there is no image yet.
+    FileExistsError
+        If it is not empty.
+    OSError
+        If it cannot be written.
+    """
+    folder = Path(folder)
+    if not re.fullmatch(r"Dataset\d{3}_\w[\w-]*", folder.name):
+        raise ValueError(
+            f"nnU-Net wants a folder named like Dataset700_Cells, got {folder.name!r}: choose another name"
+        )
+    if not collection.cases:
+        raise ValueError(f"{collection.folder} has no image yet: add one first")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: choose a new folder")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        for sub in ("imagesTr", "labelsTr"):
+            (part / sub).mkdir(parents=True)
+        for entry in collection.entries:
+            _copy(entry, part, merged=collection.instances)
+        (part / "dataset.json").write_text(json.dumps(_about(collection), indent=1), encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{folder} could not be written ({reason}): free space or choose another place") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _about(collection: Collection) -> dict[str, Any]:
+    about = read_about(collection.folder)
+    own = ("name", "description", "licence", "license", "reference", "overwrite_image_reader_writer")
+    return {
+        **{key: about[key] for key in own if key in about and not (key == "description" and collection.instances)},
+        "channel_names": about.get("channel_names", {"0": "image"}),
+        "labels": collection.labels,
+        **{key: about[key] for key in ("regions_class_order",) if key in about},
+        "numTraining": len(collection.cases),
+        "file_ending": collection.ending,
+    }
+
+
+def _copy(entry: Entry, folder: Path, *, merged: bool) -> None:
+    """Copy the files of a case, and those that tell nnU-Net the spacing of a TIFF volume."""
+    for path in (*entry.images, entry.label):
+        shutil.copyfile(path, folder / path.parent.name / path.name)
+    for sub in ("imagesTr", "labelsTr"):
+        spacing = entry.label.parents[1] / sub / f"{entry.name}.json"
+        if spacing.is_file():
+            shutil.copyfile(spacing, folder / sub / spacing.name)
+    if merged:
+        label = read(entry.label)
+        write(folder / "labelsTr" / entry.label.name, (np.asarray(label.data) > 0).astype(np.uint8), like=label)
+
+
+def _kinds(collection: Collection, source: Collection) -> dict[int, str] | None:
+    """Return what the numbers of the source mean here; None if they mean the same."""
+    if collection.instances and not source.instances:
+        raise ValueError(
+            f"{collection.folder} numbers single objects, {source.folder} kinds of them: take it into another dataset"
+        )
+    if (source.labels, source.instances) == (collection.labels, collection.instances):
+        return None
+    numbers = _numbers(source)
+    return None if collection.instances else numbers
+
+
+def _numbers(source: Collection) -> dict[int, str]:
+    """Return the name of each number above 0.
+
+    Raises
+    ------
+    ValueError
+        If a label is several numbers, as nnU-Net's regions are.
+    """
+    if not all(isinstance(number, int) for number in source.labels.values()):
+        raise ValueError(
+            f"the labels of {source.folder} are regions of several numbers ({source.labels}): they can only go to a "
+            f"dataset with the same ones, or be named with --label NAME=NUMBER"
+        )
+    return {number: name for name, number in source.labels.items() if number}
+
+
+def _picture_of(entry: Entry) -> Picture:
+    """Return the image of a case with all its channels."""
+    pictures = [read(path) for path in entry.images]
+    first = pictures[0]
+    if len(pictures) == 1:
+        return replace(first, data=_in_memory(first))
+    shapes = {tuple(picture.data.shape) for picture in pictures}
+    if len(shapes) > 1:
+        raise ValueError(f"the channels of {entry.name} have different shapes, {sorted(shapes)}: get it anew")
+    return replace(first, data=np.stack([_in_memory(p) for p in pictures]), axes=f"C{first.axes}")
+
+
+def _in_memory(picture: Picture) -> NDArray[Any]:
+    return np.asarray(picture.data)

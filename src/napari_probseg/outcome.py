@@ -1,0 +1,53 @@
+"""What became of one image of many: the bad one is named, and the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What became of it."""
+
+    DONE = "done"
+    THERE = "there already"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Parameters
+    ----------
+    name : str
+    fate : Fate
+    told : str
+        More about it; of a failure, the sentence of the error.
+    """
+
+    name: str
+    fate: Fate
+    told: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.fate}{', ' if self.told else ''}{self.told}"
+
+
+def told_of(outcomes: Iterable[Outcome], n: int) -> Iterator[str]:
+    """Yield a line for each of ``n`` outcomes as it comes, and one that counts them.
+
+    Raises
+    ------
+    RuntimeError
+        At the end, if any failed.
+    """
+    counts = dict.fromkeys(Fate, 0)
+    for i, outcome in enumerate(outcomes, 1):
+        counts[outcome.fate] += 1
+        yield f"{i}/{n} {outcome}"
+    said = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
+    if counts[Fate.FAILED]:
+        raise RuntimeError(f"{said}: mend what is named above and do it again, what is done is left")
+    yield said or "there is nothing to do"
