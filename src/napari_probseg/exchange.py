@@ -140,6 +140,8 @@ def export(collection: Collection, folder: str | Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: choose a new folder")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    for half in folder.parent.glob(f".{folder.name}.*.part"):  # of a program that was killed while it wrote
+        shutil.rmtree(half, ignore_errors=True)
     try:
         for sub in ("imagesTr", "labelsTr"):
             (part / sub).mkdir(parents=True)
