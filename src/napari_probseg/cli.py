@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_probseg import cli_dataset
+from napari_probseg import cli_loop
 
 if TYPE_CHECKING:
     from napari_probseg.training.fit import Progress
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment images that no model has seen: brush a little, choose among proposals, repeat.",
 )
-app.add_typer(cli_dataset.app, name="dataset")
+app.add_typer(cli_loop.app, name="dataset")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]

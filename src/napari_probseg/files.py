@@ -68,7 +68,7 @@ def locked(folder: Path, *, timeout: float = 60) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock", timeout=timeout)
+    lock = FileLock(folder / ".lock", timeout=timeout, thread_local=False)  # a generator may be closed in any thread
     try:
         lock.acquire()
     except Timeout as error:

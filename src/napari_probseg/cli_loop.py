@@ -1,0 +1,132 @@
+"""The command line of the loop that learns: dataset train, adopt, rollback, models, rank."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_probseg.cli_dataset import Folder, app
+
+if TYPE_CHECKING:
+    from napari_probseg.loop.models import Change
+
+__all__ = ["app"]
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+@app.command()
+def train(
+    folder: Folder,
+    steps: Annotated[int | None, typer.Option(help="Steps in all; some minutes' worth if absent.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from; those in use if absent.")] = None,
+    anew: Annotated[bool, typer.Option(help="Begin again where a training was broken off.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a model on the images of a data set, from the one in use; go on with a training that was broken off."""
+    from napari_probseg.collection import Collection
+    from napari_probseg.loop.train import train as training
+
+    _told(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
+    typer.echo(f"compare it with the model in use, and take it if it is better: napari-probseg dataset adopt {folder}")
+
+
+@app.command()
+def adopt(
+    folder: Folder,
+    model: Annotated[str | None, typer.Argument(help="Its number, such as 0001; the newest if absent.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Use a trained model from now on, if it is better than the one in use on the images that are held out."""
+    from napari_probseg.collection import Collection
+    from napari_probseg.loop.judge import compare
+    from napari_probseg.loop.models import adopt as adopted
+
+    collection = Collection(folder)
+    comparison = _told(compare(collection, model, device=device))
+    change = adopted(collection, comparison)
+    typer.echo(f"{comparison}; model {change.after} is in use now")
+
+
+@app.command()
+def rollback(folder: Folder) -> None:
+    """Go back to the model that was in use before."""
+    from napari_probseg.collection import Collection
+    from napari_probseg.loop.models import rollback as undo
+
+    change = undo(Collection(folder))
+    typer.echo(f"model {change.before} is taken back; in use is {change.after}")
+
+
+@app.command()
+def models(folder: Folder) -> None:
+    """List the models of a data set and what became of them, in columns that tabs part."""
+    from napari_probseg.collection import Collection
+    from napari_probseg.loop.models import history, model_in_use, models_of, name_in_use
+
+    collection = Collection(folder)
+    in_use = name_in_use(collection)
+    typer.echo(f"# in use: {model_in_use(collection)}")
+    for model in models_of(collection):
+        mark = "in use" if model.name == in_use else ""
+        told = model.told
+        typer.echo(f"{model.name}\t{model.n_images} images\tfrom {told['start']}\t{told['date']}\t{mark}")
+    for change in history(collection):
+        typer.echo(_line(change))
+
+
+@app.command()
+def rank(
+    folder: Annotated[Path, typer.Argument(help="The data set's folder; '-' for none, to ask the shipped model.")],
+    images: Annotated[Path, typer.Argument(help="A folder of images.")],
+    device: Device = "auto",
+) -> None:
+    """List the images of a folder, those first that the model in use is most uncertain of."""
+    from napari_probseg.collection import Collection
+    from napari_probseg.loop.rank import images_in
+    from napari_probseg.loop.rank import rank as ranking
+
+    paths = images_in(images)
+    found = ranking(None if str(folder) == "-" else Collection(folder), paths, device=device)
+    done = 0
+    while True:
+        try:
+            next(found)
+        except StopIteration as stop:
+            ranked = stop.value
+            break
+        done += 1
+        typer.echo(f"\r\x1b[K{done}/{len(paths)}", nl=False, err=True)
+    typer.echo("", err=True)
+    for image in ranked:
+        found_out = f"passed over: {image.passed_over}" if image.passed_over else f"{image.uncertainty:.3f}"
+        typer.echo(f"{image.path}\t{found_out}")
+
+
+def _told(work: Generator[Any, None, Any] | Any) -> Any:
+    """Show what long work says on one line that moves, and return what comes of it."""
+    from napari_probseg.training.fit import Progress
+
+    steps = iter(work)
+    while True:
+        try:
+            said = next(steps)
+        except StopIteration as stop:
+            typer.echo("", err=True)
+            return stop.value
+        if isinstance(said, Progress):
+            said = f"{said.step}/{said.n_steps}  loss {said.losses['total']:.3f}"
+        typer.echo(f"\r\x1b[K{said}", nl=False, err=True)
+
+
+def _line(change: Change) -> str:
+    figures = ""
+    if change.verb == "adopt":
+        new, old = (change.told[name]["dice"] for name in ("new", "old"))
+        mean = [sum(dice.values()) / len(dice) for dice in (new, old)]
+        figures = f"\theld-out Dice {mean[0]:.3f}, before {mean[1]:.3f}"
+    return f"{change.verb}\t{change.before} -> {change.after}\t{change.date}{figures}"

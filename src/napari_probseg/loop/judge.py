@@ -1,0 +1,149 @@
+"""How good a model is on what is held out: objects completed after a few simulated dabs, always the same ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label as connected
+
+from napari_probseg.candidates import Proposer
+from napari_probseg.case import Case, Marker
+from napari_probseg.collection import ONE_IN, Collection
+from napari_probseg.loop.models import GENERAL, Comparison, Judgement, model_of, name_in_use, weights_of
+from napari_probseg.metrics import dice
+from napari_probseg.proposers import load_completer, load_proposer
+from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.simulate.annotator import dab
+from napari_probseg.training.dataset import LabelledImage
+
+DABS = (1, 3, 5)
+N_OBJECTS = 3  # of each label in each image, the largest ones
+SMALLEST = 30  # voxels
+
+Mask = NDArray[np.bool_]
+
+
+def load_models(weights: str | Path, *, device: str = "auto") -> tuple[Proposer, UNetCut]:
+    """Return the proposer and the completer of a model; where it knows images or volumes alone, the shipped ones help.
+
+    Parameters
+    ----------
+    weights : str or path
+        As `model_in_use` gives them.
+    device : str
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there are no such weights, or they are of another network.
+    RuntimeError
+        If the device is not there.
+    """
+    general, own = (load_completer(name, device=device) for name in (GENERAL, weights))
+    if not isinstance(general, UNetCut) or not isinstance(own, UNetCut):
+        raise ValueError(f"the weights {str(weights)!r} are of another network: the loop trains those of 'general'")
+    proposer = load_proposer(weights if 2 in own.networks else GENERAL, device=device)
+    return proposer, UNetCut(general.networks | own.networks, name=str(weights), device=device)
+
+
+def judge(collection: Collection, weights: str | Path, *, device: str = "auto") -> Generator[str, None, Judgement]:
+    """Return the mean Dice of a model's completions of the held-out images, the same at each call.
+
+    Of each label in each held-out image the `N_OBJECTS` largest parts are completed. Dabs are simulated
+    (`simulate.annotator.dab`): the first in the deepest place of the object, each next one where the model's own answer
+    is most wrong.
+
+    Parameters
+    ----------
+    collection : Collection
+    weights : str or path
+        As `model_in_use` gives them.
+    device : str
+
+    Yields
+    ------
+    str
+        What is done, after each object.
+
+    Raises
+    ------
+    ValueError
+        If no image is held out yet, or those that are have no labels.
+    """
+    names = collection.split("test")
+    if not names:
+        n = len(collection.cases)
+        raise ValueError(
+            f"{collection.folder} holds out no image yet, and on such alone models are compared: the first images are "
+            f"for training, and of {ONE_IN} one is held out; add {ONE_IN - n} more"
+        )
+    _, completer = load_models(weights, device=device)
+    scores: list[list[float]] = []
+    for i, name in enumerate(names, 1):
+        labelled = collection.load(name)
+        for truth in objects_of(labelled):
+            yield f"judging {weights_name(weights)} on held-out image {i} of {len(names)}"
+            scores.append(completed(completer, labelled, truth))
+    if not scores:
+        raise ValueError(f"the held-out images of {collection.folder} have no labels: label {names[0]} again")
+    means = np.mean(scores, axis=0).tolist()
+    return Judgement(dict(zip(DABS, means, strict=True)), len(names), len(scores))
+
+
+def compare(
+    collection: Collection, model: str | None = None, *, device: str = "auto"
+) -> Generator[str, None, Comparison]:
+    """Return how a trained model, the newest if no name is given, does beside the one in use; see `judge`.
+
+    Raises
+    ------
+    LookupError
+        If there is no such model.
+    ValueError
+        If no image is held out yet, or the model is in use already.
+    """
+    new, in_use = model_of(collection, model), name_in_use(collection)
+    if new.name == in_use:
+        raise ValueError(f"model {new.name} is in use already: train another one first")
+    first = yield from judge(collection, new.weights, device=device)
+    second = yield from judge(collection, weights_of(collection, in_use), device=device)
+    return Comparison(new.name, in_use, first, second)
+
+
+def objects_of(labelled: LabelledImage) -> list[Mask]:
+    """Return the objects to complete in an image: of each label its largest connected parts, or instances."""
+    found: list[Mask] = []
+    if labelled.instances:
+        kinds = [labelled.label]
+    else:
+        values = np.unique(labelled.label[labelled.label > 0])
+        kinds = [connected(labelled.label == value, connectivity=labelled.label.ndim) for value in values]
+    for parts in kinds:
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        largest = np.argsort(-sizes, kind="stable")[:N_OBJECTS]
+        found.extend(parts == i for rank, i in enumerate(largest) if sizes[i] >= (SMALLEST if rank else 1))
+    return found
+
+
+def completed(completer: Proposer, labelled: LabelledImage, truth: Mask) -> list[float]:
+    """Return the Dice of a completer's answers after each number of `DABS`."""
+    case = Case(labelled.image, spacing=labelled.spacing, channel_axis=0)
+    answer: Mask = np.zeros(truth.shape, dtype=bool)
+    scores = []
+    for n in range(1, max(DABS) + 1):
+        drawn = dab(answer, truth, spacing=labelled.spacing)
+        if drawn is not None:
+            case = case.mark(*drawn)
+            answer = completer.propose(case, 1).partial[0] == Marker.OBJECT
+        if n in DABS:
+            scores.append(dice(answer, truth))
+    return scores
+
+
+def weights_name(weights: str | Path) -> str:
+    """Return what to call weights in a sentence."""
+    return f"model {weights.parent.name}" if isinstance(weights, Path) else "the shipped weights"
