@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,10 +164,8 @@ def cluster(*, n_workers: int = 0, scheduler: str | None = None) -> Iterator[Any
         with Client(scheduler) as client:
             yield client
         return
-    with (
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as local,
-        Client(local) as client,
-    ):
+    local = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
+    with local, Client(local) as client:
         yield client
 
 
