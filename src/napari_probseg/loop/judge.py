@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -129,17 +129,17 @@ def objects_of(labelled: LabelledImage) -> list[Mask]:
     return found
 
 
-def completed(completer: Proposer, labelled: LabelledImage, truth: Mask) -> list[float]:
-    """Return the Dice of a completer's answers after each number of `DABS`."""
+def completed(completer: Proposer, labelled: LabelledImage, truth: Mask, dabs: Sequence[int] = DABS) -> list[float]:
+    """Return the Dice of a completer's answers after each of these numbers of dabs."""
     case = Case(labelled.image, spacing=labelled.spacing, channel_axis=0)
     answer: Mask = np.zeros(truth.shape, dtype=bool)
     scores = []
-    for n in range(1, max(DABS) + 1):
+    for n in range(1, max(dabs) + 1):
         drawn = dab(answer, truth, spacing=labelled.spacing)
         if drawn is not None:
             case = case.mark(*drawn)
             answer = completer.propose(case, 1).partial[0] == Marker.OBJECT
-        if n in DABS:
+        if n in dabs:
             scores.append(dice(answer, truth))
     return scores
 
