@@ -1,4 +1,4 @@
-"""The command line: demo, propose, train, reproduce."""
+"""The command line: demo, propose, complete, train, evaluate, reproduce."""
 
 from __future__ import annotations
 
@@ -228,6 +228,47 @@ def train(
     if not is_general:
         typer.echo(f"the learning curve is {out / 'curve.png'}")
     typer.echo(f"the weights are {out / preset.value}.safetensors")
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="A folder for rows, tables and curves; goes on with what is there.")],
+    data: Annotated[
+        Path | None, typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set, or a folder of such.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option(help="The end of a data set's name, again for each; all if absent.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Of the test part (the last third) of each data set.")] = 12,
+    methods: Annotated[list[str] | None, typer.Option(help="A method's name, again for each; all if absent.")] = None,
+    interactions: Annotated[int, typer.Option(min=1, help="At most, with each object.")] = 20,
+    marks: Annotated[str, typer.Option(help="dabs, scribbles, or box: a box first, then dabs.")] = "dabs",
+    volumes: Annotated[bool, typer.Option(help="In 3-D, on volumes; else on images, and planes of volumes.")] = False,
+    weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+) -> None:
+    """Measure how many interactions each method needs, ours and classical ones: tables and curves."""
+    from napari_probseg.evaluate.run import EvaluateConfig
+    from napari_probseg.evaluate.run import evaluate as run
+
+    if data is None:
+        raise ValueError("it is measured on data sets: name their folder with --data")
+    config = EvaluateConfig(
+        sets=tuple(sets or ()),
+        n_cases=cases,
+        methods=tuple(methods or ()),
+        n_interactions=interactions,
+        ndim=3 if volumes else 2,
+        marks=marks,
+        seed=seed,
+        weights=weights,
+        device=device,
+    )
+    for line in run(data, out, config):
+        typer.echo(line, err=True)
+    typer.echo((out / "evaluation.md").read_text(encoding="utf-8"))
+    typer.echo(f"the curves are {out / 'curves.png'}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A simulated annotator: one dab at a time, where the result is most wrong."""
+"""A simulated annotator: one dab or scribble at a time, where the result is most wrong; or a box around the object."""
 
 from __future__ import annotations
 
@@ -25,15 +25,90 @@ def dab(
     spacing : sequence of float, optional
         Of the voxels, mm.
     """
-    parts, n = ndimage.label(result != truth)
-    if n == 0:
+    largest = largest_error(result, truth)
+    if largest is None:
         return None
-    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     mm = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, dtype=float)
     middle = deepest(largest, mm)
     wanted = truth == truth[middle]
     drawn = ball(truth.shape, middle, dab_radius(truth.shape, mm), mm) & wanted
     return drawn & truth, drawn & ~truth
+
+
+def scribble(
+    result: NDArray[np.bool_], truth: NDArray[np.bool_], *, spacing: Sequence[float] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Return one line as (inside, outside) masks, or None where the result is right.
+
+    It runs through the middle of the largest wrong region, between its ends but not into them, half as wide as a dab,
+    and is clipped to the true label. The arguments are those of `dab`.
+    """
+    largest = largest_error(result, truth)
+    if largest is None:
+        return None
+    mm = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    line = np.zeros(truth.shape, dtype=bool)
+    line[tuple(np.transpose(_middle_line(largest, mm)))] = True
+    near = ndimage.distance_transform_edt(~line, sampling=mm) <= dab_radius(truth.shape, mm) / 2
+    wanted = truth == truth[np.nonzero(line)][0]
+    return near & wanted & truth, near & wanted & ~truth
+
+
+def box(truth: NDArray[np.bool_], *, margin: float = 0.1) -> NDArray[np.bool_]:
+    """Return the sides of a box around the object, one voxel thin, as a mask of strokes outside.
+
+    Parameters
+    ----------
+    truth : bool array
+        With an object.
+    margin : float
+        Between object and box on each side, over the object's size; sides beyond the image are not drawn.
+    """
+    where = ndimage.find_objects(truth.astype(np.uint8))[0]
+    drawn = np.zeros(truth.shape, dtype=bool)
+    gaps = [1 + round(margin * (s.stop - s.start)) for s in where]
+    whole = tuple(
+        slice(max(0, s.start - gap), min(n, s.stop + gap)) for s, gap, n in zip(where, gaps, truth.shape, strict=True)
+    )
+    for axis, (s, gap) in enumerate(zip(where, gaps, strict=True)):
+        for side in (s.start - gap, s.stop + gap - 1):
+            if 0 <= side < truth.shape[axis]:
+                drawn[(*whole[:axis], side, *whole[axis + 1 :])] = True
+    return drawn
+
+
+def largest_error(result: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return the largest connected region that is missing, or that is too much; None if there is none.
+
+    Of equal ones the first is taken, and what is missing before what is too much.
+    """
+    found: NDArray[np.bool_] | None = None
+    for wrong in (truth & ~result, result & ~truth):
+        parts, n = ndimage.label(wrong)
+        size = np.bincount(parts.ravel())[1:]
+        if n and (found is None or size.max() > np.count_nonzero(found)):
+            found = parts == 1 + int(size.argmax())
+    return found
+
+
+def _middle_line(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> list[tuple[int, ...]]:
+    """Return the middle three fifths of the path between the ends of a connected region that keeps to its middle."""
+    from skimage.graph import MCP_Geometric
+
+    even = np.where(region, 1.0, -1.0)  # no way leads through what is negative
+    first = deepest(region, spacing)
+    for _ in range(2):
+        lengths = MCP_Geometric(even, sampling=tuple(spacing)).find_costs([first])[0]
+        last, first = first, _argmax(np.where(region & np.isfinite(lengths), lengths, -1))
+    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing)[(slice(1, -1),) * region.ndim]
+    central = MCP_Geometric(np.where(region, 1 / np.maximum(depth, 1e-9) ** 2, -1.0), sampling=tuple(spacing))
+    central.find_costs([first], [last])
+    path: list[tuple[int, ...]] = central.traceback(last)
+    return path[len(path) // 5 : max(len(path) // 5 + 1, len(path) - len(path) // 5)]
+
+
+def _argmax(values: NDArray[np.float64]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
 
 
 def first_dabs(
@@ -64,7 +139,7 @@ def deepest(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> tuple[in
     """Return the voxel of a region that is farthest from its border."""
     padded = np.pad(region, 1)
     distance = ndimage.distance_transform_edt(padded, sampling=spacing)
-    return tuple(int(i) - 1 for i in np.unravel_index(int(distance.argmax()), padded.shape))
+    return tuple(i - 1 for i in _argmax(distance))
 
 
 def ball(

@@ -1,0 +1,159 @@
+"""The methods in the table: ours, and their peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.case import Case, Marker
+from napari_probseg.evaluate.interaction import Method, Play
+from napari_probseg.evaluate.targets import Target
+from napari_probseg.session import Session
+
+ADAPT_EVERY = 5  # marks
+OURS = ("propose", "complete", "complete+adapt", "graphcut")
+OTHERS = ("watershed", "random walker", "geodesic", "geodesic cut", "histogram cut", "GrabCut", "random forest")
+IN_3D = tuple(name for name in (*OURS, *OTHERS) if name not in ("propose", "GrabCut", "random forest"))
+
+Mask = NDArray[np.bool_]
+
+
+class Answering:
+    """A method that answers strokes with the whole object, anew each time; strokes are obeyed whatever it says."""
+
+    def __init__(self, case: Case, answer: Callable[[Case], Mask]) -> None:
+        self.case, self.answer = case, answer
+
+    def mark(self, inside: Mask, outside: Mask) -> Mask:
+        """Take in strokes, and return the object."""
+        self.case = self.case.mark(inside, outside)
+        object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))
+        return np.asarray((self.answer(self.case) | object_) & ~background)
+
+    def offered(self) -> Sequence[Mask]:
+        """Return nothing: there is no choice."""
+        return ()
+
+    def choose(self, i: int) -> Mask:
+        """Raise."""
+        raise IndexError(f"there is no candidate {i}: this method offers none")
+
+
+class Adapting(Answering):
+    """A completer that is fine-tuned to the image with every `ADAPT_EVERY`-th mark."""
+
+    def __init__(self, case: Case, completer: Any) -> None:
+        super().__init__(case, partial(completed, completer))
+        self.completer, self.n_marks = completer, 0
+
+    def mark(self, inside: Mask, outside: Mask) -> Mask:
+        """Take in strokes, and learn from all of them where it is time and both kinds are there."""
+        self.n_marks += 1
+        marked = self.case.mark(inside, outside)
+        if self.n_marks % ADAPT_EVERY == 0 and len(np.unique(marked.strokes)) == 3:
+            self.completer = self.completer.adapt(marked)
+            self.answer = partial(completed, self.completer)
+        return super().mark(inside, outside)
+
+
+class Proposing:
+    """Candidates after every step, as in the widget."""
+
+    def __init__(self, case: Case, proposer: Proposer) -> None:
+        self.session = Session(case, proposer)
+
+    def mark(self, inside: Mask, outside: Mask) -> Mask:
+        """Take in strokes, and ask for candidates."""
+        self.session.mark(inside, outside)
+        return self._asked()
+
+    def offered(self) -> Sequence[Mask]:
+        """Return the object that each candidate would lead to."""
+        candidates: Candidates | None = self.session.candidates
+        return [] if candidates is None else [partial == Marker.OBJECT for partial in candidates.partial]
+
+    def choose(self, i: int) -> Mask:
+        """Accept a candidate, and ask for more."""
+        self.session.accept(i)
+        return self._asked()
+
+    def _asked(self) -> Mask:
+        if (self.session.case.partial == Marker.OBJECT).any():
+            self.session.propose(8)
+        return np.asarray(self.session.case.partial == Marker.OBJECT)
+
+
+def completed(completer: Proposer, case: Case) -> Mask:
+    """Return the object that a completer finds."""
+    return np.asarray(completer.propose(case, 1).partial[0] == Marker.OBJECT)
+
+
+def methods_of(
+    names: Sequence[str] = (), *, weights: str = "general", device: str = "cpu", ndim: int = 2
+) -> dict[str, Method]:
+    """Return methods by their names; what they need is loaded when the first object comes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `OURS` and `OTHERS`; all that there are for so many axes if empty.
+    weights : str
+        As `load_proposer` and `load_completer` take them.
+    device : str
+    ndim : int
+        2 or 3.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    RuntimeError
+        If the peers' libraries are not installed.
+    """
+    known = (*OURS, *OTHERS) if ndim == 2 else IN_3D
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"there is no method {unknown[0]!r} in {ndim}-D: name some of {', '.join(known)}")
+    chosen = names or known
+    if {"GrabCut", "random forest"} & set(chosen) and not (find_spec("cv2") and find_spec("sklearn")):
+        raise RuntimeError("the peers need more libraries: pip install 'napari-probseg[peers]'")
+    loaded = _Models(weights, device)
+    return {name: _method(name, loaded) for name in chosen}
+
+
+class _Models:
+    """Proposer and completer, each loaded once."""
+
+    def __init__(self, weights: str, device: str) -> None:
+        from napari_probseg.proposers import load_completer, load_proposer
+
+        self.proposer = cache(lambda: load_proposer(weights, device=device))
+        self.completer = cache(lambda: load_completer(weights, device=device))
+
+
+def _method(name: str, models: _Models) -> Method:
+    """Return what begins an object with a method."""
+
+    def begin(target: Target) -> Play:
+        case = target.case()
+        if name == "propose":
+            return Proposing(case, models.proposer())
+        if name == "complete":
+            return Answering(case, partial(completed, models.completer()))
+        if name == "complete+adapt":
+            return Adapting(case, models.completer())
+        if name == "graphcut":
+            from napari_probseg.proposers.histogram_cut import GraphCut
+
+            return Answering(case, partial(completed, GraphCut()))
+        from napari_probseg.evaluate.peers import PEERS
+
+        return Answering(case, PEERS[name])
+
+    return begin

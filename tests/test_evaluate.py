@@ -1,0 +1,364 @@
+"""The protocol for interaction: the annotator, the methods, the tables."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+from napari_probseg.cli import app
+from napari_probseg.evaluate import methods as methods_module
+from napari_probseg.evaluate.curves import picture
+from napari_probseg.evaluate.interaction import interact, strokes_on
+from napari_probseg.evaluate.methods import OTHERS, OURS, Answering, Proposing, methods_of
+from napari_probseg.evaluate.rows import read_rows
+from napari_probseg.evaluate.run import EvaluateConfig, evaluate
+from napari_probseg.evaluate.samples import diversity, score_samples
+from napari_probseg.evaluate.tables import MEAN, interactions_to, method_tables, runs_of
+from napari_probseg.evaluate.targets import Target, targets_of
+from napari_probseg.simulate.annotator import ball, box, scribble
+from napari_probseg.training.dataset import LabelledImage, RawDataset
+
+SHAPE = (48, 56)
+NOTHING = np.zeros(SHAPE, dtype=bool)
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def disk(y: int = 24, x: int = 24, radius: float = 12, shape: tuple[int, ...] = SHAPE) -> Mask:
+    return ball(shape, (y, x), radius, np.ones(2))
+
+
+def target_of(label: np.ndarray[Any, Any], value: int = 1, spacing: tuple[float, ...] | None = None) -> Target:
+    noise = np.random.default_rng(0).normal(0, 4, label.shape)
+    image = (60 + 60 * label + noise).astype(np.float32)[None]
+    return Target("a", image, label == value, spacing or (1.0,) * label.ndim, label.astype(np.int32))
+
+
+ONE = target_of(disk().astype(np.int32))
+
+
+class Always:
+    """A play that answers the same whatever is drawn, and keeps what was drawn."""
+
+    def __init__(self, answer: Mask, offers: Sequence[Mask] = ()) -> None:
+        self.answer, self.offers, self.drawn = answer, list(offers), list[tuple[Mask, Mask]]()
+
+    def mark(self, inside: Mask, outside: Mask) -> Mask:
+        self.drawn.append((inside, outside))
+        return self.answer
+
+    def offered(self) -> Sequence[Mask]:
+        return self.offers if self.drawn else []
+
+    def choose(self, i: int) -> Mask:
+        return self.offers[i]
+
+
+# The annotator --------------------------------------------------------------------------------------------------------
+
+
+def test_a_perfect_oracle_gets_1_and_an_idle_method_gets_0() -> None:
+    perfect, idle = (interact(Always(answer), ONE, n=5) for answer in (ONE.truth, NOTHING))
+    assert [i.dice for i in perfect] == [1.0] * 5 and [i.verb for i in perfect] == ["mark"] + ["rest"] * 4
+    assert [i.dice for i in idle] == [0.0] * 5 and {i.verb for i in idle} == {"mark"}
+
+
+def test_strokes_alone_are_obeyed_by_every_method() -> None:
+    found = interact(Answering(ONE.case(), lambda case: np.zeros(case.shape, dtype=bool)), ONE, n=4)
+    assert 0 < found[0].dice < found[1].dice < found[2].dice < found[3].dice < 1
+    never = Answering(ONE.case(), lambda case: np.ones(case.shape, dtype=bool))
+    interact(never, ONE, n=3)
+    assert (never.case.strokes[ONE.truth] != ps.Marker.BACKGROUND).all()
+    assert (never.case.strokes[~ONE.truth] != ps.Marker.OBJECT).all()
+
+
+def test_the_first_mark_is_the_same_for_all_and_each_has_its_own_afterwards() -> None:
+    half = ONE.truth & (np.arange(SHAPE[1]) < 24)
+    plays = [Always(NOTHING), Always(half), Always(~ONE.truth), Always(ONE.truth)]
+    for play in plays:
+        interact(play, ONE, n=2)
+    first = [play.drawn[0] for play in plays]
+    assert all(np.array_equal(inside, first[0][0]) and not outside.any() for inside, outside in first)
+    assert first[0][0][24, 24]
+    assert len(plays[3].drawn) == 1, "nothing to correct"
+    assert plays[1].drawn[1][0].any() and not (plays[1].drawn[1][0] & half).any()
+    assert plays[2].drawn[1][1].any(), "the largest error lies outside"
+
+
+def test_of_equal_errors_the_first_is_marked_and_always_the_same() -> None:
+    two = target_of((disk(24, 12, 8) | disk(24, 40, 8)).astype(np.int32))
+    marks = [strokes_on(NOTHING, two, marks="dabs", is_first=True) for _ in range(2)]
+    assert marks[0] is not None and marks[1] is not None and marks[0][0][24, 12] and not marks[0][0][:, 28:].any()
+    np.testing.assert_array_equal(marks[0][0], marks[1][0])
+
+
+def test_a_candidate_is_chosen_only_where_it_is_worth_an_interaction() -> None:
+    half, most = disk(radius=8), disk(radius=11)
+    play = Always(half, offers=[NOTHING, most, half])
+    found = interact(play, ONE, n=4)
+    assert [i.verb for i in found] == ["mark", "choose", "mark", "choose"]
+    assert found[1].dice == ps.metrics.dice(most, ONE.truth) > found[0].dice
+    hardly = interact(Always(most, offers=[most | (disk(radius=11.4) & (np.arange(56) < 13))]), ONE, n=3)
+    assert [i.verb for i in hardly] == ["mark"] * 3
+
+
+def test_scribbles_run_through_the_middle_and_stay_on_their_side() -> None:
+    bar = NOTHING.copy()
+    bar[20:27, 6:50] = True
+    drawn = scribble(NOTHING, bar)
+    assert drawn is not None and not drawn[1].any() and not (drawn[0] & ~bar).any()
+    assert drawn[0].any(0).sum() > 20, "most of its length"
+    assert drawn[0][23].sum() == drawn[0].any(0).sum() and not drawn[0][:, :10].any() and not drawn[0][:, 46:].any()
+    outside = scribble(np.ones_like(bar), bar)
+    assert outside is not None and outside[1].any() and not (outside[1] & bar).any()
+    assert scribble(bar, bar) is None
+    volume = np.zeros((9, 20, 20), dtype=bool)
+    volume[4, 4:16, 10] = True
+    assert scribble(np.zeros_like(volume), volume, spacing=(2, 1, 1))[0].any()  # type: ignore[index]
+
+
+def test_a_box_lies_around_the_object() -> None:
+    outline = box(disk(radius=6))
+    rows, columns = np.nonzero(outline)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 32, 16, 32)
+    assert not (outline & disk(radius=6)).any() and not outline[18:31, 18:31].any()
+    at_the_border = box(disk(2, 24, 6))
+    assert not at_the_border[0].all() and at_the_border[0].any(), "the sides go on to the border of the image"
+    play = Always(NOTHING)
+    interact(play, ONE, n=2, marks="box")
+    assert not play.drawn[0][0].any() and play.drawn[0][1].any() and play.drawn[1][0].any()
+    with pytest.raises(ValueError, match="marks are dabs, scribbles, box, got 'lasso'"):
+        interact(play, ONE, marks="lasso")
+
+
+def test_volumes_have_dabs_in_mm_and_surface_distances() -> None:
+    label = np.zeros((9, 40, 40), dtype=np.int32)
+    label[2:7, 10:30, 10:30] = 1
+    target = target_of(label, spacing=(4.0, 1.0, 1.0))
+    play = Always(label * 0 > 0)
+    found = interact(play, target, n=1)
+    inside = play.drawn[0][0]
+    assert inside.any((1, 2)).sum() == 1 and inside[4, 19:21, 19:21].any(), (
+        "a ball of less than 4 mm is within one slice"
+    )
+    assert found[0].hd95 == np.inf and np.isnan(interact(Always(ONE.truth), ONE, n=1)[0].hd95)
+    shifted = interact(Always(np.roll(label, 1, 0) > 0), target, n=1)
+    assert shifted[0].hd95 == 4.0
+
+
+# The methods ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["graphcut", *OTHERS])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_method_without_network_gets_a_plain_disk(name: str, n_channels: int) -> None:
+    if name in ("GrabCut", "random forest"):
+        pytest.importorskip("cv2", reason="the extra 'peers' is not installed")
+    target = Target("a", np.repeat(ONE.image, n_channels, 0), ONE.truth, ONE.spacing, ONE.label)
+    found = interact(methods_of([name])[name](target), target, n=5)
+    assert found[-1].dice > 0.9
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_peers_take_strokes_of_one_kind(name: str) -> None:
+    for side in (0, 1):
+        play = methods_of([name])[name](ONE)
+        marks = [disk(radius=3) & ONE.truth, disk(5, 50, 3) & ~ONE.truth]
+        result = play.mark(*(mask if i == side else NOTHING for i, mask in enumerate(marks)))
+        assert result.shape == SHAPE and result.dtype == bool
+        assert result[24, 24] == (side == 0) or side == 1
+        assert not result[5, 50] or side == 0
+
+
+def test_choices_go_through_a_session_and_strokes_correct_them() -> None:
+    found = interact(Proposing(ONE.case(), GrowingProposer()), ONE, n=12)
+    assert found[0].verb == "mark" and found[1].verb == "choose"
+    assert found[-1].dice > 0.9 and {i.verb for i in found} >= {"mark", "choose"}
+
+
+class Learning:
+    """A completer that takes everything for the object, and counts how often it has learnt."""
+
+    def __init__(self, n: int = 0) -> None:
+        self.n = n
+
+    def propose(self, case: ps.Case, n: int = 1, **_: Any) -> ps.Candidates:
+        patch = np.where(case.partial == ps.Marker.UNKNOWN, np.uint8(ps.Marker.OBJECT), case.partial)[None]
+        whole, one = tuple(slice(0, m) for m in case.shape), np.ones(1, dtype=np.float32)
+        return ps.Candidates(case, whole, patch, one, one, np.ones(case.shape, dtype=np.float32))
+
+    def adapt(self, case: ps.Case) -> "Learning":
+        assert len(np.unique(case.strokes)) == 3
+        return Learning(self.n + 1)
+
+
+def test_a_completer_learns_every_few_marks() -> None:
+    play = methods_module.Adapting(ONE.case(), Learning())
+    before = play.completer
+    interact(play, ONE, n=11)
+    assert play.completer.n == 2 and before.n == 0
+
+
+def test_methods_are_chosen_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuple(methods_of()) == (*OURS, *OTHERS) and "propose" not in methods_of(ndim=3)
+    with pytest.raises(ValueError, match="no method 'magic' in 2-D: name some of propose, complete"):
+        methods_of(["magic"])
+    monkeypatch.setattr(methods_module, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"pip install 'napari-probseg\[peers\]'"):
+        methods_of()
+    assert list(methods_of(["complete", "watershed"])) == ["complete", "watershed"]
+
+
+# The objects ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_strokes_may_mean() -> None:
+    label = np.zeros(SHAPE, dtype=np.int32)
+    label[10:20, 10:20], label[10:20, 20:30], label[40:46, 40:46] = 1, 2, 1  # touching another label, and a second part
+    inside = NOTHING.copy()
+    inside[15, 15] = True
+    sizes = [int(r.sum()) for r in target_of(label).readings(inside, NOTHING)]
+    assert sizes == [136, 100, 236]  # the label, its part, all; with what it touches is all
+    outside = NOTHING.copy()
+    outside[15, 25] = True
+    assert [int(r.sum()) for r in target_of(label).readings(inside, outside)] == [136, 100]
+    instances = target_of((np.arange(1, 4)[:, None] * np.eye(3, dtype=int)).repeat(8, 0).repeat(8, 1), 2)
+    spot = np.zeros_like(instances.truth)
+    spot[12, 12] = True
+    assert [int(r.sum()) for r in instances.readings(spot, spot & False)] == [64, 192]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two data sets of disks in noise, and one of empty labels."""
+    for number, contrast in ((1, 90), (2, 30), (3, 0)):
+        folder = tmp_path / "data" / f"Dataset00{number}_Disks{number}"
+        about = {"channel_names": {"0": "x"}, "labels": {"background": 0, "disk": 1}, "file_ending": ".png"}
+        for i in range(6):
+            truth = disk(20 + i, 30 - i, 9) & (contrast > 0)
+            noise = np.random.default_rng(i).normal(0, 5, SHAPE)
+            ps.write(folder / "imagesTr" / f"c{i}_0000.png", (60 + contrast * truth + noise).astype(np.uint8))
+            ps.write(folder / "labelsTr" / f"c{i}.png", truth.astype(np.uint8))
+        (folder / "dataset.json").write_text(json.dumps(about))
+    return tmp_path / "data"
+
+
+def test_objects_are_of_the_test_part_and_never_empty(data: Path) -> None:
+    found = list(targets_of(RawDataset(data / "Dataset001_Disks1")))
+    assert [target.name for target in found] == ["c4", "c5"] and all(target.truth.any() for target in found)
+    assert not list(targets_of(RawDataset(data / "Dataset003_Disks3")))
+    assert not list(targets_of(RawDataset(data / "Dataset001_Disks1"), ndim=3)), "images are no volumes"
+
+
+def test_of_a_volume_the_plane_with_most_of_the_object_is_taken(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    label = np.zeros((4, 20, 20), dtype=np.int32)
+    label[2, 5:15, 5:15] = label[1, 5:9, 5:9] = 1
+    volume = LabelledImage("v", np.zeros((1, 4, 20, 20), np.float32), label, (3.0, 2.0, 1.0), False)
+    dataset = RawDataset(data / "Dataset001_Disks1")
+    monkeypatch.setattr(RawDataset, "load", lambda self, name: volume)
+    flat, deep = next(targets_of(dataset)), next(targets_of(dataset, ndim=3))
+    assert flat.truth.sum() == 100 and flat.spacing == (2.0, 1.0) and flat.image.shape == (1, 20, 20)
+    assert deep.truth.sum() == 116 and deep.spacing == (3.0, 2.0, 1.0)
+
+
+# The candidates -------------------------------------------------------------------------------------------------------
+
+
+def test_candidates_are_scored_by_the_best_and_by_what_they_cover() -> None:
+    label = disk(radius=12).astype(np.int32)
+    label[(label == 0) & disk(radius=16)] = 2  # nested
+    score, promises = score_samples(GrowingProposer(), target_of(label))
+    assert score.n_candidates == 8 and score.best >= score.first and score.best > 0.9
+    assert score.mean <= score.best and 0 < score.diversity < 1 and np.isnan(score.control)
+    assert score.n_readings == 1 or (np.isfinite(score.energy_distance) and 0 <= score.coverage <= 1)
+    assert sum(p.n for p in promises if p.of == "candidate") == 8
+    assert all(0 <= p.n_true <= p.n and 0 <= p.bin < 10 for p in promises)
+    assert diversity([ONE.truth]) == 0 and diversity([ONE.truth, NOTHING]) == 1
+
+
+# The whole ------------------------------------------------------------------------------------------------------------
+
+METHODS = ("graphcut", "watershed")
+QUICK = EvaluateConfig(n_cases=2, methods=METHODS, n_interactions=5)
+
+
+def test_tables_tell_dice_and_interactions_to_a_goal() -> None:
+    needed, failed = interactions_to(np.array([[0.1, 0.9, 0.8], [0.9, 0.1, 0.1], [0.1, 0.2, 0.3]]), 0.85)
+    assert needed.tolist() == [2, 1, 3] and failed.tolist() == [False, False, True]
+    rows = [
+        {"dataset": d, "case": c, "method": m, "n": n, "verb": "mark", "dice": value, "seconds": 1.0, "hd95": np.nan}
+        for d, c, m, values in (("D", "a", "x", (0.5, 0.9)), ("D", "b", "x", (0.7, 0.7)), ("E", "a", "x", (0.9, 1.0)))
+        for n, value in enumerate(values, 1)
+    ]
+    tables = method_tables(runs_of(reversed(rows)))
+    assert list(tables) == [MEAN, "E", "D"]
+    assert tables["D"]["x"]["Dice@1"] == pytest.approx(0.6) and tables["D"]["x"]["failed@0.85"] == 0.5
+    assert tables[MEAN]["x"]["Dice@1"] == pytest.approx((0.6 + 0.9) / 2), "every data set counts the same"
+    assert tables[MEAN]["x"]["NoC@0.85"] == pytest.approx((2 + 1) / 2)
+    assert "HD95@1" not in tables["D"]["x"]
+
+
+def test_an_evaluation_writes_tables_and_curves(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = list(evaluate(data, out, QUICK))
+    assert len(said) == 2 * 2 * len(METHODS), "empty labels are left out"
+    with (out / "methods.csv").open() as file:
+        table = {(row["dataset"], row["method"]): row for row in csv.DictReader(file)}
+    assert float(table["Dataset001_Disks1", "graphcut"]["Dice@5"]) > 0.95
+    text = (out / "evaluation.md").read_text()
+    assert "## mean over data sets" in text and "## Dataset002_Disks2 (2 objects)" in text and "| watershed |" in text
+    assert (out / "curves.png").stat().st_size > 2000
+
+
+def test_an_evaluation_goes_on_where_it_was_broken_off(data: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    list(evaluate(data, whole, QUICK))
+    broken = evaluate(data, out, QUICK)
+    first = [next(broken) for _ in range(3)]
+    broken.close()
+    with (out / "interactions.csv").open("a") as file:
+        file.write("Dataset001_Disks1,c5,watershed,1,mark,0.5,0.1,nan\nDataset001_Disks1,c5,wat")
+    rest = list(evaluate(data, out, QUICK))
+    assert len(first) + len(rest) == 8 and not set(first) & set(rest)
+    results = [
+        {(r["dataset"], r["case"], r["method"], r["n"]): r["dice"] for r in read_rows(folder / "interactions.csv")}
+        for folder in (out, whole)
+    ]
+    assert results[0] == results[1] and len(results[0]) == 8 * 5
+    assert not list(evaluate(data, out, QUICK)), "all is done"
+    more = EvaluateConfig(n_cases=2, methods=("geodesic",), n_interactions=5, sets=("Disks2",))
+    assert len(list(evaluate(data, out, more))) == 2, "methods and sets can be added"
+    assert "| geodesic |" in (out / "evaluation.md").read_text()
+
+
+def test_other_settings_need_another_folder(data: Path, tmp_path: Path) -> None:
+    list(evaluate(data / "Dataset001_Disks1", tmp_path / "out", QUICK))
+    other = EvaluateConfig(n_cases=2, methods=METHODS, n_interactions=6)
+    with pytest.raises(ValueError, match=r"holds an evaluation with n_interactions=5: go on with that, or choose"):
+        list(evaluate(data, tmp_path / "out", other))
+    with pytest.raises(FileNotFoundError, match="holds no data set Nuclei: it has Dataset001_Disks1, "):
+        list(evaluate(data, tmp_path / "new", EvaluateConfig(sets=("Nuclei",))))
+    with pytest.raises(FileNotFoundError, match="no data set at all: it has none"):
+        list(evaluate(tmp_path / "out", tmp_path / "new"))
+
+
+def test_the_shipped_weights_are_evaluated_from_the_command_line(data: Path, tmp_path: Path) -> None:
+    named = [f"--methods={name}" for name in OURS]
+    options = ["--data", str(data), "--sets", "Disks1", "--cases", "1", "--interactions", "3", *named]
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    for said in ("Dice@3", "| complete+adapt |", "## Candidates after two strokes", "## Reliability", "curves.png"):
+        assert said in result.output
+    row = read_rows(tmp_path / "out" / "samples.csv")[0]
+    assert row["n_candidates"] > 1 and 0 <= row["control"] <= 1
+
+
+def test_curves_need_no_common_data_set() -> None:
+    curves = {"A": {"x": np.array([0.1, 0.5])}, "B": {"y": np.array([0.2])}}
+    assert np.asarray(picture(curves)).std() > 5
