@@ -1,13 +1,14 @@
 """The general conditional VAE and its training."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 
 import pytest
 import torch
 
-from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, shuffled
+from napari_probseg.nn.checkpoint import write_weights
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
@@ -159,7 +160,27 @@ def test_same_seed_same_training(ndim: int, tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_weights_of_images_do_not_start_volumes(tmp_path: Path) -> None:
-    shipped = Path(str(resources.files("napari_probseg"))) / "weights" / "general.safetensors"
-    with pytest.raises(ValueError, match="start from weights of 'general3d'"):
-        next(train_general(tmp_path, ndim=3, start=shipped))
+def test_weights_of_volumes_do_not_start_images(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, GeneralCVAE(SMALL[3]).state_dict(), preset="general", config=asdict(SMALL[3]))
+    with pytest.raises(ValueError, match="holds another network: start from weights of 'general'"):
+        next(train_general(tmp_path, ndim=2, start=path))
+
+
+def test_a_network_of_images_starts_as_one_that_sees_slices() -> None:
+    torch.manual_seed(0)
+    flat = GeneralCVAE(SMALL[2])
+    with torch.no_grad():
+        for bias in (p for p in flat.parameters() if p.ndim == 1):
+            bias.add_(0.1 * torch.randn_like(bias))
+    grey, marks = torch.randn(2, 1, 16, 16), (torch.rand(2, 2, 16, 16) > 0.9).float()
+    z, reach = torch.randn(4, 4), torch.rand(4)
+    image, slices = (torch.cat([grey.expand(-1, n, -1, -1), marks], 1) for n in (3, 2))
+    volume = slices[:, :, None].expand(-1, -1, 16, -1, -1)
+    volumes = inflated(flat)
+    one, every = flat.decode(flat.features(image), z, reach), volumes.decode(volumes.features(volume), z, reach)
+    for part in ("object", "mask"):
+        torch.testing.assert_close(getattr(every, part), getattr(one, part)[:, None].expand(-1, 16, -1, -1))
+    torch.testing.assert_close(
+        volumes.encode(volumes.features(volume), volume[:, -2:]), flat.encode(flat.features(image), marks)
+    )

@@ -9,12 +9,16 @@ for ``ndim=3``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# Voxels along each side of the crops that it is trained on, and so of the windows that it is asked about: how large a
+# thing looks counts, at twice the size it is another one.
+SIZE = {2: 96, 3: 32}
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONVOLVED = {2: F.conv2d, 3: F.conv3d}
@@ -132,6 +136,46 @@ class GeneralCVAE(nn.Module):
         """Return the answer of the deterministic head, one for each item."""
         z = features.coarse.new_zeros(len(reach), self.n_latent)
         return self.control(features, z, reach)  # type: ignore[no-any-return]
+
+
+def inflated(network: GeneralCVAE, n_image_channels: int = 2) -> GeneralCVAE:
+    """Return a network for volumes that sees each slice (Y, X) as a network for images does; a start for training.
+
+    Each kernel is the middle one of three (Carreira & Zisserman 2017 share it among all): what the slices on both sides
+    tell is left to be learnt.
+
+    Parameters
+    ----------
+    network : GeneralCVAE
+        Of images.
+    n_image_channels : int
+        Of the new one; they share what the network has learnt of grey.
+    """
+    config = replace(network.config, ndim=3, n_image_channels=n_image_channels)
+    volumes = GeneralCVAE(config)
+    state = {name: _inflated(tensor) for name, tensor in network.state_dict().items()}
+    stem = network.stem[1][0][0].weight  # type: ignore[index, union-attr]
+    grey, marks = stem.unflatten(1, (-1, 4)).split([network.config.n_image_channels, 2], 1)  # (O, C, 4, 3, 3)
+    grey = grey.mean(1, keepdim=True).repeat_interleave(n_image_channels, 1)
+    grey = grey * network.config.n_image_channels / n_image_channels
+    of_both = torch.cat([grey, marks], 1).repeat(1, 1, 2, 1, 1) / 2  # the two slices that Unshuffle takes together
+    state["stem.1.0.0.weight"] = _inflated(of_both.flatten(1, 2))
+    for head in ("head", "control"):
+        for part in ("weight", "bias"):
+            out = network.state_dict()[f"{head}.out.{part}"].unflatten(0, (2, 4))
+            state[f"{head}.out.{part}"] = _inflated(out.repeat_interleave(2, 0).flatten(0, 1))
+    volumes.load_state_dict(state)
+    return volumes
+
+
+def _inflated(tensor: Tensor) -> Tensor:
+    """Return a kernel (..., K, K) as (..., K, K, K), zero but in the middle; what is no kernel as it is."""
+    if tensor.ndim != 4:
+        return tensor
+    k = tensor.shape[-1]
+    volume = tensor.new_zeros(*tensor.shape[:2], k, k, k)
+    volume[:, :, k // 2] = tensor
+    return volume
 
 
 class Head(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane, Region
-from napari_probseg.nn.general import Features, GeneralCVAE, Sample
+from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.inputs import window_input
@@ -22,7 +22,6 @@ from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.proposers.rim import with_rim
 from napari_probseg.proposers.window import Window, cut_off, windows_around
 
-SIZE = 96
 N_WINDOWS = 3
 N_DRAWN = 16
 
@@ -91,7 +90,7 @@ class CVAEProposer:
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
         """Return ``n`` samples in each window of a 2-D case; image and marks are looked at once."""
         windows = windows_around(case, N_WINDOWS)
-        x = torch.stack([window_input(case, window, SIZE) for window in windows])
+        x = torch.stack([window_input(case, window, SIZE[2]) for window in windows])
         z = torch.randn(len(windows) * n, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
         try:
             return self._drawn(windows, x, z, reach)
@@ -143,7 +142,7 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
 
 def _on_common_grid(draw: Draw) -> Tensor:
     """Return the object logits of all samples on a grid over the farthest window, at most twice as fine as SIZE."""
-    last, size = draw.windows[-1], min(2 * SIZE, max(draw.windows[-1].size))
+    last, size = draw.windows[-1], min(2 * SIZE[2], max(draw.windows[-1].size))
     maps = []
     for window, inside in zip(draw.windows, draw.object, strict=True):
         edges = [

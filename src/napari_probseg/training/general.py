@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.general import Features, GeneralConfig, GeneralCVAE, Sample
+from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
@@ -63,7 +63,7 @@ class GeneralTraining:
     """
 
     ndim: int = 2
-    size: int = 96
+    size: int = SIZE[2]
     n_batch: int = 24
     share_real: float = 0.6
     share_pseudo: float = 0.12
@@ -89,8 +89,8 @@ RECIPES = {
     3: Recipe(
         "general3d",
         FitConfig(2200, learning_rate=1e-3),
-        GeneralTraining(ndim=3, size=48, n_batch=4, n_samples=4, share_pseudo=0.25, n_crops=120),
-        GeneralConfig(ndim=3, n_image_channels=2, widths=(32, 64, 96, 128)),
+        GeneralTraining(ndim=3, size=SIZE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
+        GeneralConfig(ndim=3, n_image_channels=2),
     ),
 }
 
@@ -121,7 +121,8 @@ def train_general(
     fit_config, config, network_config
         Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
-        Weights to start from, with their own ``network_config``; random ones if absent.
+        Weights to start from, with their own ``network_config``; random ones if absent. Volumes can start from those of
+        images, see `napari_probseg.nn.general.inflated`.
     device : str
         Where it is trained.
     fabric : Fabric, optional
@@ -155,6 +156,8 @@ def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -
         torch.manual_seed(seed)
         return GeneralCVAE(config)
     network = load_network(start)
+    if isinstance(network, GeneralCVAE) and network.config.ndim < config.ndim:
+        return inflated(network, config.n_image_channels)
     if not isinstance(network, GeneralCVAE) or network.config.ndim != config.ndim:
         name = RECIPES[config.ndim].name
         raise ValueError(f"{start} holds another network: start from weights of {name!r}")
