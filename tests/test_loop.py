@@ -120,12 +120,12 @@ def test_a_stopped_training_goes_on_with_the_images_it_began_with(collection: Co
     with pytest.raises(TimeoutError):
         next(train.train(collection, device="cpu"))
     steps.close()  # type: ignore[attr-defined]
-    assert train.is_under_way(collection) and not models_of(collection)
+    assert models.is_under_way(collection) and not models_of(collection)
     add(collection, 3)
     rest = [p.step for p in train.train(collection, device="cpu") if isinstance(p, Progress)]
     assert rest == [3, 4]
     (model,) = models_of(collection)
-    assert model.n_images == 1 and not train.is_under_way(collection)
+    assert model.n_images == 1 and not models.is_under_way(collection)
     assert train.curve_of(collection, model.name).loss[-1][0] == 4
 
 
@@ -165,7 +165,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(collection: Collection, st
             assert process.stdout.readline(), "it ended before it was killed: test invalid"
         process.kill()
     assert Collection(collection.folder).cases == collection.cases
-    assert train.is_under_way(collection) and not models_of(collection)
+    assert models.is_under_way(collection) and not models_of(collection)
     whole = Collection.create(tmp_path / "whole", ["disk"], ending=".tif")
     add(whole, 2)
     with pytest.MonkeyPatch.context() as patch:
@@ -186,7 +186,7 @@ def test_training_says_what_is_missing(collection: Collection) -> None:
     collection.add("empty", *(part * (i == 0) for i, part in enumerate(disk(0))))
     with pytest.raises(ValueError, match="no object"):
         outcome(train.train(collection))  # type: ignore[arg-type]
-    assert not train.is_under_way(collection)
+    assert not models.is_under_way(collection)
 
 
 # Judging and adopting -------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ GENERAL = "general"  # the shipped weights, as `load_proposer` and `load_complet
 VERSION = 1
 ABOUT = "about.json"
 WEIGHTS = "weights.safetensors"
+UNDER_WAY = "training"  # the folder of the training that is running, or was broken off
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,11 @@ def model_in_use(collection: Collection) -> str | Path:
         If ``models.json`` is damaged or of another version.
     """
     return weights_of(collection, name_in_use(collection))
+
+
+def is_under_way(collection: Collection) -> bool:
+    """Return whether a training was broken off, or is running."""
+    return (models_folder(collection) / UNDER_WAY / ABOUT).is_file()
 
 
 def history(collection: Collection) -> tuple[Change, ...]:

@@ -18,6 +18,7 @@ from napari_probseg.files import locked, write_whole
 from napari_probseg.loop.models import (
     ABOUT,
     GENERAL,
+    UNDER_WAY,
     WEIGHTS,
     model_of,
     models_folder,
@@ -40,7 +41,6 @@ TRAINING = {
     3: GeneralTraining(ndim=3, size=48, n_batch=2, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2),
 }
 FIT = FitConfig(0, learning_rate=5e-4, n_warmup=20, average=0.98, save_every=15)
-_UNDER_WAY = "training"
 _POOL = "pool.npz"
 
 
@@ -93,7 +93,7 @@ def train(
     folder = models_folder(collection)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, timeout=1):
-        under_way = folder / _UNDER_WAY
+        under_way = folder / UNDER_WAY
         if anew or not (under_way / ABOUT).is_file():
             shutil.rmtree(under_way, ignore_errors=True)
             yield from _begin(collection, under_way, steps=steps, start=start, seed=seed)
@@ -107,14 +107,9 @@ def train(
         yield f"trained model {done.name}"
 
 
-def is_under_way(collection: Collection) -> bool:
-    """Return whether a training was broken off, or is running elsewhere."""
-    return (models_folder(collection) / _UNDER_WAY / ABOUT).is_file()
-
-
 def curve_of(collection: Collection, model: str | None = None) -> Curve:
     """Return the learning curve of a model, or of the training under way."""
-    return Curve.load(models_folder(collection) / (model or _UNDER_WAY) / "curve.csv")
+    return Curve.load(models_folder(collection) / (model or UNDER_WAY) / "curve.csv")
 
 
 def _begin(

@@ -23,11 +23,15 @@ def unregister(widget: SegmentWidget) -> None:
     _open.discard(widget)
 
 
+def found(viewer: Any) -> SegmentWidget | None:
+    """Return the Segment widget of a viewer, if it is open."""
+    return next((widget for widget in _open if widget.belongs_to(viewer)), None)
+
+
 def widget_of(viewer: Any) -> SegmentWidget:
     """Return the Segment widget of a viewer, opened if there is none."""
-    for widget in _open:
-        if widget.belongs_to(viewer):
-            return widget
+    if (there := found(viewer)) is not None:
+        return there
     _, opened = viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
     return opened
 

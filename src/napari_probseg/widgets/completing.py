@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_probseg.proposers.unet_cut import UNetCut
 
 _loading = Lock()
+_given: dict[str, UNetCut] = {}
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,14 @@ def _cut(completion: Completion, question: Case, request: CompletionRequest) -> 
 
 
 def loaded(name: str, device: str) -> UNetCut | GraphCut:
-    """Return a shipped completer, loaded once."""
+    """Return a completer: one that was given, or a shipped one, loaded once."""
     with _loading:
-        return _load(name, device)
+        return _given.get(name) or _load(name, device)
+
+
+def give(completer: UNetCut) -> None:
+    """Let `loaded` return a completer under its name: one that was adopted."""
+    _given[completer.name] = completer
 
 
 @cache

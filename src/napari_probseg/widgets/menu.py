@@ -82,7 +82,8 @@ class Menu(QObject):
     def _completers(self) -> QMenu:
         """Offer what can tell object and background apart before the cut."""
         menu = QMenu("Complete by", self._menu)
-        for name, text in COMPLETERS.items():
+        for known, text in COMPLETERS.items():
+            name = self._work.network if known == "general" else known
             action = menu.addAction(text)
             action.setData(name)
             action.setCheckable(True)

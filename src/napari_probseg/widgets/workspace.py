@@ -19,7 +19,7 @@ from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request, answer
 from napari_probseg.widgets.box import carried_over, framed, region_of
-from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again
+from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again, give
 from napari_probseg.widgets.image import (
     bare,
     bring_into_view,
@@ -29,6 +29,7 @@ from napari_probseg.widgets.image import (
     placement,
     plane_on_view,
 )
+from napari_probseg.widgets.in_use import Models, given
 from napari_probseg.widgets.layers import SessionLayers
 from napari_probseg.widgets.offers import Offers
 from napari_probseg.widgets.preview import add_quietly
@@ -90,6 +91,7 @@ class Workspace(QObject):
         self.offers.background.failed.connect(self.refuse)
         self.offers.background.said.connect(self.say)
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
+        self.network = "general"
         self._seed = 0
         self._request: Request | None = None
         self.completer, self.whole_volume, self.cut = "general", False, CutConfig(everywhere=False)
@@ -98,6 +100,8 @@ class Workspace(QObject):
         self._recutting.done.connect(self._offer_again)
         self._recutting.failed.connect(self.refuse)
         viewer.layers.events.removed.connect(self._note_removed)
+        if proposer is None and (models := given(viewer)) is not None:
+            self.use(models)
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -125,6 +129,16 @@ class Workspace(QObject):
         """Tell the user in one sentence why something was not done; the log gets all of it."""
         logger.warning("refused", exc_info=error)
         self.said.emit(sentence_of(error), True)
+
+    def use(self, models: Models) -> None:
+        """Propose and complete by other models from now on: those that a data set has taught."""
+        give(models.completer)
+        self.proposer = models.proposer
+        if self.completer == self.network:
+            self.completer = models.completer.name
+        self.network = models.completer.name
+        for layers in self._all.values():
+            layers.session.proposer = models.proposer
 
     # Images and strokes -------------------------------------------------------------------------------------------
 

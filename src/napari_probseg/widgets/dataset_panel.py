@@ -1,0 +1,203 @@
+"""The parts of the Dataset widget and how they are laid out; what they do is wired in dataset.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QLabel,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_probseg.loop.models import GENERAL, Comparison
+from napari_probseg.widgets.curve import CurveView
+from napari_probseg.widgets.lessons import State, Suggestion
+from napari_probseg.widgets.panel import _line, _row
+from napari_probseg.widgets.style import KeyButton
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_THUMBNAIL = 84
+
+
+class DatasetPanel(QWidget):
+    """Every part of the Dataset widget, from the top down."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.name = QLabel(objectName="title")
+        self.menu_button = QToolButton(text="•••", objectName="menu", toolTip="Another data set; begin a training anew")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu = QMenu(self.menu_button)
+        self.menu_button.setMenu(self.menu)
+        self.add = KeyButton("Add this image", tip="Add the image in Segment with its finished objects")
+        self.add.setObjectName("primary")
+        self.images = QTreeWidget(columnCount=3)
+        self.images.setHeaderLabels(["Image", "Part", "Labelled"])
+        self.images.setRootIsDecorated(False)
+        self.images.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.images.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.images.setToolTip(
+            "Images for training teach the model; on those held out models are compared, never trained"
+        )
+
+        self.train = KeyButton(
+            "Train", tip="Train a model on the images for training, from the one in use: some minutes"
+        )
+        self.stop = KeyButton("Stop", tip="Stop; the training can be gone on with")
+        self.curve = CurveView(viewer, "The learning curve appears here.")
+        self.judged_on = QLabel(objectName="faint")
+        self.in_use = QLabel(objectName="figure")
+        self.newest = QLabel(objectName="figure")
+        self.compare = KeyButton("Compare", tip="Compare the newest model with the one in use on the held-out images")
+        self.adopt = KeyButton("Adopt", tip="Use the new model from now on, here and in Segment")
+        self.adopt.setObjectName("primary")
+        self.back = KeyButton("Go back", tip="Use the model again that was in use before")
+
+        self.search = KeyButton("Next image…", tip="Rank the images of a folder, the most uncertain first")
+        self.stop_search = KeyButton("Stop", tip="Stop looking; what was found stays")
+        self.found = QListWidget(viewMode=QListView.ViewMode.IconMode, movement=QListView.Movement.Static)
+        self.found.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
+        self.found.setResizeMode(QListView.ResizeMode.Adjust)
+        self.found.setWordWrap(False)
+        self.found.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.found.setToolTip("Click an image to open it and select it in Segment")
+        self.found.setMinimumHeight(_THUMBNAIL + 36)
+
+        self.status = QLabel(objectName="status")
+        self.status.setWordWrap(True)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.status.setFixedHeight(54)
+        self.progress = QProgressBar(maximum=0, textVisible=False)
+        self.empty = EmptyState()
+        self._lay_out()
+
+    def sizeHint(self) -> QSize:
+        return QSize(320, super().sizeHint().height())
+
+    def show_state(self, state: State | None, comparison: Comparison | None) -> None:
+        """Show what there is."""
+        self.empty.setVisible(state is None)
+        self.whole.setVisible(state is not None)
+        if state is None:
+            return
+        self.name.setText(state.folder.name)
+        self.name.setToolTip(str(state.folder))
+        self.images.clear()
+        for row in state.rows:
+            item = QTreeWidgetItem([row.name, "held out" if row.held_out else "training", row.date])
+            self.images.addTopLevelItem(item)
+        self.images.scrollToBottom()
+        n = state.n_held_out
+        self.judged_on.setText(
+            f"Dice on {n} held-out image{'s' if n > 1 else ''}:"
+            if n
+            else "No image is held out yet to compare models on."
+        )
+        self.in_use.setText(_figure("In use", state.in_use, None if comparison is None else comparison.old.score))
+        new = None if comparison is None else comparison.new.score
+        self.newest.setText(_figure("New", state.newest, new) if state.newest else "New: none yet")
+
+    def show_found(self, found: list[Suggestion]) -> None:
+        """Show what a search has found, the most uncertain first."""
+        chosen = self.found.currentItem()
+        kept = None if chosen is None else chosen.data(Qt.ItemDataRole.UserRole)
+        self.found.clear()
+        for one in list(found):
+            item = QListWidgetItem(_icon(one.picture), one.ranked.path.name)
+            item.setData(Qt.ItemDataRole.UserRole, one.ranked.path)
+            item.setToolTip(f"{one.ranked.path.name}: uncertainty {one.ranked.uncertainty:.2f}")
+            item.setSizeHint(QSize(_THUMBNAIL + 8, _THUMBNAIL + 20))
+            self.found.addItem(item)
+            if one.ranked.path == kept:
+                self.found.setCurrentItem(item)
+
+    def _lay_out(self) -> None:
+        self.whole = QWidget()
+        rows = QVBoxLayout(self.whole)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(6)
+        rows.addLayout(_row(self.name, self.menu_button, stretch=(1, 0)))
+        rows.addWidget(self.images, 2)
+        rows.addWidget(self.add)
+        rows.addWidget(_line())
+        rows.addLayout(_row(self.train, self.stop))
+        rows.addWidget(self.curve)
+        rows.addWidget(self.judged_on)
+        rows.addLayout(_row(self.in_use, self.newest, stretch=(1, 1)))
+        rows.addLayout(_row(self.compare, self.adopt, self.back))
+        rows.addWidget(_line())
+        rows.addLayout(_row(self.search, self.stop_search))
+        rows.addWidget(self.found, 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.whole, 1)
+        layout.addWidget(self.empty)
+        layout.addStretch(0)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        header = self.images.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self.images.setMinimumHeight(96)
+        steady = self.progress.sizePolicy()
+        steady.setRetainSizeWhenHidden(True)
+        self.progress.setSizePolicy(steady)
+        for wide in (self.train, self.stop, self.search, self.stop_search):
+            wide.setSizePolicy(QSizePolicy.Policy.Expanding, wide.sizePolicy().verticalPolicy())
+        self.setMinimumWidth(300)
+
+
+class EmptyState(QWidget):
+    """What is shown while there is no data set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new = QPushButton("New data set…", objectName="primary")
+        self.open = QPushButton("Open a data set…")
+        text = QLabel(
+            "A data set collects finished images\nand teaches the next model with them.\nIts format is nnU-Net’s.",
+            objectName="faint",
+        )
+        text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(24, 80, 24, 24)
+        layout.setSpacing(16)
+        layout.addWidget(text)
+        layout.addWidget(self.new)
+        layout.addWidget(self.open)
+        layout.addStretch(1)
+
+
+def _figure(title: str, model: str, score: float | None) -> str:
+    name = "shipped" if model == GENERAL else model
+    return f"{title}: {name}" + ("" if score is None else f"  <b>{score:.3f}</b>")
+
+
+def _icon(picture: NDArray[np.uint8]) -> QIcon:
+    height, width = picture.shape[:2]
+    image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    side = 2 * _THUMBNAIL
+    keep, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    return QIcon(QPixmap.fromImage(image).scaled(side, side, keep, smooth))

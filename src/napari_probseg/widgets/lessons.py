@@ -1,0 +1,344 @@
+"""What the Dataset widget has done in threads: opening, adding, training, comparing, adopting, ranking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.collection import Collection
+from napari_probseg.finished import Finished
+from napari_probseg.io import Picture, read
+from napari_probseg.loop.models import (
+    GENERAL,
+    Comparison,
+    adopt,
+    history,
+    is_under_way,
+    model_in_use,
+    models_of,
+    name_in_use,
+    rollback,
+)
+from napari_probseg.widgets.in_use import Models
+from napari_probseg.widgets.torch_import import quiet_import
+
+if TYPE_CHECKING:
+    from napari_probseg.loop.rank import Ranked
+    from napari_probseg.session import Session
+    from napari_probseg.training.fit import Progress
+
+Steps = Generator["str | Progress", None, Any]
+_SIDE = 96  # pixels of a thumbnail
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image of the data set."""
+
+    name: str
+    held_out: bool
+    date: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What the widget shows of a data set.
+
+    Parameters
+    ----------
+    folder : path
+    labels : tuple of str
+        The kinds of objects.
+    rows : tuple of Row
+        Its images.
+    in_use : str
+        The model in use; ``"general"`` is the shipped one.
+    newest : str
+        The newest model, if it is newer than the one in use; empty if none is.
+    can_go_back, is_under_way : bool
+        Whether a model was adopted, and whether a training was broken off or runs.
+    """
+
+    folder: Path
+    labels: tuple[str, ...]
+    rows: tuple[Row, ...]
+    in_use: str
+    newest: str
+    can_go_back: bool
+    is_under_way: bool
+
+    @property
+    def n_training(self) -> int:
+        return sum(not row.held_out for row in self.rows)
+
+    @property
+    def n_held_out(self) -> int:
+        return sum(row.held_out for row in self.rows)
+
+    @classmethod
+    def of(cls, collection: Collection) -> State:
+        """Read the state of a data set."""
+        entries = [(entry, entry.told().get("date", "")[:10]) for entry in collection.entries]
+        in_use, changes = name_in_use(collection), history(collection)
+        refused = {change.before for change in changes if change.verb == "rollback"}
+        names = [model.name for model in models_of(collection) if model.name not in {in_use, *refused}]
+        newest = names[-1] if names and (in_use == GENERAL or names[-1] > in_use) else ""
+        return cls(
+            folder=collection.folder,
+            labels=tuple(name for name, number in collection.labels.items() if number != 0),
+            rows=tuple(Row(entry.name, entry.held_out, date) for entry, date in entries),
+            in_use=in_use,
+            newest=newest,
+            can_go_back=in_use != GENERAL,
+            is_under_way=is_under_way(collection),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of a task: the state after it, a sentence, and what else there is."""
+
+    state: State
+    sentence: str
+    models: Models | None = None
+    comparison: Comparison | None = None
+    added: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A finished image, on its way into the data set.
+
+    Parameters
+    ----------
+    name : str
+        Of the image's layer.
+    session : Session
+        Holds the image and the objects.
+    like : Picture or None
+        The geometry of the file that the image came from.
+    kinds : mapping from int to str
+        What each object is.
+    source : str
+        The image's file, if it has one.
+    """
+
+    name: str
+    session: Session
+    like: Picture | None
+    kinds: Mapping[int, str]
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """An image of the folder that was ranked, with a small picture of it, (h, w, 3) uint8."""
+
+    ranked: Ranked
+    picture: NDArray[np.uint8]
+
+
+def opening(folder: Path, device: str, *, give: bool) -> Steps:
+    """Open a data set; ``give`` asks for its model also where that is the shipped one."""
+    yield f"Opening {folder.name}…"
+    collection = Collection(folder)
+    state = State.of(collection)
+    n = len(state.rows)
+    sentence = f"{folder.name} has {_images(n)}." if n else f"{folder.name} is empty: add the first finished image."
+    if give or state.in_use != GENERAL:
+        yield "Loading the model in use…"
+        return Done(state, sentence, _models(collection, device))
+    return Done(state, sentence)
+
+
+def making(folder: Path, labels: Sequence[str], session: Session | None, *, ending: str) -> Steps:
+    """Make a new data set, for images like that of a session."""
+    yield f"Making {folder.name}…"
+    n_channels = 1 if session is None else session.case.n_channels
+    channels = ["image"] if n_channels == 1 else [f"channel {i}" for i in range(n_channels)]
+    collection = Collection.create(folder, labels, channels=channels, ending=ending)
+    return Done(State.of(collection), f"{folder.name} is ready: add the first finished image.")
+
+
+def adding(folder: Path, lesson: Lesson) -> Steps:
+    """Add a finished image; one that is there already gets its new labels."""
+    yield f"Adding {lesson.name}…"
+    collection, session = Collection(folder), lesson.session
+    case, like = session.case, lesson.like
+    image, axis = case.image, case.channel_axis
+    if like is None or "T" in like.axes or tuple(image.shape) not in (like.shape, tuple(like.data.shape)):
+        spacing = None if all(mm == 1 for mm in case.spacing or ()) else case.spacing
+        place: dict[str, Any] = {"spacing": spacing, "channel_axis": axis}
+    else:
+        place = {"like": like}
+    finished = Finished.of(image, session.objects, **place)
+    there = collection.find(finished.fingerprint)
+    name = there or _free_name(collection, lesson.name)
+    for kind in dict.fromkeys(lesson.kinds.values()):
+        if kind not in collection.labels:
+            collection.add_label(kind)
+    told = {"image": lesson.source, "model": str(model_in_use(collection)), "n_steps": len(session.steps)}
+    entry = collection.add(name, image, session.objects, **place, kinds=lesson.kinds, provenance=told, session=session)
+    part = "is held out, to compare models on" if entry.held_out else "is for training"
+    news = "has new labels; the earlier ones are kept" if there else part
+    return Done(State.of(collection), f"{name} {news}. {folder.name} has {_images(len(collection.cases))}.", added=True)
+
+
+def training(folder: Path, points: list[tuple[int, float]], stop: Event, device: str, *, anew: bool) -> Steps:
+    """Train until done or told to stop, adding to the points of the curve; then compare, if that can be done."""
+    yield "Loading the network…"
+    with quiet_import():
+        from napari_probseg.loop.judge import compare
+        from napari_probseg.loop.train import curve_of, train
+        from napari_probseg.training.fit import Progress
+    collection = Collection(folder)
+    curve = curve_of(collection)
+    steps = train(collection, anew=anew, device=device)
+    for told in steps:
+        if stop.is_set():
+            steps.close()  # type: ignore[attr-defined]
+            return Done(State.of(Collection(folder)), "Stopped: “Go on training” takes it up again. Nothing is lost.")
+        if isinstance(told, Progress):
+            curve.add(told)
+            points[:] = curve.loss
+            yield told
+        else:
+            yield f"{told[0].upper()}{told[1:]}…"
+    collection = Collection(folder)
+    newest = models_of(collection)[-1].name
+    if not collection.split("test"):
+        sentence = f"Model {newest} is trained. No image is held out yet, so it cannot be compared: add more first."
+        return Done(State.of(collection), sentence)
+    comparison = yield from _uncancelled(compare(collection, newest, device=device), stop)
+    if comparison is None:
+        return Done(State.of(collection), f"Model {newest} is trained; compare it when you like.")
+    return _compared(collection, comparison)
+
+
+def comparing(folder: Path, model: str, stop: Event, device: str) -> Steps:
+    """Compare a model with the one in use."""
+    yield "Loading the network…"
+    with quiet_import():
+        from napari_probseg.loop.judge import compare
+    collection = Collection(folder)
+    comparison = yield from _uncancelled(compare(collection, model, device=device), stop)
+    if comparison is None:
+        return Done(State.of(collection), "Stopped; nothing has changed.")
+    return _compared(collection, comparison)
+
+
+def adopting(folder: Path, comparison: Comparison, device: str) -> Steps:
+    """Put the better model into use."""
+    yield f"Adopting model {comparison.model}…"
+    collection = Collection(folder)
+    adopt(collection, comparison)
+    sentence = f"Model {comparison.model} is in use from now on, here and in Segment. “Go back” takes it back."
+    return Done(State.of(collection), sentence, _models(collection, device))
+
+
+def going_back(folder: Path, device: str) -> Steps:
+    """Put the model before into use again."""
+    yield "Going back…"
+    collection = Collection(folder)
+    change = rollback(collection)
+    name = "The shipped model" if change.after == GENERAL else f"Model {change.after}"
+    return Done(State.of(collection), f"{name} is in use again.", _models(collection, device))
+
+
+def ranking(folder: Path | None, images: Path, found: list[Suggestion], stop: Event, device: str) -> Steps:
+    """Rank the images of a folder, adding each to what is found as soon as it is looked at."""
+    yield "Loading the network…"
+    with quiet_import():
+        from napari_probseg.loop.rank import images_in, rank
+    collection = None if folder is None else Collection(folder)
+    paths = images_in(images)
+    passed_over = []
+    steps = rank(collection, paths, device=device)
+    yield f"Looking at image 1 of {len(paths)}…"
+    for i, ranked in enumerate(steps, 2):
+        if stop.is_set():
+            return f"Stopped after {i - 1} of {_images(len(paths))}."
+        if ranked.passed_over:
+            passed_over.append(ranked)
+        else:
+            found.append(Suggestion(ranked, thumbnail(ranked.path)))
+            found.sort(key=lambda one: -one.ranked.uncertainty)
+        if i <= len(paths):
+            yield f"Looking at image {i} of {len(paths)}…"
+    sentence = f"{_images(len(found))}, the most uncertain first: click one to open it."
+    if passed_over:
+        first = passed_over[0]
+        sentence += f" {len(passed_over)} passed over; {first.path.name}: {first.passed_over}."
+    return sentence
+
+
+def reading(path: Path) -> Steps:
+    """Read an image file; return the arguments of ``viewer.add_image``."""
+    from napari_probseg.layer_data import read_layers
+
+    yield f"Opening {path.name}…"
+    data, attributes, _ = read_layers(str(path))[0]
+    axis = attributes.pop("channel_axis", None)
+    if axis is not None:  # one layer, as the data set's images have all their channels
+        data = np.moveaxis(np.asarray(data), axis, 0)
+        scale = attributes["scale"]
+        attributes["scale"] = [1.0, *scale]
+        attributes["axis_labels"] = ("c", *"zyx"[-len(scale) :])
+        attributes.pop("units", None)
+    return path, data, attributes
+
+
+def thumbnail(path: Path) -> NDArray[np.uint8]:
+    """Return a small picture of an image file, of a volume its middle slice."""
+    case = read(path).case()
+    if case.ndim == 3:
+        case = case.plane(0, case.shape[0] // 2)
+    step = max(1, -(-max(case.shape) // _SIDE))
+    values = case.read((slice(None, None, step),) * 2)
+    low, high = np.percentile(values, (1, 99))
+    values = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    colours = values if len(values) == 3 else np.repeat(values.mean(0, keepdims=True), 3, axis=0)
+    return np.ascontiguousarray(np.moveaxis(255 * colours, 0, -1).astype(np.uint8))
+
+
+def _models(collection: Collection, device: str) -> Models:
+    with quiet_import():
+        from napari_probseg.loop.judge import load_models
+    return Models(*load_models(model_in_use(collection), device=device))
+
+
+def _uncancelled(steps: Generator[str, None, Comparison], stop: Event) -> Generator[str, None, Comparison | None]:
+    """Do the steps and return what comes of them; None if told to stop."""
+    while not stop.is_set():
+        try:
+            said = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        yield f"{said[0].upper()}{said[1:]}…"
+    return None
+
+
+def _compared(collection: Collection, comparison: Comparison) -> Done:
+    better = "is better: adopt it?" if comparison.is_better else "is not better; the one in use stays."
+    return Done(State.of(collection), f"Model {comparison.model} {better}", comparison=comparison)
+
+
+def _free_name(collection: Collection, layer: str) -> str:
+    """Return a name for an image that no other image has."""
+    name = re.sub(r"[^\w.-]+", "_", layer).strip("_.-") or "image"
+    taken, i = set(collection.cases), 2
+    chosen = name
+    while chosen in taken:
+        chosen, i = f"{name}_{i}", i + 1
+    return chosen
+
+
+def _images(n: int) -> str:
+    return f"{n} image{'s' if n != 1 else ''}"

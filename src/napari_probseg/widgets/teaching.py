@@ -1,0 +1,275 @@
+"""The loop that learns, on one viewer: a data set, its training, its models, and the next image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_probseg.io import NIFTI, Picture
+from napari_probseg.loop.models import Comparison
+from napari_probseg.widgets import commands, in_use, lessons
+from napari_probseg.widgets.image import bare
+from napari_probseg.widgets.lessons import Done, Lesson, State, Suggestion
+from napari_probseg.widgets.sentences import sentence_of
+from napari_probseg.widgets.settings import read_settings
+from napari_probseg.widgets.worker import Background, Task
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_probseg.widgets.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+class Teaching(QObject):
+    """What the user does with a data set; the widget shows it and calls its verbs.
+
+    Three things can run side by side: a training, a search for the next image, and short work on the data set.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        In whose Segment widget images are finished.
+    """
+
+    changed = Signal()
+    found_more = Signal()
+    learnt_more = Signal(int, int)
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.state: State | None = None
+        self.comparison: Comparison | None = None
+        self.points: list[tuple[int, float]] = []
+        self.found: list[Suggestion] = []
+        self.work, self.training, self.searching = Background(), Background(), Background()
+        for background in (self.work, self.training, self.searching):
+            background.said.connect(self.say)
+            background.failed.connect(self.refuse)
+            background.busy.connect(self._note_busy)
+        self.work.done.connect(self._take)
+        self.training.done.connect(self._take)
+        self.training.progressed.connect(self._learn)
+        self.searching.done.connect(self._end_search)
+        self.searching.said.connect(self._note_found)
+        self._stop, self._stop_search = Event(), Event()
+        self._device = read_settings().device
+        self._folder: Path | None = None
+        self._held: Workspace | None = None
+        self._paths: WeakKeyDictionary[Image, Path] = WeakKeyDictionary()  # of images opened from a search
+
+    def say(self, sentence: str) -> None:
+        """Tell the user something."""
+        self.said.emit(sentence, False)
+
+    def refuse(self, error: Exception) -> None:
+        """Tell the user in one sentence why something was not done; the log gets all of it."""
+        self._let_go()
+        logger.warning("refused", exc_info=error)
+        self.said.emit(sentence_of(error), True)
+
+    # The data set -------------------------------------------------------------------------------------------------
+
+    def open(self, folder: Path) -> None:
+        """Turn to the data set in a folder."""
+        if not self.training.is_busy:
+            give = in_use.given(self.viewer) is not None
+            self._start(lambda: lessons.opening(folder, self._device, give=give))
+        else:
+            self.say("A training is running: stop it before you turn to another data set.")
+
+    def make(self, folder: Path, labels: Sequence[str]) -> None:
+        """Make a new data set, for images like the one in Segment."""
+        segment = commands.found(self.viewer)
+        session = None if segment is None else segment.work.session
+        image = None if segment is None else segment.work.image
+        geometry = None if image is None else _geometry_of(image)
+        is_nifti = geometry is not None and geometry.header is not None
+        is_volume = session is not None and session.case.ndim == 3
+        ending = NIFTI[0] if is_nifti or is_volume else ".tif"
+        self._start(lambda: lessons.making(folder, labels, session, ending=ending))
+
+    def finished_objects(self) -> list[int]:
+        """Return the numbers of the objects that are finished in Segment.
+
+        Raises
+        ------
+        ValueError
+            If there is no image, or no object is finished.
+        """
+        work = commands.widget_of(self.viewer).work
+        work.take_strokes()
+        if work.image is None:
+            raise ValueError("there is no image in Segment yet: open one, and finish its objects")
+        found = [] if work.session is None else [int(n) for n in np.unique(work.session.objects) if n]
+        if not found:
+            raise ValueError("no object of this image is finished yet: finish one in Segment first")
+        return found
+
+    def add(self, kinds: Mapping[int, str]) -> None:
+        """Add the image in Segment with its finished objects.
+
+        Parameters
+        ----------
+        kinds : mapping from int to str
+            What each object is.
+        """
+        work = commands.widget_of(self.viewer).work
+        if self.state is None or work.session is None or work.image is None or self.work.is_busy:
+            return
+        folder, image = self.state.folder, work.image
+        lesson = Lesson(image.name, work.session, _geometry_of(image), kinds, str(image.source.path or ""))
+        self._adding = self._paths.get(bare(image))
+        self._held, work.is_held = work, True  # nothing is drawn on it while it is written
+        self._start(lambda: lessons.adding(folder, lesson))
+
+    # Training and models ------------------------------------------------------------------------------------------
+
+    def train(self, *, anew: bool = False) -> None:
+        """Train on what is there, or go on with a training that was stopped."""
+        if self.state is None or self.training.is_busy:
+            return
+        self._stop, self.points, self.comparison = Event(), [], None
+        folder, points, stop = self.state.folder, self.points, self._stop
+        self.training.start(lambda: lessons.training(folder, points, stop, self._device, anew=anew))
+
+    def stop(self) -> None:
+        """Stop the training, or the comparison, at its next step."""
+        self._stop.set()
+        self.say("Stopping…")
+
+    def compare(self) -> None:
+        """Compare the newest model with the one in use."""
+        if self.state is None or self.training.is_busy:
+            return
+        self._stop = Event()
+        folder, newest, stop = self.state.folder, self.state.newest, self._stop
+        self.training.start(lambda: lessons.comparing(folder, newest, stop, self._device))
+
+    def adopt(self) -> None:
+        """Use the model that was compared, if it is better."""
+        if self.state is not None and self.comparison is not None:
+            folder, comparison = self.state.folder, self.comparison
+            self._start(lambda: lessons.adopting(folder, comparison, self._device))
+
+    def go_back(self) -> None:
+        """Use the model again that was in use before."""
+        if self.state is not None:
+            folder = self.state.folder
+            self._start(lambda: lessons.going_back(folder, self._device))
+
+    # The next image -----------------------------------------------------------------------------------------------
+
+    def search(self, images: Path) -> None:
+        """Rank the images of a folder by the uncertainty of the model in use."""
+        self._stop_search.set()
+        self._stop_search, self.found = Event(), []
+        folder = None if self.state is None else self.state.folder
+        found, stop = self.found, self._stop_search
+        self.found_more.emit()
+        self.searching.start(lambda: lessons.ranking(folder, images, found, stop, self._device))
+
+    def stop_search(self) -> None:
+        """Stop ranking; what was found stays."""
+        self._stop_search.set()
+
+    def show(self, path: Path) -> None:
+        """Open an image that was found and select it in Segment."""
+        for layer, opened in self._paths.items():
+            if opened == path and layer in [bare(one) for one in self.viewer.layers]:
+                self._select(layer)
+                return
+        self._start(lambda: lessons.reading(path))
+
+    # Behind the verbs ---------------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Let go of the viewer; a training that runs can be gone on with."""
+        self._stop.set()
+        self._stop_search.set()
+        for background in (self.work, self.training, self.searching):
+            background.cancel()
+        self._let_go()
+
+    def _start(self, task: Task) -> None:
+        if self.work.is_busy:
+            self.say("One moment: the work before is not done yet.")
+        else:
+            self.work.start(task)
+
+    def _take(self, got: Any) -> None:
+        """Take in what came of a task."""
+        self._let_go()
+        if not isinstance(got, Done):
+            self._add_image(*got)
+            return
+        if self.state is None or got.state.folder != self.state.folder or got.models is not None:
+            self.comparison = None
+        if self.state is None or got.state.folder != self.state.folder:
+            self.points = []
+        self.state = got.state
+        self.comparison = got.comparison or self.comparison
+        if got.models is not None:
+            self._give(got.models)
+        if got.added and self._adding is not None:
+            self.found = [one for one in self.found if one.ranked.path != self._adding]
+            self.found_more.emit()
+        self.changed.emit()
+        self.say(got.sentence)
+
+    def _give(self, models: in_use.Models) -> None:
+        """Let Segment work with these models."""
+        in_use.give(self.viewer, models)
+        if (segment := commands.found(self.viewer)) is not None:
+            segment.work.use(models)
+
+    def _add_image(self, path: Path, data: Any, attributes: dict[str, Any]) -> None:
+        layer = bare(self.viewer.add_image(data, **attributes))
+        self._paths[layer] = path
+        self._select(layer)
+        self.say(f"{path.name} is open in Segment.")
+
+    def _select(self, layer: Image) -> None:
+        images = commands.widget_of(self.viewer).panel.images
+        index = next((i for i in range(images.count()) if bare(images.itemData(i)) is layer), -1)
+        if index >= 0:
+            images.setCurrentIndex(index)
+
+    def _learn(self, step: int, n_steps: int) -> None:
+        self.learnt_more.emit(step, n_steps)
+
+    def _note_busy(self, _: bool) -> None:
+        self.changed.emit()
+
+    def _note_found(self, _: str) -> None:
+        self.found_more.emit()
+
+    def _end_search(self, sentence: str) -> None:
+        self.found_more.emit()
+        self.say(sentence)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.release_hold()
+
+    _adding: Path | None = None
+
+
+def _geometry_of(image: Image) -> Picture | None:
+    """Return the geometry of the file that a layer came from."""
+    from napari_probseg.layer_data import KEY
+
+    geometry = image.metadata.get(KEY)
+    return geometry if isinstance(geometry, Picture) else None
