@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from napari_probseg.geodesic import geodesic_distance
 from napari_probseg.graph_cut import cut
 from napari_probseg.intensity import Codes
 
-EDGE = 20.0  # voxels of way that a difference of one standard deviation counts as, chosen on training parts
+GRABCUT_ROUNDS = 3  # more hardly change its answer
+EDGE, EDGE_OF_CUT = 120.0, 30.0  # voxels of way that one standard deviation counts as; chosen on training parts
 Mask = NDArray[np.bool_]
 Answer = Callable[[Case], Mask]
 
@@ -41,7 +43,7 @@ def by_random_walker(case: Case) -> Mask:
             np.moveaxis(channels(case), 0, -1),
             case.partial,
             beta=130,
-            mode="cg_j",
+            mode="cg_mg" if find_spec("pyamg") else "cg_j",  # several times as fast, to the same answer
             channel_axis=-1,
             spacing=np.asarray(case.spacing),
         )
@@ -50,13 +52,13 @@ def by_random_walker(case: Case) -> Mask:
 
 def by_geodesic(case: Case) -> Mask:
     """Give each voxel to the strokes that are nearer by geodesic distance (Bai & Sapiro 2007)."""
-    inside, outside = _geodesics(case)
+    inside, outside = _geodesics(case, EDGE)
     return inside < outside
 
 
 def by_geodesic_cut(case: Case) -> Mask:
     """Cut a graph with the geodesic distances as probabilities (Price et al. 2010)."""
-    inside, outside = _geodesics(case)
+    inside, outside = _geodesics(case, EDGE_OF_CUT)
     return cut(outside / np.maximum(inside + outside, 1e-9), case)
 
 
@@ -77,7 +79,7 @@ def by_grabcut(case: Case) -> Mask:
     guess[case.partial == Marker.OBJECT] = cv2.GC_FGD
     guess[case.partial == Marker.BACKGROUND] = cv2.GC_BGD
     with suppress(cv2.error):  # one of the two mixtures has no voxel: the guess stays
-        cv2.grabCut(colours, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(colours, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.isin(guess, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
@@ -88,7 +90,7 @@ def by_random_forest(case: Case) -> Mask:
     image = np.moveaxis(channels(case), 0, -1)
     features = multiscale_basic_features(image, sigma_min=1, sigma_max=8, channel_axis=-1)
     known = case.partial != Marker.UNKNOWN
-    forest = RandomForestClassifier(50, max_depth=10, max_samples=0.5, random_state=0, n_jobs=1)
+    forest = RandomForestClassifier(50, max_depth=10, random_state=0, n_jobs=1)
     forest.fit(features[known], case.partial[known])
     answer = forest.predict(features.reshape(-1, features.shape[-1])).reshape(case.shape)
     return np.asarray(answer == Marker.OBJECT)
@@ -123,7 +125,7 @@ def channels(case: Case) -> NDArray[np.float32]:
     return np.asarray((image - low) / np.maximum(high - low, 1e-6), dtype=np.float32)
 
 
-def _geodesics(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
+def _geodesics(case: Case, edge: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the distance to the strokes inside, and to those outside."""
     image = channels(case)
     image = image / max(float(image.std()), 1e-6)
@@ -132,7 +134,7 @@ def _geodesics(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
             image,
             case.partial == marker,
             spacing=case.spacing,
-            edge_weight=EDGE * float(np.mean(case.spacing or 1)),
+            edge_weight=edge * float(np.mean(case.spacing or 1)),
             n_rounds=3,
         )
         for marker in (Marker.OBJECT, Marker.BACKGROUND)

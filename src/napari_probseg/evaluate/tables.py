@@ -78,13 +78,20 @@ def interactions_to(dice: NDArray[np.float64], goal: float) -> tuple[NDArray[np.
 
 
 def runs_of(rows: Iterable[Row]) -> dict[str, dict[str, Runs]]:
-    """Return what was done by data set and method, from the rows of ``interactions.csv``."""
-    cases: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    """Return what was done by data set and method, from the rows of ``interactions.csv``.
+
+    Of each data set the cases count that all of its methods saw.
+    """
+    cases: dict[str, dict[str, dict[str, list[Row]]]] = {}
     for row in rows:
-        cases.setdefault((row["dataset"], row["method"]), {}).setdefault(row["case"], []).append(row)
+        by_method = cases.setdefault(row["dataset"], {})
+        by_method.setdefault(row["method"], {}).setdefault(row["case"], []).append(row)
     found: dict[str, dict[str, Runs]] = {}
-    for (dataset, method), by_case in cases.items():
-        table = [sorted(of_case, key=lambda row: float(row["n"])) for of_case in by_case.values()]
+    for dataset, method, by_case in ((d, m, c) for d, by_method in cases.items() for m, c in by_method.items()):
+        common = [case for case in by_case if all(case in others for others in cases[dataset].values())]
+        if not common:
+            continue
+        table = [sorted(by_case[case], key=lambda row: float(row["n"])) for case in common]
         dice, hd95, seconds = (
             np.array([[row[column] for row in of_case] for of_case in table], dtype=float)
             for column in ("dice", "hd95", "seconds")
