@@ -53,11 +53,14 @@ class Step:
         What JSON can hold of its arguments and of what came out.
     changes : tuple of Change
         What it changed.
+    learnt : object, optional
+        The completer that it brought; it is not kept on disk.
     """
 
     verb: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    learnt: Any = None
 
 
 class History:

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def _loading_lines(session: Session) -> list[str]:
     lines = []
     if "propose" in asked:
         lines.append(f"session.proposer = ps.load_proposer({getattr(session.proposer, 'name', 'general')!r})")
-    if "complete" in asked:
+    if "complete" in asked or any(step.verb == "adapt" for step in session.steps):
         lines.append(f"session.completer = ps.load_completer({getattr(session.completer, 'name', 'general')!r})")
     return lines
 
@@ -162,6 +163,11 @@ def _accept_lines(step: Step) -> list[str]:
     return [f"session.{step.arguments.get('verb', 'propose')}({asked})", f"session.accept({step.arguments['i']})"]
 
 
+def _adapt_lines(step: Step) -> list[str]:
+    plane = step.arguments["plane"]
+    return [f"session.adapt({'' if plane is None else f'plane={tuple(plane)}'})"]
+
+
 def _take_lines(step: Step) -> list[str]:
     change = next(c for c in step.changes if c.name == "objects")
     spans = ", ".join(f"{s.start}:{s.stop}" for s in change.where)
@@ -174,12 +180,14 @@ def _take_lines(step: Step) -> list[str]:
     ]
 
 
-_WRITERS = {
+_WRITERS: dict[str, Callable[[Step], list[str]]] = {
     "mark": _mark_lines,
     "accept": _accept_lines,
     "finish": lambda _: ["session.finish()"],
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
     "take": _take_lines,
+    "adapt": _adapt_lines,
+    "forget": lambda _: ["session.forget()"],
 }
 
 

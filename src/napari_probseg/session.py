@@ -32,7 +32,7 @@ class Session:
     """
 
     def __init__(self, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None) -> None:
-        self.proposer, self.completer = proposer, completer
+        self.proposer, self._completer = proposer, completer
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
         self._history = History()
@@ -60,6 +60,27 @@ class Session:
     def candidates(self) -> Candidates | None:
         """What is on offer."""
         return self._candidates
+
+    @property
+    def completer(self) -> Any:
+        """What completes the object: the one that was set, fine-tuned to this image where that was done."""
+        learnt, own = self.learnt, self._completer
+        is_of_own = own is None or getattr(own, "name", "") == getattr(learnt, "name", "")
+        return learnt if learnt is not None and is_of_own else own
+
+    @completer.setter
+    def completer(self, completer: Proposer | None) -> None:
+        self._completer = completer
+
+    @property
+    def learnt(self) -> Any:
+        """The completer that was fine-tuned to this image last, if that was neither undone nor forgotten."""
+        for step in reversed(self.steps):
+            if step.verb == "forget":
+                break
+            if step.learnt is not None:
+                return step.learnt
+        return None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -170,6 +191,39 @@ class Session:
             raise RuntimeError("the session has no completer: set session.completer = napari_probseg.load_completer()")
         candidates = self.completer.propose(self.question(plane), 1, plane=plane, **options)
         return self.offer(candidates, verb="complete", plane=plane, **options)
+
+    def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
+        """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.
+
+        A saved session keeps that it was done, not what was learnt.
+
+        Parameters
+        ----------
+        completer : Proposer, optional
+            One that is fine-tuned already; the session's own one is, if absent.
+        plane : (axis, index), optional
+            The plane of a volume that it learns from; the volume if absent.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no completer, or it has no network.
+        """
+        if completer is None:
+            if not hasattr(self.completer, "adapt"):
+                raise RuntimeError(
+                    "there is no network to fine-tune: set session.completer = napari_probseg.load_completer()"
+                )
+            completer = self.completer.adapt(self.question(plane), plane=plane)
+        self._candidates = None
+        return self._note(Step("adapt", {"plane": _plain(plane)}, learnt=completer))
+
+    def forget(self) -> Step:
+        """Complete with the completer again that knows nothing of this image."""
+        if self.learnt is None:
+            raise RuntimeError("nothing was learnt of this image: there is nothing to forget")
+        self._candidates = None
+        return self._note(Step("forget"))
 
     def reject(self) -> Candidates:
         """Ask for others: the same request with the next seed."""
@@ -310,7 +364,8 @@ class Session:
         start, steps, n_asked = read_session(path, image)
         session = cls(start, proposer, completer)
         for step in steps:
-            session._do(step.verb, step.arguments, step.changes)
+            session._apply(step.changes)
+            session._note(step)
         session._n_asked = n_asked
         return session
 
@@ -333,7 +388,11 @@ class Session:
         step = Step(verb, arguments, changes)
         if changes:
             self._apply(changes, case)
-            self._history.add(step)
+            self._note(step)
+        return step
+
+    def _note(self, step: Step) -> Step:
+        self._history.add(step)
         return step
 
     def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:

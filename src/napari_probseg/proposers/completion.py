@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.proposers.rim import with_rim
-from napari_probseg.proposers.window import Window
+
+if TYPE_CHECKING:
+    from napari_probseg.proposers.window import Window  # imports torch, which the widget must not
 
 WHOLE = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
 
@@ -71,6 +74,15 @@ class Completion:
             self._cutter = Cutter(self._inner, sigma=config.edges * self._noise)
             self._edges = config.edges
         return self._cutter.cut(self.probability, smoothness=config.smoothness)
+
+    def foreseen(self) -> float:
+        """Return the share of the marks that the network alone would have put on the right side, the mean of both."""
+        chosen, marks = self.probability > 0.5, self.case.partial
+        shares = []
+        for marker, wanted in ((Marker.OBJECT, chosen), (Marker.BACKGROUND, ~chosen)):
+            n_wrong = int(np.count_nonzero((marks[self.where] == marker) & ~wanted))
+            shares.append(1 - n_wrong / max(1, int(np.count_nonzero(marks == marker))))
+        return float(np.mean(shares))
 
     def candidates(self, config: CutConfig) -> Candidates:
         """Return the mask as one candidate."""

@@ -15,7 +15,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.history import bounding_box
 from napari_probseg.metrics import dice
-from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.inputs import resized, window_input
@@ -26,7 +26,6 @@ from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson
 from napari_probseg.training.fit import Progress
 
 N_WINDOWS = 5
-SIZE = {2: 96, 3: 64}
 FREE = 0.02  # share of a window's rim that an object may lie on where it is looked at a second time
 MARGIN = 1.7  # window over object, where it is looked at a second time
 
@@ -100,15 +99,20 @@ class UNetCut:
         Parameters
         ----------
         case : Case
-            With strokes inside, and some outside.
+            With strokes inside and outside.
         config : AdaptConfig, optional
         plane : (axis, index), optional
             The plane of a volume to learn from; the volume if absent.
 
+        Returns
+        -------
+        UNetCut
+            This one itself if learning did not help it to foresee the strokes.
+
         Raises
         ------
         ValueError
-            As `propose`.
+            As `propose`, and if only one side of the border is marked.
         """
         steps = self.adapting(case, config, plane=plane)
         while True:
@@ -122,8 +126,9 @@ class UNetCut:
     ) -> Generator[Progress, None, UNetCut]:
         """Do what `adapt` does, step by step, so that it can be shown and given up.
 
-        The image is segmented, and the network trained towards that, in turn (BIFSeg, Wang et al. 2018). If it then
-        foresees the strokes worse than before, the network is left as it was.
+        The image is segmented, and the network trained towards that, in turn (BIFSeg, Wang et al. 2018). A turn after
+        which the strokes are foreseen worse than before it, each from the others or all by the completion, is taken
+        back and is the last.
 
         Yields
         ------
@@ -132,21 +137,26 @@ class UNetCut:
         """
         config = config or AdaptConfig()
         case = case if plane is None else case.plane(*plane)
-        tuned = copy(self)
-        tuned.networks = self.networks | {case.ndim: deepcopy(self.networks[case.ndim])}
-        network, before = tuned.networks[case.ndim], self.networks[case.ndim]
+        _require_both_sides(case)
+        kept, completion = self, self.complete(case)
+        taught = self._lesson(case, completion, config)
+        exam, passed = taught.x, _foresight(self, taught.x, completion)
         n_steps, done = config.n_rounds * config.n_steps, 0
         for i in range(config.n_rounds):
-            completion = tuned.complete(case)
-            taught = tuned._lesson(case, completion, config)
+            if i > 0:
+                taught = kept._lesson(case, completion, config)
+            tuned, network = copy(self), deepcopy(kept.networks[case.ndim])
+            tuned.networks = self.networks | {case.ndim: network}
             for progress in tune(network, taught, config, seed=i):
                 done += 1
                 yield Progress(done, n_steps, progress.losses, progress.seconds)
-            if agreement(network, taught.x) < agreement(before, taught.x):
-                network.load_state_dict(before.state_dict())
+            network.requires_grad_(False).eval()
+            completion = tuned.complete(case)
+            reached = _foresight(tuned, exam, completion)
+            if any(now < before for now, before in zip(reached, passed, strict=True)):
                 break
-        network.requires_grad_(False).eval()
-        return tuned
+            kept, passed = tuned, reached
+        return kept
 
     def _lesson(self, case: Case, completion: Completion, config: AdaptConfig) -> Lesson:
         """Return what is to be learnt of the window that a completion looked at."""
@@ -179,6 +189,19 @@ class UNetCut:
         )
         fitting = window_on(case, where, margin=MARGIN)
         return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting
+
+
+def _require_both_sides(case: Case) -> None:
+    """Raise if one side of the border is marked alone; `complete` raises where nothing is."""
+    present = [(case.partial == marker).any() for marker in (Marker.OBJECT, Marker.BACKGROUND)]
+    if any(present) and not all(present):
+        side = "outside" if present[0] else "inside"
+        raise ValueError(f"the image is learnt from strokes on both sides of the border: brush a little {side}, too")
+
+
+def _foresight(completer: UNetCut, x: Tensor, completion: Completion) -> tuple[float, float]:
+    """Return how well strokes are foreseen, from one another and all by a completion, each in [0, 1]."""
+    return agreement(completer.networks[completion.case.ndim], x), completion.foreseen()
 
 
 def _with_hint(case: Case) -> Case:

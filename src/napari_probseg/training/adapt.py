@@ -17,7 +17,7 @@ from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import soft_dice_loss
 
-N_VIEWS = 4
+N_VIEWS = {2: 4, 3: 2}  # of the window, in a step
 EDGE_WEIGHT = 4.0  # voxels that a step of one standard deviation of the image counts as
 MOST_STROKES = 6
 
@@ -139,7 +139,7 @@ def _views_of(lesson: Lesson) -> Callable[[torch.Generator], tuple[Tensor, Tenso
 
     def make(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         views = []
-        for _ in range(N_VIEWS):
+        for _ in range(N_VIEWS[len(axes)]):
             x = lesson.x.clone()
             for marker, part in strokes:
                 if torch.rand((), generator=generator) < 0.4:

@@ -66,6 +66,11 @@ def complete() -> None:
     _do("complete")
 
 
+def tune() -> None:
+    """Fine-tune the network to this image."""
+    _do("tune")
+
+
 def propose() -> None:
     """Ask for candidates."""
     _do("propose")

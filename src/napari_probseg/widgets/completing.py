@@ -44,6 +44,8 @@ class CompletionRequest:
         The axes on the canvas: downwards, to the right.
     cut : CutConfig
         How the mask is cut.
+    learnt : UNetCut, optional
+        The completer that was fine-tuned to the image, if there is one.
     """
 
     session: Session
@@ -51,6 +53,7 @@ class CompletionRequest:
     plane: Plane | None
     axes: tuple[int, int]
     cut: CutConfig
+    learnt: UNetCut | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class Completed(Answer):
 def completed(request: CompletionRequest, device: str) -> Generator[str, None, Completed]:
     """Answer a request, yielding a sentence for each part of the work."""
     yield "Loading the network…"
-    completer = loaded(request.completer, device)
+    completer = request.learnt or loaded(request.completer, device)
     yield "Looking at the image…"
     question = request.session.question(request.plane)
     seen = question if request.plane is None else question.plane(*request.plane)

@@ -51,6 +51,8 @@ class Menu(QObject):
         menu.addMenu(self._objects_elsewhere())
         menu.addMenu(self._completers())
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(work.completion is not None)
+        has_learnt = work.session is not None and work.session.learnt is not None
+        menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)
         menu.addSeparator()
         menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
         menu.addAction("Save session…", self._files.save_session).setEnabled(has_session)

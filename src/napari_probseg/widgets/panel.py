@@ -53,6 +53,8 @@ class Panel(QWidget):
             "Box", tip="Draw a box around the object, or take the rectangle of a selected Shapes layer"
         )
         self.box.setCheckable(True)
+        for one_of_four in (self.inside, self.outside, self.erase, self.box):
+            one_of_four.setObjectName("narrow")
         self.brush_size = _slider(1, 60, "Diameter of the brush, in voxels; [ and ] change it too")
         self.brush_text = QLabel(objectName="faint")
 
@@ -65,6 +67,11 @@ class Panel(QWidget):
         self.propose.setObjectName("primary")
 
         self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
+        self.tune = KeyButton(
+            "Fine-tune",
+            tip="Let the network learn this image from your strokes and its own answer (some seconds), then complete "
+            "again; Undo takes it back",
+        )
         self.extent = _choice(("Slice", "Volume"), "What is completed: the slice on view, or the volume in 3-D")
         self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")
         self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
@@ -105,11 +112,11 @@ class Panel(QWidget):
         rows = QVBoxLayout(work)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(6)
-        rows.addLayout(_row(self.inside, self.outside, self.erase))
+        rows.addLayout(_row(self.inside, self.outside, self.erase, self.box))
         rows.addLayout(_row(_label("Brush"), self.brush_size, self.brush_text))
         rows.addLayout(_row(_label("Reach"), self.reach, self.reach_text))
         rows.addLayout(_row(self.propose, self.cancel, self.n))
-        rows.addLayout(_row(self.complete, self.extent, self.box, stretch=(3, 2, 1)))
+        rows.addLayout(_row(self.complete, self.tune, self.extent, stretch=(3, 3, 2)))
         rows.addLayout(_row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)

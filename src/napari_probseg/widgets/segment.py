@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
 _PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
-_BUSY_HINT = "Drawing candidates…"
+_BUSY_HINT = "One moment…"
 
 
 class SegmentWidget(QWidget):
@@ -64,6 +64,7 @@ class SegmentWidget(QWidget):
             "box": self._draw_box,
             "propose": self.work.propose,
             "complete": self.work.complete,
+            "tune": self.work.tune,
             "previous": self.work.previous,
             "next": self.work.next,
             "accept": self.work.accept,
@@ -133,6 +134,8 @@ class SegmentWidget(QWidget):
         work.offers.shown.connect(panel.gallery.set_current)
         work.said.connect(self._say)
         work.offers.background.busy.connect(self._redraw)
+        work.offers.background.busy.connect(self._forget_progress)
+        work.offers.background.progressed.connect(self._set_progress)
         self._files.background.busy.connect(self._redraw)
         panel.brush_size.setValue(work.brush_size)
         panel.reach.setValue(10)
@@ -175,6 +178,7 @@ class SegmentWidget(QWidget):
         for slider in (panel.smoothness, panel.edges):
             slider.setEnabled(is_completion)
         panel.complete.setEnabled(not drawing)
+        panel.tune.setEnabled(not drawing)
         panel.extent.setVisible(self.work.is_volume)
         panel.propose.setVisible(not drawing)
         panel.cancel.setVisible(drawing)
@@ -212,6 +216,14 @@ class SegmentWidget(QWidget):
         self.panel.gallery.show_candidates(pictures, area=area, unit=unit)
         if self.panel.uncertainty.isChecked() and pictures:
             self.work.show_uncertainty(True)
+
+    def _forget_progress(self, _: bool) -> None:
+        """Let the bar move to and fro until it is known how far the work is."""
+        self._set_progress(0, 0)
+
+    def _set_progress(self, step: int, n_steps: int) -> None:
+        self.panel.progress.setRange(0, n_steps)
+        self.panel.progress.setValue(step)
 
     def _say(self, sentence: str, is_error: bool = False) -> None:
         status = self.panel.status

@@ -11,6 +11,8 @@ _STEPS = {
     "finish": "finishing an object",
     "reopen": "reopening an object",
     "take": "taking objects",
+    "adapt": "fine-tuning to this image",
+    "forget": "forgetting what was learnt",
 }
 
 

@@ -19,6 +19,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "box": "",
         "propose": "G",
         "complete": "W",
+        "tune": "Shift+W",
         "previous": "H",
         "next": "J",
         "accept": "K",

@@ -27,6 +27,7 @@ def sheet(viewer: Viewer) -> str:
     faint = f"rgba({text.red()}, {text.green()}, {text.blue()}, 150)"
     return f"""
         QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
+        QPushButton#narrow {{ padding-left: 3px; }}
         QPushButton#primary:enabled {{ background-color: {current.name()}; font-weight: 600; }}
         QPushButton#primary:enabled:hover {{ background-color: {lively}; }}
         QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}

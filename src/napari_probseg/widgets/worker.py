@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-Task = Callable[[], Generator[str, None, Any]]
+if TYPE_CHECKING:
+    from napari_probseg.training.fit import Progress
+
+Task = Callable[[], "Generator[str | Progress, None, Any]"]
 
 
 class Background(QObject):
     """Runs a task in napari's thread pool and tells of it on the main thread.
 
-    A task is a generator function: it yields sentences that say what it does, between which it can be
-    cancelled, and returns its result.
+    A task is a generator function: it yields sentences that say what it does, or `Progress` that says how far it is,
+    between which it can be cancelled, and returns its result.
     """
 
     said = Signal(str)
+    progressed = Signal(int, int)
     done = Signal(object)
     failed = Signal(Exception)
     busy = Signal(bool)
@@ -51,10 +55,14 @@ class Background(QObject):
         self._worker = None
         self.busy.emit(False)
 
-    def _tell(self, message: tuple[int, str]) -> None:
-        ticket, sentence = message
-        if ticket == self._ticket:
-            self.said.emit(sentence)
+    def _tell(self, message: tuple[int, str | Progress]) -> None:
+        ticket, told = message
+        if ticket != self._ticket:
+            return
+        if isinstance(told, str):
+            self.said.emit(told)
+        else:
+            self.progressed.emit(told.step, told.n_steps)
 
     def _finish(self, outcome: tuple[int, Any, Exception | None]) -> None:
         ticket, result, error = outcome
@@ -68,15 +76,15 @@ class Background(QObject):
             self.failed.emit(error)
 
 
-def _caught(ticket: int, task: Task) -> Generator[tuple[int, str], None, tuple[int, Any, Exception | None]]:
+def _caught(ticket: int, task: Task) -> Generator[tuple[int, str | Progress], None, tuple[int, Any, Exception | None]]:
     """Run a task and return its error instead of raising it: a thread's worker would lose a RuntimeError."""
     steps = task()
     try:
         while True:
             try:
-                sentence = next(steps)
+                told = next(steps)
             except StopIteration as stop:
                 return ticket, stop.value, None
-            yield ticket, sentence
+            yield ticket, told
     except Exception as error:
         return ticket, None, error

@@ -20,6 +20,7 @@ from napari_probseg.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request, answer
 from napari_probseg.widgets.box import carried_over, framed, region_of
 from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again, give
+from napari_probseg.widgets.finetuning import Learnt, learning
 from napari_probseg.widgets.image import (
     bare,
     bring_into_view,
@@ -87,9 +88,10 @@ class Workspace(QObject):
         self.n_objects = 0
         self.is_held = False
         self.offers = Offers(viewer)
-        self.offers.answered.connect(self._offer)
+        self.offers.answered.connect(self._answered)
         self.offers.background.failed.connect(self.refuse)
         self.offers.background.said.connect(self.say)
+        self.offers.background.progressed.connect(self._learning)
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self.network = "general"
         self._seed = 0
@@ -194,12 +196,20 @@ class Workspace(QObject):
     @verb
     def complete(self) -> None:
         """Ask for the whole object, on the plane on view or in the volume."""
-        layers = self.open_layers()
-        plane = None if self.whole_volume else plane_on_view(self.viewer, layers.markers)
-        axes = displayed_axes(self.viewer, layers.markers)
+        self._complete(self._completion_request())
+
+    @verb
+    def tune(self) -> None:
+        """Fine-tune the network to the image, on the plane on view or in the volume, then complete anew."""
+        request = self._completion_request()
         self._withdraw()
-        request = CompletionRequest(layers.session, self.completer, plane, axes, self.cut)
-        self.offers.ask(lambda: completed(request, self.settings.device))
+        self.offers.ask(lambda: learning(request, self.settings.device))
+
+    @verb
+    def forget(self) -> None:
+        """Complete with the network again that knows nothing of this image."""
+        step = self._session().forget()
+        self._stepped(step, "Forgotten: Complete asks the general network again. Undo brings back what was learnt.")
 
     def set_cut(self, cut: CutConfig) -> None:
         """Cut in another way; a completion on offer is cut anew."""
@@ -303,7 +313,9 @@ class Workspace(QObject):
         layers.repaint()
         self._count()
         self.changed.emit()
-        self.say("The session is open: go on where it was left.")
+        lost = " What was learnt of the image is not kept in files: fine-tune again."
+        has_learnt = any(step.verb == "adapt" for step in session.steps)
+        self.say("The session is open: go on where it was left." + (lost if has_learnt else ""))
 
     # Uncertainty --------------------------------------------------------------------------------------------------
 
@@ -383,17 +395,53 @@ class Workspace(QObject):
         self._withdraw()
         self.offers.ask(lambda: answer(request, self.proposer, self.settings.device))
 
+    def _completion_request(self) -> CompletionRequest:
+        layers = self.open_layers()
+        plane = None if self.whole_volume else plane_on_view(self.viewer, layers.markers)
+        axes, learnt = displayed_axes(self.viewer, layers.markers), layers.session.learnt
+        of_this_network = learnt if learnt is not None and learnt.name == self.completer else None
+        return CompletionRequest(layers.session, self.completer, plane, axes, self.cut, of_this_network)
+
+    def _complete(self, request: CompletionRequest) -> None:
+        self._withdraw()
+        self.offers.ask(lambda: completed(request, self.settings.device))
+
+    def _learning(self, step: int, n_steps: int) -> None:
+        self.say(f"Learning this image… {step} of {n_steps}")
+
+    def _answered(self, got: Answer | Learnt) -> None:
+        if isinstance(got, Learnt):
+            self._learn(got)
+        else:
+            self._offer(got)
+
+    def _learn(self, got: Learnt) -> None:
+        """Go on with what was learnt of the image, and show what it changes."""
+        session = self.session
+        if session is None or session is not got.request.session:
+            return
+        if got.after is got.before:
+            self.say("Learning did not help it to foresee your strokes: the network stays as it was.")
+            return
+        if got.before is not session.learnt:
+            session.completer = got.before
+        self._stepped(session.adapt(got.after, plane=got.request.plane), "Learnt this image.")
+        self._complete(replace(got.request, learnt=got.after))
+
     def _offer(self, got: Answer) -> None:
         """Put what came on offer, unless the work has moved on."""
         if isinstance(got, Completed):
             asked, sentence = {"verb": "complete"}, "Accept it, move the sliders, or brush and complete again."
+            if got.request.learnt is not None:
+                sentence = "From what was learnt of this image: accept it, move the sliders, or brush and go on."
         else:
             self.proposer = got.maker
             asked = {"n": got.request.n, "seed": got.request.seed}
             sentence = "Hover to look, click or press a key to accept."
         if self.session is None or self.image is None:
             return
-        setattr(self.session, "completer" if isinstance(got, Completed) else "proposer", got.maker)
+        if got.maker is not self.session.learnt:
+            setattr(self.session, "completer" if isinstance(got, Completed) else "proposer", got.maker)
         try:
             self.session.offer(got.candidates, plane=got.request.plane, **asked, **got.options)
         except ValueError:

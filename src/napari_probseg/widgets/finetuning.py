@@ -1,0 +1,33 @@
+"""Fine-tuning the completer to an image, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_probseg.widgets.completing import CompletionRequest, loaded
+
+if TYPE_CHECKING:
+    from napari_probseg.proposers.unet_cut import UNetCut
+    from napari_probseg.training.fit import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What came of fine-tuning: the completer before, and after; the same one if learning did not help."""
+
+    request: CompletionRequest
+    before: UNetCut
+    after: UNetCut
+
+
+def learning(request: CompletionRequest, device: str) -> Generator[str | Progress, None, Learnt]:
+    """Fine-tune the completer of a request to its image, yielding what is done and how far it is."""
+    yield "Loading the network…"
+    before: Any = request.learnt or loaded(request.completer, device)
+    if not hasattr(before, "adapting"):
+        raise RuntimeError("there is no network to fine-tune: choose ••• > Complete by > a network first")
+    yield "Looking at the image…"
+    after = yield from before.adapting(request.session.question(request.plane), plane=request.plane)
+    return Learnt(request, before, after)
