@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -155,17 +156,19 @@ def test_volumes_have_dabs_in_mm_and_surface_distances() -> None:
 # The methods ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["graphcut", *OTHERS])
+without_peers = pytest.mark.skipif(not (find_spec("cv2") and find_spec("sklearn")), reason="no extra 'peers'")
+PEERS = [pytest.param(n, marks=without_peers if n in ("GrabCut", "random forest") else ()) for n in OTHERS]
+
+
+@pytest.mark.parametrize("name", ["graphcut", *PEERS])
 @pytest.mark.parametrize("n_channels", [1, 3])
 def test_a_method_without_network_gets_a_plain_disk(name: str, n_channels: int) -> None:
-    if name in ("GrabCut", "random forest"):
-        pytest.importorskip("cv2", reason="the extra 'peers' is not installed")
     target = Target("a", np.repeat(ONE.image, n_channels, 0), ONE.truth, ONE.spacing, ONE.label)
     found = interact(methods_of([name])[name](target), target, n=5)
     assert found[-1].dice > 0.9
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", PEERS)
 def test_peers_take_strokes_of_one_kind(name: str) -> None:
     for side in (0, 1):
         play = methods_of([name])[name](ONE)
@@ -206,6 +209,7 @@ def test_a_completer_learns_every_few_marks() -> None:
 
 
 def test_methods_are_chosen_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods_module, "find_spec", lambda name: True)
     assert tuple(methods_of()) == (*OURS, *OTHERS) and "propose" not in methods_of(ndim=3)
     with pytest.raises(ValueError, match="no method 'magic' in 2-D: name some of propose, complete"):
         methods_of(["magic"])
