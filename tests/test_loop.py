@@ -19,7 +19,8 @@ import napari_probseg as ps
 from napari_probseg.cli import app
 from napari_probseg.collection import Collection
 from napari_probseg.loop import judge, models, train
-from napari_probseg.loop.models import Comparison, Judgement, adopt, history, model_in_use, models_of, rollback
+from napari_probseg.loop.comparison import Comparison, Judgement
+from napari_probseg.loop.models import adopt, history, model_in_use, models_of, rollback
 from napari_probseg.loop.rank import images_in, rank
 from napari_probseg.nn.checkpoint import read_weights, write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE

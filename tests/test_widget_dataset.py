@@ -18,9 +18,9 @@ from qtpy.QtWidgets import QDialog, QFileDialog, QInputDialog
 import napari_probseg as ps
 from napari_probseg.collection import Collection
 from napari_probseg.loop import judge, models, train
-from napari_probseg.loop.models import Comparison, Judgement
+from napari_probseg.loop.comparison import Comparison, Judgement
 from napari_probseg.training.general import GeneralTraining
-from napari_probseg.widgets import commands, kinds, lessons
+from napari_probseg.widgets import commands, kinds, next_image
 from napari_probseg.widgets.dataset import DatasetWidget
 from napari_probseg.widgets.segment import SegmentWidget
 from test_widget_segment import click, disk, offer, open_widget, stroke
@@ -250,6 +250,6 @@ def test_a_thumbnail_of_a_volume_is_its_middle_slice(tmp_path):
     volume = np.zeros((5, 200, 100), np.uint8)
     volume[2, :100] = 200
     ps.write(tmp_path / "volume.tif", volume, labels=False)
-    picture = lessons.thumbnail(tmp_path / "volume.tif")
+    picture = next_image.thumbnail(tmp_path / "volume.tif")
     assert max(picture.shape) <= 96 and picture.shape[2] == 3
     assert picture[0].min() == 255 and picture[-1].max() == 0

@@ -12,7 +12,8 @@ from skimage.measure import label as connected
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Case, Marker
 from napari_probseg.collection import ONE_IN, Collection
-from napari_probseg.loop.models import GENERAL, Comparison, Judgement, model_of, name_in_use, weights_of
+from napari_probseg.loop.comparison import Comparison, Judgement
+from napari_probseg.loop.models import GENERAL, model_of, name_in_use, weights_of
 from napari_probseg.metrics import dice
 from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut

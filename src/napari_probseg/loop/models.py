@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from napari_probseg.collection import Collection, Entry
 from napari_probseg.files import locked, write_whole
 from napari_probseg.io import read
+from napari_probseg.loop.comparison import Comparison
 
 GENERAL = "general"  # the shipped weights, as `load_proposer` and `load_completer` call them
 VERSION = 1
@@ -54,57 +54,6 @@ class Model:
     def n_images(self) -> int:
         """How many images it was trained on."""
         return len(self.told["cases"])
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How well a model completes what is held out.
-
-    Parameters
-    ----------
-    dice : mapping of int to float
-        Mean Dice over all objects, after so many dabs.
-    n_images, n_objects : int
-        What was completed.
-    """
-
-    dice: Mapping[int, float]
-    n_images: int
-    n_objects: int
-
-    @property
-    def score(self) -> float:
-        """The mean over the numbers of dabs, by which models are compared."""
-        return fmean(self.dice.values())
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A new model beside the one in use, on the same held-out images.
-
-    Parameters
-    ----------
-    model, in_use : str
-        Names of models; ``"general"`` is the shipped one.
-    new, old : Judgement
-        Of ``model`` and of ``in_use``.
-    """
-
-    model: str
-    in_use: str
-    new: Judgement
-    old: Judgement
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the new model is."""
-        return self.new.score > self.old.score
-
-    def __str__(self) -> str:
-        return (
-            f"mean Dice on {self.new.n_images} held-out image{'s' if self.new.n_images > 1 else ''}: "
-            f"{self.new.score:.3f} by model {self.model}, {self.old.score:.3f} by the one in use, {self.in_use}"
-        )
 
 
 @dataclass(frozen=True)

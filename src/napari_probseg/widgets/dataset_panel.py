@@ -26,9 +26,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_probseg.loop.models import GENERAL, Comparison
+from napari_probseg.loop.comparison import Comparison
+from napari_probseg.loop.models import GENERAL
 from napari_probseg.widgets.curve import CurveView
-from napari_probseg.widgets.lessons import State, Suggestion
+from napari_probseg.widgets.lessons import State
+from napari_probseg.widgets.next_image import Suggestion
 from napari_probseg.widgets.panel import _line, _row
 from napari_probseg.widgets.style import KeyButton
 

@@ -1,4 +1,4 @@
-"""What the Dataset widget has done in threads: opening, adding, training, comparing, adopting, ranking."""
+"""What the Dataset widget has done in threads: opening, adding, training, comparing, adopting."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_probseg.collection import Collection
 from napari_probseg.finished import Finished
-from napari_probseg.io import Picture, read
+from napari_probseg.io import Picture
+from napari_probseg.loop.comparison import Comparison
 from napari_probseg.loop.models import (
     GENERAL,
-    Comparison,
     adopt,
     history,
     is_under_way,
@@ -30,12 +27,10 @@ from napari_probseg.widgets.in_use import Models
 from napari_probseg.widgets.torch_import import quiet_import
 
 if TYPE_CHECKING:
-    from napari_probseg.loop.rank import Ranked
     from napari_probseg.session import Session
     from napari_probseg.training.fit import Progress
 
 Steps = Generator["str | Progress", None, Any]
-_SIDE = 96  # pixels of a thumbnail
 
 
 @dataclass(frozen=True)
@@ -137,21 +132,13 @@ class Lesson:
     source: str
 
 
-@dataclass(frozen=True, eq=False)
-class Suggestion:
-    """An image of the folder that was ranked, with a small picture of it, (h, w, 3) uint8."""
-
-    ranked: Ranked
-    picture: NDArray[np.uint8]
-
-
 def opening(folder: Path, device: str, *, give: bool) -> Steps:
     """Open a data set; ``give`` asks for its model also where that is the shipped one."""
     yield f"Opening {folder.name}…"
     collection = Collection(folder)
     state = State.of(collection)
     n = len(state.rows)
-    sentence = f"{folder.name} has {_images(n)}." if n else f"{folder.name} is empty: add the first finished image."
+    sentence = f"{folder.name} has {counted(n)}." if n else f"{folder.name} is empty: add the first finished image."
     if give or state.in_use != GENERAL:
         yield "Loading the model in use…"
         return Done(state, sentence, _models(collection, device))
@@ -188,7 +175,7 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
     entry = collection.add(name, image, session.objects, **place, kinds=lesson.kinds, provenance=told, session=session)
     part = "is held out, to compare models on" if entry.held_out else "is for training"
     news = "has new labels; the earlier ones are kept" if there else part
-    return Done(State.of(collection), f"{name} {news}. {folder.name} has {_images(len(collection.cases))}.", added=True)
+    return Done(State.of(collection), f"{name} {news}. {folder.name} has {counted(len(collection.cases))}.", added=True)
 
 
 def training(folder: Path, points: list[tuple[int, float]], stop: Event, device: str, *, anew: bool) -> Steps:
@@ -252,62 +239,6 @@ def going_back(folder: Path, device: str) -> Steps:
     return Done(State.of(collection), f"{name} is in use again.", _models(collection, device))
 
 
-def ranking(folder: Path | None, images: Path, found: list[Suggestion], stop: Event, device: str) -> Steps:
-    """Rank the images of a folder, adding each to what is found as soon as it is looked at."""
-    yield "Loading the network…"
-    with quiet_import():
-        from napari_probseg.loop.rank import images_in, rank
-    collection = None if folder is None else Collection(folder)
-    paths = images_in(images)
-    passed_over = []
-    steps = rank(collection, paths, device=device)
-    yield f"Looking at image 1 of {len(paths)}…"
-    for i, ranked in enumerate(steps, 2):
-        if stop.is_set():
-            return f"Stopped after {i - 1} of {_images(len(paths))}."
-        if ranked.passed_over:
-            passed_over.append(ranked)
-        else:
-            found.append(Suggestion(ranked, thumbnail(ranked.path)))
-            found.sort(key=lambda one: -one.ranked.uncertainty)
-        if i <= len(paths):
-            yield f"Looking at image {i} of {len(paths)}…"
-    sentence = f"{_images(len(found))}, the most uncertain first: click one to open it."
-    if passed_over:
-        first = passed_over[0]
-        sentence += f" {len(passed_over)} passed over; {first.path.name}: {first.passed_over}."
-    return sentence
-
-
-def reading(path: Path) -> Steps:
-    """Read an image file; return the arguments of ``viewer.add_image``."""
-    from napari_probseg.layer_data import read_layers
-
-    yield f"Opening {path.name}…"
-    data, attributes, _ = read_layers(str(path))[0]
-    axis = attributes.pop("channel_axis", None)
-    if axis is not None:  # one layer, as the data set's images have all their channels
-        data = np.moveaxis(np.asarray(data), axis, 0)
-        scale = attributes["scale"]
-        attributes["scale"] = [1.0, *scale]
-        attributes["axis_labels"] = ("c", *"zyx"[-len(scale) :])
-        attributes.pop("units", None)
-    return path, data, attributes
-
-
-def thumbnail(path: Path) -> NDArray[np.uint8]:
-    """Return a small picture of an image file, of a volume its middle slice."""
-    case = read(path).case()
-    if case.ndim == 3:
-        case = case.plane(0, case.shape[0] // 2)
-    step = max(1, -(-max(case.shape) // _SIDE))
-    values = case.read((slice(None, None, step),) * 2)
-    low, high = np.percentile(values, (1, 99))
-    values = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    colours = values if len(values) == 3 else np.repeat(values.mean(0, keepdims=True), 3, axis=0)
-    return np.ascontiguousarray(np.moveaxis(255 * colours, 0, -1).astype(np.uint8))
-
-
 def _models(collection: Collection, device: str) -> Models:
     with quiet_import():
         from napari_probseg.loop.judge import load_models
@@ -340,5 +271,6 @@ def _free_name(collection: Collection, layer: str) -> str:
     return chosen
 
 
-def _images(n: int) -> str:
+def counted(n: int) -> str:
+    """Return how many images in words."""
     return f"{n} image{'s' if n != 1 else ''}"

@@ -14,10 +14,11 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.io import NIFTI, Picture
-from napari_probseg.loop.models import Comparison
-from napari_probseg.widgets import commands, in_use, lessons
+from napari_probseg.loop.comparison import Comparison
+from napari_probseg.widgets import commands, in_use, lessons, next_image
 from napari_probseg.widgets.image import bare
-from napari_probseg.widgets.lessons import Done, Lesson, State, Suggestion
+from napari_probseg.widgets.lessons import Done, Lesson, State
+from napari_probseg.widgets.next_image import Suggestion
 from napari_probseg.widgets.sentences import sentence_of
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.worker import Background, Task
@@ -178,7 +179,7 @@ class Teaching(QObject):
         folder = None if self.state is None else self.state.folder
         found, stop = self.found, self._stop_search
         self.found_more.emit()
-        self.searching.start(lambda: lessons.ranking(folder, images, found, stop, self._device))
+        self.searching.start(lambda: next_image.ranking(folder, images, found, stop, self._device))
 
     def stop_search(self) -> None:
         """Stop ranking; what was found stays."""
@@ -190,7 +191,7 @@ class Teaching(QObject):
             if opened == path and layer in [bare(one) for one in self.viewer.layers]:
                 self._select(layer)
                 return
-        self._start(lambda: lessons.reading(path))
+        self._start(lambda: next_image.reading(path))
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""Is the model worst where it is most uncertain? Rank correlation over the images of each test part.
+
+    python benchmarks/uncertainty.py --data FOLDER [--images 12] [--sets NAME ...]
+
+Spearman's rho between `napari_probseg.loop.rank.uncertainty_of` an untouched image and the shipped completer's error
+there (1 - Dice, the mean over the image's largest objects) after 1 and after 3 simulated dabs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+import napari_probseg as ps
+from napari_probseg.loop.judge import completed, load_models, objects_of
+from napari_probseg.loop.models import GENERAL
+from napari_probseg.loop.rank import uncertainty_of
+from napari_probseg.training.dataset import RawDataset, datasets_below
+
+DABS = (1, 3)
+SETS = ["Nuclei", "BreastUltrasound", "FetalHead", "BrainHaemorrhageCT", "VocalFolds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser.add_argument("--images", type=int, default=12, help="of each test part")
+    parser.add_argument("--sets", nargs="+", default=SETS, help="ends of the names of sets of images")
+    arguments = parser.parse_args()
+    if not arguments.data:
+        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
+    print("| data set | images | rho after 1 dab | after 3 |\n|---|---|---|---|", flush=True)
+    for dataset in datasets_below(arguments.data):
+        if dataset.folder.name.endswith(tuple(arguments.sets)):
+            found = measured(dataset, arguments.images)
+            rho = [spearmanr(found[:, 0], found[:, i]).statistic for i in (1, 2)]
+            print(f"| {dataset.folder.name} | {len(found)} | {rho[0]:.2f} | {rho[1]:.2f} |", flush=True)
+
+
+def measured(dataset: RawDataset, n_images: int) -> np.ndarray:
+    """Return uncertainty, error after one dab and after three of each image, (images, 3)."""
+    _, completer = load_models(GENERAL, device="cpu")
+    rows = []
+    for labelled in map(dataset.load, dataset.split("test")):
+        objects = objects_of(labelled)
+        if objects and len(rows) < n_images:
+            case = ps.Case(labelled.image, spacing=labelled.spacing, channel_axis=0)
+            scores = [completed(completer, labelled, truth, DABS) for truth in objects]
+            rows.append([uncertainty_of(case, completer), *(1 - np.mean(scores, axis=0))])
+    return np.array(rows)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
