@@ -306,6 +306,9 @@ def test_tables_tell_dice_and_interactions_to_a_goal() -> None:
     assert tables[MEAN]["x"]["Dice@1"] == pytest.approx((0.6 + 0.9) / 2), "every data set counts the same"
     assert tables[MEAN]["x"]["NoC@0.85"] == pytest.approx((2 + 1) / 2)
     assert "HD95@1" not in tables["D"]["x"]
+    assert list(method_tables(runs_of(rows[:4]))) == ["D"], "one data set needs no mean"
+    half = [*rows, {**rows[0], "method": "y"}, {**rows[1], "method": "y"}]
+    assert runs_of(half)["D"]["x"].dice.shape == (1, 2), "only cases that every method saw count"
 
 
 def test_an_evaluation_writes_tables_and_curves(data: Path, tmp_path: Path) -> None:

@@ -109,12 +109,12 @@ def mean_of(figures: Sequence[Figures]) -> Figures:
 
 
 def method_tables(runs: Mapping[str, Mapping[str, Runs]]) -> dict[str, dict[str, Figures]]:
-    """Return the figures of each method, first in the mean over the data sets that all methods saw, then on each."""
+    """Return the figures of each method: in the mean over the data sets that all methods saw, if several, and on each."""
     figures = {dataset: {m: r.figures() for m, r in by_method.items()} for dataset, by_method in runs.items()}
     methods = list(dict.fromkeys(m for by_method in figures.values() for m in by_method))
     common = [by_method for by_method in figures.values() if len(by_method) == len(methods)]
-    means = {m: mean_of([by_method[m] for by_method in common]) for m in methods} if common else {}
-    return ({MEAN: means} if means else {}) | figures
+    means = {m: mean_of([by_method[m] for by_method in common]) for m in methods}
+    return ({MEAN: means} if len(common) > 1 else {}) | figures
 
 
 def sample_table(rows: Sequence[Row]) -> dict[str, Figures]:
@@ -125,7 +125,7 @@ def sample_table(rows: Sequence[Row]) -> dict[str, Figures]:
         | mean_of([{shown: r[c] for c, shown in SAMPLE_COLUMNS.items()} for r in rows if r["dataset"] == d])
         for d in datasets
     }
-    return of_each | {MEAN: mean_of(list(of_each.values()))} if rows else {}
+    return of_each | ({MEAN: mean_of(list(of_each.values()))} if len(datasets) > 1 else {})
 
 
 def promise_table(rows: Sequence[Row]) -> dict[str, Figures]:
