@@ -109,7 +109,7 @@ def mean_of(figures: Sequence[Figures]) -> Figures:
 
 
 def method_tables(runs: Mapping[str, Mapping[str, Runs]]) -> dict[str, dict[str, Figures]]:
-    """Return the figures of each method: in the mean over the data sets that all methods saw, if several, and on each."""
+    """Return the figures of each method: the mean over the data sets that all methods saw, if several, and each."""
     figures = {dataset: {m: r.figures() for m, r in by_method.items()} for dataset, by_method in runs.items()}
     methods = list(dict.fromkeys(m for by_method in figures.values() for m in by_method))
     common = [by_method for by_method in figures.values() if len(by_method) == len(methods)]
