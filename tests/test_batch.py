@@ -79,10 +79,25 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(folders: dict[str, Path]) ->
     ps.write(folders["inside"] / "3.png", np.ones((4, 4), dtype=np.uint8))
     found = {o.name: o for o in complete_all(jobs(folders), WITHOUT_NETWORK)}
     assert "1.tif is damaged" in found["1.tif"].told
-    assert "no strokes of that name" in found["2.tif"].told
+    assert "there is no stroke yet" in found["2.tif"].told
     assert "shape" in found["3.tif"].told
     assert [found[f"{i}.tif"].fate for i in (0, 4)] == [Fate.DONE] * 2
     assert sorted(path.name for path in folders["out"].glob("*.*")) == [".lock", "0.tif", "4.tif"]
+
+
+def test_a_completer_that_knows_its_objects_needs_no_strokes(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bright:
+        def propose(self, case: ps.Case, **_: Any) -> ps.Candidates:
+            patch = np.where(case.read()[0] > 105, np.uint8(ps.Marker.OBJECT), np.uint8(ps.Marker.BACKGROUND))[None]
+            whole, one = tuple(slice(0, n) for n in case.shape), np.ones(1, dtype=np.float32)
+            return ps.Candidates(case, whole, patch, one, one, np.ones(case.shape, dtype=np.float32))
+
+    monkeypatch.setattr(batch, "_completer", lambda *_: Bright())
+    found = fates(complete_all(jobs_of(folders["images"], folders["out"]), BatchConfig("mine.safetensors")))
+    assert set(found.values()) == {Fate.DONE}
+    np.testing.assert_array_equal(ps.read(folders["out"] / "0.tif").data > 0, disk(0))
 
 
 def test_a_cluster_does_the_same(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +150,6 @@ def test_two_do_not_fill_one_folder(folders: dict[str, Path]) -> None:
         ({"images": "empty"}, "holds no image that can be read: their names end in .nii.gz"),
         ({"out": "images"}, "among what they come from: name another"),
         ({"out": "inside"}, "among what they come from: name another"),
-        ({"inside": None, "outside": None}, "--inside or --outside"),
         ({"images": "twice"}, "has both a.png and a.tif"),
     ],
 )

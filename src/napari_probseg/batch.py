@@ -26,7 +26,7 @@ class Job:
     ----------
     image, out : path
     inside, outside : path or None
-        Masks of strokes.
+        Masks of strokes; a U-Net that was trained on such objects needs none.
     """
 
     image: Path
@@ -44,6 +44,7 @@ class BatchConfig:
     smoothness: float = 1.0
     edges: float = 2.0
     plane: Plane | None = None
+    label: str | None = None
 
 
 def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Path | None = None) -> list[Job]:
@@ -61,8 +62,6 @@ def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Pat
             raise FileNotFoundError(f"there is no folder {given}: name folders for the images and for their strokes")
         if given is not None and out.resolve() == given.resolve():
             raise ValueError(f"the results would lie in {given} among what they come from: name another folder")
-    if inside is None and outside is None:
-        raise ValueError("name a folder of strokes with --inside or --outside, with the file names of the images")
     images = _by_stem(folder)
     if not images:
         raise FileNotFoundError(f"{folder} holds no image that can be read: their names end in {', '.join(READABLE)}")
@@ -120,7 +119,7 @@ def complete_file(job: Job, config: BatchConfig) -> int:
     """
     source = read(job.image)
     masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (job.inside, job.outside)]
-    completer = _completer(config.weights, config.device)
+    completer = _completer(config.weights, config.label, config.device)
     candidates = completer.propose(
         source.case().mark(*masks), plane=config.plane, smoothness=config.smoothness, edges=config.edges
     )
@@ -134,8 +133,6 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
     if job.out.exists():
         return Outcome(job.image.name, Fate.THERE)
     try:
-        if job.inside is None and job.outside is None:
-            raise FileNotFoundError("there are no strokes of that name")
         n = complete_file(job, config)
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
         return Outcome(job.image.name, Fate.FAILED, str(error) or type(error).__name__)
@@ -184,10 +181,10 @@ def _on_cluster(jobs: Sequence[Job], do: Callable[[Job], Outcome], client: Any) 
 
 
 @lru_cache(maxsize=1)
-def _completer(weights: str, device: str) -> Any:
+def _completer(weights: str, label: str | None, device: str) -> Any:
     from napari_probseg.proposers import load_completer
 
-    return load_completer(weights, device=device)
+    return load_completer(weights, label=label, device=device)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

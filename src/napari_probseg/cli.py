@@ -135,6 +135,7 @@ def complete(
     smoothness: Annotated[float, typer.Option(help="Of the border; 0 takes what is likelier, voxel by voxel.")] = 1.0,
     edges: Annotated[float, typer.Option(help="An edge's difference of intensity, over the image's noise.")] = 2.0,
     weights: Annotated[str, typer.Option(help="general, intensities (no network), or a weights file.")] = "general",
+    label: Annotated[str | None, typer.Option(help="Of a U-Net that knows several: which one.")] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Of a folder: processes on this machine; 0 is this one.")] = 0,
     scheduler: Annotated[
@@ -148,7 +149,7 @@ def complete(
     from napari_probseg import batch
     from napari_probseg.outcome import told_of
 
-    config = batch.BatchConfig(weights, device, smoothness, edges, plane)
+    config = batch.BatchConfig(weights, device, smoothness, edges, plane, label)
     if not image.is_dir():
         n = batch.complete_file(batch.Job(image, inside, outside, out), config)
         typer.echo(f"{out}: {n} voxels")
