@@ -23,7 +23,8 @@ COLOURS = (  # ours first, in the order that they come
     (160, 160, 30),
     (90, 120, 160),
 )
-LARGE, SMALL = (640, 420), (300, 200)
+FINE = 2  # drawn so many times larger, so that lines are smooth
+LARGE, SMALL, LEGEND = (640 * FINE, 420 * FINE), (300 * FINE, 200 * FINE), 220 * FINE
 COLUMNS = 3
 
 Curve = NDArray[np.float64]
@@ -42,18 +43,19 @@ def picture(curves: Mapping[str, Mapping[str, Curve]]) -> Any:
     common = [by_method for by_method in curves.values() if len(by_method) == len(methods)]
     mean = {m: np.mean([by_method[m] for by_method in common], axis=0) for m in methods} if common else {}
     rows = -(-len(curves) // COLUMNS)
-    image = Image.new("RGB", (max(LARGE[0] + 220, COLUMNS * SMALL[0]), LARGE[1] + rows * SMALL[1] + 10), PAPER)
+    size = max(LARGE[0] + LEGEND, COLUMNS * SMALL[0]), LARGE[1] + rows * SMALL[1] + 10 * FINE
+    image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     _panel(draw, (0, 0), LARGE, f"mean over {len(common)} data sets", mean, colours)
     order = sorted(methods, key=lambda m: -float(mean[m][-1]) if m in mean else 0.0)
     for i, method in enumerate(order):
-        y = 40 + 24 * i
-        draw.line([(LARGE[0] + 10, y), (LARGE[0] + 40, y)], fill=colours[method], width=3)
-        draw.text((LARGE[0] + 48, y), method, fill=INK, font=ImageFont.load_default(14), anchor="lm")
+        x, y = LARGE[0] + 10 * FINE, (40 + 24 * i) * FINE
+        draw.line([(x, y), (x + 30 * FINE, y)], fill=colours[method], width=3 * FINE)
+        draw.text((x + 38 * FINE, y), method, fill=INK, font=_font(14), anchor="lm")
     for i, (dataset, by_method) in enumerate(curves.items()):
         corner = ((i % COLUMNS) * SMALL[0], LARGE[1] + (i // COLUMNS) * SMALL[1])
         _panel(draw, corner, SMALL, dataset, by_method, colours)
-    return image
+    return image.resize((size[0] // FINE, size[1] // FINE), Image.Resampling.LANCZOS)
 
 
 def _panel(
@@ -65,24 +67,28 @@ def _panel(
     colours: Mapping[str, tuple[int, int, int]],
 ) -> None:
     """Draw Dice from 0 to 1 over interactions from 1 on."""
-    small, is_large = ImageFont.load_default(11), size == LARGE
-    left, top = corner[0] + 40, corner[1] + 30
-    right, bottom = corner[0] + size[0] - 14, corner[1] + size[1] - (40 if is_large else 22)
+    is_large = size == LARGE
+    left, top = corner[0] + 40 * FINE, corner[1] + 30 * FINE
+    right, bottom = corner[0] + size[0] - 14 * FINE, corner[1] + size[1] - (40 if is_large else 22) * FINE
     last = max((len(curve) for curve in curves.values()), default=1)
 
     def place(n: float, value: float) -> tuple[float, float]:
         return left + (right - left) * (n - 1) / max(1, last - 1), bottom - (bottom - top) * value
 
-    draw.text((left, top - 8), title, fill=INK, font=ImageFont.load_default(15 if is_large else 12), anchor="ls")
+    draw.text((left, top - 8 * FINE), title, fill=INK, font=_font(15 if is_large else 12), anchor="ls")
     for value in (0, 0.25, 0.5, 0.75, 1):
         y = place(1, value)[1]
-        draw.line([(left, y), (right, y)], fill=GRID)
-        draw.text((left - 6, y), f"{value:g}", fill=GREY, font=small, anchor="rm")
+        draw.line([(left, y), (right, y)], fill=GRID, width=FINE)
+        draw.text((left - 6 * FINE, y), f"{value:g}", fill=GREY, font=_font(11), anchor="rm")
     for n in sorted({1, *range(5, last + 1, 5), last}):
-        draw.text((place(n, 0)[0], bottom + 5), f"{n}", fill=GREY, font=small, anchor="mt")
+        draw.text((place(n, 0)[0], bottom + 5 * FINE), f"{n}", fill=GREY, font=_font(11), anchor="mt")
     if is_large:
         label = "Dice over interactions (dabs, and choices of a candidate)"
-        draw.text(((left + right) / 2, bottom + 22), label, fill=GREY, font=ImageFont.load_default(12), anchor="mt")
+        draw.text(((left + right) / 2, bottom + 22 * FINE), label, fill=GREY, font=_font(12), anchor="mt")
     for method in reversed(list(curves)):  # ours on top
         points = [place(n, float(value)) for n, value in enumerate(curves[method], 1)]
-        draw.line(points, fill=colours[method], width=3 if is_large else 2, joint="curve")
+        draw.line(points, fill=colours[method], width=(2 if is_large else 1) * FINE, joint="curve")
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size * FINE)
