@@ -64,7 +64,7 @@ class DatasetPanel(QWidget):
         self.train = KeyButton(
             "Train", tip="Train a model on the images for training, from the one in use: some minutes"
         )
-        self.stop = KeyButton("Stop", tip="Stop; the training can be gone on with")
+        self.stop = KeyButton("Stop training", tip="Stop; the training can be gone on with")
         self.curve = CurveView(viewer, "The learning curve appears here.")
         self.judged_on = QLabel(objectName="faint")
         self.in_use = QLabel(objectName="figure")
@@ -75,7 +75,7 @@ class DatasetPanel(QWidget):
         self.back = KeyButton("Go back", tip="Use the model again that was in use before")
 
         self.search = KeyButton("Next image…", tip="Rank the images of a folder, the most uncertain first")
-        self.stop_search = KeyButton("Stop", tip="Stop looking; what was found stays")
+        self.stop_search = KeyButton("Stop looking", tip="Stop looking; what was found stays")
         self.found = QListWidget(viewMode=QListView.ViewMode.IconMode, movement=QListView.Movement.Static)
         self.found.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.found.setResizeMode(QListView.ResizeMode.Adjust)

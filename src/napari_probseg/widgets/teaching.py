@@ -9,7 +9,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
@@ -66,8 +65,8 @@ class Teaching(QObject):
         self.searching.said.connect(self._note_found)
         self._stop, self._stop_search = Event(), Event()
         self._device = read_settings().device
-        self._folder: Path | None = None
         self._held: Workspace | None = None
+        self._adding: Path | None = None
         self._paths: WeakKeyDictionary[Image, Path] = WeakKeyDictionary()  # of images opened from a search
 
     def say(self, sentence: str) -> None:
@@ -102,7 +101,7 @@ class Teaching(QObject):
         self._start(lambda: lessons.making(folder, labels, session, ending=ending))
 
     def finished_objects(self) -> list[int]:
-        """Return the numbers of the objects that are finished in Segment.
+        """Return the numbers of the objects that are finished in Segment; one that was reopened may be among them.
 
         Raises
         ------
@@ -113,10 +112,9 @@ class Teaching(QObject):
         work.take_strokes()
         if work.image is None:
             raise ValueError("there is no image in Segment yet: open one, and finish its objects")
-        found = [] if work.session is None else [int(n) for n in np.unique(work.session.objects) if n]
-        if not found:
+        if not work.n_objects:
             raise ValueError("no object of this image is finished yet: finish one in Segment first")
-        return found
+        return list(range(1, work.n_objects + 1))
 
     def add(self, kinds: Mapping[int, str]) -> None:
         """Add the image in Segment with its finished objects.
@@ -264,8 +262,6 @@ class Teaching(QObject):
         if self._held is not None:
             held, self._held = self._held, None
             held.release_hold()
-
-    _adding: Path | None = None
 
 
 def _geometry_of(image: Image) -> Picture | None:
