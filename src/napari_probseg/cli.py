@@ -35,6 +35,7 @@ class Experiment(StrEnum):
     kayalibay2017 = "kayalibay2017"
     nnunet2018 = "nnunet2018"
     avetisian2018 = "avetisian2018"
+    groff2018 = "groff2018"
 
 
 class Preset(StrEnum):
@@ -277,7 +278,7 @@ def reproduce(
     experiment: Annotated[Experiment, typer.Argument(help="Which one.")],
     out: Annotated[Path | None, typer.Option(help="A folder for what comes of it; runs/EXPERIMENT if absent.")] = None,
     data: Annotated[
-        Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets, for the U-Nets.")
+        Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets; not for wong2022.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours, for minutes, if absent.")] = None,
     seed: Seed = 0,
@@ -288,11 +289,15 @@ def reproduce(
         from napari_probseg.reproduce import wong2022
 
         _shown(wong2022.reproduce(out, seed=seed, n_steps=steps or wong2022.SHIPPED_STEPS))
+    elif data is None:
+        raise ValueError(f"{experiment.value} trains on data sets: name their folder with --data")
+    elif experiment is Experiment.groff2018:
+        from napari_probseg.reproduce import groff2018
+
+        _shown(groff2018.reproduce(out, data=data, n_steps=steps, seed=seed))
     else:
         from napari_probseg.reproduce import unets
 
-        if data is None:
-            raise ValueError(f"{experiment.value} trains on data sets: name their folder with --data")
         _shown(unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, seed=seed))
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:

@@ -1,0 +1,246 @@
+"""Fine-tuning to an image of an unseen object: BIFSeg (Wang et al. 2018) as Groff (2018) measured it.
+
+Whole data sets are left out of the training of a small network. Their objects are then segmented with strokes, with
+fine-tuning in the loop and without it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.metrics import dice
+from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.nn.presets import load_network
+from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.reproduce.unseen import GROUPS, Group, train_without
+from napari_probseg.simulate.annotator import dab, first_dabs
+from napari_probseg.training.adapt import AdaptConfig
+from napari_probseg.training.dataset import LabelledImage, RawDataset, datasets_below
+from napari_probseg.training.fit import Progress
+
+N_STROKES = 15  # in all; the first pair counts as two
+TOLD = (10, 15)  # after so many strokes
+ADAPT_EVERY = 5
+SMALLEST = 30  # voxels of an object that is segmented
+COLUMNS = {
+    "alone": "network alone",
+    "cut": "network + cut",
+    "tuned10": "10 strokes, fine-tuned",
+    "tuned15": "15 strokes, fine-tuned",
+    "same10": "the same 10, not fine-tuned",
+    "same15": "the same 15, not fine-tuned",
+    "own10": "10 of its own, not fine-tuned",
+    "own15": "15 of its own, not fine-tuned",
+}
+PUBLISHED = {
+    "Groff 2018, liver": {"alone": 0.516, "cut": 0.532, "tuned10": 0.873, "tuned15": 0.891},
+    "Groff 2018, spleen": {"alone": 0.417, "cut": 0.484, "tuned10": 0.892, "tuned15": 0.918},
+}
+
+Scores = dict[str, float]
+Stroke = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One object of an image.
+
+    Parameters
+    ----------
+    image : (C, Y, X) or (C, Z, Y, X) float32 array
+    truth : bool array of the spatial shape
+    spacing : tuple of float
+        mm.
+    """
+
+    image: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    spacing: tuple[float, ...]
+
+
+def reproduce(
+    folder: str | Path,
+    *,
+    data: str | Path,
+    n_steps: int | None = None,
+    n_objects: int | None = None,
+    seed: int = 0,
+    groups: Mapping[int, Group] | None = None,
+) -> Iterator[Progress]:
+    """Train without the left-out sets, segment their objects, write ``groff2018.md``; go on where it was broken off.
+
+    Parameters
+    ----------
+    folder : path
+        Gets the networks, each object's Dice (``objects.jsonl``) and the table.
+    data : path
+        A folder of nnU-Net v2 raw data sets.
+    n_steps, n_objects : int, optional
+        Steps of each training and objects of each set, where they are to be other than the groups' own.
+    seed : int
+        Of weights, crops and first strokes.
+    groups : mapping of int to Group, optional
+        By the number of axes; `GROUPS` if absent.
+
+    Yields
+    ------
+    Progress
+        After each step of training, then after each object.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a data set that is to be left out is not there.
+    """
+    folder, datasets, groups = Path(folder), datasets_below(data), groups or GROUPS
+    left_out = {ndim: [_dataset(datasets, end, data) for end in group.left_out] for ndim, group in groups.items()}
+    rows = _Rows(folder / "objects.jsonl")
+    for ndim, group in groups.items():
+        yield from train_without(group, folder / f"{ndim}d", datasets, n_steps=n_steps, seed=seed)
+        network = load_network(folder / f"{ndim}d" / "weights.safetensors")
+        assert isinstance(network, GeneralCVAE)
+        completer = UNetCut({ndim: network}, device="cpu")
+        for dataset in left_out[ndim]:
+            names = dataset.split("test")[: n_objects or group.n_objects]
+            for i, name in enumerate(names):
+                if not rows.has(dataset.folder.name, name) and (found := target(dataset.load(name))) is not None:
+                    rows.add(dataset.folder.name, name, measured(completer, found, seed=seed))
+                yield Progress(i + 1, len(names))
+    (folder / "groff2018.md").write_text(table(rows.by_set(), seed=seed), encoding="utf-8")
+
+
+def target(case: LabelledImage) -> Target | None:
+    """Return one label of an image (one instance, where ids tell them apart), None if all of them are tiny."""
+    ids, sizes = np.unique(case.label[case.label > 0], return_counts=True)
+    ids = ids[sizes >= SMALLEST]
+    if not len(ids):
+        return None
+    chosen = np.random.default_rng(zlib.crc32(case.name.encode())).choice(ids)
+    return Target(case.image, case.label == chosen, case.spacing)
+
+
+def measured(completer: UNetCut, target: Target, *, config: AdaptConfig | None = None, seed: int = 0) -> Scores:
+    """Return the Dice of an object in every column of `COLUMNS`."""
+    tuned, strokes = _segmented(completer, target, config=config or AdaptConfig(), seed=seed)
+    same, _ = _segmented(completer, target, strokes=strokes, seed=seed)
+    own, _ = _segmented(completer, target, seed=seed)
+    scores = {"alone": own["alone"], "cut": own["cut"]}
+    for name, course in (("tuned", tuned), ("same", same), ("own", own)):
+        scores |= {f"{name}{n}": course[str(n)] for n in TOLD}
+    return scores
+
+
+def _segmented(
+    completer: UNetCut,
+    target: Target,
+    *,
+    config: AdaptConfig | None = None,
+    strokes: list[Stroke] | None = None,
+    seed: int = 0,
+) -> tuple[Scores, list[Stroke]]:
+    """Segment an object; each stroke lies where the result is most wrong, or is one of those given.
+
+    Returns
+    -------
+    scores : dict
+        Dice after the first pair, ``"alone"`` and ``"cut"``, and after each number of `TOLD`.
+    strokes : list
+        Those that followed the first pair; fewer once the result is right.
+    """
+    case = Case(target.image, spacing=target.spacing, channel_axis=0)
+    case = case.mark(*first_dabs(target.truth, seed=seed, spacing=target.spacing))
+    completion = completer.complete(case)
+    alone, result = (_mask(completion, smoothness) for smoothness in (0.0, CutConfig().smoothness))
+    scores = {"alone": dice(alone, target.truth), "cut": dice(result, target.truth)}
+    drawn: list[Stroke] = []
+    for n in range(3, N_STROKES + 1):
+        if strokes is None:
+            stroke = dab(result, target.truth, spacing=target.spacing)
+        else:
+            stroke = strokes[n - 3] if n - 3 < len(strokes) else None
+        if stroke is not None:
+            case = case.mark(*stroke)
+            drawn.append(stroke)
+        if config is not None and n % ADAPT_EVERY == 0:
+            completer = completer.adapt(case, config)
+        if strokes is None or n in TOLD:
+            result = _mask(completer.complete(case), CutConfig().smoothness)
+        if n in TOLD:
+            scores[str(n)] = dice(result, target.truth)
+    return scores, drawn
+
+
+def _mask(completion: Completion, smoothness: float) -> NDArray[np.bool_]:
+    return np.asarray(completion.candidates(CutConfig(smoothness=smoothness)).partial[0] == Marker.OBJECT)
+
+
+class _Rows:
+    """The scores of objects, in a file with one line for each, so that nothing is measured twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self._scores: dict[tuple[str, str], Scores] = {}
+        for line in lines:
+            row = json.loads(line)
+            self._scores[row["set"], row["case"]] = row["scores"]
+
+    def has(self, name: str, case: str) -> bool:
+        return (name, case) in self._scores
+
+    def add(self, name: str, case: str, scores: Scores) -> None:
+        self._scores[name, case] = scores
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"set": name, "case": case, "scores": scores}) + "\n")
+
+    def by_set(self) -> dict[str, list[Scores]]:
+        names = dict.fromkeys(name for name, _ in self._scores)
+        return {name: [s for (n, _), s in self._scores.items() if n == name] for name in names}
+
+
+def table(rows: Mapping[str, list[Scores]], *, seed: int) -> str:
+    """Return the means of every set as markdown, beside the published ones, and what they say of the order."""
+    head = ["", "objects", *COLUMNS.values(), "published order", "gain"]
+    lines = [
+        f"`napari-probseg reproduce groff2018 --seed {seed}`: mean Dice of the objects, one of each test image. No "
+        f"network has seen an image of the set that it segments. Strokes are dabs where the result is most wrong, the "
+        f"first pair included; fine-tuned after each {ADAPT_EVERY}th. “Published order”: alone < cut < 10 < 15 "
+        f"strokes. “Gain”: what fine-tuning brings after {N_STROKES} strokes, against the same strokes and against as "
+        f"many that answer the errors of the network that is not fine-tuned.",
+        "",
+        _line(head),
+        _line(["---"] * len(head)),
+    ]
+    for name, published in PUBLISHED.items():
+        lines.append(_line([name, "", *(f"{published[c]:.3f}" if c in published else "" for c in COLUMNS), "yes", ""]))
+    means = {name: {c: float(np.mean([s[c] for s in scores])) for c in COLUMNS} for name, scores in rows.items()}
+    if len(means) > 1:
+        means["**mean**"] = {c: float(np.mean([m[c] for m in means.values()])) for c in COLUMNS}
+    for name, mean in means.items():
+        order = [mean[c] for c in ("alone", "cut", "tuned10", "tuned15")]
+        gain = f"{mean['tuned15'] - mean['same15']:+.3f}, {mean['tuned15'] - mean['own15']:+.3f}"
+        in_order = "yes" if all(a < b for a, b in pairwise(order)) else "no"
+        n = str(len(rows[name])) if name in rows else ""
+        lines.append(_line([name, n, *(f"{mean[c]:.3f}" for c in COLUMNS), in_order, gain]))
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _dataset(datasets: list[RawDataset], end: str, data: str | Path) -> RawDataset:
+    for dataset in datasets:
+        if dataset.folder.name.endswith(end):
+            return dataset
+    raise FileNotFoundError(f"{data} has no data set ...{end}, which is to be left out: name its folder by --data")

@@ -1,0 +1,89 @@
+"""Fine-tuning on objects of sets that were left out of training: tiny sets, a tiny network."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.reproduce.groff2018 import COLUMNS, Target, measured, reproduce, table
+from napari_probseg.reproduce.unseen import GROUPS, train_without
+from napari_probseg.training import pool
+from napari_probseg.training.adapt import AdaptConfig
+from napari_probseg.training.dataset import datasets_below
+from napari_probseg.training.fit import FitConfig
+
+TINY = replace(
+    GROUPS[2],
+    left_out=("Unseen",),
+    network=GeneralConfig(widths=(8, 16), n_head=16),
+    training=replace(GROUPS[2].training, size=32, n_batch=2, n_crops=4),
+    fit=FitConfig(2),
+)
+
+
+def disk(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    label = np.hypot(*(np.indices((40, 40)) - rng.integers(12, 28, 2)[:, None, None])) < 8
+    return (label + rng.normal(0, 0.2, label.shape)).astype(np.float32), label.astype(np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("Dataset001_Seen", "Dataset002_Unseen"):
+        folder = tmp_path / "data" / name
+        for part in ("imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True)
+        for i in range(3):
+            image, label = disk(rng)
+            ps.write(folder / "imagesTr" / f"{name}{i}_0000.nii.gz", image)
+            ps.write(folder / "labelsTr" / f"{name}{i}.nii.gz", label)
+        about = {"labels": {"background": 0, "disk": 1}, "file_ending": ".nii.gz", "channel_names": {"0": "grey"}}
+        (folder / "dataset.json").write_text(json.dumps({**about, "numTraining": 3}))
+    return tmp_path / "data"
+
+
+def test_the_command_trains_measures_and_writes_the_table(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    deque(reproduce(out, data=data, groups={2: TINY}), maxlen=0)
+    row = (out / "groff2018.md").read_text().splitlines()[-1]
+    assert row.startswith("| Dataset002_Unseen | 1 |")
+    measured_once = (out / "objects.jsonl").read_text()
+    deque(reproduce(out, data=data, groups={2: TINY}), maxlen=0)
+    assert (out / "objects.jsonl").read_text() == measured_once, "it goes on, and does nothing twice"
+
+
+def test_what_is_left_out_is_not_looked_at(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    load = pool.RawDataset.load
+    monkeypatch.setattr(pool.RawDataset, "load", lambda self, case: seen.append(case) or load(self, case))
+    deque(train_without(TINY, tmp_path / "out", datasets_below(data)), maxlen=0)
+    assert seen
+    assert not [case for case in seen if "Unseen" in case]
+
+
+def test_a_missing_set_is_told(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="which is to be left out"):
+        next(reproduce(tmp_path, data=data, groups={2: replace(TINY, left_out=("Elsewhere",))}))
+
+
+def test_every_column_is_measured_and_strokes_help() -> None:
+    image, label = disk(np.random.default_rng(1))
+    completer = UNetCut({2: GeneralCVAE(TINY.network)}, device="cpu")
+    scores = measured(completer, Target(image[None], label > 0, (1.0, 1.0)), config=AdaptConfig(1, 1))
+    assert set(scores) == set(COLUMNS)
+    assert scores["own15"] > scores["alone"]
+
+
+def test_the_order_is_told_as_it_is() -> None:
+    rising = dict(zip(COLUMNS, (0.2, 0.3, 0.8, 0.9, 0.7, 0.8, 0.7, 0.85), strict=True))
+    lines = table({"a": [rising], "b": [{**rising, "cut": 0.1}]}, seed=0).splitlines()
+    assert lines[-3].endswith("| yes | +0.100, +0.050 |")
+    assert lines[-2].split(" | ")[-2] == "no"
