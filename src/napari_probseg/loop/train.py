@@ -34,7 +34,7 @@ from napari_probseg.training.fit import CHECKPOINT, FitConfig, Progress
 from napari_probseg.training.general import RECIPES, GeneralTraining, train_general
 from napari_probseg.training.pool import Crop, crops_of, packed
 
-STEPS = {2: 200, 3: 80}  # minutes on two cores
+STEPS = {2: 300, 3: 200}  # three minutes of one core
 # A fifth of what is seen is synthetic, so that what the model has not met here is not forgotten.
 TRAINING = {
     2: GeneralTraining(n_batch=10, share_real=0.8, n_crops=200, n_samples=3, n_corrections=2),

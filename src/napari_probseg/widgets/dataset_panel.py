@@ -31,8 +31,7 @@ from napari_probseg.loop.models import GENERAL
 from napari_probseg.widgets.curve import CurveView
 from napari_probseg.widgets.lessons import State
 from napari_probseg.widgets.next_image import Suggestion
-from napari_probseg.widgets.panel import _line, _row
-from napari_probseg.widgets.style import KeyButton
+from napari_probseg.widgets.style import KeyButton, line, row
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -104,8 +103,8 @@ class DatasetPanel(QWidget):
         self.name.setText(state.folder.name)
         self.name.setToolTip(str(state.folder))
         self.images.clear()
-        for row in state.rows:
-            item = QTreeWidgetItem([row.name, "held out" if row.held_out else "training", row.date])
+        for image in state.rows:
+            item = QTreeWidgetItem([image.name, "held out" if image.held_out else "training", image.date])
             self.images.addTopLevelItem(item)
         self.images.scrollToBottom()
         n = state.n_held_out
@@ -137,17 +136,17 @@ class DatasetPanel(QWidget):
         rows = QVBoxLayout(self.whole)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(6)
-        rows.addLayout(_row(self.name, self.menu_button, stretch=(1, 0)))
+        rows.addLayout(row(self.name, self.menu_button, stretch=(1, 0)))
         rows.addWidget(self.images, 2)
         rows.addWidget(self.add)
-        rows.addWidget(_line())
-        rows.addLayout(_row(self.train, self.stop))
+        rows.addWidget(line())
+        rows.addLayout(row(self.train, self.stop))
         rows.addWidget(self.curve)
         rows.addWidget(self.judged_on)
-        rows.addLayout(_row(self.in_use, self.newest, stretch=(1, 1)))
-        rows.addLayout(_row(self.compare, self.adopt, self.back))
-        rows.addWidget(_line())
-        rows.addLayout(_row(self.search, self.stop_search))
+        rows.addLayout(row(self.in_use, self.newest, stretch=(1, 1)))
+        rows.addLayout(row(self.compare, self.adopt, self.back))
+        rows.addWidget(line())
+        rows.addLayout(row(self.search, self.stop_search))
         rows.addWidget(self.found, 3)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)

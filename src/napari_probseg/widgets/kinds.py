@@ -56,7 +56,7 @@ def kinds_of(objects: Sequence[int], labels: Sequence[str], parent: QWidget) -> 
     if len(labels) == 1:
         return dict.fromkeys(objects, labels[0])
     dialog = KindsDialog(objects, labels, parent)
-    accepted = dialog.exec_() if hasattr(dialog, "exec_") else dialog.exec()
+    accepted = dialog.exec_()
     chosen = dialog.kinds
     dialog.deleteLater()
     return chosen if accepted and all(chosen.values()) else None

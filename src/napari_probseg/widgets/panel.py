@@ -8,10 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFrame,
-    QHBoxLayout,
     QLabel,
-    QLayout,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -25,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_probseg.widgets.gallery import Gallery
 from napari_probseg.widgets.layers import BLUE, RED
-from napari_probseg.widgets.style import KeyButton, dot
+from napari_probseg.widgets.style import KeyButton, dot, line, row
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -112,26 +109,26 @@ class Panel(QWidget):
         rows = QVBoxLayout(work)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(6)
-        rows.addLayout(_row(self.inside, self.outside, self.erase, self.box))
-        rows.addLayout(_row(_label("Brush"), self.brush_size, self.brush_text))
-        rows.addLayout(_row(_label("Reach"), self.reach, self.reach_text))
-        rows.addLayout(_row(self.propose, self.cancel, self.n))
-        rows.addLayout(_row(self.complete, self.tune, self.extent, stretch=(3, 3, 2)))
-        rows.addLayout(_row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
+        rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
+        rows.addLayout(row(_label("Brush"), self.brush_size, self.brush_text))
+        rows.addLayout(row(_label("Reach"), self.reach, self.reach_text))
+        rows.addLayout(row(self.propose, self.cancel, self.n))
+        rows.addLayout(row(self.complete, self.tune, self.extent, stretch=(3, 3, 2)))
+        rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
-        rows.addLayout(_row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
-        rows.addWidget(_line())
-        rows.addLayout(_row(self.undo, self.redo))
-        rows.addLayout(_row(self.finish, self.save))
-        rows.addLayout(_row(self.object, self.reopen, self.pick))
-        rows.addWidget(_line())
-        rows.addLayout(_row(self.uncertainty, self.most_uncertain))
+        rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
+        rows.addWidget(line())
+        rows.addLayout(row(self.undo, self.redo))
+        rows.addLayout(row(self.finish, self.save))
+        rows.addLayout(row(self.object, self.reopen, self.pick))
+        rows.addWidget(line())
+        rows.addLayout(row(self.uncertainty, self.most_uncertain))
         self.work = work
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
         whole.setSpacing(6)
-        whole.addLayout(_row(self.images, self.menu_button))
+        whole.addLayout(row(self.images, self.menu_button))
         whole.addWidget(work)
         self.empty = _EmptyState()
         whole.addWidget(self.empty)
@@ -191,18 +188,3 @@ def _label(text: str) -> QLabel:
     label = QLabel(text)
     label.setFixedWidth(_LABEL_WIDTH)
     return label
-
-
-def _row(*parts: QWidget, stretch: tuple[int, ...] = ()) -> QLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(6)
-    for part in parts:
-        row.addWidget(part)
-    for i, share in enumerate(stretch):
-        row.setStretch(i, share)
-    return row
-
-
-def _line() -> QFrame:
-    return QFrame(objectName="line", frameShape=QFrame.Shape.NoFrame)

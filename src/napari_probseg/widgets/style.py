@@ -1,4 +1,4 @@
-"""Looks: the theme's colours, and the small painted parts that Qt has no widget for."""
+"""Looks: the theme's colours, and the small parts that Qt has no widget for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -95,3 +95,20 @@ class KeyButton(QPushButton):
             self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._key
         )
         painter.end()
+
+
+def row(*parts: QWidget, stretch: tuple[int, ...] = ()) -> QLayout:
+    """Return parts side by side, with their shares of the width."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    for part in parts:
+        layout.addWidget(part)
+    for i, share in enumerate(stretch):
+        layout.setStretch(i, share)
+    return layout
+
+
+def line() -> QFrame:
+    """Return a thin line across."""
+    return QFrame(objectName="line", frameShape=QFrame.Shape.NoFrame)
