@@ -5,7 +5,7 @@ The control is a deterministic decoder: a head of the same size on the same trun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,10 +33,11 @@ class Control(CVAEProposer):
     @torch.inference_mode()
     def _drawn(self, windows: list[Window], x: torch.Tensor, z: torch.Tensor, reach: float) -> Draw:
         assert isinstance(self.network, GeneralCVAE)
+        drawn = super()._drawn(windows, x, z, reach)
         features = self.network.features(x.to(self.device))
         answer = self.network.decode_control(features, torch.full((len(windows),), reach, device=self.device))
         mask, inside, quality = (t.float().cpu() for t in (answer.mask, answer.object, answer.quality.sigmoid()))
-        return Draw(windows, mask[:, None], inside[:, None], quality[:, None])
+        return replace(drawn, mask=mask[:, None], object=inside[:, None], quality=quality[:, None])
 
 
 @dataclass(frozen=True)
