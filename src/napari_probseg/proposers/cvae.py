@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane, Region
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
+from napari_probseg.proposers.belief import beliefs
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.inputs import window_input
@@ -34,6 +35,7 @@ class Draw:
     mask: Tensor  # (windows, M, S, S) logit of y_m
     object: Tensor  # (windows, M, S, S) logit of y_s
     quality: Tensor  # (windows, M) in [0, 1]
+    control: Tensor  # (windows, S, S) logit of the object, by the head without a latent
 
 
 class CVAEProposer:
@@ -109,18 +111,22 @@ class CVAEProposer:
             features, z.to(self.device), torch.full((len(z),), reach, device=self.device)
         )
         mask, inside = (t.float().cpu().reshape(len(windows), n, *t.shape[1:]) for t in (sample.mask, sample.object))
-        return Draw(windows, mask, inside, sample.quality.sigmoid().float().cpu().reshape(len(windows), n))
+        quality = sample.quality.sigmoid().float().cpu().reshape(len(windows), n)
+        control = self.network.decode_control(features, torch.ones(len(windows), device=self.device)).object
+        return Draw(windows, mask, inside, quality, control.float().cpu())
 
 
 def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     """Choose distinct samples, and bring those to full resolution."""
     farthest = draw.windows[-1]
     where = farthest.within(case.shape)
-    common = _on_common_grid(draw)  # (M, G, G) logit
+    common = _on_common_grid(draw.windows, draw.object)  # (M, G, G) logit
     masks = common.numpy() > 0
-    agreement = pairwise_iou(masks).mean(1)  # with the samples of every window: what only one of them sees counts less
+    overlap = pairwise_iou(np.concatenate([masks, _expected(case, draw)]))
+    agreement = overlap[:-1, :-1].mean(1)  # with the samples of every window: what only one of them sees counts less
     score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy() * agreement
-    choice = choose_distinct(masks, score, n)
+    plausible = score * (0.1 + overlap[:-1, -1])
+    choice = choose_distinct(masks, score, n).by(plausible)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
@@ -134,17 +140,23 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
         case,
         where,
         np.stack(patches) if patches else np.zeros((0, *case.partial[where].shape), dtype=np.uint8),
-        score[choice.index[kept]].astype(np.float32),
+        plausible[choice.index[kept]].astype(np.float32),
         choice.share[kept],
         np.ascontiguousarray(probability[farthest.visible(case.shape)], dtype=np.float32),
     )
 
 
-def _on_common_grid(draw: Draw) -> Tensor:
-    """Return the object logits of all samples on a grid over the farthest window, at most twice as fine as SIZE."""
-    last, size = draw.windows[-1], min(2 * SIZE[2], max(draw.windows[-1].size))
+def _expected(case: Case, draw: Draw) -> NDArray[np.bool_]:
+    """Return the one answer of the head without a latent, (1, G, G): candidates come first that are like it."""
+    believed = int(np.argmax(beliefs(case, draw.windows, draw.control)))
+    return _on_common_grid(draw.windows, draw.control[:, None])[[believed]].numpy() > 0
+
+
+def _on_common_grid(windows: list[Window], logits: Tensor) -> Tensor:
+    """Return logits of each window (W, M, S, S) on a grid over the farthest one, at most twice as fine as SIZE."""
+    last, size = windows[-1], min(2 * SIZE[2], max(windows[-1].size))
     maps = []
-    for window, inside in zip(draw.windows, draw.object, strict=True):
+    for window, inside in zip(windows, logits, strict=True):
         edges = [
             (round((lo - lo0) / n0 * size), max(1, round(n / n0 * size)))
             for lo, n, lo0, n0 in zip(window.low, window.size, last.low, last.size, strict=True)

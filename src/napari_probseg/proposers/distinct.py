@@ -18,6 +18,11 @@ class Choice:
     index: NDArray[np.intp]
     share: NDArray[np.float32]
 
+    def by(self, score: NDArray[np.floating]) -> Choice:
+        """Return the same samples in the order of another score, (M,), highest first."""
+        order = np.argsort(-score[self.index], kind="stable")
+        return Choice(self.index[order], self.share[order])
+
 
 def choose_distinct(masks: NDArray[np.bool_], score: NDArray[np.floating], n: int) -> Choice:
     """Choose at most ``n`` distinct samples, best first.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from copy import copy, deepcopy
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -14,8 +13,8 @@ from torch import Tensor
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.history import bounding_box
-from napari_probseg.metrics import dice
 from napari_probseg.nn.general import SIZE, GeneralCVAE
+from napari_probseg.proposers.belief import beliefs
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.inputs import resized, window_input
@@ -83,7 +82,7 @@ class UNetCut:
         hinted = _with_hint(case)
         windows = windows_around(hinted, N_WINDOWS)
         logits = self._look(hinted, windows)
-        found = int(np.argmax(_beliefs(case, windows, logits)))
+        found = int(np.argmax(beliefs(case, windows, logits)))
         window, logit = windows[found], logits[found]
         again = self._around_object(hinted, window, logit)
         if again is not None:
@@ -224,30 +223,3 @@ def _with_hint(case: Case) -> Case:
     if not inside[middle]:
         raise ValueError("there is neither a stroke inside nor a box around the object: brush a little inside it")
     return case.mark(inside=inside, where=box)
-
-
-def _beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:
-    """Return for each window how well its object agrees with what the next ones see, less what its rim cuts off."""
-    alike = [
-        dice(np.asarray(_seen_from(a, b, logits[i]) > 0), np.asarray(logits[i + 1] > 0))
-        for i, (a, b) in enumerate(pairwise(windows))
-    ]
-    beliefs = []
-    for i, window in enumerate(windows):
-        beside = alike[max(0, i - 1) : i + 1]
-        free = 1 - 4 * min(0.25, float(cut_off(logits[i] > 0, window, case.shape)))
-        beliefs.append((sum(beside) / len(beside) if beside else 1.0) * free)
-    return beliefs
-
-
-def _seen_from(near: Window, far: Window, logit: Tensor) -> Tensor:
-    """Return the logits of a window on the grid of a larger one; background where it does not reach."""
-    size = logit.shape[0]
-    edges = [
-        (round((a - b) / n * size), max(1, round(m / n * size)))
-        for a, m, b, n in zip(near.low, near.size, far.low, far.size, strict=True)
-    ]
-    edges = [(max(0, start), min(length, size - max(0, start))) for start, length in edges]
-    seen = torch.full_like(logit, -10.0)
-    seen[tuple(slice(start, start + n) for start, n in edges)] = resized(logit[None], [n for _, n in edges])[0]
-    return seen
