@@ -3,7 +3,7 @@
     python benchmarks/loop.py --data FOLDER [--out runs/loop] [--steps 80] [--markdown FILE]
 
 In turn on data sets that the first network has never seen (they are left out of its training, see
-`napari_probseg.reproduce.groff2018`): trainings from that network beside trainings from random weights, as many steps
+`napari_probseg.reproduce.unseen`): trainings from that network beside trainings from random weights, as many steps
 each, on the same images; and on images that the network of the stage before is most uncertain of beside images at
 random. The validation images are the first of each test part; all training images come from the training part. Goes on
 where it was broken off.
@@ -31,7 +31,7 @@ from napari_probseg.loop.rank import uncertainty_of
 from napari_probseg.loop.train import train
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralCVAE
-from napari_probseg.reproduce.groff2018 import GROUPS, train_without
+from napari_probseg.reproduce.unseen import GROUPS, train_without
 from napari_probseg.training.dataset import RawDataset, datasets_below
 
 SIZES = (1, 2, 4, 8)

@@ -101,8 +101,7 @@ def uncertainty_of(case: Case, completer: UNetCut) -> float:
 
     It is asked what object lies under a single dab, at each place of a coarse grid in turn. What counts is the mean
     binary entropy of its probabilities, in bits per voxel of the window that it settles on, at the more uncertain half
-    of the places: 0 if it knows everywhere, 1 if it never does. (Of several such measures this one went with the
-    later error on all sets that it was tried on; docs/loop.md has the figures.)
+    of the places: 0 if it knows everywhere, 1 if it never does. It is a weak hint: docs/loop.md tells how weak.
 
     Raises
     ------
