@@ -93,7 +93,7 @@ def test_what_counts_in_a_lesson() -> None:
     probability[0] = 0.5
     taught = lesson(x, target, probability, AdaptConfig())
     assert not taught.target[16, 24] and taught.target[16, 8]
-    assert taught.weight[16, 8] == taught.weight[16, 24] == 5
+    assert taught.weight[16, 8] == taught.weight[16, 24] == AdaptConfig().stroke_weight
     assert (taught.weight[0] == 0).all(), "unsure"
     assert taught.weight[16, 22] == 0, "object, beside a stroke outside"
     assert taught.weight[16, 12] == 1

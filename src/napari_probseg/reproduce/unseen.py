@@ -49,14 +49,14 @@ GROUPS = {
         GeneralConfig(widths=(24, 48, 72, 96)),
         GeneralTraining(n_batch=12, n_crops=150, n_corrections=2),
         FitConfig(800, learning_rate=2e-3, n_warmup=50, average=0.98),
-        n_objects=8,
+        n_objects=6,
     ),
     3: Group(
         ("Hippocampus", "HeadNeckCT"),
         GeneralConfig(ndim=3, n_image_channels=2, widths=(16, 32, 48, 64)),
         GeneralTraining(ndim=3, size=48, n_batch=3, share_real=0.4, share_pseudo=0.25, n_crops=40, n_corrections=2),
         FitConfig(400, learning_rate=2e-3, n_warmup=40, average=0.98),
-        n_objects=4,
+        n_objects=3,
     ),
 }
 
