@@ -34,7 +34,7 @@ class AdaptConfig:
         Steps of training in each round.
     learning_rate : float
     stroke_weight : float
-        w of BIFSeg, Eq. 4: what a voxel under a stroke counts, others counting 1. The paper has 5; small dabs want more.
+        w of BIFSeg, Eq. 4: what a voxel under a stroke counts, others counting 1. The paper has 5; dabs want more.
     unsure : (float, float)
         Probabilities between which a voxel counts nothing.
     near : float
