@@ -28,6 +28,7 @@ from napari_probseg.loop.models import (
     shipped,
     version_of,
 )
+from napari_probseg.nn.general import SIZE
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.training.curve import EVERY, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig, Progress
@@ -38,7 +39,7 @@ STEPS = {2: 300, 3: 200}  # three minutes of one core
 # A fifth of what is seen is synthetic, so that what the model has not met here is not forgotten.
 TRAINING = {
     2: GeneralTraining(n_batch=10, share_real=0.8, n_crops=200, n_samples=3, n_corrections=2),
-    3: GeneralTraining(ndim=3, size=48, n_batch=2, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2),
+    3: GeneralTraining(ndim=3, size=SIZE[3], n_batch=6, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2),
 }
 FIT = FitConfig(0, learning_rate=5e-4, n_warmup=20, average=0.98, save_every=15)
 _POOL = "pool.npz"

@@ -44,11 +44,19 @@ class Window:
         return tuple(slice(before, size - after) for (before, after), size in pads)
 
 
-def windows_around(case: Case, n: int) -> list[Window]:
+def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     """Return up to ``n`` windows around the marks, from close to far.
 
     The closest holds the object as far as it is known and as the nearest outside stroke lets it be guessed; each
     next one is larger, the last at most a little larger than the image. What lies far from the marks has no part in it.
+
+    Parameters
+    ----------
+    case : Case
+    n : int
+    close : float
+        The closest is at most so many times as large as what is marked inside; half of that where nothing is marked
+        outside.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def windows_around(case: Case, n: int) -> list[Window]:
     low, high = known.min(0), known.max(0)
     centre = (low + high) / 2
     extent = float((high - low).max() + spacing.max())
-    closest = _closest_side(inside, outside, centre, extent)
+    closest = _closest_side(inside, outside, centre, extent, close)
     whole = _whole_side(case)
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
@@ -111,13 +119,13 @@ def _whole_side(case: Case) -> float:
 
 
 def _closest_side(
-    inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float
+    inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float, close: float
 ) -> float:
     """Return the side of the closest window, in mm."""
     if not len(inside) or not len(outside):
-        return 4 * extent
+        return close / 2 * extent
     nearest = float(np.sqrt(((outside - centre) ** 2).sum(1).min()))
-    return float(np.clip(2.5 * nearest, 1.6 * extent, 8 * extent))
+    return float(np.clip(2.5 * nearest, 1.6 * extent, close * extent))
 
 
 def _window(case: Case, centre: NDArray[np.float64], side: float) -> Window:
