@@ -198,6 +198,45 @@ def test_a_slice_or_the_volume(open_widget, qtbot):
     assert dice(completed(qtbot, widget), truth(shape)) > 0.93
 
 
+def test_a_volume_adds_millilitres_and_a_slice_an_area(open_widget, qtbot):
+    viewer, widget = open_widget((30, 40, 44), scale=(2, 1, 1), units="mm")
+    viewer.dims.set_current_step(0, 15)
+    dab(qtbot, widget, (15, 20, 22), 1)
+    dab(qtbot, widget, (15, 4, 4), 2)
+    completed(qtbot, widget)
+    assert "mm² of object" in widget.panel.gallery.cells[0].toolTip()
+    widget.panel.extent.setCurrentText("Volume")
+    mask = completed(qtbot, widget)
+    caption = widget.panel.gallery.cells[0].toolTip()
+    assert f"{2 * np.count_nonzero(mask) / 1000:.2g}"[:3] in caption
+    assert "mL of object" in caption
+    assert "samples" not in caption
+
+
+def test_the_probability_becomes_a_layer(open_widget, qtbot):
+    viewer, widget = open_widget()
+    brushed(qtbot, widget)
+    completed(qtbot, widget)
+    menu_of(widget)["Probability as a layer"].trigger()
+    layer = viewer.layers["probability"]
+    assert layer.data.shape == (64, 64)
+    assert layer.data[truth()].mean() > 0.8
+    assert layer.data[~truth()].mean() < 0.2
+
+
+def test_the_menu_says_what_completes_and_changes_it(open_widget, qtbot):
+    _, widget = open_widget()
+    means = {action.text(): action for action in menu_of(widget)["Complete by"].menu().actions()}
+    assert [text for text, action in means.items() if action.isChecked()] == ["a network"]
+    means["the strokes’ intensities (no network)"].trigger()
+    assert widget.work.completer == "intensities"
+
+
+def menu_of(widget):
+    widget.panel.menu.aboutToShow.emit()
+    return {action.text(): action for action in widget.panel.menu.actions()}
+
+
 def test_contradicting_strokes_and_none_are_told(open_widget, qtbot):
     _, widget = open_widget()
     click(qtbot, widget.panel.complete)

@@ -49,15 +49,17 @@ class Gallery(QWidget):
         """Say what to do next, where the candidates will be."""
         self._hint.setText(hint)
 
-    def show_candidates(self, pictures: Sequence[Thumbnail], *, area: float, unit: str) -> None:
+    def show_candidates(self, pictures: Sequence[Thumbnail], *, size: float, unit: str, sampled: bool = True) -> None:
         """Show these candidates; none brings back the hint.
 
         Parameters
         ----------
         pictures : sequence of Thumbnail
             Best first.
-        area, unit : float, str
-            The area of a voxel of the plane, and what it is counted in ("px", "mm²").
+        size, unit : float, str
+            The area of a voxel of the plane, or its volume, and what that is counted in ("px", "mm²", "mL").
+        sampled : bool
+            Whether each stands for a share of samples; a completion does not.
         """
         for cell in self.cells:
             self._grid.removeWidget(cell)
@@ -65,7 +67,7 @@ class Gallery(QWidget):
             cell.deleteLater()
         self.cells = []
         for i, picture in enumerate(pictures):
-            cell = Cell(self._viewer, i, picture, area=area, unit=unit)
+            cell = Cell(self._viewer, i, picture, size=size, unit=unit, sampled=sampled)
             cell.entered.connect(self.hovered)
             cell.gone.connect(self.left)
             cell.picked.connect(self.chosen)
@@ -88,19 +90,22 @@ class Cell(QAbstractButton):
     gone = Signal()
     picked = Signal(int)
 
-    def __init__(self, viewer: Viewer, index: int, content: Thumbnail, *, area: float, unit: str) -> None:
+    def __init__(
+        self, viewer: Viewer, index: int, content: Thumbnail, *, size: float, unit: str, sampled: bool
+    ) -> None:
         super().__init__()
         self.index = index
         self._viewer = viewer
         self._current = False
-        self._share = content.share
-        self._added = added(content.n_object or content.n_background, area=area, unit=unit)
+        self._share = f"{content.share:.0%}" if sampled else ""
+        self._added = added(content.n_object or content.n_background, size=size, unit=unit)
         self._adds_background = not content.n_object
         self._picture = _pixmap(content)
         self.setToolTip(
-            f"Adds {added(content.n_object, area=area, unit=unit)[1:]} of object and "
-            f"{added(content.n_background, area=area, unit=unit)[1:]} of background.\n"
-            f"{content.share:.0%} of the samples agree with it. Click to accept it."
+            f"Adds {added(content.n_object, size=size, unit=unit)[1:]} of object and "
+            f"{added(content.n_background, size=size, unit=unit)[1:]} of background.\n"
+            + (f"{self._share} of the samples agree with it. " if sampled else "")
+            + "Click to accept it."
         )
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -156,15 +161,15 @@ class Cell(QAbstractButton):
         )
         ink.setAlpha(150)
         painter.setPen(ink)
-        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{self._share:.0%}")
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._share)
 
     def _pick(self) -> None:
         self.picked.emit(self.index)
 
 
-def added(n_voxels: int, *, area: float, unit: str) -> str:
+def added(n_voxels: int, *, size: float, unit: str) -> str:
     """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px"."""
-    amount, thousand = n_voxels * area, ""
+    amount, thousand = n_voxels * size, ""
     for letter in ("k", "M"):
         if amount >= 999.5:
             amount, thousand = amount / 1000, letter

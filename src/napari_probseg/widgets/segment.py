@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -208,12 +209,17 @@ class SegmentWidget(QWidget):
 
     def _show_candidates(self, pictures: list[Thumbnail]) -> None:
         session, layers, image = self.work.session, self.work.layers, self.work.image
-        area, unit = 1.0, "px"
+        size, unit = 1.0, "px"
+        completion = self.work.completion
         if session is not None and layers is not None and image is not None and (length := unit_of(image)):
-            down, right = displayed_axes(self._viewer, layers.markers)
             spacing = session.case.spacing or ()
-            area, unit = spacing[down] * spacing[right], f"{length}²"
-        self.panel.gallery.show_candidates(pictures, area=area, unit=unit)
+            if session.case.ndim == 3 and completion is not None and completion.request.plane is None:
+                size, unit = prod(spacing), f"{length}³"
+                size, unit = (size / 1000, "mL") if unit == "mm³" else (size, unit)
+            else:
+                down, right = displayed_axes(self._viewer, layers.markers)
+                size, unit = spacing[down] * spacing[right], f"{length}²"
+        self.panel.gallery.show_candidates(pictures, size=size, unit=unit, sampled=completion is None)
         if self.panel.uncertainty.isChecked() and pictures:
             self.work.show_uncertainty(True)
 
