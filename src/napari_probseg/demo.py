@@ -75,7 +75,7 @@ def _strokes_at(
     shape: tuple[int, ...], inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     one = np.ones(2)
-    radius = 2 * dab_radius(shape, one)
+    radius = dab_radius(shape, one)
     first = ball(shape, inside, radius, one)
     return first, ball(shape, outside, radius, one) & ~first
 
