@@ -22,7 +22,7 @@ from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.presets import load_network
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.unet_cut import UNetCut
-from napari_probseg.reproduce.unseen import GROUPS, Group, train_without
+from napari_probseg.reproduce.unseen import GROUPS, Group, train_small
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
 from napari_probseg.training.dataset import LabelledImage, RawDataset, datasets_below
@@ -104,11 +104,15 @@ def reproduce(
     """
     folder, datasets, groups = Path(folder), datasets_below(data), groups or GROUPS
     left_out = {ndim: [_dataset(datasets, end, data) for end in group.left_out] for ndim, group in groups.items()}
+    unseen = {dataset.folder for group in left_out.values() for dataset in group}
+    seen = [dataset for dataset in datasets if dataset.folder not in unseen]
     rows = _Rows(folder / "objects.jsonl")
-    for ndim, group in groups.items():
-        yield from train_without(group, folder / f"{ndim}d", datasets, n_steps=n_steps, seed=seed)
-        network = load_network(folder / f"{ndim}d" / "weights.safetensors")
-        assert isinstance(network, GeneralCVAE)
+    network: GeneralCVAE | None = None
+    for ndim, group in sorted(groups.items()):
+        yield from train_small(group, folder / f"{ndim}d", seen, start=network, n_steps=n_steps, seed=seed)
+        trained = load_network(folder / f"{ndim}d" / "weights.safetensors")
+        assert isinstance(trained, GeneralCVAE)
+        network = trained
         completer = UNetCut({ndim: network}, device="cpu")
         for dataset in left_out[ndim]:
             names = dataset.split("test")[: n_objects or group.n_objects]
