@@ -88,7 +88,7 @@ RECIPES = {
     2: Recipe("general", FitConfig(4000, learning_rate=1.5e-3), GeneralTraining(), GeneralConfig()),
     3: Recipe(
         "general3d",
-        FitConfig(2200, learning_rate=1e-3),
+        FitConfig(2400, learning_rate=1e-3),
         GeneralTraining(ndim=3, size=SIZE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
         GeneralConfig(ndim=3, n_image_channels=2),
     ),
