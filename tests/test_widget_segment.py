@@ -436,3 +436,16 @@ def test_it_fits_a_small_screen(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 700
     assert 280 <= widget.sizeHint().width() <= 340
+
+
+def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_proxy, qtbot):
+    viewer = make_napari_viewer_proxy()
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.show()
+    widget.resize(320, 500)
+    viewer.add_image(np.random.default_rng(0).random((32, 32)))
+    qtbot.waitUntil(widget.panel.work.isVisible)
+    qtbot.wait(50)
+    assert not widget.panel.empty.isVisible()
+    assert widget.height() <= max(500, widget.minimumSizeHint().height())

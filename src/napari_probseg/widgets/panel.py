@@ -104,6 +104,12 @@ class Panel(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(320, super().sizeHint().height())
 
+    def show_work(self, on: bool) -> None:
+        """Show what works on an image, or what is there while there is none; never both, or the window would grow."""
+        shown, hidden = (self.work, self.empty) if on else (self.empty, self.work)
+        hidden.hide()
+        shown.show()
+
     def _lay_out(self) -> None:
         work = QWidget()
         rows = QVBoxLayout(work)

@@ -170,8 +170,7 @@ class SegmentWidget(QWidget):
         panel, session = self.panel, self.work.session
         offered, drawing = self.work.candidates is not None, self.work.offers.background.is_busy
         saving, n_objects = self._files.background.is_busy, self.work.n_objects
-        panel.work.setVisible(self.work.image is not None)
-        panel.empty.setVisible(self.work.image is None)
+        panel.show_work(self.work.image is not None)
         is_completion = self.work.completion is not None
         panel.accept.setEnabled(offered and not drawing)
         for button in (panel.next, panel.previous, panel.none):
