@@ -15,7 +15,7 @@ from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
 from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
-from napari_probseg.training.general import GeneralTraining, batch_maker, corrected, network_input, reconstruction
+from napari_probseg.training.general import GeneralTraining, after_corrections, batch_maker, reconstruction
 from napari_probseg.training.pool import Pool, save_pool
 
 
@@ -109,9 +109,7 @@ def _loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
         assert isinstance(network, GeneralCVAE)
         task, chance = batch
-        for _ in range(chance.integers(0, config.n_corrections)):
-            task = corrected(network, task, chance)
-        features = network.features(network_input(task.image, task.inside, task.outside))
+        task, features = after_corrections(network, task, chance, config.n_corrections)
         return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
 
     return loss

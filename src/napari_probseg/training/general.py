@@ -214,9 +214,7 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
         assert isinstance(network, GeneralCVAE)
         task, chance = batch
-        for _ in range(chance.integers(0, config.n_corrections)):
-            task = corrected(network, task, chance)
-        features = network.features(network_input(task.image, task.inside, task.outside))
+        task, features = after_corrections(network, task, chance, config.n_corrections)
         y = torch.stack([task.decided, task.decided & task.target], 1).float()
         mean, log_variance = network.encode(features, y)
         z = mean + (0.5 * log_variance).exp() * chance.normal(*mean.shape)
@@ -271,6 +269,13 @@ def corrected(network: GeneralCVAE, task: Task, chance: Chance) -> Task:
     more_inside, more_outside = correction(torch.where(known, task.target, answer), task.target, chance)
     inside, outside = inside | more_inside, outside | more_outside
     return Task(task.image, inside, outside, task.target, task.decided | inside | outside, task.reach)
+
+
+def after_corrections(network: GeneralCVAE, task: Task, chance: Chance, most: int) -> tuple[Task, Features]:
+    """Return the task after a random number of corrections, up to ``most``, and its features."""
+    for _ in range(chance.integers(0, most)):
+        task = corrected(network, task, chance)
+    return task, network.features(network_input(task.image, task.inside, task.outside))
 
 
 def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
