@@ -31,8 +31,8 @@ from napari_probseg.loop.rank import uncertainty_of
 from napari_probseg.loop.train import train
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralCVAE
-from napari_probseg.reproduce.unseen import GROUPS, train_without
-from napari_probseg.training.dataset import RawDataset, datasets_below
+from napari_probseg.reproduce.unseen import GROUPS, train_small
+from napari_probseg.training.dataset import RawDataset, all_but, datasets_below
 
 SIZES = (1, 2, 4, 8)
 DABS = (1, 3)
@@ -59,7 +59,8 @@ def main() -> None:
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     datasets = datasets_below(arguments.data)
-    for progress in train_without(GROUPS[2], arguments.out / "general", datasets):
+    seen = all_but(GROUPS[2].left_out, datasets)
+    for progress in train_small(GROUPS[2], arguments.out / "general", seen):
         if progress.step % 100 == 0:
             print(f"general network: step {progress.step} of {progress.n_steps}", flush=True)
     general, scratch = arguments.out / "general" / "weights.safetensors", arguments.out / "scratch.safetensors"

@@ -1,17 +1,22 @@
 """The general conditional VAE and its training."""
 
+import json
+from collections import deque
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from napari_probseg.io import write
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
+from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import (
     RECIPES,
@@ -23,6 +28,7 @@ from napari_probseg.training.general import (
     reconstruction,
     train_general,
 )
+from napari_probseg.training.pool import Pool
 
 SMALL = {
     2: GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4),
@@ -184,3 +190,47 @@ def test_a_network_of_images_starts_as_one_that_sees_slices() -> None:
     torch.testing.assert_close(
         volumes.encode(volumes.features(volume), volume[:, -2:]), flat.encode(flat.features(image), marks)
     )
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Return three data sets of three images of a disk."""
+    label = (np.hypot(*np.indices((40, 40)) - 20.0) < 9).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, 0.2, label.shape)
+    for name in ("Dataset001_Cells", "Dataset002_Lesions", "Dataset003_Organs"):
+        folder = tmp_path / "sets" / name
+        for part in ("imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True)
+        (folder / "dataset.json").write_text(json.dumps({"labels": {"disk": 1}, "file_ending": ".tif"}))
+        for i in range(3):
+            write(folder / "imagesTr" / f"{i}_0000.tif", (label + noise).astype(np.float32))
+            write(folder / "labelsTr" / f"{i}.tif", label)
+    return tmp_path / "sets"
+
+
+def trained_without(left_out: tuple[str, ...], sets: Path, folder: Path) -> tuple[str, ...]:
+    """Train a step; return what was seen."""
+    config = GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=2)
+    steps = train_general(
+        folder, data=sets, without=left_out, config=config, network_config=SMALL[2], fit_config=FitConfig(1)
+    )
+    deque(steps, maxlen=0)
+    return Pool.load(folder / "pool.npz").sets
+
+
+def test_what_is_left_out_is_not_seen(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, load = set(), RawDataset.load
+    monkeypatch.setattr(RawDataset, "load", lambda self, case: seen.add(self.folder.name) or load(self, case))
+    left_out = ("Cells", "Dataset002_Lesions")
+    assert trained_without(left_out, sets, tmp_path / "a") == ("Dataset003_Organs",)
+    assert seen == {"Dataset003_Organs"}
+    with pytest.raises(FileNotFoundError, match="no data set Cell, there are Dataset001_Cells, Dataset002"):
+        trained_without(("Cell",), sets, tmp_path / "b")
+    assert len(trained_without((), sets, tmp_path / "b")) == 3, "test invalid"
+
+
+def test_crops_of_other_sets_are_not_taken_over(sets: Path, tmp_path: Path) -> None:
+    trained_without((), sets, tmp_path / "a")
+    assert len(trained_without((), sets, tmp_path / "a")) == 3, "the same again goes on"
+    with pytest.raises(ValueError, match=r"Cells, .*not from Dataset002_Lesions, Dataset003_Organs: choose an empty"):
+        trained_without(("Cells",), sets, tmp_path / "a")

@@ -169,6 +169,10 @@ def train(
         Path | None,
         typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set; for 'general' a folder of such sets."),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set that is left out, by name, again for each; for 'general' alone."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights, or 5000, if absent.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
     memory: Annotated[
@@ -196,6 +200,8 @@ def train(
         raise ValueError(f"{preset.value} trains on a data set: name its folder with --data")
     if start is not None and not is_general:
         raise ValueError(f"{preset.value} trains from random weights: --start is for 'general'")
+    if without and (data is None or not is_general):
+        raise ValueError("--without leaves data sets out of those that 'general' sees: name their folder with --data")
     fabric = launch(devices, device)  # from here on, N processes do the same
     device = str(fabric.device) if fabric else device
     if is_general:
@@ -205,7 +211,14 @@ def train(
         shipped = RECIPES[ndim].fit
         recipe = replace(shipped, n_steps=steps or shipped.n_steps, seed=seed)
         training = train_general(
-            out, ndim=ndim, data=data, fit_config=recipe, start=start, device=device, fabric=fabric
+            out,
+            ndim=ndim,
+            data=data,
+            without=without or (),
+            fit_config=recipe,
+            start=start,
+            device=device,
+            fabric=fabric,
         )
     else:
         from napari_probseg.training.dataset import RawDataset

@@ -25,7 +25,7 @@ from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.reproduce.unseen import GROUPS, Group, train_small
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
-from napari_probseg.training.dataset import LabelledImage, RawDataset, datasets_below
+from napari_probseg.training.dataset import LabelledImage, all_but, datasets_below, named
 from napari_probseg.training.fit import Progress
 
 N_STROKES = 15  # in all; the first pair counts as two
@@ -103,9 +103,8 @@ def reproduce(
         If a data set that is to be left out is not there.
     """
     folder, datasets, groups = Path(folder), datasets_below(data), groups or GROUPS
-    left_out = {ndim: [_dataset(datasets, end, data) for end in group.left_out] for ndim, group in groups.items()}
-    unseen = {dataset.folder for group in left_out.values() for dataset in group}
-    seen = [dataset for dataset in datasets if dataset.folder not in unseen]
+    left_out = {ndim: named(group.left_out, datasets) for ndim, group in groups.items()}
+    seen = all_but((name for group in groups.values() for name in group.left_out), datasets)
     rows = _Rows(folder / "objects.jsonl")
     network: GeneralCVAE | None = None
     for ndim, group in sorted(groups.items()):
@@ -241,10 +240,3 @@ def table(rows: Mapping[str, list[Scores]], *, seed: int) -> str:
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _dataset(datasets: list[RawDataset], end: str, data: str | Path) -> RawDataset:
-    for dataset in datasets:
-        if dataset.folder.name.endswith(end):
-            return dataset
-    raise FileNotFoundError(f"{data} has no data set ...{end}, which is to be left out: name its folder by --data")

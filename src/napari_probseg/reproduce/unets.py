@@ -14,7 +14,7 @@ import torch
 
 from napari_probseg.nn.unet import AVETISIAN2018, ISENSEE2017, KAYALIBAY2017, NNUNET2018, UNet, UNetConfig
 from napari_probseg.training.augment import augmentation
-from napari_probseg.training.dataset import RawDataset, datasets_below
+from napari_probseg.training.dataset import RawDataset, datasets_below, named
 from napari_probseg.training.examples import Example, batch_maker, count_labels, read_examples
 from napari_probseg.training.fit import FitConfig, Progress, fit
 from napari_probseg.training.segmentation import overlaps, segmentation_loss, untrained
@@ -179,7 +179,7 @@ def reproduce(
         If a data set that a comparison needs is not there.
     """
     comparisons = COMPARISONS[experiment]
-    datasets = {c.data: _dataset(data, c.data) for c in comparisons}
+    datasets = {c.data: named([c.data], datasets_below(data))[0] for c in comparisons}
     total = n_steps * sum(len(c.variants) for c in comparisons)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -258,12 +258,3 @@ def _training(
         examples, PATCH[examples[0].label.ndim], n_batch=N_BATCH, share_foreground=0.5, augment=change, device=device
     )
     return fit(network, batches, segmentation_loss(variant.loss), config, device=device)
-
-
-def _dataset(folder: str | Path, name: str) -> RawDataset:
-    for dataset in datasets_below(folder):
-        if dataset.folder.name.endswith(name):
-            return dataset
-    raise FileNotFoundError(
-        f"{folder} has no data set ...{name}, which this experiment needs: name its folder by --data"
-    )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
-from napari_probseg.simulate.noise import Chance
-from napari_probseg.simulate.tasks import Task
 from napari_probseg.training.dataset import RawDataset
-from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
-from napari_probseg.training.general import GeneralTraining, after_corrections, batch_maker, reconstruction
-from napari_probseg.training.pool import Pool, save_pool
+from napari_probseg.training.fit import FitConfig, Progress, fit
+from napari_probseg.training.general import GeneralTraining, batch_maker, control_loss_of
+from napari_probseg.training.pool import kept_pool
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Group:
     Parameters
     ----------
     left_out : tuple of str
-        Ends of the folders' names.
+        Their names, see `napari_probseg.training.dataset.named`.
     training : GeneralTraining
     fit : FitConfig
     n_objects : int
@@ -91,25 +88,10 @@ def train_small(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "weights.safetensors").is_file():
         return
-    crops = folder / "pool.npz"
-    if not crops.is_file():
-        for _ in save_pool(crops, seen, n_per_dataset=group.training.n_crops, seed=seed, ndim=ndim):
-            pass
+    pool = kept_pool(folder / "pool.npz", seen, n_per_dataset=group.training.n_crops, seed=seed, ndim=ndim)
     torch.manual_seed(seed)
     network = inflated(start) if start is not None else GeneralCVAE(group.network)
     config = replace(group.fit, n_steps=n_steps or group.fit.n_steps, seed=seed)
-    batches = batch_maker(group.training, Pool.load(crops))
-    yield from fit(network, batches, _loss_of(group.training), config, folder=folder)
+    batches = batch_maker(group.training, pool)
+    yield from fit(network, batches, control_loss_of(group.training), config, folder=folder)
     write_weights(folder / "weights.safetensors", network.state_dict(), preset="general", config=asdict(network.config))
-
-
-def _loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
-    """Return the loss of the head that completes: its part of the general recipe."""
-
-    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, GeneralCVAE)
-        task, chance = batch
-        task, features = after_corrections(network, task, chance, config.n_corrections)
-        return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
-
-    return loss

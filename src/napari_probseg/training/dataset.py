@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,29 @@ def read_about(folder: Path) -> dict[str, Any]:
 def datasets_below(folder: str | Path) -> list[RawDataset]:
     """Return every data set in the folders below ``folder``, by name."""
     return [RawDataset(path.parent) for path in sorted(Path(folder).glob("*/dataset.json"))]
+
+
+def named(names: Iterable[str], datasets: Iterable[RawDataset]) -> list[RawDataset]:
+    """Return the data sets of some names: a folder's, or what stands in it behind ``DatasetNNN_``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none has one of the names.
+    """
+    names, names_of = set(names), {d: {d.folder.name, re.sub(r"^Dataset\d+_", "", d.folder.name)} for d in datasets}
+    unknown = ", ".join(sorted(names.difference(*names_of.values())))
+    if unknown:
+        there = ", ".join(dataset.folder.name for dataset in names_of) or "none"
+        raise FileNotFoundError(f"there is no data set {unknown}, there are {there}: name one of them, or their folder")
+    return [dataset for dataset, own in names_of.items() if own & names]
+
+
+def all_but(left_out: Iterable[str], datasets: Iterable[RawDataset]) -> list[RawDataset]:
+    """Return the data sets without those that are `named`, which a training is not to see."""
+    datasets = list(datasets)
+    folders = {dataset.folder for dataset in named(left_out, datasets)}
+    return [dataset for dataset in datasets if dataset.folder not in folders]
 
 
 def _read(path: Path) -> tuple[NDArray[np.generic], tuple[float, ...]]:

@@ -5,7 +5,7 @@ For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,11 +22,11 @@ from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
-from napari_probseg.training.dataset import datasets_below
+from napari_probseg.training.dataset import RawDataset, all_but, datasets_below
 from napari_probseg.training.distributed import is_first
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
-from napari_probseg.training.pool import N_CHANNELS, Pool, save_pool
+from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -100,6 +100,7 @@ def train_general(
     *,
     ndim: int = 2,
     data: str | Path | None = None,
+    without: Collection[str] = (),
     fit_config: FitConfig | None = None,
     config: GeneralTraining | None = None,
     network_config: GeneralConfig | None = None,
@@ -118,6 +119,8 @@ def train_general(
         2 for images, 3 for volumes.
     data : path, optional
         A folder of nnU-Net v2 raw data sets, of which the training parts are used; synthetic scenes alone if absent.
+    without : collection of str
+        Those of them that are left out, by their folders' names with or without ``DatasetNNN_``.
     fit_config, config, network_config
         Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
@@ -131,9 +134,10 @@ def train_general(
     Raises
     ------
     FileNotFoundError
-        If there is no data set in ``data``, or no file ``start``.
+        If there is no data set in ``data``, none of a name in ``without``, or no file ``start``.
     ValueError
-        If ``start`` is damaged or holds another network, or ``ndim`` is neither 2 nor 3.
+        If ``start`` is damaged or holds another network, ``ndim`` is neither 2 nor 3, or ``folder`` holds a training on
+        other data sets.
     """
     if ndim not in RECIPES:
         raise ValueError(f"ndim must be 2 or 3, got {ndim}")
@@ -142,7 +146,12 @@ def train_general(
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or recipe.fit, config or recipe.training
     network = _first_network(start, network_config or recipe.network, fit_config.seed)
-    pool = None if data is None else _pool(folder / "pool.npz", Path(data), config, fit_config.seed, fabric)
+    pool = None
+    if data is not None:
+        datasets = all_but(without, datasets_below(data))
+        if not datasets and not (folder / "pool.npz").is_file():
+            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set to train on: none has a dataset.json")
+        pool = _pool(folder / "pool.npz", datasets, config, fit_config.seed, fabric)
     network = network.to(memory_format=_CHANNELS_LAST[ndim])  # type: ignore[call-overload]
     batches = batch_maker(config, pool, device)
     yield from fit(network, batches, loss_of(config), fit_config, folder=folder, device=device, fabric=fabric)
@@ -164,16 +173,10 @@ def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -
     return network
 
 
-def _pool(path: Path, data: Path, config: GeneralTraining, seed: int, fabric: Fabric | None) -> Pool:
-    """Return the crops in ``path``, cut from ``data`` if they are not there yet, by one process of a machine."""
-    datasets = [] if path.is_file() else datasets_below(data)
-    if not datasets and not path.is_file():
-        raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set: no folder in it has a dataset.json")
+def _pool(path: Path, datasets: list[RawDataset], config: GeneralTraining, seed: int, fabric: Fabric | None) -> Pool:
+    """Return the crops in ``path``, cut by one process of a machine if they are not there yet."""
     with fabric.rank_zero_first(local=True) if fabric else nullcontext():
-        if not path.is_file():
-            for _ in save_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim):
-                pass
-    return Pool.load(path)
+        return kept_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim)
 
 
 def batch_maker(
@@ -237,6 +240,18 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
         total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
         parts["total"] = total + parts["control"] + 0.5 * quality
         return parts
+
+    return loss
+
+
+def control_loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
+    """Return the part of `loss_of` that trains the head without a latent, which completes."""
+
+    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
+        assert isinstance(network, GeneralCVAE)
+        task, chance = batch
+        task, features = after_corrections(network, task, chance, config.n_corrections)
+        return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
 
     return loss
 

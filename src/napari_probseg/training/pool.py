@@ -47,10 +47,20 @@ class Pool:
         The labelled instances, and super-pixels of the image; 0 is background.
     kind : (N, 64) uint8 array
         The class of each labelled instance.
+    sets : sequence of str
+        The names of the data sets that the crops are of.
     """
 
-    def __init__(self, image: NDArray[np.uint8], instance: NDArray[np.uint8], kind: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        image: NDArray[np.uint8],
+        instance: NDArray[np.uint8],
+        kind: NDArray[np.uint8],
+        *,
+        sets: Sequence[str] = (),
+    ) -> None:
         self.image, self.instance, self.kind = (torch.from_numpy(a) for a in (image, instance, kind))
+        self.sets = tuple(sets)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -67,13 +77,15 @@ class Pool:
         with np.load(path, allow_pickle=False) as file:
             if "channel_steps" not in file:
                 raise ValueError(f"an earlier release wrote {path}: delete it, and it is made anew")
-            return cls(np.cumsum(file["channel_steps"], 1, dtype=np.uint8), file["instance"], file["kind"])
+            sets = file["sets"].tolist() if "sets" in file else ()
+            return cls(np.cumsum(file["channel_steps"], 1, dtype=np.uint8), file["instance"], file["kind"], sets=sets)
 
     def save(self, path: str | Path) -> None:
         """Write the pool; channels as differences to the one before, so that the further ones of grey cost nothing."""
         image, file = self.image.numpy(), BytesIO()
         steps = np.diff(image, axis=1, prepend=np.zeros_like(image[:, :1]))
-        np.savez_compressed(file, channel_steps=steps, instance=self.instance.numpy(), kind=self.kind.numpy())
+        instance, kind, sets = self.instance.numpy(), self.kind.numpy(), np.array(self.sets, dtype=str)
+        np.savez_compressed(file, channel_steps=steps, instance=instance, kind=kind, sets=sets)
         write_whole(path, file.getvalue())
 
     def scene(self, n: int, size: int, chance: Chance, *, share_pseudo: float = 0.12) -> Scene:
@@ -123,12 +135,34 @@ def save_pool(
     """
     rng = np.random.default_rng(seed)
     crops: list[Crop] = []
+    sets: list[str] = []
     for dataset in datasets:
         crops.extend(crops_of(dataset, n_per_dataset, rng, ndim=ndim))
+        sets.append(dataset.folder.name)
         yield dataset.folder.name
     if not crops:
         raise ValueError(f"no data set holds labelled {'images' if ndim == 2 else 'volumes'}: nothing to cut from")
-    packed(crops).save(path)
+    packed(crops, sets=sets).save(path)
+
+
+def kept_pool(path: Path, datasets: Sequence[RawDataset], *, n_per_dataset: int, seed: int, ndim: int = 2) -> Pool:
+    """Return the pool in ``path``, cut as `save_pool` does if it is not there; without data sets it may be of any.
+
+    Raises
+    ------
+    ValueError
+        If it was cut from other data sets, of which one may be left out now; and as `save_pool` does.
+    """
+    if not path.is_file():
+        for _ in save_pool(path, datasets, n_per_dataset=n_per_dataset, seed=seed, ndim=ndim):
+            pass
+    pool, wanted = Pool.load(path), [dataset.folder.name for dataset in datasets]
+    if wanted and sorted(pool.sets) != sorted(wanted):
+        raise ValueError(
+            f"{path} was cut from {', '.join(pool.sets) or 'sets that it does not name'}, not from "
+            f"{', '.join(wanted)}: choose an empty folder to train on those"
+        )
+    return pool
 
 
 def crops_of(dataset: RawDataset, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
@@ -141,10 +175,10 @@ def crops_of(dataset: RawDataset, n: int, rng: np.random.Generator, *, ndim: int
         yield from _crops(case, n // len(names) + (i < n % len(names)), rng, ndim=ndim)
 
 
-def packed(crops: Sequence[Crop]) -> Pool:
+def packed(crops: Sequence[Crop], *, sets: Sequence[str] = ()) -> Pool:
     """Return the pool of some crops."""
     image, instance, kind = (np.stack(part) for part in zip(*crops, strict=True))
-    return Pool(image, instance, kind)
+    return Pool(image, instance, kind, sets=sets)
 
 
 def _crops(case: LabelledImage, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
