@@ -120,6 +120,20 @@ def test_latent_and_reach_matter_before_training(network: GeneralCVAE, ndim: int
     assert not torch.allclose(reaches[0], reaches[1])
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_a_batch_is_of_scenes_and_real_crops_as_asked_for(share: float) -> None:
+    instance = torch.zeros(3, 2, 32, 32, dtype=torch.uint8)
+    instance[:, :, 8:24, 8:24] = 1
+    kind = torch.zeros(3, 64, dtype=torch.uint8)
+    kind[:, 1] = 1
+    image = 255 * instance[:, :1].repeat(1, 3, 1, 1)
+    pool = Pool(image.numpy(), instance.numpy(), kind.numpy())
+    batches = batch_maker(GeneralTraining(size=32, n_batch=4, share_real=share), pool)
+    task, _ = batches(torch.Generator().manual_seed(0))
+    assert task.image.shape == (4, 3, 32, 32)
+    assert task.target.flatten(1).any(1).all()
+
+
 def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE, ndim: int) -> None:
     task, _ = a_batch(ndim)
     sample = network.decode(

@@ -5,7 +5,7 @@ For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -189,10 +189,12 @@ def batch_maker(
 
     def make(generator: torch.Generator) -> tuple[Task, Chance]:
         chance = Chance(generator, device)
-        scene = synthetic_scene(config.n_batch - n_real, shape, chance, n_channels=n_channels)
+        scenes = []
+        if n_real < config.n_batch:
+            scenes.append(synthetic_scene(config.n_batch - n_real, shape, chance, n_channels=n_channels))
         if pool is not None and n_real:
-            scene = _joined(scene, pool.scene(n_real, config.size, chance, share_pseudo=config.share_pseudo))
-        return make_task(scene, chance), chance
+            scenes.append(pool.scene(n_real, config.size, chance, share_pseudo=config.share_pseudo))
+        return make_task(_joined(scenes), chance), chance
 
     return make
 
@@ -312,7 +314,8 @@ def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) ->
     return (z[torch.arange(n, device=z.device), best], z[:, 0]), quality
 
 
-def _joined(a: Scene, b: Scene) -> Scene:
-    n_labels = max(a.kind.shape[1], b.kind.shape[1])
-    kinds = [F.pad(s.kind, (0, n_labels - s.kind.shape[1])) for s in (a, b)]
-    return Scene(torch.cat([a.image, b.image]), torch.cat([a.instance, b.instance]), torch.cat(kinds))
+def _joined(scenes: Sequence[Scene]) -> Scene:
+    n_labels = max(scene.kind.shape[1] for scene in scenes)
+    kinds = [F.pad(scene.kind, (0, n_labels - scene.kind.shape[1])) for scene in scenes]
+    image, instance = (torch.cat([getattr(scene, name) for scene in scenes]) for name in ("image", "instance"))
+    return Scene(image, instance, torch.cat(kinds))
