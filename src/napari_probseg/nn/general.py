@@ -23,8 +23,8 @@ SIZE = {2: 96, 3: 32}
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONVOLVED = {2: F.conv2d, 3: F.conv3d}
 _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
+_LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}  # a CPU is a tenth faster with it
 _LINEAR = {2: "bilinear", 3: "trilinear"}
-_SUMMED = {2: "bcyx,byx->bc", 3: "bczyx,bzyx->bc"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class GeneralCVAE(nn.Module):
         self.posterior = Posterior(widths[1], config.n_latent, ndim=ndim)
         self.head = Head(widths[1], widths[0], config)
         self.control = Head(widths[1], widths[0], config)
+        self.to(memory_format=_LAYOUT[ndim])  # type: ignore[call-overload]
 
     @property
     def n_latent(self) -> int:
@@ -223,7 +224,7 @@ class Head(nn.Module):
     def _expected(self, h: Tensor, inside: Tensor, condition: Tensor) -> Tensor:
         weight = _AVERAGED[h.ndim - 2](inside.sigmoid()[:, None], 2)  # (B * K, 1, Y/2, X/2)
         total = weight.sum(_space(h))
-        over_object = torch.einsum(_SUMMED[h.ndim - 2], h, weight[:, 0]) / (total + 1)
+        over_object = (weight.flatten(2) @ h.flatten(2).transpose(1, 2))[:, 0] / (total + 1)  # (B * K, C)
         size = (total / weight[0].numel()).clamp(min=1e-4).log()
         return self.quality(torch.cat([over_object, h.mean(_space(h)), size, condition], 1))[:, 0]  # type: ignore[no-any-return]
 

@@ -31,8 +31,6 @@ from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-
 
 @dataclass(frozen=True)
 class GeneralTraining:
@@ -152,7 +150,6 @@ def train_general(
         if not datasets and not (folder / "pool.npz").is_file():
             raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set to train on: none has a dataset.json")
         pool = _pool(folder / "pool.npz", datasets, config, fit_config.seed, fabric)
-    network = network.to(memory_format=_CHANNELS_LAST[ndim])  # type: ignore[call-overload]
     batches = batch_maker(config, pool, device)
     yield from fit(network, batches, loss_of(config), fit_config, folder=folder, device=device, fabric=fabric)
     if is_first(fabric):
