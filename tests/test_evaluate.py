@@ -208,9 +208,29 @@ def test_a_completer_learns_every_few_marks() -> None:
     assert play.completer.n == 2 and before.n == 0
 
 
+def test_slice_by_slice_one_mark_completes_the_slice_that_it_is_on() -> None:
+    truth = np.stack([disk()] * 5)
+    target = Target("a", truth[None].astype(np.float32), truth, (1.0, 1.0, 1.0), truth.astype(np.int32))
+    play = methods_module.Slicewise(target.case(), OfIntensity())
+    first = play.mark(*(strokes_on(np.zeros_like(truth), target, marks="dabs", is_first=True) or ()))
+    assert np.array_equal(first[2], truth[2]) and not first[[0, 1, 3, 4]].any() and play.case.strokes[[0, 4]].max() == 0
+    found = interact(methods_module.Slicewise(target.case(), OfIntensity()), target, n=6)
+    assert [i.verb for i in found] == ["mark"] * 5 + ["rest"]
+
+
+class OfIntensity:
+    """A completer of things that are brighter than one half."""
+
+    def propose(self, case: ps.Case, n: int = 1, *, seed: int = 0, plane: Any = None) -> ps.Candidates:
+        bright = np.where(case.read()[0] > 0.5, np.uint8(ps.Marker.OBJECT), np.uint8(ps.Marker.BACKGROUND))
+        patch = np.where(case.partial == ps.Marker.UNKNOWN, bright, case.partial)[None]
+        whole, one = tuple(slice(0, m) for m in case.shape), np.ones(1, dtype=np.float32)
+        return ps.Candidates(case, whole, patch, one, one, np.ones(case.shape, dtype=np.float32))
+
+
 def test_methods_are_chosen_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods_module, "find_spec", lambda name: True)
-    assert tuple(methods_of()) == (*OURS, *OTHERS) and "propose" not in methods_of(ndim=3)
+    assert tuple(methods_of()) == (*OURS, *OTHERS) and "GrabCut" not in methods_of(ndim=3)
     with pytest.raises(ValueError, match="no method 'magic' in 2-D: name some of propose, complete"):
         methods_of(["magic"])
     monkeypatch.setattr(methods_module, "find_spec", lambda name: None)

@@ -1,6 +1,8 @@
 """What every proposer promises: shapes, order, distinctness, repeatability, and that decided voxels stay."""
 
 import warnings
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.proposers import cvae
 from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import SAME, choose_distinct, pairwise_iou
@@ -18,7 +21,8 @@ from napari_probseg.simulate.annotator import ball
 
 def untrained() -> CVAEProposer:
     torch.manual_seed(0)
-    return CVAEProposer(GeneralCVAE(GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4)), device="cpu")
+    small = GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4)
+    return CVAEProposer({n: GeneralCVAE(replace(small, ndim=n)) for n in (2, 3)}, device="cpu")
 
 
 PROPOSERS = {"untrained": untrained, "general": lambda: ps.load_proposer("general", device="cpu")}
@@ -97,6 +101,55 @@ def test_a_plane_of_a_volume_is_treated_like_the_plane_alone(proposer: CVAEPropo
         assert np.array_equal(proposer.propose(case, 4).patches, candidates.patches), "the plane with strokes is found"
 
 
+def ball_case(spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> tuple[ps.Case, np.ndarray]:
+    """Return a bright ball of 12 mm in a volume of about 48 mm, with a dab inside and one outside on its middle slice."""
+    mm = np.asarray(spacing)
+    shape = tuple(int(n) for n in np.round(48 / mm))
+    middle = tuple(n // 2 for n in shape)
+    truth = ball(shape, middle, 12, mm)
+    case = ps.Case(truth * 0.6 + np.random.default_rng(0).normal(0.2, 0.05, shape), spacing=spacing)
+    beside = (middle[0], middle[1], min(shape[2] - 2, middle[2] + round(18 / mm[2])))
+    return case.mark(
+        *(ball(shape, at, 2.5, mm) & (np.indices(shape)[0] == middle[0]) for at in (middle, beside))
+    ), truth
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0)], ids=["isotropic", "thick slices"])
+def test_candidates_of_a_volume(proposer: CVAEProposer, spacing: tuple[float, float, float]) -> None:
+    case, _ = ball_case(spacing)
+    candidates = proposer.propose(case, 6, ndim=3)
+    assert 0 < len(candidates) <= 6 and candidates.uncertainty().shape == case.shape
+    decided = case.partial != ps.Marker.UNKNOWN
+    assert all((p[decided] == case.partial[decided]).all() for p in candidates.partial)
+    assert any((p == ps.Marker.OBJECT).any((1, 2)).sum() > 1 for p in candidates.partial), (
+        "beyond the slice of the dabs"
+    )
+    assert np.array_equal(candidates.patches, proposer.propose(case, 6, ndim=3).patches)
+
+
+def test_the_shipped_weights_find_a_ball() -> None:
+    case, truth = ball_case()
+    candidates = ps.load_proposer(device="cpu").propose(case, 8, ndim=3)
+    assert max(ps.metrics.dice(p == ps.Marker.OBJECT, truth) for p in candidates.partial) > 0.7
+
+
+def test_windows_grow_where_there_is_nothing_to_see() -> None:
+    image = ball((600, 600), (300, 300), 120, np.ones(2)) * 0.6  # even around the dab: the close windows show nothing
+    case = ps.Case(image).mark(ball(image.shape, (300, 300), 3, np.ones(2)))
+    draw = ps.load_proposer(device="cpu").draw(case, 8, seed=0)
+    assert draw.windows[-1].size[0] > 240 and len(draw.windows) == len(draw.object) == len(draw.control)
+
+
+def test_windows_grow_while_the_samples_reach_out_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    proposer, case = untrained(), marked(disk_image((600, 600)))
+    monkeypatch.setattr(cvae, "REACHING", 9.0)
+    near = len(proposer.draw(case, 4, seed=0).windows)
+    monkeypatch.setattr(cvae, "REACHING", -1.0)
+    far = proposer.draw(case, 4, seed=0)
+    assert near == cvae.N_WINDOWS and len(far.windows) == near + cvae.N_MORE == len(far.object) == len(far.control)
+    assert all(a.size < b.size for a, b in pairwise(far.windows))
+
+
 @pytest.mark.parametrize(
     ("image", "options"),
     [
@@ -139,7 +192,7 @@ def test_reach_says_how_far_to_grow() -> None:
 
 def test_the_first_day(proposer: CVAEProposer) -> None:
     """The shipped weights find a plain disk among their candidates."""
-    if proposer.network.config.widths == (8, 16, 24):
+    if proposer.networks[2].config.widths == (8, 16, 24):
         return
     truth = np.hypot(*(np.mgrid[:120, :150] - np.array([60, 70])[:, None, None])) < 20
     candidates = proposer.propose(marked(disk_image()), 8)
@@ -187,7 +240,7 @@ class TestBadInput:
     def test_out_of_gpu_memory_falls_back_to_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         proposer, case = untrained(), marked(disk_image())
         expected = proposer.propose(case, 4)
-        working, calls = proposer.network.features, []
+        working, calls = proposer.networks[2].features, []
 
         def failing_once(x: torch.Tensor) -> object:
             calls.append(x)
@@ -195,7 +248,7 @@ class TestBadInput:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return working(x)
 
-        monkeypatch.setattr(proposer.network, "features", failing_once)
+        monkeypatch.setattr(proposer.networks[2], "features", failing_once)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = proposer.propose(case, 4)

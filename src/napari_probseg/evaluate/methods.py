@@ -19,7 +19,8 @@ from napari_probseg.session import Session
 ADAPT_EVERY = 5  # marks
 OURS = ("propose", "complete", "complete+adapt", "graphcut")
 OTHERS = ("watershed", "random walker", "geodesic", "geodesic cut", "histogram cut", "GrabCut", "random forest")
-IN_3D = tuple(name for name in (*OURS, *OTHERS) if name not in ("propose", "GrabCut", "random forest"))
+SLICES = "slice by slice"
+IN_3D = (*OURS, SLICES, *(name for name in OTHERS if name not in ("GrabCut", "random forest")))
 
 Mask = NDArray[np.bool_]
 
@@ -62,8 +63,30 @@ class Adapting(Answering):
         return super().mark(inside, outside)
 
 
+class Slicewise(Answering):
+    """The completer of images on a volume: a mark is drawn on one slice, and completes that slice alone."""
+
+    def __init__(self, case: Case, completer: Any) -> None:
+        super().__init__(case, self._decided)
+        self.completer = completer
+        self.done = np.zeros(case.shape, dtype=bool)
+
+    def mark(self, inside: Mask, outside: Mask) -> Mask:
+        """Take in strokes on the slice where most of them is, and complete it."""
+        i = int((inside | outside).sum((1, 2)).argmax())
+        here = np.zeros_like(inside)
+        here[i] = True
+        self.case = self.case.mark(inside & here, outside & here)
+        if self.case.strokes[i].any():
+            self.done[i] = completed(self.completer, self.case.plane(0, i))
+        return super().mark(np.zeros_like(here), np.zeros_like(here))
+
+    def _decided(self, _: Case) -> Mask:
+        return self.done
+
+
 class Proposing:
-    """Candidates after every step, as in the widget."""
+    """Candidates after every step, as in the widget; in volumes those of the volume."""
 
     def __init__(self, case: Case, proposer: Proposer) -> None:
         self.session = Session(case, proposer)
@@ -85,7 +108,8 @@ class Proposing:
 
     def _asked(self) -> Mask:
         if (self.session.case.partial == Marker.OBJECT).any():
-            self.session.propose(8)
+            in_space: Any = {"ndim": 3} if self.session.case.ndim == 3 else {}
+            self.session.propose(8, **in_space)
         return np.asarray(self.session.case.partial == Marker.OBJECT)
 
 
@@ -102,7 +126,7 @@ def methods_of(
     Parameters
     ----------
     names : sequence of str
-        Of `OURS` and `OTHERS`; all that there are for so many axes if empty.
+        Of `OURS`, `OTHERS` and (in 3-D) `SLICES`; all that there are for so many axes if empty.
     weights : str
         As `load_proposer` and `load_completer` take them.
     device : str
@@ -148,6 +172,8 @@ def _method(name: str, models: _Models) -> Method:
             return Answering(case, partial(completed, models.completer()))
         if name == "complete+adapt":
             return Adapting(case, models.completer())
+        if name == SLICES:
+            return Slicewise(case, models.completer())
         if name == "graphcut":
             from napari_probseg.proposers.histogram_cut import GraphCut
 

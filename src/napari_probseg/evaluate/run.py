@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -142,9 +143,12 @@ def _datasets(data: Path, sets: Sequence[str]) -> list[RawDataset]:
 
 def _remember(out: Path, config: EvaluateConfig) -> None:
     """Write down what must stay the same, or raise if it was another."""
+    from napari_probseg.proposers import weights_path
+
     path, ours = out / SETTINGS, asdict(config)
     for name in ("sets", "n_cases", "methods", "device"):
         del ours[name]
+    ours["weights_sha256"] = hashlib.sha256(weights_path(config.weights).read_bytes()).hexdigest()
     if path.is_file():
         theirs = json.loads(path.read_text(encoding="utf-8"))
         if theirs != ours:

@@ -6,6 +6,7 @@ The control is a deterministic decoder: a head of the same size on the same trun
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +32,12 @@ class Control(CVAEProposer):
     """The deterministic decoder: one answer in each window."""
 
     @torch.inference_mode()
-    def _drawn(self, windows: list[Window], x: torch.Tensor, z: torch.Tensor, reach: float) -> Draw:
-        assert isinstance(self.network, GeneralCVAE)
-        drawn = super()._drawn(windows, x, z, reach)
-        features = self.network.features(x.to(self.device))
-        answer = self.network.decode_control(features, torch.full((len(windows),), reach, device=self.device))
+    def _drawn(
+        self, network: GeneralCVAE, windows: list[Window], x: torch.Tensor, z: torch.Tensor, reach: float
+    ) -> Draw:
+        drawn = super()._drawn(network, windows, x, z, reach)
+        features = network.features(x.to(self.device))
+        answer = network.decode_control(features, torch.full((len(windows),), reach, device=self.device))
         mask, inside, quality = (t.float().cpu() for t in (answer.mask, answer.object, answer.quality.sigmoid()))
         return replace(drawn, mask=mask[:, None], object=inside[:, None], quality=quality[:, None])
 
@@ -93,7 +95,8 @@ def score_samples(proposer: Proposer, target: Target, *, seed: int = 0) -> tuple
     """Return what a proposer's candidates are worth after one dab inside and one outside."""
     inside, outside = first_dabs(target.truth, seed=seed, spacing=target.spacing)
     case = target.case().mark(inside, outside)
-    candidates = proposer.propose(case, N, seed=seed)
+    in_space: Any = {"ndim": 3} if case.ndim == 3 else {}
+    candidates = proposer.propose(case, N, seed=seed, **in_space)
     masks = _objects(candidates)
     readings = target.readings(inside, outside)
     overlaps = [dice(mask, target.truth) for mask in masks]
@@ -125,8 +128,8 @@ def _objects(candidates: Candidates) -> list[Mask]:
 def _control(proposer: Proposer, target: Target, candidates: Candidates, seed: int) -> float:
     if not isinstance(proposer, CVAEProposer):
         return float("nan")
-    control = Control(proposer.network, device=str(proposer.device))
-    masks = _objects(control.propose(candidates.case, N, seed=seed))
+    control = Control(proposer.networks, device=str(proposer.device))
+    masks = _objects(control.propose(candidates.case, N, seed=seed, ndim=target.truth.ndim))
     return max((dice(mask, target.truth) for mask in masks), default=0.0)
 
 

@@ -13,7 +13,7 @@ from napari_probseg.candidates import Proposer
 from napari_probseg.case import Case, Marker
 from napari_probseg.collection import ONE_IN, Collection
 from napari_probseg.loop.comparison import Comparison, Judgement
-from napari_probseg.loop.models import GENERAL, model_of, name_in_use, weights_of
+from napari_probseg.loop.models import model_of, name_in_use, weights_of
 from napari_probseg.metrics import dice
 from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut
@@ -43,11 +43,10 @@ def load_models(weights: str | Path, *, device: str = "auto") -> tuple[Proposer,
     RuntimeError
         If the device is not there.
     """
-    general, own = (load_completer(name, device=device) for name in (GENERAL, weights))
-    if not isinstance(general, UNetCut) or not isinstance(own, UNetCut):
+    completer = load_completer(weights, device=device)
+    if not isinstance(completer, UNetCut):
         raise ValueError(f"the weights {str(weights)!r} are of another network: the loop trains those of 'general'")
-    proposer = load_proposer(weights if 2 in own.networks else GENERAL, device=device)
-    return proposer, UNetCut(general.networks | own.networks, name=str(weights), device=device)
+    return load_proposer(weights, device=device), completer
 
 
 def judge(collection: Collection, weights: str | Path, *, device: str = "auto") -> Generator[str, None, Judgement]:

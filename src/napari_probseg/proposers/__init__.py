@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from napari_probseg.candidates import Proposer
+    from napari_probseg.nn.general import GeneralCVAE
     from napari_probseg.proposers.histogram_cut import GraphCut
     from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
+
+_GENERAL = {2: "general", 3: "general3d"}
 
 
 def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Proposer:
@@ -19,7 +22,9 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     Parameters
     ----------
     name : str or path
-        Shipped weights (``"general"`` for any image, ``"wong2022"`` for the paper's 32x32 disks), or a weights file.
+        Shipped weights (``"general"`` for any image or volume, ``"wong2022"`` for the paper's 32x32 disks), or a
+        weights file. Where it is of images or of volumes alone, ``general3d.safetensors`` or ``general.safetensors``
+        beside it is used for the others, or the shipped one.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"mps"``.
 
@@ -36,12 +41,12 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     from napari_probseg.proposers.cvae import CVAEProposer
     from napari_probseg.proposers.wong2022 import Wong2022Proposer
 
-    network = load_network(_path_of(name))
+    network = load_network(path := weights_path(name))
     if isinstance(network, Wong2022):
         return Wong2022Proposer(network, name=str(name), device=device)
-    if not isinstance(network, GeneralCVAE) or network.config.ndim != 2:
-        raise ValueError(f"the weights {str(name)!r} are of a network that proposes nothing in 2-D: try 'general'")
-    return CVAEProposer(network, name=str(name), device=device)
+    if not isinstance(network, GeneralCVAE):
+        raise ValueError(f"the weights {str(name)!r} are of a network that proposes nothing: try 'general'")
+    return CVAEProposer(_and_other(network, path), name=str(name), device=device)
 
 
 def load_completer(
@@ -53,8 +58,8 @@ def load_completer(
     ----------
     name : str or path
         ``"general"`` (a network and a graph cut, for any image or volume), ``"intensities"`` (a graph cut by the
-        strokes' intensities, without a network), or a weights file: of the preset ``general``, or of a U-Net that was
-        trained on a data set.
+        strokes' intensities, without a network), or a weights file: of the preset ``general`` (see `load_proposer`), or
+        of a U-Net that was trained on a data set.
     label : str, optional
         Of a U-Net that was trained on several labels, the one to complete; the one under the strokes if absent.
     device : str
@@ -78,17 +83,22 @@ def load_completer(
     from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
 
-    paths = (
-        [_path_of(n) for n in shipped_weights() if n.startswith("general")] if name == "general" else [_path_of(name)]
-    )
-    networks = {}
-    for path, network in zip(paths, map(load_network, paths), strict=True):
-        if isinstance(network, UNet):
-            return TrainedUNet.load(path, network, label=label, device=device)
-        if not isinstance(network, GeneralCVAE):
-            raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
-        networks[network.config.ndim] = network
-    return UNetCut(networks, name=str(name), device=device)
+    network = load_network(path := weights_path(name))
+    if isinstance(network, UNet):
+        return TrainedUNet.load(path, network, label=label, device=device)
+    if not isinstance(network, GeneralCVAE):
+        raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
+    return UNetCut(_and_other(network, path), name=str(name), device=device)
+
+
+def _and_other(network: GeneralCVAE, path: Path) -> dict[int, GeneralCVAE]:
+    """Return a network by its number of axes, and that of the other number: from beside it, else the shipped one."""
+    from napari_probseg.nn.presets import load_network
+
+    ndim = network.config.ndim
+    beside = path.with_name(f"{_GENERAL[5 - ndim]}.safetensors")
+    other = load_network(beside if beside.is_file() else weights_path(_GENERAL[5 - ndim]))
+    return {ndim: network, 5 - ndim: cast("GeneralCVAE", other)}
 
 
 def shipped_weights() -> list[str]:
@@ -100,7 +110,14 @@ def _weights() -> Path:
     return Path(str(resources.files("napari_probseg"))) / "weights"
 
 
-def _path_of(name: str | Path) -> Path:
+def weights_path(name: str | Path) -> Path:
+    """Return the file of shipped weights, or the file that is named.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
     shipped = _weights() / f"{name}.safetensors"
     if isinstance(name, str) and shipped.is_file():
         return shipped

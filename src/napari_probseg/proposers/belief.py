@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from napari_probseg.case import Case
@@ -26,7 +25,7 @@ def beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:
         Of object.
     """
     alike = [
-        dice(np.asarray(seen_from(a, b, logits[i]) > 0), np.asarray(logits[i + 1] > 0))
+        dice(np.asarray(seen_from(a, b, logits[i : i + 1])[0] > 0), np.asarray(logits[i + 1] > 0))
         for i, (a, b) in enumerate(pairwise(windows))
     ]
     found = []
@@ -37,14 +36,27 @@ def beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:
     return found
 
 
-def seen_from(near: Window, far: Window, logit: Tensor) -> Tensor:
-    """Return the logits of a window on the grid of a larger one; background where it does not reach."""
-    size = logit.shape[0]
+def seen_from(near: Window, far: Window, logits: Tensor, size: int | None = None) -> Tensor:
+    """Return what is seen in a window on a grid over a larger one; background where the window does not reach.
+
+    Parameters
+    ----------
+    near, far : Window
+    logits : (M, S, ...) tensor
+        Maps over ``near``.
+    size : int, optional
+        Points of the grid along each side; S if absent.
+
+    Returns
+    -------
+    logits : (M, size, ...) tensor
+    """
+    size = size or logits.shape[-1]
     edges = [
-        (round((a - b) / n * size), max(1, round(m / n * size)))
+        (max(0, round((a - b) / n * size)), max(1, round(m / n * size)))
         for a, m, b, n in zip(near.low, near.size, far.low, far.size, strict=True)
     ]
-    edges = [(max(0, start), min(length, size - max(0, start))) for start, length in edges]
-    seen = torch.full_like(logit, -10.0)
-    seen[tuple(slice(start, start + n) for start, n in edges)] = resized(logit[None], [n for _, n in edges])[0]
+    edges = [(min(start, size - 1), min(length, size - min(start, size - 1))) for start, length in edges]
+    seen = logits.new_full((len(logits), *[size] * len(edges)), -10.0)
+    seen[(slice(None), *(slice(start, start + n) for start, n in edges))] = resized(logits, [n for _, n in edges])
     return seen

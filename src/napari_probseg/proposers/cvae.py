@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,26 +11,30 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.history import bounding_box
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
-from napari_probseg.proposers.belief import beliefs
+from napari_probseg.proposers.belief import beliefs, seen_from
 from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
-from napari_probseg.proposers.inputs import window_input
+from napari_probseg.proposers.inputs import enlarged, window_inputs
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
-from napari_probseg.proposers.rim import with_rim
-from napari_probseg.proposers.window import Window, cut_off, windows_around
+from napari_probseg.proposers.rim import LEAST, with_rim
+from napari_probseg.proposers.window import Window, cut_off, wider, windows_around
+
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 N_WINDOWS = 3
-N_DRAWN = 16
+N_MORE = 2  # windows, each wider than the one before, while the samples reach out of the farthest
+REACHING = 0.03  # share of a window's rim that the samples lie on
+N_DRAWN = {2: 16, 3: 12}
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Samples of some windows of one plane."""
+    """Samples of some windows of an image or a volume, from close to far; where it says (S, S), it may be (S, S, S)."""
 
     windows: list[Window]
     mask: Tensor  # (windows, M, S, S) logit of y_m
@@ -43,28 +48,28 @@ class CVAEProposer:
 
     Parameters
     ----------
-    network : GeneralCVAE
-        Trained.
+    networks : mapping of int to GeneralCVAE
+        By the number of axes, 2 and 3.
     name : str
         What `load_proposer` calls it.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
-    def __init__(self, network: GeneralCVAE, *, name: str = "general", device: str = "auto") -> None:
+    def __init__(self, networks: Mapping[int, GeneralCVAE], *, name: str = "general", device: str = "auto") -> None:
         self.name = name
         self.device = chosen_device(device)
-        self.network = network.eval().to(self.device)
+        self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
 
     def propose(
-        self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0
+        self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0, ndim: int = 2
     ) -> Candidates:
         """Return at most ``n`` distinct candidates, best first.
 
         Parameters
         ----------
         case : Case
-            (Y, X), or (Z, Y, X) of which one plane is continued; any number of channels.
+            (Y, X) or (Z, Y, X); any number of channels.
         n : int
             How many candidates to offer.
         seed : int
@@ -73,6 +78,8 @@ class CVAEProposer:
             The plane of a volume; the plane along the first axis with the most strokes if absent.
         reach : float
             Share of the region that a candidate may decide, in (0, 1]: a bit more, or to the end.
+        ndim : int
+            Of a volume: 2 continues one plane of it, 3 the object in space.
 
         Raises
         ------
@@ -83,43 +90,69 @@ class CVAEProposer:
             raise ValueError(f"at least one candidate must be asked for, got n={n}")
         if not 0 < reach <= 1:
             raise ValueError(f"reach must be in (0, 1], got {reach}")
-        if case.ndim == 3:
+        if ndim not in (2, 3) or ndim > case.ndim:
+            raise ValueError(f"ndim must be 2, or 3 for a volume, got {ndim} for an image of {case.shape}")
+        if ndim == 3 and plane is not None:
+            raise ValueError(f"candidates are of a plane or of the volume: leave out plane={plane} or ndim=3")
+        if ndim < case.ndim:
             plane = plane or plane_with_most_strokes(case)
             return in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
-        draw = self.draw(case, N_DRAWN, seed=seed, reach=reach)
-        return _candidates(case, draw, n)
+        return _candidates(case, self.draw(case, N_DRAWN[ndim], seed=seed, reach=reach), n)
 
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
-        """Return ``n`` samples in each window of a 2-D case; image and marks are looked at once."""
-        windows = windows_around(case, N_WINDOWS)
-        x = torch.stack([window_input(case, window, SIZE[2]) for window in windows])
-        z = torch.randn(len(windows) * n, self.network.n_latent, generator=torch.Generator().manual_seed(seed))
+        """Return ``n`` samples in each window around the marks; image and marks are looked at once.
+
+        While the samples reach out of the farthest window, a wider one is added.
+        """
+        if case.ndim not in self.networks:
+            raise ValueError(
+                f"these weights propose in {sorted(self.networks)[0]}-D, not in {case.ndim}-D: try 'general'"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        draw = self._look(case, windows_around(case, N_WINDOWS), n, generator, reach)
+        for _ in range(N_MORE):
+            farthest = draw.windows[-1]
+            is_cut = float(cut_off(draw.object[-1] > 0, farthest, case.shape).mean()) > REACHING
+            window = wider(case, farthest) if is_cut else None
+            if window is None:
+                break
+            draw = _joined(draw, self._look(case, [window], n, generator, reach))
+        return draw
+
+    def _look(self, case: Case, windows: list[Window], n: int, generator: torch.Generator, reach: float) -> Draw:
+        network = self.networks[case.ndim]
+        n_channels = network.config.n_image_channels
+        windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
+        z = torch.randn(len(windows) * n, network.n_latent, generator=generator)
         try:
-            return self._drawn(windows, x, z, reach)
+            return self._drawn(network, windows, x, z, reach)
         except torch.OutOfMemoryError:
-            warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=2)
+            warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
             torch.cuda.empty_cache()
             self.device = torch.device("cpu")
-            self.network.to(self.device)
-            return self._drawn(windows, x, z, reach)
+            for each in self.networks.values():
+                each.to(self.device)
+            return self._drawn(network, windows, x, z, reach)
 
     @torch.inference_mode()
-    def _drawn(self, windows: list[Window], x: Tensor, z: Tensor, reach: float) -> Draw:
-        features: Features = self.network.features(x.to(self.device).contiguous(memory_format=torch.channels_last))
+    def _drawn(self, network: GeneralCVAE, windows: list[Window], x: Tensor, z: Tensor, reach: float) -> Draw:
+        x = x.to(self.device).contiguous(memory_format=_CHANNELS_LAST[x.ndim - 2])
+        features: Features = network.features(x)
         n = len(z) // len(windows)
-        sample: Sample = self.network.decode(
-            features, z.to(self.device), torch.full((len(z),), reach, device=self.device)
-        )
+        sample: Sample = network.decode(features, z.to(self.device), torch.full((len(z),), reach, device=self.device))
         mask, inside = (t.float().cpu().reshape(len(windows), n, *t.shape[1:]) for t in (sample.mask, sample.object))
         quality = sample.quality.sigmoid().float().cpu().reshape(len(windows), n)
-        control = self.network.decode_control(features, torch.ones(len(windows), device=self.device)).object
+        control = network.decode_control(features, torch.ones(len(windows), device=self.device)).object
         return Draw(windows, mask, inside, quality, control.float().cpu())
+
+
+def _joined(near: Draw, far: Draw) -> Draw:
+    tensors = (torch.cat([getattr(d, name) for d in (near, far)]) for name in ("mask", "object", "quality", "control"))
+    return Draw(near.windows + far.windows, *tensors)
 
 
 def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     """Choose distinct samples, and bring those to full resolution."""
-    farthest = draw.windows[-1]
-    where = farthest.within(case.shape)
     common = _on_common_grid(draw.windows, draw.object)  # (M, G, G) logit
     masks = common.numpy() > 0
     overlap = pairwise_iou(np.concatenate([masks, _expected(case, draw)]))
@@ -127,22 +160,23 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy() * agreement
     plausible = score * (0.1 + overlap[:-1, -1])
     choice = choose_distinct(masks, score, n).by(plausible)
-    patches: list[NDArray[np.uint8]] = []
+    patches: list[tuple[Region, NDArray[np.uint8]]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
-        patch = _patch(case, where, draw, *divmod(int(index), draw.object.shape[1]))
+        where, patch = _patch(case, draw, *divmod(int(index), draw.object.shape[1]))
         adds = (patch == Marker.OBJECT) & (case.partial[where] != Marker.OBJECT)
-        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
-            patches.append(patch)
+        if adds.any() and not any(a == where and np.array_equal(patch, b) for a, b in patches):
+            patches.append((where, patch))
             kept.append(i)
-    probability = F.interpolate((common > 0).float().mean(0)[None, None], farthest.size, mode="bilinear")[0, 0].numpy()
+    where = _union([part for part, _ in patches]) or draw.windows[-1].within(case.shape)
+    pasted = [_pasted(case, where, part, patch) for part, patch in patches]
     return Candidates(
         case,
         where,
-        np.stack(patches) if patches else np.zeros((0, *case.partial[where].shape), dtype=np.uint8),
+        np.stack(pasted) if pasted else np.zeros((0, *case.partial[where].shape), dtype=np.uint8),
         plausible[choice.index[kept]].astype(np.float32),
         choice.share[kept],
-        np.ascontiguousarray(probability[farthest.visible(case.shape)], dtype=np.float32),
+        _in_image(draw.windows[-1], (common > 0).float().mean(0)[None], where)[0],
     )
 
 
@@ -153,19 +187,9 @@ def _expected(case: Case, draw: Draw) -> NDArray[np.bool_]:
 
 
 def _on_common_grid(windows: list[Window], logits: Tensor) -> Tensor:
-    """Return logits of each window (W, M, S, S) on a grid over the farthest one, at most twice as fine as SIZE."""
-    last, size = windows[-1], min(2 * SIZE[2], max(windows[-1].size))
-    maps = []
-    for window, inside in zip(windows, logits, strict=True):
-        edges = [
-            (round((lo - lo0) / n0 * size), max(1, round(n / n0 * size)))
-            for lo, n, lo0, n0 in zip(window.low, window.size, last.low, last.size, strict=True)
-        ]
-        (y, height), (x, width) = edges
-        height, width = min(height, size - y), min(width, size - x)
-        part = F.interpolate(inside[None], (height, width), mode="bilinear")[0]
-        maps.append(F.pad(part, (x, size - x - width, y, size - y - height), value=-10.0))
-    return torch.cat(maps)
+    """Return logits of each window (W, M, S, S) on a grid over the farthest one, at most twice as fine as they are."""
+    size = min(2 * logits.shape[-1], max(windows[-1].size))
+    return torch.cat([seen_from(w, windows[-1], inside, size) for w, inside in zip(windows, logits, strict=True)])
 
 
 def _wholeness(draw: Draw, shape: tuple[int, ...]) -> Tensor:
@@ -177,23 +201,63 @@ def _wholeness(draw: Draw, shape: tuple[int, ...]) -> Tensor:
     return 1 - torch.stack(cut).clamp(max=0.2) * 4
 
 
-def _patch(case: Case, where: Region, draw: Draw, w: int, m: int) -> NDArray[np.uint8]:
-    """Return the partial segmentation in ``where`` that one sample leads to, at full resolution."""
-    window = draw.windows[w]
-    logits = torch.stack([draw.object[w, m], draw.mask[w, m]])[None]
-    full = F.interpolate(logits, window.size, mode="bilinear")[0].numpy()
-    inside, decided = (full > 0)[(slice(None), *window.visible(case.shape))]
+def _patch(case: Case, draw: Draw, w: int, m: int) -> tuple[Region, NDArray[np.uint8]]:
+    """Return the partial segmentation that one sample leads to, at full resolution, where it may decide something."""
+    window, visible = draw.windows[w], draw.windows[w].within(case.shape)
+    known = bounding_box(case.partial[visible] == Marker.OBJECT)
+    found = _box_of(draw.object[w, m] > 0, window, case.shape)
+    near = _union([found, *([_moved(known, visible)] if known else [])] if found else []) or visible
+    where = _grown(near, visible)
+    logits = torch.stack([draw.object[w, m], draw.mask[w, m]])
+    inside, decided = _in_image(window, logits, where) > 0
     patch = case.partial[where].copy()
-    own = tuple(
-        slice(a.start - b.start, a.stop - b.start) for a, b in zip(window.within(case.shape), where, strict=True)
+    open_ = patch == Marker.UNKNOWN
+    inside = _without_specks(inside & decided & open_, patch == Marker.OBJECT)
+    rim = with_rim(inside | (patch == Marker.OBJECT))
+    patch[open_ & inside] = Marker.OBJECT
+    patch[open_ & decided & ~inside & rim] = Marker.BACKGROUND
+    return where, patch
+
+
+def _in_image(window: Window, values: Tensor, where: Region) -> NDArray[np.float32]:
+    """Return (C, S, ...) over a window in the voxels of a region of the image that lies in it."""
+    own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(where, window.low, strict=True))
+    return enlarged(values, window.size, own).numpy()
+
+
+def _box_of(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:
+    """Return the voxels of the image that hold what is true over a window, (S, ...); None if nothing is."""
+    box = bounding_box(on.numpy())
+    if box is None:
+        return None
+    scale = [n / s for n, s in zip(window.size, on.shape, strict=True)]
+    edges = zip(window.low, box, scale, shape, strict=True)
+    found = [(max(0, low + int((s.start - 1) * f)), min(n, low + int((s.stop + 1) * f) + 1)) for low, s, f, n in edges]
+    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
+
+
+def _grown(box: Region, within: Region) -> Region:
+    """Return a box with the rim that is decided around an object as large as it, inside another."""
+    margin = int(LEAST + 0.25 * max(s.stop - s.start for s in box)) + 1
+    return tuple(
+        slice(max(w.start, s.start - margin), min(w.stop, s.stop + margin)) for s, w in zip(box, within, strict=True)
     )
-    view = patch[own]
-    open_ = view == Marker.UNKNOWN
-    inside = _without_specks(inside & decided & open_, view == Marker.OBJECT)
-    near = with_rim(inside | (view == Marker.OBJECT))
-    view[open_ & inside] = Marker.OBJECT
-    view[open_ & decided & ~inside & near] = Marker.BACKGROUND
-    return patch
+
+
+def _union(boxes: list[Region]) -> Region | None:
+    edges = [(min(s.start for s in parts), max(s.stop for s in parts)) for parts in zip(*boxes, strict=True)]
+    return tuple(slice(a, b) for a, b in edges) or None
+
+
+def _moved(box: Region, outer: Region) -> Region:
+    """Return a box inside a region in the indices of the image."""
+    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, outer, strict=True))
+
+
+def _pasted(case: Case, where: Region, part: Region, patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    whole = case.partial[where].copy()
+    whole[tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(part, where, strict=True))] = patch
+    return whole
 
 
 def _without_specks(new: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

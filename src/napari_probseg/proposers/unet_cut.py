@@ -17,7 +17,7 @@ from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.belief import beliefs
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.inputs import resized, window_input
+from napari_probseg.proposers.inputs import resized, window_input, window_inputs
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.proposers.window import Window, cut_off, window_on, windows_around
 from napari_probseg.simulate.annotator import ball
@@ -83,14 +83,13 @@ class UNetCut:
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
         hinted = _with_hint(case)
-        windows = windows_around(hinted, N_WINDOWS, close=CLOSE)
-        logits = self._look(hinted, windows)
+        windows, logits = self._look(hinted, windows_around(hinted, N_WINDOWS, close=CLOSE))
         believed = np.array(beliefs(case, windows, logits)) * FARTHER[case.ndim] ** np.arange(len(windows))
         found = int(np.argmax(believed))
         window, logit = windows[found], logits[found]
         again = self._around_object(hinted, window, logit)
         if again is not None:
-            closer = self._look(hinted, [again])[0]
+            [again], [closer] = self._look(hinted, [again])
             if float(cut_off(closer > 0, again, case.shape)) <= FREE:
                 window, logit = again, closer
         full = resized(logit[None], window.size)[0].sigmoid().numpy()
@@ -172,13 +171,13 @@ class UNetCut:
         return lesson(x, target > 0.5, probability, config)
 
     @torch.inference_mode()
-    def _look(self, case: Case, windows: list[Window]) -> Tensor:
-        """Return the logits of object in each window, (windows, S, ...)."""
+    def _look(self, case: Case, windows: list[Window]) -> tuple[list[Window], Tensor]:
+        """Return the windows that there is something to see in, and the logits of object in each, (windows, S, ...)."""
         network = self.networks[case.ndim]
         n_channels = network.config.n_image_channels
-        x = torch.stack([window_input(case, w, SIZE[case.ndim], n_channels=n_channels) for w in windows])
+        windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
         features = network.features(x.to(self.device))
-        return network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
+        return windows, network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
 
     def _around_object(self, case: Case, window: Window, logit: Tensor) -> Window | None:
         """Return the window that fits the object found in another, None if there is none or it fits already."""

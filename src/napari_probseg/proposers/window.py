@@ -13,6 +13,7 @@ from napari_probseg.case import Case, Marker, Region
 from napari_probseg.history import bounding_box
 
 MIN_SIDE_VOXELS = 24
+WIDER = 2.2  # how much a window is larger than the one before it, at most
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     whole = _whole_side(case)
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
-    ratio = min(2.2, (whole / side) ** (1 / max(1, n - 1)))
+    ratio = min(WIDER, (whole / side) ** (1 / max(1, n - 1)))
     sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
     return [_window(case, centre, side) for side in sides]
 
@@ -89,6 +90,13 @@ def window_on(case: Case, where: Region, *, margin: float) -> Window:
     smallest = MIN_SIDE_VOXELS * float(spacing.min())
     side = min(max(margin * float((high - low).max()), smallest), _whole_side(case))
     return _window(case, (low + high - spacing) / 2, side)
+
+
+def wider(case: Case, window: Window) -> Window | None:
+    """Return the window that is `WIDER`, or as large as the image; None if this one is that already."""
+    low, size, spacing = (np.asarray(a, dtype=float) for a in (window.low, window.size, case.spacing))
+    now, whole = float((size * spacing).max()), _whole_side(case)
+    return _window(case, (low + (size - 1) / 2) * spacing, min(WIDER * now, whole)) if now < 0.95 * whole else None
 
 
 def cut_off(on: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:
