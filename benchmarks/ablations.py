@@ -148,7 +148,7 @@ def trained(arm: Arm, pool: Pool, out: Path, *, n_steps: int, seed: int) -> Gene
     folder = out / f"{re.sub('[^a-z0-9]+', '_', arm.name.lower())}_{seed}"
     folder.mkdir(exist_ok=True)
     torch.manual_seed(seed)
-    network = GeneralCVAE(arm.network).to(memory_format=torch.channels_last)
+    network = GeneralCVAE(arm.network)
     config = FitConfig(n_steps, learning_rate=2e-3, n_warmup=n_steps // 10, average=0.98, seed=seed)
     loss = (loss_of if arm.samples else control_loss_of)(arm.training)
     for _ in fit(network, batch_maker(arm.training, pool), loss, config, folder=folder):

@@ -148,7 +148,8 @@ def train_general(
     if data is not None:
         datasets = all_but(without, datasets_below(data))
         if not datasets and not (folder / "pool.npz").is_file():
-            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set to train on: none has a dataset.json")
+            others = "that is not left out" if without else "in a folder of its own"
+            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set {others}: name a folder of such sets")
         pool = _pool(folder / "pool.npz", datasets, config, fit_config.seed, fabric)
     batches = batch_maker(config, pool, device)
     yield from fit(network, batches, loss_of(config), fit_config, folder=folder, device=device, fabric=fabric)
