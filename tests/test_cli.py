@@ -36,13 +36,16 @@ def drawn(folder: Path, shape: tuple[int, ...]) -> tuple[Path, Path, Path]:
     return paths[0], paths[1], paths[2]
 
 
-@pytest.mark.parametrize("shape", [(64, 70), (5, 64, 70)])
-def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "options"), [((64, 70), []), ((5, 64, 70), []), ((5, 64, 70), ["--volume"])], ids=["2-D", "plane", "3-D"]
+)
+def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[int, ...], options: list[str]) -> None:
     image, inside, outside = drawn(tmp_path, shape)
     ending = "".join(image.suffixes)
     out = tmp_path / f"candidate{ending}"
     said = run(
-        "propose", image, out, "--inside", inside, "--outside", outside, "-n", 3, "--picture", tmp_path / "p.png"
+        *("propose", image, out, "--inside", inside, "--outside", outside, "-n", 3, "--picture", tmp_path / "p.png"),
+        *options,
     )
     written = sorted(tmp_path.glob(f"candidate_*{ending}"))
     assert 1 <= len(written) <= 3
@@ -51,6 +54,8 @@ def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[i
     assert picture.data.dtype == np.uint8
     assert picture.spacing == pytest.approx(ps.read(image).spacing)
     assert set(np.unique(picture.data)) <= {0, 1, 2}
+    if len(shape) == 3:
+        assert (np.asarray(picture.data) == 1).any((1, 2)).sum() == (5 if options else 1)
     assert (tmp_path / "p.png").stat().st_size > 1000
 
 
@@ -80,7 +85,7 @@ def test_demo_takes_a_volume(tmp_path: Path) -> None:
 def test_training_writes_weights_that_load(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "general", str(tmp_path), "--steps", "1"], env={"PROBSEG_DATA": None})
     assert result.exit_code == 0, result.output
-    assert ps.load_proposer(tmp_path / "general.safetensors", device="cpu").network.n_latent == 8
+    assert ps.load_proposer(tmp_path / "general.safetensors", device="cpu").networks[2].n_latent == 8
 
 
 @pytest.mark.parametrize(

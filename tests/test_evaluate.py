@@ -364,6 +364,17 @@ def test_an_evaluation_goes_on_where_it_was_broken_off(data: Path, tmp_path: Pat
     assert "| geodesic |" in (out / "evaluation.md").read_text()
 
 
+def test_tables_tell_of_evaluations_beside(data: Path, tmp_path: Path) -> None:
+    list(evaluate(data / "Dataset002_Disks2", tmp_path / "a", QUICK))
+    list(evaluate(data / "Dataset001_Disks1", tmp_path / "b", QUICK, beside=[tmp_path / "a"]))
+    text = (tmp_path / "b" / "evaluation.md").read_text()
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")][:3] == [
+        "mean over data sets",
+        "Dataset001_Disks1 (2 objects)",
+        "Dataset002_Disks2 (2 objects)",
+    ]
+
+
 def test_other_settings_need_another_folder(data: Path, tmp_path: Path) -> None:
     list(evaluate(data / "Dataset001_Disks1", tmp_path / "out", QUICK))
     other = EvaluateConfig(n_cases=2, methods=METHODS, n_interactions=6)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -93,6 +93,7 @@ def propose(
     outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it.")] = None,
     n: Annotated[int, typer.Option("-n", help="How many candidates.")] = 8,
     plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a volume's plane.")] = None,
+    volume: Annotated[bool, typer.Option("--volume", help="Continue the object in 3-D, not on one plane.")] = False,
     reach: Annotated[float, typer.Option(help="How far to grow, in (0, 1].")] = 1.0,
     weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the candidates, too.")] = None,
@@ -110,7 +111,7 @@ def propose(
     masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
     case = source.case().mark(*masks)
     proposer = load_proposer(weights, device=device)
-    options = {"reach": reach} if reach != 1 else {}
+    options: dict[str, Any] = ({"reach": reach} if reach != 1 else {}) | ({"ndim": 3} if volume else {})
     candidates = proposer.propose(case, n, seed=seed, plane=plane, **options)
     ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
     for i, partial in enumerate(candidates.partial):
@@ -260,6 +261,10 @@ def evaluate(
     marks: Annotated[str, typer.Option(help="dabs, scribbles, or box: a box first, then dabs.")] = "dabs",
     volumes: Annotated[bool, typer.Option(help="In 3-D, on volumes; else on images, and planes of volumes.")] = False,
     weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="An evaluation of other sets or with other weights that the tables tell of, too."),
+    ] = None,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
 ) -> None:
@@ -280,7 +285,7 @@ def evaluate(
         weights=weights,
         device=device,
     )
-    for line in run(data, out, config):
+    for line in run(data, out, config, beside=beside or ()):
         typer.echo(line, err=True)
     typer.echo((out / "evaluation.md").read_text(encoding="utf-8"))
     typer.echo(f"the curves are {out / 'curves.png'}")

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.proposers.plane import plane_with_most_strokes
 
 INSIDE = (235, 64, 52)
 OUTSIDE = (52, 120, 235)
@@ -17,15 +18,16 @@ INK, PAPER = (40, 44, 52), (250, 250, 250)
 
 
 def picture(name: str, candidates: Candidates) -> Image.Image:
-    """Return a sheet: the strokes on the image, then each candidate with what it adds and its share of the samples."""
+    """Return a sheet: the strokes on the image, then each candidate with what it adds and its share of the samples.
+
+    Of a volume it shows one plane: that of the candidates, or the one with the most strokes.
+    """
     case, plane = candidates.case, _plane_of(candidates)
     flat = case if plane is None else case.plane(*plane)
     background = as_rgb(flat)
-    where = tuple(s for axis, s in enumerate(candidates.where) if plane is None or axis != plane[0])
     tiles = [(overlaid(background, flat.partial), f"{name}: your strokes", "red inside, blue outside")]
-    for i, patch in enumerate(candidates.patches):
-        partial = flat.partial.copy()
-        partial[where] = patch if plane is None else patch.take(0, plane[0])
+    for i in range(len(candidates)):
+        partial = _partial_of(candidates, i, flat, plane)
         n_object, n_background = candidates.added(i)
         tiles.append(
             (
@@ -37,11 +39,24 @@ def picture(name: str, candidates: Candidates) -> Image.Image:
     return _sheet(tiles)
 
 
+def _partial_of(candidates: Candidates, i: int, flat: Case, plane: Plane | None) -> NDArray[np.uint8]:
+    """Return what candidate ``i`` leads to on the plane on show."""
+    where, patch, partial = candidates.where, candidates.patches[i], flat.partial.copy()
+    if plane is not None:
+        axis, index = plane
+        if not where[axis].start <= index < where[axis].stop:
+            return partial
+        patch = np.asarray(patch.take(index - where[axis].start, axis))
+        where = tuple(s for a, s in enumerate(where) if a != axis)
+    partial[where] = patch
+    return partial
+
+
 def _plane_of(candidates: Candidates) -> Plane | None:
     if candidates.case.ndim == 2:
         return None
-    axis = next(a for a, s in enumerate(candidates.where) if s.stop - s.start == 1)
-    return axis, candidates.where[axis].start
+    thin = [axis for axis, s in enumerate(candidates.where) if s.stop - s.start == 1]
+    return (thin[0], candidates.where[thin[0]].start) if thin else plane_with_most_strokes(candidates.case)
 
 
 def as_rgb(case: Case) -> NDArray[np.uint8]:

@@ -69,7 +69,9 @@ class EvaluateConfig:
         return self.methods or ((*OURS, *OTHERS) if self.ndim == 2 else IN_3D)
 
 
-def evaluate(data: str | Path, out: str | Path, config: EvaluateConfig | None = None) -> Iterator[str]:
+def evaluate(
+    data: str | Path, out: str | Path, config: EvaluateConfig | None = None, *, beside: Sequence[str | Path] = ()
+) -> Iterator[str]:
     """Let the simulated annotator work with every method on an object of each test case.
 
     ``interactions.csv``, ``samples.csv`` and ``promises.csv`` in ``out`` grow as it goes on; what they hold already is
@@ -81,6 +83,8 @@ def evaluate(data: str | Path, out: str | Path, config: EvaluateConfig | None = 
         A data set in the nnU-Net v2 raw format, or a folder of such.
     out : path
     config : EvaluateConfig, optional
+    beside : sequence of path
+        Other evaluations that the tables and curves tell of, too: of other data sets, with other weights.
 
     Yields
     ------
@@ -118,7 +122,7 @@ def evaluate(data: str | Path, out: str | Path, config: EvaluateConfig | None = 
                     yield f"{dataset.folder.name} {target.name} {name}: Dice {found[-1].dice:.3f}"
                 if "propose" in methods and (*where.values(), "samples") not in done:
                     _score_samples(out, where, target, config)
-        summarise(out)
+        summarise(out, [Path(folder) for folder in beside])
 
 
 def _score_samples(out: Path, where: Row, target: Target, config: EvaluateConfig) -> None:

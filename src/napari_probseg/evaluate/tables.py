@@ -142,13 +142,17 @@ def promise_table(rows: Sequence[Row]) -> dict[str, Figures]:
     return table
 
 
-def summarise(out: Path) -> None:
+def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
     """Write the tables (``evaluation.md``, ``methods.csv``, ``candidates.csv``, ``reliability.csv``) and the curves.
 
-    They are made of the rows that `run.evaluate` has written into the same folder.
+    They are made of the rows that `run.evaluate` has written into the same folder, and into those ``beside`` it.
     """
-    runs = runs_of(read_rows(out / INTERACTIONS))
-    tables, samples, promises = method_tables(runs), read_rows(out / SAMPLES), read_rows(out / PROMISES)
+    interactions, samples, promises = (
+        [row for folder in (*beside, out) for row in read_rows(folder / name)]
+        for name in (INTERACTIONS, SAMPLES, PROMISES)
+    )
+    runs = runs_of(sorted(interactions, key=lambda row: str(row["dataset"])))
+    tables = method_tables(runs)
     parts = [f"## {name}{_n_cases(runs, name)}\n\n{markdown('method', rows)}" for name, rows in tables.items()]
     n_rows = {f"{dataset}/{method}": row for dataset, rows in tables.items() for method, row in rows.items()}
     write_whole(out / "methods.csv", as_csv(["dataset", "method"], n_rows))
