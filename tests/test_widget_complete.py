@@ -194,7 +194,7 @@ def test_a_slice_or_the_volume(open_widget, qtbot):
     flat = completed(qtbot, widget)
     assert dice(flat[15], truth(shape)[15]) > 0.93
     assert flat.sum() == flat[15].sum()
-    widget.panel.extent.setCurrentText("Volume")
+    click(qtbot, widget.panel.volume)
     assert dice(completed(qtbot, widget), truth(shape)) > 0.93
 
 
@@ -205,7 +205,7 @@ def test_a_volume_adds_millilitres_and_a_slice_an_area(open_widget, qtbot):
     dab(qtbot, widget, (15, 4, 4), 2)
     completed(qtbot, widget)
     assert "mm² of object" in widget.panel.gallery.cells[0].toolTip()
-    widget.panel.extent.setCurrentText("Volume")
+    click(qtbot, widget.panel.volume)
     mask = completed(qtbot, widget)
     caption = widget.panel.gallery.cells[0].toolTip()
     assert f"{2 * np.count_nonzero(mask) / 1000:.2g}"[:3] in caption

@@ -3,6 +3,8 @@
 # ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -118,17 +120,46 @@ def test_thumbnails_show_the_same_place_for_every_candidate(options):
     image = rng.random((64, 80, 3)) if options else rng.random((64, 80))
     case = Case(image, **options).mark(inside=disk((64, 80), (30, 30)) & (rng.random((64, 80)) > 0.9))
     pictures = thumbnails(Balls().propose(case, 4), (0, 1))
-    assert len({picture.picture.shape for picture in pictures}) == 1
-    assert all(picture.picture.dtype == np.uint8 and picture.picture.shape[2] == 3 for picture in pictures)
-    assert max(pictures[0].picture.shape) <= 160
+    drawn = [pane.picture for picture in pictures for pane in picture.panes]
+    assert len(drawn) == 4 and len({picture.shape for picture in drawn}) == 1
+    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in drawn)
+    assert max(drawn[0].shape) <= 160
 
 
 def test_thumbnails_keep_the_proportions_of_the_body():
     volume = Case(rng.random((12, 64, 64)), spacing=(5, 1, 1)).mark(inside=disk((12, 64, 64), (6, 30, 30)))
-    (picture,) = thumbnails(Balls().propose(volume, 1, plane=(1, 30)), (0, 2))
-    assert picture.stretch == 5
-    (turned,) = thumbnails(Balls().propose(volume, 1, plane=(1, 30)), (2, 0))
-    assert turned.picture.shape[:2] == picture.picture.shape[1::-1]
+    (upright,) = thumbnails(Balls().propose(volume, 1, plane=(1, 30)), (0, 2))[0].panes
+    assert upright.stretch == 5
+    (turned,) = thumbnails(Balls().propose(volume, 1, plane=(1, 30)), (2, 0))[0].panes
+    assert turned.picture.shape[:2] == upright.picture.shape[1::-1]
+
+
+def test_a_volumes_thumbnails_show_three_planes_through_what_most_candidates_add():
+    shape = (24, 64, 64)
+    candidates = Balls().propose(Case(rng.random(shape), spacing=(3, 1, 1)).mark(inside=dot(shape, (9, 30, 40))), 5)
+    pictures = thumbnails(candidates, (1, 2), in_volume=True)
+    (middle,) = {picture.place for picture in pictures[2:]}
+    assert candidates.case.partial[middle] == 0 and sum(partial[middle] for partial in candidates.partial) >= 3
+    assert all(partial[picture.place] for partial, picture in zip(candidates.partial, pictures, strict=True))
+    for picture in pictures:
+        assert [pane.stretch for pane in picture.panes] == [1, 3, 3]
+    red = [[_n_red(pane.picture) for pane in picture.panes] for picture in pictures]
+    assert all(np.all(np.greater(more, less)) for less, more in pairwise(red))
+
+
+def test_a_volume_of_one_slice_has_one_picture():
+    flat = Case(rng.random((1, 64, 64))).mark(inside=dot((1, 64, 64), (0, 30, 30)))
+    assert len(thumbnails(Balls().propose(flat, 2), (1, 2), in_volume=True)[0].panes) == 1
+
+
+def dot(shape: tuple[int, ...], at: tuple[int, ...]) -> np.ndarray:
+    inside = np.zeros(shape, bool)
+    inside[at] = True
+    return inside
+
+
+def _n_red(picture: np.ndarray) -> int:
+    return int(np.count_nonzero(picture[..., 0] > 1.5 * picture[..., 2].clip(1)))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from inspect import Parameter, signature
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Plane
 from napari_probseg.session import Session
@@ -33,7 +36,7 @@ class Request:
     seed : int
         The seed of the samples.
     plane : (axis, index), optional
-        The plane of a volume on view.
+        The plane of a volume on view; the volume if absent.
     reach : float
         How far to grow, in (0, 1]; for proposers that can.
     axes : (int, int)
@@ -50,13 +53,35 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came of a request: of whom, with which of the options, and pictures of it."""
+    """What came of a request: of whom, with which of the options, and what is shown of it.
+
+    What takes long to work out in a large volume is here, so that it is done in the thread.
+    """
 
     request: Any
     options: dict[str, Any]
     maker: Proposer
     candidates: Candidates
+    exhibit: Exhibit
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """What is shown of candidates beside themselves.
+
+    Parameters
+    ----------
+    pictures : list of Thumbnail
+        One of each.
+    disagreement : (...) float32 array
+        Where the samples disagree, in the region that the candidates change: 0 none, 1 half against half.
+    in_volume : bool
+        Whether they are of a whole volume, not of one plane of it.
+    """
+
     pictures: list[Thumbnail]
+    disagreement: NDArray[np.float32]
+    in_volume: bool
 
 
 def answer(request: Request, proposer: Proposer | None, device: str) -> Generator[str, None, Answer]:
@@ -65,9 +90,24 @@ def answer(request: Request, proposer: Proposer | None, device: str) -> Generato
         yield "Loading the network…"
         proposer = loaded(device)
     yield "Drawing candidates…"
-    case, wanted = request.session.question(request.plane), options(proposer, reach=request.reach)
+    case, in_volume = request.session.question(request.plane), of_volume(request)
+    wanted = options(proposer, reach=request.reach, **({"ndim": 3} if in_volume else {}))
+    if in_volume and "ndim" not in wanted:
+        raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
     candidates = proposer.propose(case, request.n, seed=request.seed, plane=request.plane, **wanted)
-    return Answer(request, wanted, proposer, candidates, thumbnails(candidates, request.axes))
+    return Answer(request, wanted, proposer, candidates, exhibit(candidates, request))
+
+
+def of_volume(request: Any) -> bool:
+    """Return whether a request is for a whole volume, not for one plane of it or for an image."""
+    return request.plane is None and request.session.case.ndim == 3
+
+
+def exhibit(candidates: Candidates, request: Any) -> Exhibit:
+    """Return what is shown of the candidates that a request brought."""
+    in_volume = of_volume(request)
+    pictures = thumbnails(candidates, request.axes, in_volume=in_volume)
+    return Exhibit(pictures, candidates.disagreement(), in_volume)
 
 
 def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:

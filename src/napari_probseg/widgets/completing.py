@@ -15,8 +15,7 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.session import Session
-from napari_probseg.widgets.asking import Answer
-from napari_probseg.widgets.thumbnails import thumbnails
+from napari_probseg.widgets.asking import Answer, exhibit
 from napari_probseg.widgets.torch_import import quiet_import
 from napari_probseg.widgets.worker import Background, Task
 
@@ -74,8 +73,8 @@ def completed(request: CompletionRequest, device: str) -> Generator[str, None, C
     completion = completer.complete(seen)
     yield "Cutting the object out…"
     candidates = _cut(completion, question, request)
-    pictures = thumbnails(candidates, request.axes)
-    return Completed(request, asdict(request.cut), completer, candidates, pictures, question, completion)
+    shown = exhibit(candidates, request)
+    return Completed(request, asdict(request.cut), completer, candidates, shown, question, completion)
 
 
 def cut_again(got: Completed, cut: CutConfig) -> Generator[str, None, Completed]:
@@ -83,8 +82,8 @@ def cut_again(got: Completed, cut: CutConfig) -> Generator[str, None, Completed]
     yield ""
     request = replace(got.request, cut=cut)
     candidates = _cut(got.completion, got.question, request)
-    pictures = thumbnails(candidates, request.axes)
-    return replace(got, request=request, options=asdict(cut), candidates=candidates, pictures=pictures)
+    shown = exhibit(candidates, request)
+    return replace(got, request=request, options=asdict(cut), candidates=candidates, exhibit=shown)
 
 
 def _cut(completion: Completion, question: Case, request: CompletionRequest) -> Candidates:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QRect, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QAbstractButton, QGridLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
 from napari_probseg.widgets.layers import BLUE, RED
 from napari_probseg.widgets.style import colour
-from napari_probseg.widgets.thumbnails import Thumbnail
+from napari_probseg.widgets.thumbnails import Pane, Thumbnail
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _COLUMNS, _SIDE, _CAPTION = 3, 92, 18
+_INNER = _SIDE - 4
+# Where the planes of a volume's candidate are: the one on view above, those across it below.
+_ROOMS = (QRect(0, 0, _INNER, 57), QRect(0, 59, 43, 29), QRect(45, 59, 43, 29))
 
 
 class Gallery(QWidget):
@@ -25,6 +29,7 @@ class Gallery(QWidget):
     hovered = Signal(int)
     left = Signal()
     chosen = Signal(int)
+    visited = Signal(int)
 
     def __init__(self, viewer: Viewer, hint: str) -> None:
         super().__init__()
@@ -43,39 +48,48 @@ class Gallery(QWidget):
         self._stack.addWidget(self._hint)
         self._stack.addWidget(board)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(2 * (_SIDE + _CAPTION) + 6)
+        self._set_rows(2)
 
     def set_hint(self, hint: str) -> None:
         """Say what to do next, where the candidates will be."""
         self._hint.setText(hint)
 
     def show_candidates(self, pictures: Sequence[Thumbnail], *, size: float, unit: str, sampled: bool = True) -> None:
-        """Show these candidates; none brings back the hint.
+        """Show these candidates.
 
         Parameters
         ----------
         pictures : sequence of Thumbnail
             Best first.
         size, unit : float, str
-            The area of a voxel of the plane, or its volume, and what that is counted in ("px", "mm²", "mL").
+            What a voxel counts, and in what: see `measure`.
         sampled : bool
             Whether each stands for a share of samples; a completion does not.
         """
-        for cell in self.cells:
-            self._grid.removeWidget(cell)
-            cell.hide()
-            cell.deleteLater()
-        self.cells = []
+        self.clear()
         for i, picture in enumerate(pictures):
             cell = Cell(self._viewer, i, picture, size=size, unit=unit, sampled=sampled)
             cell.entered.connect(self.hovered)
             cell.gone.connect(self.left)
             cell.picked.connect(self.chosen)
+            cell.visited.connect(self.visited)
             self._grid.addWidget(cell, i // _COLUMNS, i % _COLUMNS)
             self.cells.append(cell)
-        rows = max(2, -(-len(pictures) // _COLUMNS))
-        self.setFixedHeight(rows * (_SIDE + _CAPTION) + (rows - 1) * 6)
+        self._set_rows(max(2, -(-len(pictures) // _COLUMNS)))
         self._stack.setCurrentIndex(1 if pictures else 0)
+
+    def clear(self) -> None:
+        """Take the candidates away: the hint is back."""
+        for cell in self.cells:
+            self._grid.removeWidget(cell)
+            cell.hide()
+            cell.deleteLater()
+        self.cells = []
+        self._set_rows(2)
+        self._stack.setCurrentIndex(0)
+
+    def _set_rows(self, n: int) -> None:
+        self.setFixedHeight(n * (_SIDE + _CAPTION) + (n - 1) * 6)
 
     def set_current(self, i: int | None) -> None:
         """Frame the candidate that the canvas shows."""
@@ -89,6 +103,7 @@ class Cell(QAbstractButton):
     entered = Signal(int)
     gone = Signal()
     picked = Signal(int)
+    visited = Signal(int)
 
     def __init__(
         self, viewer: Viewer, index: int, content: Thumbnail, *, size: float, unit: str, sampled: bool
@@ -100,12 +115,14 @@ class Cell(QAbstractButton):
         self._share = f"{content.share:.0%}" if sampled else ""
         self._added = added(content.n_object or content.n_background, size=size, unit=unit)
         self._adds_background = not content.n_object
-        self._picture = _pixmap(content)
+        self._rooms = _ROOMS if len(content.panes) == len(_ROOMS) else (QRect(0, 0, _INNER, _INNER),)
+        self._pictures = [_pixmap(pane, room) for pane, room in zip(content.panes, self._rooms, strict=True)]
         self.setToolTip(
             f"Adds {added(content.n_object, size=size, unit=unit)[1:]} of object and "
             f"{added(content.n_background, size=size, unit=unit)[1:]} of background.\n"
             + (f"{self._share} of the samples agree with it. " if sampled else "")
             + "Click to accept it."
+            + ("\nRight-click to go to the slice of its picture." if len(content.panes) > 1 else "")
         )
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -132,12 +149,10 @@ class Cell(QAbstractButton):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         frame = QRect(1, 1, self.width() - 2, _SIDE - 2)
         painter.fillRect(frame, QColor(0, 0, 0))
-        size = self._picture.size() / self._picture.devicePixelRatio()
-        painter.drawPixmap(
-            frame.center().x() - int(size.width() / 2) + 1,
-            frame.center().y() - int(size.height() / 2) + 1,
-            self._picture,
-        )
+        for picture, room in zip(self._pictures, self._rooms, strict=True):
+            shown = QRectF(QPointF(), picture.deviceIndependentSize())
+            shown.moveCenter(QRectF(room.translated(3, 2)).center())
+            painter.drawPixmap(shown.topLeft(), picture)
         if self._current:
             pen = QPen(colour(self._viewer, "current"))
             pen.setWidth(3)
@@ -163,26 +178,49 @@ class Cell(QAbstractButton):
         painter.setPen(ink)
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._share)
 
+    def contextMenuEvent(self, event: Any) -> None:
+        if len(self._pictures) > 1:
+            self.visited.emit(self.index)
+        event.accept()
+
     def _pick(self) -> None:
         self.picked.emit(self.index)
 
 
 def added(n_voxels: int, *, size: float, unit: str) -> str:
-    """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px"."""
+    """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px", "+1.2 L"."""
     amount, thousand = n_voxels * size, ""
-    for letter in ("k", "M"):
+    for letter in ("k", "M", "G"):
         if amount >= 999.5:
             amount, thousand = amount / 1000, letter
-    return f"+{amount:.3g}{thousand} {unit}"
+    return f"+{amount:.3g}{thousand} {unit}".replace("k mL", " L")
 
 
-def _pixmap(content: Thumbnail) -> QPixmap:
-    """Return the picture scaled into a cell, with voxels in their true proportions."""
-    height, width = content.picture.shape[:2]
-    data = content.picture.tobytes()
+def measure(spacing: Sequence[float], length: str | None, axes: Sequence[int]) -> tuple[float, str]:
+    """Return how large a voxel is along some axes, two or three, and in what: px or voxels where there is no unit.
+
+    Parameters
+    ----------
+    spacing : sequence of float
+        Of the voxels, in units of ``length``.
+    length : str, optional
+        The unit of length in short ("mm").
+    axes : sequence of int
+        The axes of the plane, or all of the volume.
+    """
+    if length is None:
+        return 1.0, "px" if len(axes) == 2 else "voxels"
+    size, unit = prod(spacing[axis] for axis in axes), length + "²³"[len(axes) - 2]
+    return (size / 1000, "mL") if unit == "mm³" else (size, unit)
+
+
+def _pixmap(pane: Pane, room: QRect) -> QPixmap:
+    """Return a picture scaled into its room, with voxels in their true proportions."""
+    height, width = pane.picture.shape[:2]
+    data = pane.picture.tobytes()
     image = QImage(data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
-    tall, ratio = height * content.stretch, 2.0
-    scale = ratio * (_SIDE - 4) / max(tall, width)
+    tall, ratio = height * pane.stretch, 2.0
+    scale = ratio * min(room.height() / tall, room.width() / width)
     pixmap = QPixmap.fromImage(image).scaled(
         max(1, round(width * scale)),
         max(1, round(tall * scale)),

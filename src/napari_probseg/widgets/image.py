@@ -79,7 +79,7 @@ def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     if layer.ndim == 2:
         return None
     if viewer.dims.ndisplay == 3:
-        raise ValueError("candidates are drawn on a slice: switch the viewer back to 2-D first")
+        raise ValueError("candidates are drawn on a slice: switch the viewer back to 2-D first, or choose Volume")
     n_extra = viewer.dims.ndim - layer.ndim
     hidden = [axis - n_extra for axis in viewer.dims.not_displayed if axis >= n_extra]
     if len(hidden) != 1:

@@ -38,13 +38,17 @@ TAKEN_BACK = 3
 _BRUSH = ("mode", "selected_label", "brush_size")
 
 
-def marker_colours(paleness: float = 0.0) -> DirectLabelColormap:
-    """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white."""
+def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLabelColormap:
+    """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white.
+
+    In depth, in napari's 3-D display, the exterior is clear: it would hide the object that it lies around.
+    """
     red = [paleness + (1 - paleness) * part for part in RED] + [1.0]
     blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
     clear, grey = [0.0] * 4, [0.3, 0.3, 0.3, 1.0]
+    outside = clear if in_depth else blue
     values: tuple[int | None, ...] = (None, Marker.UNKNOWN, Marker.OBJECT, Marker.BACKGROUND, TAKEN_BACK)
-    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, blue, grey), strict=True)))
+    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, outside, grey), strict=True)))
 
 
 def object_colours() -> CyclicLabelColormap:
@@ -167,12 +171,17 @@ class SessionLayers:
             self.markers.selected_label = int(marker)
             self.markers.mode = "paint"
 
+    def recolour(self) -> None:
+        """Colour the markers for the display in 2-D or in 3-D."""
+        self.markers.colormap = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
+
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
         self.markers.events.paint.disconnect(self._note_paint)
         self.markers.events.data.disconnect(self._note_data)
         for name in _BRUSH:
             getattr(self.markers.events, name).disconnect(self._note_brush)
+        self.markers.colormap = marker_colours()
         self.objects.editable = True
         for layer in (self.markers, self.objects):
             for key in ("Control-Z", "Control-Shift-Z"):
@@ -186,7 +195,8 @@ class SessionLayers:
         return decided.astype(np.uint8, copy=False)
 
     def _new_markers(self) -> Labels:
-        layer = Labels(self._shown(...), name="markers", colormap=marker_colours(), opacity=0.5, **self._placement)
+        colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
+        layer = Labels(self._shown(...), name="markers", colormap=colours, opacity=0.5, **self._placement)
         layer.events.paint.connect(self._note_paint)
         layer.events.data.connect(self._note_data)
         for name in _BRUSH:

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
-from napari_probseg.widgets.asking import Answer, warm_up
+from napari_probseg.widgets.asking import Answer, Exhibit, warm_up
 from napari_probseg.widgets.preview import Preview, Uncertainty
 from napari_probseg.widgets.worker import Background, Task
 
@@ -26,7 +26,7 @@ class Offers(QObject):
     """
 
     answered = Signal(object)
-    offered = Signal(list)
+    offered = Signal(object)
     shown = Signal(int)
 
     def __init__(self, viewer: Viewer) -> None:
@@ -38,6 +38,7 @@ class Offers(QObject):
         self._warming_delay = QTimer(self, singleShot=True, interval=1000)
         self._warming_delay.timeout.connect(self._warm_up)
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
+        self.exhibit: Exhibit | None = None
         self._candidates: Candidates | None = None
         self._case: Case | None = None
         self._placement: dict[str, Any] = {}
@@ -59,8 +60,9 @@ class Offers(QObject):
     def put(self, got: Answer, placement: dict[str, Any]) -> None:
         """Show the candidates that came, the best of them on the canvas."""
         self._candidates, self._case, self._placement = got.candidates, got.request.session.case, placement
-        self.uncertainty.take(got.candidates)
-        self.offered.emit(got.pictures)
+        self.exhibit = got.exhibit
+        self.uncertainty.take(got.candidates.where, got.exhibit.disagreement)
+        self.offered.emit(got.exhibit)
         self.show(0)
 
     def withdraw(self) -> None:
@@ -68,8 +70,8 @@ class Offers(QObject):
         self.background.cancel()
         self.preview.hide()
         if self._candidates is not None:
-            self._candidates = self._case = None
-            self.offered.emit([])
+            self._candidates = self._case = self.exhibit = None
+            self.offered.emit(None)
 
     def forget(self) -> None:
         """Withdraw the candidates, forget where they disagreed, and take the layers away."""

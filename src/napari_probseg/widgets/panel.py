@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
+    QButtonGroup,
     QCheckBox,
     QComboBox,
     QLabel,
@@ -60,7 +61,10 @@ class Panel(QWidget):
         self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
         self.n.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.n.setFixedWidth(110)
-        self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes, on the slice on view")
+        self.slice = KeyButton("Slice on view", tip="Propose, complete and fine-tune on the slice on view")
+        self.volume = KeyButton("Volume", tip="Propose, complete and fine-tune in 3-D, in the whole volume")
+        self.extent, self._extent_room = QWidget(), QWidget()
+        self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes")
         self.propose.setObjectName("primary")
 
         self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
@@ -69,7 +73,6 @@ class Panel(QWidget):
             tip="Let the network learn this image from your strokes and its own answer (some seconds), then complete "
             "again; Undo takes it back",
         )
-        self.extent = _choice(("Slice", "Volume"), "What is completed: the slice on view, or the volume in 3-D")
         self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")
         self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
 
@@ -110,16 +113,24 @@ class Panel(QWidget):
         hidden.hide()
         shown.show()
 
+    def show_extent(self, on: bool) -> None:
+        """Show the choice of slice or volume, for volumes; the room that it takes is kept free below all else."""
+        shown, hidden = (self.extent, self._extent_room) if on else (self._extent_room, self.extent)
+        hidden.hide()
+        shown.show()
+
     def _lay_out(self) -> None:
+        self._lay_out_extent()
         work = QWidget()
         rows = QVBoxLayout(work)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(6)
+        rows.setSpacing(5)
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
         rows.addLayout(row(_label("Brush"), self.brush_size, self.brush_text))
         rows.addLayout(row(_label("Reach"), self.reach, self.reach_text))
+        rows.addWidget(self.extent)
         rows.addLayout(row(self.propose, self.cancel, self.n))
-        rows.addLayout(row(self.complete, self.tune, self.extent, stretch=(3, 3, 2)))
+        rows.addLayout(row(self.complete, self.tune))
         rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
@@ -130,10 +141,11 @@ class Panel(QWidget):
         rows.addLayout(row(self.object, self.reopen, self.pick))
         rows.addWidget(line())
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
+        rows.addWidget(self._extent_room)
         self.work = work
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
-        whole.setSpacing(6)
+        whole.setSpacing(5)
         whole.addLayout(row(self.images, self.menu_button))
         whole.addWidget(work)
         self.empty = _EmptyState()
@@ -150,6 +162,18 @@ class Panel(QWidget):
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
         self.progress.setSizePolicy(steady)
         self.setMinimumWidth(300)
+
+    def _lay_out_extent(self) -> None:
+        """Lay out the two as one switch, of which one half is always down."""
+        self.extent.setLayout(switch := row(self.slice, self.volume, stretch=(1, 1)))
+        switch.setSpacing(1)
+        either = QButtonGroup(self.extent)
+        for half in (self.slice, self.volume):
+            half.setCheckable(True)
+            half.setObjectName("half")
+            either.addButton(half)
+        self.slice.setChecked(True)
+        self._extent_room.setFixedHeight(self.extent.sizeHint().height())
 
 
 class _EmptyState(QWidget):
@@ -180,14 +204,6 @@ def _slider(low: int, high: int, tip: str) -> QSlider:
     slider = QSlider(Qt.Orientation.Horizontal, minimum=low, maximum=high, toolTip=tip)
     slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return slider
-
-
-def _choice(texts: tuple[str, ...], tip: str) -> QComboBox:
-    box = QComboBox(toolTip=tip)
-    box.addItems(texts)
-    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    box.setMinimumContentsLength(5)
-    return box
 
 
 def _label(text: str) -> QLabel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -14,8 +13,10 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
+from napari_probseg.widgets.asking import Exhibit
 from napari_probseg.widgets.box import BoxTool, rectangle_of
 from napari_probseg.widgets.files import Files
+from napari_probseg.widgets.gallery import measure
 from napari_probseg.widgets.image import bare, displayed_axes, placement, unit_of
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.menu import Menu
@@ -23,7 +24,6 @@ from napari_probseg.widgets.panel import Panel
 from napari_probseg.widgets.picker import Picker
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.style import sheet
-from napari_probseg.widgets.thumbnails import Thumbnail
 from napari_probseg.widgets.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ class SegmentWidget(QWidget):
         panel.brush_size.valueChanged.connect(self._set_brush_size)
         panel.reach.valueChanged.connect(self._set_reach)
         panel.n.valueChanged.connect(self._set_n)
-        panel.extent.currentIndexChanged.connect(self._set_extent)
+        panel.volume.toggled.connect(self._set_extent)
         panel.gallery.hovered.connect(work.offers.look)
         panel.gallery.left.connect(work.offers.look_away)
         panel.gallery.chosen.connect(work.accept)
+        panel.gallery.visited.connect(work.visit)
         panel.reopen.clicked.connect(weakly(self._reopen))
         panel.pick.toggled.connect(self._pick)
         panel.save.clicked.connect(weakly(self._files.save_objects))
@@ -179,7 +180,7 @@ class SegmentWidget(QWidget):
             slider.setEnabled(is_completion)
         panel.complete.setEnabled(not drawing)
         panel.tune.setEnabled(not drawing)
-        panel.extent.setVisible(self.work.is_volume)
+        panel.show_extent(self.work.is_volume)
         panel.propose.setVisible(not drawing)
         panel.cancel.setVisible(drawing)
         panel.undo.setEnabled(session is not None and session.can_undo)
@@ -206,20 +207,15 @@ class SegmentWidget(QWidget):
         panel.brush_size.setValue(self.work.brush_size)
         panel.brush_text.setText(f"{self.work.brush_size} px")
 
-    def _show_candidates(self, pictures: list[Thumbnail]) -> None:
-        session, layers, image = self.work.session, self.work.layers, self.work.image
-        size, unit = 1.0, "px"
-        completion = self.work.completion
-        if session is not None and layers is not None and image is not None and (length := unit_of(image)):
-            spacing = session.case.spacing or ()
-            if session.case.ndim == 3 and completion is not None and completion.request.plane is None:
-                size, unit = prod(spacing), f"{length}³"
-                size, unit = (size / 1000, "mL") if unit == "mm³" else (size, unit)
-            else:
-                down, right = displayed_axes(self._viewer, layers.markers)
-                size, unit = spacing[down] * spacing[right], f"{length}²"
-        self.panel.gallery.show_candidates(pictures, size=size, unit=unit, sampled=completion is None)
-        if self.panel.uncertainty.isChecked() and pictures:
+    def _show_candidates(self, shown: Exhibit | None) -> None:
+        layers, image, sampled = self.work.layers, self.work.image, self.work.completion is None
+        if shown is None or layers is None or image is None:
+            self.panel.gallery.clear()
+            return
+        axes = range(3) if shown.in_volume else displayed_axes(self._viewer, layers.markers)
+        size, unit = measure(layers.session.case.spacing or (), unit_of(image), axes)
+        self.panel.gallery.show_candidates(shown.pictures, size=size, unit=unit, sampled=sampled)
+        if self.panel.uncertainty.isChecked():
             self.work.show_uncertainty(True)
 
     def _forget_progress(self, _: bool) -> None:
@@ -286,8 +282,8 @@ class SegmentWidget(QWidget):
     def _set_n(self, n: int) -> None:
         self.work.n = n
 
-    def _set_extent(self, index: int) -> None:
-        self.work.whole_volume = index == 1
+    def _set_extent(self, whole: bool) -> None:
+        self.work.whole_volume = whole
 
     def _set_cut(self, _: int) -> None:
         panel = self.panel

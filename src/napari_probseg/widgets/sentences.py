@@ -23,6 +23,11 @@ def sentence_of(error: Exception) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "…", "?", "!")) else ".")
 
 
+def nothing_on_view(i: int) -> str:
+    """Return what to say of candidate ``i`` of a volume where the slice on view shows nothing of it."""
+    return f"Candidate {i + 1} adds nothing on this slice: right-click its picture to go to where it does."
+
+
 def told(step: Step) -> str:
     """Return a step in words: "a stroke"."""
     return _STEPS.get(step.verb, step.verb)

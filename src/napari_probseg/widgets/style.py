@@ -21,6 +21,7 @@ def colour(viewer: Viewer, name: str) -> QColor:
 def sheet(viewer: Viewer) -> str:
     """Return the style sheet of the Segment widget, in the colours of the viewer's theme."""
     text, current = colour(viewer, "text"), colour(viewer, "current")
+    highlight = colour(viewer, "highlight").name()
     lively = current.lighter(118).name()
     error = colour(viewer, "error")
     readable = error.lighter(200) if get_theme(viewer.theme).type == "dark" else error
@@ -30,6 +31,7 @@ def sheet(viewer: Viewer) -> str:
         QPushButton#narrow {{ padding-left: 3px; }}
         QPushButton#primary:enabled {{ background-color: {current.name()}; font-weight: 600; }}
         QPushButton#primary:enabled:hover {{ background-color: {lively}; }}
+        QPushButton#half:checked {{ background-color: {highlight}; font-weight: 600; }}
         QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
         QToolButton#menu::menu-indicator {{ image: none; }}
         QLabel#faint, QLabel#status {{ color: {faint}; }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,36 +11,55 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Marker, Region
+from napari_probseg.history import bounding_box
+from napari_probseg.simulate.annotator import deepest
 from napari_probseg.widgets.layers import BLUE, RED
 
-_MARGIN, _LARGEST = 0.2, 160
+_MARGIN, _LARGEST, _COARSE = 0.2, 160, 64
+_ONE, _THREE = 1.0, 1.5  # width over height of a pane, alone and among three
 
 
 @dataclass(frozen=True, eq=False)
-class Thumbnail:
-    """A picture of one candidate and what it says of itself.
+class Pane:
+    """A candidate on one plane.
 
     Parameters
     ----------
     picture : (h, w, 3) uint8 array
         The image around what changes; object red, background blue, what is new stronger than what was decided.
-    n_object, n_background : int
-        How many voxels it decides.
-    share : float
-        The share of the samples that agree with it, in [0, 1].
     stretch : float
         Height of a pixel of the picture over its width, in mm over mm.
     """
 
     picture: NDArray[np.uint8]
-    n_object: int
-    n_background: int
-    share: float
     stretch: float
 
 
-def thumbnails(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]:
-    """Return a picture of each candidate; all show the same place, so that they can be compared.
+@dataclass(frozen=True, eq=False)
+class Thumbnail:
+    """Pictures of one candidate and what it says of itself.
+
+    Parameters
+    ----------
+    panes : tuple of Pane
+        The plane on view; of a volume's candidate then the two planes across it.
+    n_object, n_background : int
+        How many voxels it decides.
+    share : float
+        The share of the samples that agree with it, in [0, 1].
+    place : tuple of int
+        A voxel that it adds: the one that all pictures go through, or the nearest to that.
+    """
+
+    panes: tuple[Pane, ...]
+    n_object: int
+    n_background: int
+    share: float
+    place: tuple[int, ...]
+
+
+def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool = False) -> list[Thumbnail]:
+    """Return pictures of each candidate; all show the same place, so that they can be compared.
 
     Parameters
     ----------
@@ -47,51 +67,110 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]
         What is on offer.
     axes : (int, int)
         The image's axes that run downwards and to the right on the canvas.
+    in_volume : bool
+        Whether the candidates are of the whole volume, which takes three planes to show.
     """
-    case = candidates.case
-    region = _crop(candidates, axes)
-    step = _steps(region, axes)
-    height, width = ((case.spacing or ())[axis] * n for axis, n in zip(axes, step, strict=True))
-    grey = _picture(case.read(region), axes)[:: step[0], :: step[1]]
-    before = _flat(case.partial[region], axes)[:: step[0], :: step[1]]
-    pictures = []
-    for i in range(len(candidates)):
-        after = _flat(_patch(candidates, i, region), axes)[:: step[0], :: step[1]]
-        n_object, n_background = candidates.added(i)
-        share = float(candidates.share[i])
-        pictures.append(Thumbnail(_drawn(grey, before, after), n_object, n_background, share, height / width))
-    return pictures
+    case, views = candidates.case, [axes]
+    if in_volume and min(case.shape) > 1:
+        views += [pair for pair in combinations(range(3), 2) if set(pair) != set(axes)]
+    votes = _votes(candidates)
+    middle = _middle(votes, candidates)
+    aspect = _ONE if len(views) == 1 else _THREE
+    regions = [_around(votes, candidates, middle, view, aspect) for view in views]
+    greys = _pictures([case.read(region) for region in regions], views)
+    panes_of_each = [
+        _panes(candidates, region, view, grey) for region, view, grey in zip(regions, views, greys, strict=True)
+    ]
+    return [
+        Thumbnail(panes, *candidates.added(i), float(candidates.share[i]), _place(candidates, i, middle))
+        for i, panes in enumerate(zip(*panes_of_each, strict=True))
+    ]
 
 
-def _crop(candidates: Candidates, axes: tuple[int, int]) -> Region:
-    """Return the box around what any candidate adds, one voxel thick along the axis that is not shown.
+def _votes(candidates: Candidates) -> NDArray[np.uint8]:
+    """Return how many candidates add each voxel of the region that they change.
 
     What is added as object counts; background may fill the image and would make the object a dot.
     """
     unknown = candidates.case.partial[candidates.where] == Marker.UNKNOWN
-    changed = ((candidates.patches == Marker.OBJECT) & unknown).any(axis=0)
-    if not changed.any():
-        changed = ((candidates.patches == Marker.BACKGROUND) & unknown).any(axis=0)
-    if not changed.any():
-        changed = np.ones_like(changed)
-    region = []
-    for axis, (part, n) in enumerate(zip(candidates.where, candidates.case.shape, strict=True)):
-        start = part.start or 0
-        profile = changed.sum(axis=tuple(a for a in range(changed.ndim) if a != axis))
-        if axis not in axes:
-            thickest = start + int(profile.argmax())
-            region.append(slice(thickest, thickest + 1))
-            continue
-        found = np.flatnonzero(profile)
-        margin = max(4, int(_MARGIN * (found[-1] - found[0] + 1)))
-        region.append(slice(max(0, start + int(found[0]) - margin), min(n, start + int(found[-1]) + 1 + margin)))
+    votes = np.zeros(unknown.shape, np.uint8)
+    for marker in (Marker.OBJECT, Marker.BACKGROUND):
+        for patch in candidates.patches:
+            votes += (patch == marker) & unknown
+        if votes.any():
+            return votes
+    return votes + np.uint8(1)
+
+
+def _middle(votes: NDArray[np.uint8], candidates: Candidates) -> tuple[int, ...]:
+    """Return the voxel of the image deepest in what most candidates add: few of them show nothing there."""
+    core = votes == votes.max()
+    box = bounding_box(core) or (slice(0, 1),) * core.ndim
+    step = [1 + (part.stop - part.start) // _COARSE for part in box]
+    if not (coarse := core[box][tuple(slice(None, None, n) for n in step)]).any():
+        step, coarse = [1] * core.ndim, core[box]
+    at = deepest(coarse, np.multiply(candidates.case.spacing or (), step))
+    parts = zip(candidates.where, box, at, step, strict=True)
+    return tuple(int((part.start or 0) + inner.start + i * n) for part, inner, i, n in parts)
+
+
+def _place(candidates: Candidates, i: int, middle: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the voxel nearest to the middle that candidate ``i`` adds as object, or as background if it adds none."""
+    before, after = candidates.case.partial[candidates.where], candidates.patches[i]
+    start = np.array([part.start or 0 for part in candidates.where])
+    for marker in (Marker.OBJECT, Marker.BACKGROUND):
+        new = (after == marker) & (before == Marker.UNKNOWN)
+        if new[tuple(middle - start)]:
+            return middle
+        if new.any():
+            found = np.argwhere(new) + start
+            squared = (((found - middle) * np.asarray(candidates.case.spacing)) ** 2).sum(axis=1)
+            return tuple(int(at) for at in found[squared.argmin()])
+    return middle
+
+
+def _around(
+    votes: NDArray[np.uint8], candidates: Candidates, middle: tuple[int, ...], view: tuple[int, int], aspect: float
+) -> Region:
+    """Return the plane through the middle, cut to what changes there and grown to the shape of its pane.
+
+    What changes is what any candidate adds; in a small pane, what half of them add: the largest of them can be the
+    whole body, in which all others would be dots.
+    """
+    case, starts = candidates.case, [part.start or 0 for part in candidates.where]
+    mm, enough = case.spacing or (), 1 if aspect == _ONE else min(int(votes.max()), (len(candidates) + 1) // 2)
+    plane = [slice(at - start, at - start + 1) for at, start in zip(middle, starts, strict=True)]
+    for axis in view:
+        plane[axis] = slice(None)
+    box = bounding_box(votes[tuple(plane)] >= enough) or (slice(0, 1),) * votes.ndim
+    region = [slice(at, at + 1) for at in middle]
+    for axis in view:
+        n = box[axis].stop - box[axis].start
+        margin = max(4, int(_MARGIN * n))
+        first = starts[axis] + box[axis].start
+        region[axis] = slice(first - margin, first + n + margin)
+    tall, wide = ((region[axis].stop - region[axis].start) * mm[axis] for axis in view)
+    tall = max(tall, wide / aspect)
+    for axis, length in zip(view, (tall, tall * aspect), strict=True):
+        region[axis] = _grown(region[axis], round(length / mm[axis]), case.shape[axis])
     return tuple(region)
 
 
-def _steps(region: Region, axes: tuple[int, int]) -> tuple[int, int]:
-    """Return how many voxels to go per pixel, so that no side has more than ``_LARGEST`` of them."""
-    down, right = (region[axis].stop - region[axis].start for axis in axes)
-    return max(1, round(down / _LARGEST)), max(1, round(right / _LARGEST))
+def _grown(part: slice, wanted: int, n: int) -> slice:
+    """Return a part of an axis made at least ``wanted`` voxels long about its middle, inside an image of ``n``."""
+    length = min(n, max(wanted, part.stop - part.start))
+    start = min(max(0, (part.start + part.stop - length) // 2), n - length)
+    return slice(start, start + length)
+
+
+def _panes(candidates: Candidates, region: Region, view: tuple[int, int], picture: NDArray[np.float32]) -> list[Pane]:
+    """Return every candidate drawn on one plane, with no more than about ``_LARGEST`` pixels on a side."""
+    down, right = (max(1, round((region[axis].stop - region[axis].start) / _LARGEST)) for axis in view)
+    mm = candidates.case.spacing or ()
+    stretch = mm[view[0]] * down / (mm[view[1]] * right)
+    before = _flat(candidates.case.partial[region], view)[::down, ::right]
+    afters = (_flat(_patch(candidates, i, region), view)[::down, ::right] for i in range(len(candidates)))
+    return [Pane(_drawn(picture[::down, ::right], before, after), stretch) for after in afters]
 
 
 def _patch(candidates: Candidates, i: int, region: Region) -> NDArray[np.uint8]:
@@ -107,23 +186,29 @@ def _patch(candidates: Candidates, i: int, region: Region) -> NDArray[np.uint8]:
     return patch
 
 
-def _flat(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
+def _flat(values: NDArray[Any], view: tuple[int, int]) -> NDArray[Any]:
     """Return the plane on show, turned as on the canvas."""
-    hidden = tuple(axis for axis in range(values.ndim) if axis not in axes)
+    hidden = tuple(axis for axis in range(values.ndim) if axis not in view)
     plane = values.squeeze(axis=hidden)
-    return plane if axes[0] < axes[1] else plane.T
+    return plane if view[0] < view[1] else plane.T
 
 
-def _picture(channels: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
-    """Return (C, ...) intensities as an (h, w, 3) picture in [0, 1]: three channels as colours, others as grey."""
-    values = np.stack([_flat(channel, axes) for channel in channels])
-    colours = len(values) == 3
-    of_each = None if colours else (1, 2)
-    low, high = np.percentile(values, (1, 99), axis=of_each, keepdims=not colours)
-    values = np.clip((values - low) / np.maximum(high - low, 1e-9), 0, 1)
-    if not colours:
-        values = np.repeat(values.mean(axis=0, keepdims=True), 3, axis=0)
-    return np.moveaxis(values, 0, -1).astype(np.float32)
+def _pictures(planes: list[NDArray[np.float32]], views: list[tuple[int, int]]) -> list[NDArray[np.float32]]:
+    """Return (C, ...) intensities as (h, w, 3) pictures in [0, 1] of one contrast.
+
+    Three channels are taken as colours, others as grey.
+    """
+    colours = len(planes[0]) == 3
+    joined = np.concatenate([plane.reshape(len(plane), -1) for plane in planes], axis=1)
+    low, high = np.percentile(joined, (1, 99), axis=None if colours else 1, keepdims=True)[..., None]
+    pictures = []
+    for plane, view in zip(planes, views, strict=True):
+        values = np.stack([_flat(channel, view) for channel in plane])
+        values = np.clip((values - low) / np.maximum(high - low, 1e-9), 0, 1)
+        if not colours:
+            values = np.repeat(values.mean(axis=0, keepdims=True), 3, axis=0)
+        pictures.append(np.moveaxis(values, 0, -1).astype(np.float32))
+    return pictures
 
 
 def _drawn(picture: NDArray[np.float32], before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:

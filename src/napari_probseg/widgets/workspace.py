@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
-from napari_probseg.case import Marker
+from napari_probseg.case import Marker, Plane
 from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request, answer
@@ -34,7 +35,7 @@ from napari_probseg.widgets.in_use import Models, given
 from napari_probseg.widgets.layers import SessionLayers
 from napari_probseg.widgets.offers import Offers
 from napari_probseg.widgets.preview import add_quietly
-from napari_probseg.widgets.sentences import sentence_of, told
+from napari_probseg.widgets.sentences import nothing_on_view, sentence_of, told
 from napari_probseg.widgets.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,7 +102,11 @@ class Workspace(QObject):
         self._recutting = Latest()
         self._recutting.done.connect(self._offer_again)
         self._recutting.failed.connect(self.refuse)
+        self._advice = ""
+        self.offers.shown.connect(self._tell)
         viewer.layers.events.removed.connect(self._note_removed)
+        viewer.dims.events.current_step.connect(self._tell)
+        viewer.dims.events.ndisplay.connect(self._turned)
         if proposer is None and (models := given(viewer)) is not None:
             self.use(models)
 
@@ -188,9 +193,9 @@ class Workspace(QObject):
 
     @verb
     def propose(self) -> None:
-        """Ask for candidates on the plane on view."""
+        """Ask for candidates, on the plane on view or in the volume."""
         layers = self.open_layers()
-        plane, axes = plane_on_view(self.viewer, layers.markers), displayed_axes(self.viewer, layers.markers)
+        plane, axes = self._plane(layers), displayed_axes(self.viewer, layers.markers)
         self._ask(Request(layers.session, self.n, self._next_seed(), plane, self.reach, axes))
 
     @verb
@@ -258,6 +263,14 @@ class Workspace(QObject):
         self._offer_at_hand()
         i = self.offers.current if i is None else i
         self._stepped(self._session().accept(i), f"Accepted candidate {i + 1}: correct it, propose again, or finish.")
+
+    @verb
+    def visit(self, i: int) -> None:
+        """Show candidate ``i`` of a volume where it adds something: on the slice of its picture."""
+        self._offer_at_hand()
+        if self.offers.exhibit is not None and self.layers is not None:
+            bring_into_view(self.viewer, self.layers.markers, self.offers.exhibit.pictures[i].place)
+            self.offers.show(i)
 
     @verb
     def add_probability(self) -> None:
@@ -342,6 +355,8 @@ class Workspace(QObject):
     def release(self, *_: Any) -> None:
         """Let go of the viewer: the work stays in ordinary layers."""
         self.viewer.layers.events.removed.disconnect(self._note_removed)
+        self.viewer.dims.events.current_step.disconnect(self._tell)
+        self.viewer.dims.events.ndisplay.disconnect(self._turned)
         self._forget()
         for layers in self._all.values():
             layers.release()
@@ -397,10 +412,14 @@ class Workspace(QObject):
 
     def _completion_request(self) -> CompletionRequest:
         layers = self.open_layers()
-        plane = None if self.whole_volume else plane_on_view(self.viewer, layers.markers)
-        axes, learnt = displayed_axes(self.viewer, layers.markers), layers.session.learnt
+        plane, axes = self._plane(layers), displayed_axes(self.viewer, layers.markers)
+        learnt = layers.session.learnt
         of_this_network = learnt if learnt is not None and learnt.name == self.completer else None
         return CompletionRequest(layers.session, self.completer, plane, axes, self.cut, of_this_network)
+
+    def _plane(self, layers: SessionLayers) -> Plane | None:
+        """Return the plane to work on; None for the whole volume, and for an image."""
+        return None if self.whole_volume else plane_on_view(self.viewer, layers.markers)
 
     def _complete(self, request: CompletionRequest) -> None:
         self._withdraw()
@@ -448,9 +467,28 @@ class Workspace(QObject):
             self.say("The markers changed meanwhile: ask again.")
             return
         self.completion = got if isinstance(got, Completed) else None
+        self._advice = sentence
         self.offers.put(got, placement(self.image, got.candidates.case.ndim))
         self.changed.emit()
-        self.say(sentence)
+
+    def _tell(self, _: Any = None) -> None:
+        """Say what to do with what is on offer; where the slice on view shows nothing of it, it must not seem empty."""
+        shown, layers = self.offers.exhibit, self.layers
+        if shown is None or layers is None:
+            return
+        if shown.in_volume and self.viewer.dims.ndisplay == 2:
+            with suppress(ValueError):  # the viewer shows a place outside the image
+                plane = plane_on_view(self.viewer, layers.markers)
+                if plane is not None and not self.offers.preview.shows(*plane):
+                    self.say(nothing_on_view(self.offers.current))
+                    return
+        self.say(self._advice)
+
+    def _turned(self, _: Any) -> None:
+        """Colour the layers for the display in 2-D or in 3-D."""
+        self.offers.preview.recolour()
+        for layers in self._all.values():
+            layers.recolour()
 
     def _offer_again(self, got: Completed) -> None:
         """Put a completion that was cut anew on offer, if it is still wanted."""
