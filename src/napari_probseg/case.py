@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,6 +66,7 @@ class Case:
         if sum(n > 1 for n in spatial) < 2:
             raise ValueError(f"there is nothing to segment in an image of {spatial}: two axes need at least 2 voxels")
         spacing = _checked_spacing(self.spacing, len(spatial))
+        given = (self.partial, self.strokes)
         partial = _checked_markers(self.partial, spatial, "partial")
         strokes = _checked_markers(self.strokes, spatial, "strokes")
         for name, value in (
@@ -75,6 +77,8 @@ class Case:
             ("strokes", strokes),
         ):
             object.__setattr__(self, name, value)
+        if all(markers is None for markers in given):
+            self.__dict__["marked"] = (slice(0, 0),) * len(spatial)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +94,15 @@ class Case:
     def n_channels(self) -> int:
         """How many channels the image has; 1 without a channel axis."""
         return 1 if self.channel_axis is None else int(self.image.shape[self.channel_axis])
+
+    @cached_property
+    def marked(self) -> Region:
+        """A box outside of which nothing is decided or drawn; it may be larger than it must be.
+
+        With it the cost of a mark depends on where the marks are, not on the size of the volume.
+        """
+        boxes = [box for box in (bounding_box(self.partial), bounding_box(self.strokes)) if box]
+        return hull(*boxes) if boxes else (slice(0, 0),) * self.ndim
 
     def read(self, where: Region | None = None) -> NDArray[np.float32]:
         """Return the intensities of a region, channels first: (C, ...) float32.
@@ -150,9 +163,8 @@ class Case:
         where : tuple of slices, optional
             The region that the masks cover; the whole image if absent.
         """
-        where = where or (slice(None),) * self.ndim
-        partial, strokes = self.partial.copy(), self.strokes.copy()
-        drawn = np.zeros(partial[where].shape, dtype=np.uint8)
+        shape = self.shape if where is None else self.partial[where].shape
+        drawn_by: dict[Marker, NDArray[Any]] = {}
         for name, mask, marker in (
             ("erase", erase, Marker.UNKNOWN),
             ("inside", inside, Marker.OBJECT),
@@ -160,10 +172,19 @@ class Case:
         ):
             if mask is None:
                 continue
-            chosen = np.asarray(mask)
-            if chosen.shape != drawn.shape:
-                raise ValueError(f"{name} must have the shape {drawn.shape} of the image, got {chosen.shape}")
-            chosen = chosen.astype(bool)
+            drawn_by[marker] = np.asarray(mask)
+            if drawn_by[marker].shape != shape:
+                raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
+        if where is None:
+            boxes = [box for box in map(bounding_box, drawn_by.values()) if box]
+            if not boxes:
+                return self
+            where = hull(*boxes)
+            drawn_by = {marker: mask[where] for marker, mask in drawn_by.items()}
+        partial, strokes = (_copied(markers, self.marked) for markers in (self.partial, self.strokes))
+        drawn = np.zeros(partial[where].shape, dtype=np.uint8)
+        for marker, mask in drawn_by.items():
+            chosen = mask.astype(bool)
             n_twice = int(np.count_nonzero(drawn[chosen]))
             if n_twice:
                 raise ValueError(
@@ -172,7 +193,7 @@ class Case:
             drawn[chosen] = marker
             partial[where][chosen] = marker
             strokes[where][chosen] = marker
-        return self.with_markers(partial, strokes)
+        return self.with_markers(partial, strokes, marked=self._marked_with(where))
 
     def decide(self, where: Region, patch: NDArray[np.uint8]) -> Case:
         """Return the case with the unknown voxels of a region set to ``patch``; decided ones stay.
@@ -184,17 +205,72 @@ class Case:
         patch : uint8 array of the region's shape
             A `Marker` for every voxel; UNKNOWN leaves it open.
         """
-        partial = self.partial.copy()
-        view = partial[where]
-        np.copyto(view, patch, where=view == Marker.UNKNOWN)
-        return self.with_markers(partial, self.strokes)
+        before = self.partial[where]
+        return self.with_part("partial", where, np.where(before == Marker.UNKNOWN, patch, before))
 
-    def with_markers(self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8]) -> Case:
-        """Return the case with other markers; for callers whose arrays are `Marker` values of its shape already."""
+    def with_part(self, name: str, where: Region, values: NDArray[np.uint8]) -> Case:
+        """Return the case with other markers in a region; for callers whose values are `Marker` values already.
+
+        Parameters
+        ----------
+        name : str
+            ``"partial"`` or ``"strokes"``.
+        where : tuple of slices
+        values : uint8 array of the region's shape
+        """
+        arrays = {"partial": self.partial, "strokes": self.strokes}
+        arrays[name] = _copied(arrays[name], self.marked)
+        arrays[name][where] = values
+        return self.with_markers(**arrays, marked=self._marked_with(where))
+
+    def with_markers(
+        self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8], *, marked: Region | None = None
+    ) -> Case:
+        """Return the case with other markers; for callers whose arrays are `Marker` values of its shape already.
+
+        Parameters
+        ----------
+        partial, strokes : uint8 arrays of the image's spatial shape
+        marked : tuple of slices, optional
+            What `marked` will say, where that is known; it is looked for if absent.
+        """
         case = copy(self)
         object.__setattr__(case, "partial", partial)
         object.__setattr__(case, "strokes", strokes)
+        case.__dict__.pop("marked", None)
+        if marked is not None:
+            case.__dict__["marked"] = marked
         return case
+
+    def _marked_with(self, where: Region) -> Region:
+        """Return what is `marked` once a region is, too."""
+        edges = [s.indices(n)[:2] for s, n in zip(where, self.shape, strict=True)]
+        return hull(self.marked, tuple(slice(*edge) for edge in edges))
+
+
+def bounding_box(mask: NDArray[Any]) -> Region | None:
+    """Return the smallest box that holds all of a mask, or all that is not 0; None if nothing is."""
+    box: list[slice] = []
+    for axis in range(mask.ndim):
+        within = mask[tuple(box)]  # narrowed by the axes before: the first one is looked through alone
+        where = np.flatnonzero(within.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if not where.size:
+            return None
+        box.append(slice(int(where[0]), int(where[-1]) + 1))
+    return tuple(box)
+
+
+def hull(*boxes: Region) -> Region:
+    """Return the smallest box that holds some boxes, of which empty ones do not count."""
+    boxes = tuple(box for box in boxes if all(s.stop > s.start for s in box)) or boxes[:1]
+    return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*boxes, strict=True))
+
+
+def _copied(markers: NDArray[np.uint8], where: Region) -> NDArray[np.uint8]:
+    """Return a copy of markers that are unknown but in a box: the rest of a large volume takes no memory."""
+    copied = np.zeros(markers.shape, dtype=np.uint8)
+    copied[where] = markers[where]
+    return copied
 
 
 def _checked_image(image: Any) -> Any:

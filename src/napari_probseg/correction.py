@@ -52,9 +52,7 @@ def opened_by_corrections(
             if not (strokes == label).any():
                 anchors |= _deepest(mine, case.spacing or ())
             opened |= mine & _nearer(against, anchors, case.spacing or ())
-    whole = case.partial.copy()
-    whole[where][opened] = Marker.UNKNOWN
-    return case.with_markers(whole, case.strokes)
+    return case.with_part("partial", where, np.where(opened, np.uint8(Marker.UNKNOWN), partial))
 
 
 def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[np.bool_]:
@@ -115,9 +113,10 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
         return tuple(slice(index, index + 1) if a == axis else slice(0, n) for a, n in enumerate(case.shape))
     if case.ndim == 2:
         return tuple(slice(0, n) for n in case.shape)
-    box = bounding_box(case.strokes != Marker.UNKNOWN)
+    box = bounding_box(case.strokes[case.marked])
     if box is None:
         return None
+    box = _moved(box, case.marked)
     margins = [8 + (s.stop - s.start) // 4 for s in box]
     sides = zip(box, margins, case.shape, strict=True)
     return tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in sides)
@@ -126,6 +125,11 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
 def _overlap(a: Region, b: Region) -> Region | None:
     both = tuple(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
     return both if all(s.start < s.stop for s in both) else None
+
+
+def _moved(box: Region, outer: Region) -> Region:
+    """Return a region of a region in the indices of the image."""
+    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, outer, strict=True))
 
 
 def _inside(region: Region, outer: Region) -> Region:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Region
+from napari_probseg.case import bounding_box as bounding_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +122,3 @@ def change_between(
     start = [s.start or 0 for s in where] if where else [0] * before.ndim
     place = tuple(slice(a + b.start, a + b.stop) for a, b in zip(start, box, strict=True))
     return (Change(name, place, before[box].copy(), after[box].copy()),)
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> Region | None:
-    """Return the smallest box that holds all of a mask, None if it is empty."""
-    box: list[slice] = []
-    for axis in range(mask.ndim):
-        within = mask[tuple(box)]  # narrowed by the axes before: the first one is looked through alone
-        where = np.flatnonzero(within.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        if not where.size:
-            return None
-        box.append(slice(int(where[0]), int(where[-1]) + 1))
-    return tuple(box)

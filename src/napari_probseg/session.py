@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
-from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.case import Case, Marker, Plane, Region, hull
 from napari_probseg.correction import opened_by_corrections
-from napari_probseg.history import Change, History, Step, bounding_box, change_between
+from napari_probseg.history import Change, History, Step, change_between
 
 __all__ = ["Change", "Session", "Step"]
 
@@ -110,9 +110,10 @@ class Session:
         """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
         marked = self._case.mark(inside, outside, erase=erase, where=where)
         if erase is not None:
-            locked = (self._objects > 0) & (marked.partial == Marker.UNKNOWN)
-            partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial)
-            marked = marked.with_markers(partial, marked.strokes)
+            box = marked.marked
+            locked = (self._objects[box] > 0) & (marked.partial[box] == Marker.UNKNOWN)
+            partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial[box])
+            marked = marked.with_part("partial", box, partial)
         return self._do("mark", {}, self._changes_to(marked, where), marked)
 
     def question(self, plane: Plane | None = None) -> Case:
@@ -139,7 +140,8 @@ class Session:
         candidates : Candidates
             The answer to the latest `question`, or to `case` itself.
         verb : str
-            Who made them, the proposer (``"propose"``) or the completer (``"complete"``).
+            Who made them: the proposer (``"propose"``), the completer (``"complete"``), or the one that goes from
+            slice to slice (``"carry"``).
         **request
             What the proposer was asked (``n``, ``seed``, ``plane``, options): the script repeats it.
 
@@ -192,6 +194,24 @@ class Session:
         candidates = self.completer.propose(self.question(plane), 1, plane=plane, **options)
         return self.offer(candidates, verb="complete", plane=plane, **options)
 
+    def carry(self, *, plane: Plane | None = None, slices: tuple[int, int] | None = None, **options: Any) -> Candidates:
+        """Carry an accepted slice of a volume to the others and put the result on offer, as the one candidate.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            The slice; the one along the first axis with the most strokes if absent.
+        slices : (first, last), optional
+            Where the object is known to begin and to end.
+        **options
+            Fields of `napari_probseg.proposers.carry.CarryConfig`.
+        """
+        from napari_probseg.proposers.carry import Carrier, CarryConfig
+
+        carrier = Carrier(CarryConfig(**options))
+        candidates = carrier.propose(self.question(plane), 1, plane=plane, slices=slices)
+        return self.offer(candidates, verb="carry", plane=plane, slices=slices, **options)
+
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
         """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.
 
@@ -238,8 +258,10 @@ class Session:
         if not len(self._candidates):
             raise RuntimeError("the proposer found nothing to add: brush a little more, or ask again with reject()")
         case = self._candidates.accept(i)
-        slab = tuple(s if s.stop - s.start == 1 else slice(None) for s in self._candidates.where)
-        case = case.with_markers(case.partial, self._case.strokes)
+        case = case.with_markers(case.partial, self._case.strokes, marked=hull(case.marked, self._case.marked))
+        slab = tuple(
+            s if s.stop - s.start == 1 else box for s, box in zip(self._candidates.where, case.marked, strict=True)
+        )
         arguments = {"i": int(i), "verb": self._verb, "request": self._request}
         return self._do("accept", arguments, self._changes_to(case, slab), case)
 
@@ -396,18 +418,18 @@ class Session:
         return step
 
     def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
-        arrays = {"partial": self._case.partial, "strokes": self._case.strokes}
+        now = self._case
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
             elif case is None:
-                arrays[change.name] = change.applied(arrays[change.name])
-        self._case = case or self._case.with_markers(**arrays)
+                now = now.with_part(change.name, change.where, change.after)
+        self._case = case or now
         self._candidates, self._asked = None, None
 
     def _changes_to(self, case: Case, where: Region | None = None) -> tuple[Change, ...]:
         """Return what a case changes in a region, outside of which it is as before."""
-        where = where or (slice(None),) * case.ndim
+        where = where or hull(case.marked, self._case.marked)
         return self._changes(where, case.partial[where], case.strokes[where])
 
     def _changes(
@@ -424,7 +446,7 @@ class Session:
 
     def _decided(self) -> Region:
         """Return the box that holds all that is decided, finished objects too; it is empty if nothing is."""
-        return bounding_box(self._case.partial != Marker.UNKNOWN) or (slice(0, 0),) * self._case.ndim
+        return self._case.marked
 
     def _reopened_label(self) -> int | None:
         """Return the number of the object in work if it was a finished one before."""

@@ -77,10 +77,10 @@ class Completion:
 
     def foreseen(self) -> float:
         """Return the share of the marks that the network alone would have put on the right side, the mean of both."""
-        chosen, marks = self.probability > 0.5, self.case.partial
+        chosen, marks = self.probability > 0.5, self.case.partial[self.case.marked]
         shares = []
         for marker, wanted in ((Marker.OBJECT, chosen), (Marker.BACKGROUND, ~chosen)):
-            n_wrong = int(np.count_nonzero((marks[self.where] == marker) & ~wanted))
+            n_wrong = int(np.count_nonzero((self.case.partial[self.where] == marker) & ~wanted))
             shares.append(1 - n_wrong / max(1, int(np.count_nonzero(marks == marker))))
         return float(np.mean(shares))
 

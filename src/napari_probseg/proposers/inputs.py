@@ -14,9 +14,10 @@ from napari_probseg.case import Case, Marker, Region
 from napari_probseg.proposers.window import Window, wider
 from napari_probseg.training.general import network_input
 
-LARGEST = 2**24  # voxels that are read of a window; of a larger one every second is, or every third ...
+# Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
+LARGEST = {2: 2**24, 3: 2**22}
 
-_POOLED = {2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 
 
 def window_inputs(
@@ -50,15 +51,13 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
         If the image is not finite there.
     """
     where, padding = window.within(case.shape), window.padding(case.shape)
-    step = max(1, round((np.prod([float(s.stop - s.start) for s in where]) / LARGEST) ** (1 / case.ndim)))
+    step = max(1, round((np.prod([float(s.stop - s.start) for s in where]) / LARGEST[case.ndim]) ** (1 / case.ndim)))
     image = case.read(tuple(slice(s.start, s.stop, step) for s in where))
     if np.ptp(image) == 0:
         image = np.zeros_like(image)
     thinned = [(before // step, after // step) for before, after in padding]
     image = np.pad(with_channels(image, n_channels), [(0, 0), *thinned], mode="edge")
-    partial = np.pad(case.partial[where], padding)
-    marks = np.stack([partial == Marker.OBJECT, partial == Marker.BACKGROUND]).astype(np.float32)
-    inside, outside = _resized_marks(torch.from_numpy(marks), size) > 0
+    inside, outside = (torch.from_numpy(_marks(case, marker, window, size)) for marker in _MARKERS)
     pixels = resized(torch.from_numpy(image), (size,) * case.ndim)
     return network_input(pixels[None], inside[None], (outside & ~inside)[None])[0]
 
@@ -72,7 +71,7 @@ def resized(values: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
-    """Return a region of (C, ...) linearly interpolated to another shape, at the cost of that region.
+    """Return a region of what `resized` returns, at the cost of that region.
 
     Parameters
     ----------
@@ -82,6 +81,8 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     where : tuple of slices
         The region of it.
     """
+    smaller = [min(a, b) for a, b in zip(values.shape[1:], shape, strict=True)]
+    values = values if smaller == list(values.shape[1:]) else resized(values, smaller)
     for axis, (n, part) in enumerate(zip(shape, where, strict=True), 1):
         s = values.shape[axis]
         at = ((torch.arange(part.start, part.stop) + 0.5) * (s / n) - 0.5).clamp(0, s - 1)
@@ -92,11 +93,32 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     return values
 
 
-def _resized_marks(marks: Tensor, size: int) -> Tensor:
-    """Return (2, S, ...) in which the smallest mark survives."""
-    smaller = [min(n, size) for n in marks.shape[1:]]
-    pooled = _POOLED[len(smaller)](marks, smaller)
-    return F.interpolate(pooled[None], (size,) * len(smaller), mode="nearest-exact")[0]
+def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
+    """Return (S, ...) in which the smallest mark in a window survives, at the cost of the region that is marked."""
+    parts = [
+        [(max(low + a, box.start), min(low + b, box.stop)) for a, b in _bins(n, size)]
+        for low, n, box in zip(window.low, window.size, case.marked, strict=True)
+    ]
+    marks = np.zeros((size,) * case.ndim, dtype=bool)
+    reached = [[i for i, (a, b) in enumerate(part) if a < b] for part in parts]
+    if not all(reached):
+        return marks
+    across = tuple(slice(part[r[0]][0], part[r[-1]][1]) for part, r in zip(parts[1:], reached[1:], strict=True))
+    slabs = [(case.partial[slice(*parts[0][i]), *across] == marker).any(0) for i in reached[0]]
+    found = np.stack(slabs)  # (S of the first axis, the voxels of the others)
+    for axis, (part, bins) in enumerate(zip(parts[1:], reached[1:], strict=True), 1):
+        first = part[bins[0]][0]
+        slabs = [found.take(range(part[i][0] - first, part[i][1] - first), axis=axis).any(axis) for i in bins]
+        found = np.stack(slabs, axis=axis)
+    marks[np.ix_(*reached)] = found
+    return marks
+
+
+def _bins(n: int, size: int) -> list[tuple[int, int]]:
+    """Return the voxels of each of ``size`` places along an axis of ``n``, from and to: the nearest one at least."""
+    if n < size:
+        return [(k := int((i + 0.5) * n / size), k + 1) for i in range(size)]
+    return [(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
 
 
 def with_channels(image: NDArray[np.float32], n: int) -> NDArray[np.float32]:

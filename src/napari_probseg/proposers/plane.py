@@ -10,7 +10,8 @@ from napari_probseg.case import Case, Plane
 
 def plane_with_most_strokes(case: Case) -> Plane:
     """Return (0, index) of the plane along the first axis that a person has drawn on most."""
-    return 0, int(np.count_nonzero(case.strokes, axis=(1, 2)).argmax())
+    counts = np.count_nonzero(case.strokes[case.marked], axis=(1, 2))
+    return 0, case.marked[0].start + (int(counts.argmax()) if counts.size else 0)
 
 
 def in_volume(candidates: Candidates, case: Case, plane: Plane) -> Candidates:

@@ -17,7 +17,7 @@ from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.belief import beliefs
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.inputs import resized, window_input, window_inputs
+from napari_probseg.proposers.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.proposers.window import Window, cut_off, window_on, windows_around
 from napari_probseg.simulate.annotator import ball
@@ -28,6 +28,7 @@ N_WINDOWS = 5
 CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
 # How much less each farther window is believed: in a cube of 32 voxels little is to be seen of small things.
 FARTHER = {2: 1.0, 3: 0.9}
+MOST = 2**25  # voxels that are completed at once: their cut takes about 1 GB
 FREE = 0.02  # share of a window's rim that an object may lie on where it is looked at a second time
 MARGIN = 1.7  # window over object, where it is looked at a second time
 
@@ -67,7 +68,8 @@ class UNetCut:
         Raises
         ------
         ValueError
-            If nothing is marked, the image is constant or not finite around the marks, or an argument is out of range.
+            If nothing is marked, the image is constant or not finite around the marks, these lie too far apart in a
+            large volume, or an argument is out of range.
         """
         config = CutConfig(**cut)
         if plane is not None:
@@ -83,17 +85,24 @@ class UNetCut:
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
         hinted = _with_hint(case)
-        windows, logits = self._look(hinted, windows_around(hinted, N_WINDOWS, close=CLOSE))
+        around = windows_around(hinted, N_WINDOWS, close=CLOSE)
+        n_least = around[0].n_voxels(case.shape)
+        if n_least > MOST:
+            raise ValueError(
+                f"the marks lie too far apart to complete all between them at once ({n_least:.1e} voxels, {MOST:.1e} "
+                f"are possible): complete a part of the volume, or accept some slices and carry them on"
+            )
+        windows, logits = self._look(hinted, [w for w in around if w.n_voxels(case.shape) <= MOST])
         believed = np.array(beliefs(case, windows, logits)) * FARTHER[case.ndim] ** np.arange(len(windows))
         found = int(np.argmax(believed))
         window, logit = windows[found], logits[found]
         again = self._around_object(hinted, window, logit)
-        if again is not None:
+        if again is not None and again.n_voxels(case.shape) <= MOST:
             [again], [closer] = self._look(hinted, [again])
             if float(cut_off(closer > 0, again, case.shape)) <= FREE:
                 window, logit = again, closer
-        full = resized(logit[None], window.size)[0].sigmoid().numpy()
-        return Completion(case, window, np.ascontiguousarray(full[window.visible(case.shape)]))
+        full = enlarged(logit[None], window.size, window.visible(case.shape))[0].sigmoid_().numpy()
+        return Completion(case, window, full)
 
     def adapt(self, case: Case, config: AdaptConfig | None = None, *, plane: Plane | None = None) -> UNetCut:
         """Return a completer that is fine-tuned to this image; this one stays as it is.
@@ -195,7 +204,7 @@ class UNetCut:
 
 def _require_both_sides(case: Case) -> None:
     """Raise if one side of the border is marked alone; `complete` raises where nothing is."""
-    present = [(case.partial == marker).any() for marker in (Marker.OBJECT, Marker.BACKGROUND)]
+    present = [(case.partial[case.marked] == marker).any() for marker in (Marker.OBJECT, Marker.BACKGROUND)]
     if any(present) and not all(present):
         side = "outside" if present[0] else "inside"
         raise ValueError(f"the image is learnt from strokes on both sides of the border: brush a little {side}, too")
@@ -214,11 +223,13 @@ def _with_hint(case: Case) -> Case:
     ValueError
         If there is no box either: the middle of the marks outside is one of them.
     """
-    if (case.partial == Marker.OBJECT).any():
+    marked = case.partial[case.marked]
+    if (marked == Marker.OBJECT).any():
         return case
-    box = bounding_box(case.partial == Marker.BACKGROUND)
+    box = bounding_box(marked == Marker.BACKGROUND)
     if box is None:
         raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
+    box = tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, case.marked, strict=True))
     size = tuple(s.stop - s.start for s in box)
     middle = tuple(n // 2 for n in size)
     radius = max(1.0, 0.1 * min(n for n in size if n > 1) if max(size) > 1 else 1.0)

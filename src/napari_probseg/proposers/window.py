@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,10 @@ class Window:
         edges = zip(self.low, self.size, shape, strict=True)
         return [(max(0, -low), max(0, low + size - n)) for low, size, n in edges]
 
+    def n_voxels(self, shape: tuple[int, ...]) -> int:
+        """Return how many voxels of an image of ``shape`` lie in it."""
+        return math.prod(s.stop - s.start for s in self.within(shape))
+
     def visible(self, shape: tuple[int, ...]) -> Region:
         """Return the window's own indices of the part that lies in the image."""
         pads = zip(self.padding(shape), self.size, strict=True)
@@ -65,16 +70,14 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
         If nothing is marked.
     """
     spacing = np.asarray(case.spacing, dtype=float)
-    marked = bounding_box(case.partial != Marker.UNKNOWN)
-    if marked is None:
+    inside = _box_of(case, case.partial, Marker.OBJECT)
+    known = inside or _box_of(case, case.strokes, Marker.BACKGROUND) or _box_of(case, case.partial, Marker.BACKGROUND)
+    if known is None:
         raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
-    inside = _positions(case.partial, Marker.OBJECT, marked, spacing)
-    outside = _positions(case.strokes, Marker.BACKGROUND, marked, spacing)
-    known = inside if len(inside) else outside if len(outside) else _positions(case.partial, None, marked, spacing)
-    low, high = known.min(0), known.max(0)
+    low, high = (np.array(ends) * spacing for ends in zip(*((s.start, s.stop - 1) for s in known), strict=True))
     centre = (low + high) / 2
     extent = float((high - low).max() + spacing.max())
-    closest = _closest_side(inside, outside, centre, extent, close)
+    closest = _closest_side(case, inside is not None, centre, extent, close)
     whole = _whole_side(case)
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
@@ -127,12 +130,14 @@ def _whole_side(case: Case) -> float:
 
 
 def _closest_side(
-    inside: NDArray[np.float64], outside: NDArray[np.float64], centre: NDArray[np.float64], extent: float, close: float
+    case: Case, is_marked_inside: bool, centre: NDArray[np.float64], extent: float, close: float
 ) -> float:
     """Return the side of the closest window, in mm."""
-    if not len(inside) or not len(outside):
+    outside = np.argwhere(case.strokes[case.marked] == Marker.BACKGROUND)
+    if not is_marked_inside or not len(outside):
         return close / 2 * extent
-    nearest = float(np.sqrt(((outside - centre) ** 2).sum(1).min()))
+    places = (outside + [s.start for s in case.marked]) * np.asarray(case.spacing)
+    nearest = float(np.sqrt(((places - centre) ** 2).sum(1).min()))
     return float(np.clip(2.5 * nearest, 1.6 * extent, close * extent))
 
 
@@ -148,10 +153,7 @@ def _window(case: Case, centre: NDArray[np.float64], side: float) -> Window:
     return Window(tuple(low), tuple(size))
 
 
-def _positions(
-    markers: NDArray[np.uint8], marker: Marker | None, where: Region, spacing: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return where a marker is, or any at all, (N, ndim) in mm; it is looked for in a region."""
-    part = markers[where]
-    found = np.argwhere(part != Marker.UNKNOWN if marker is None else part == marker)
-    return np.asarray((found + [s.start for s in where]) * spacing, dtype=np.float64)
+def _box_of(case: Case, markers: NDArray[np.uint8], marker: Marker) -> Region | None:
+    """Return the smallest box that holds a marker, None if it is nowhere."""
+    box = bounding_box(markers[case.marked] == marker)
+    return box and tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, case.marked, strict=True))

@@ -1,0 +1,161 @@
+"""From slice to volume: an accepted slice is carried to its neighbours, one by one, as long as they look like it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane, Region, hull
+from napari_probseg.proposers.next_slice import Carried, CarryConfig, Sight, accepted
+from napari_probseg.proposers.plane import plane_with_most_strokes
+from napari_probseg.proposers.rim import with_rim
+
+__all__ = ["Carrier", "CarryConfig"]
+
+
+class Carrier:
+    """Carries an object from accepted slices of a volume to the others; satisfies `napari_probseg.Proposer`.
+
+    A slice is accepted if it holds an object that is decided all around. On the next one its form, shrunk and grown by
+    how thick the slices are, and the intensities say how likely each pixel is object, and a graph cut decides. Between
+    two accepted slices both guide, and the form goes over from one to the other (Raya & Udupa 1990); beyond the last
+    one the carrying stops where the object ends, where too little speaks for it, or where it is as far as the object
+    is wide. What is decided stays on every slice. No network takes part: neither the one of images nor the one of
+    volumes made it better.
+
+    Parameters
+    ----------
+    config : CarryConfig, optional
+    """
+
+    name = "carry"
+
+    def __init__(self, config: CarryConfig | None = None) -> None:
+        self.config = config or CarryConfig()
+
+    def propose(
+        self,
+        case: Case,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        plane: Plane | None = None,
+        slices: tuple[int, int] | None = None,
+    ) -> Candidates:
+        """Return one candidate of the volume, or none if no slice could be added.
+
+        Parameters
+        ----------
+        case : Case
+            (Z, Y, X).
+        n, seed
+            There is one answer, always the same.
+        plane : (axis, index), optional
+            An accepted slice, whose axis is gone along; the one along the first axis with the most strokes if absent.
+        slices : (first, last), optional
+            Where the object is known to begin and to end: it is carried so far, however little speaks for it.
+
+        Raises
+        ------
+        ValueError
+            If the case is no volume, the slice holds no object or is not among ``slices``, or the image is not finite.
+        """
+        steps = self.carrying(case, plane, slices=slices)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return cast(Candidates, stop.value)
+
+    def carrying(
+        self, case: Case, plane: Plane | None = None, *, slices: tuple[int, int] | None = None
+    ) -> Generator[str, None, Candidates]:
+        """Do what `propose` does slice by slice, so that it can be shown and given up.
+
+        Yields
+        ------
+        str
+            A sentence on each slice.
+        """
+        if case.ndim != 3:
+            raise ValueError(f"only a volume has slices to carry an object to; this image is {case.shape}")
+        axis, index = plane or plane_with_most_strokes(case)
+        chosen = {k: accepted(case, (axis, k)) for k in _accepted_slices(case, axis, index)}
+        known = {k: slice_ for k, slice_ in chosen.items() if slice_ is not None}
+        if index not in known:
+            raise ValueError(f"slice {index} of axis {axis} holds no object: accept a candidate or complete it there")
+        first, last = slices or (0, case.shape[axis] - 1)
+        if not 0 <= first <= index <= last < case.shape[axis]:
+            raise ValueError(f"slices must be (first, last) around slice {index} and in the volume, got {slices}")
+        sight = Sight(case, axis, self.config, known)
+        found: dict[int, Carried] = {}
+        for way in _ways(sorted(known), first, last):
+            for k, before, other in way:
+                slice_ = sight.at(k, (known | found)[before], (known | found).get(other), gap=abs(other - k))
+                if slice_ is None:
+                    yield f"slice {k}: the object ends"
+                    break
+                doubt = sight.doubt(k, slice_) if slices is None and other < 0 else None
+                if doubt is not None:
+                    yield doubt
+                    break
+                found[k] = slice_
+                yield f"slice {k}: {np.count_nonzero(slice_.mask)} pixels"
+        return _candidates(case, axis, found)
+
+
+def _accepted_slices(case: Case, axis: int, index: int) -> list[int]:
+    """Return the given slice, and every other one whose object is decided all around."""
+    along = case.marked[axis]
+    others = [k for k in range(along.start, along.stop) if k != index and _is_accepted(case.plane(axis, k).partial)]
+    return sorted([index, *others])
+
+
+def _is_accepted(partial: NDArray[np.uint8]) -> bool:
+    mask = partial == Marker.OBJECT
+    return bool(mask.any()) and bool((partial[ndimage.binary_dilation(mask)] != Marker.UNKNOWN).all())
+
+
+def _ways(known: list[int], first: int, last: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield ways to go: slices, each with the one before it and the one at the other end of the gap, or -1."""
+    yield [(k, k + 1, -1) for k in range(known[0] - 1, first - 1, -1)]
+    yield [(k, k - 1, -1) for k in range(known[-1] + 1, last + 1)]
+    for low, high in pairwise(known):
+        way, ends = [], (low, high)
+        while ends[1] - ends[0] > 1:  # from both ends in turn
+            low, high = ends
+            way.append((low + 1, low, high))
+            if high - low > 2:
+                way.append((high - 1, high, low + 1))
+            ends = (low + 1, high - 1)
+        yield way
+
+
+def _candidates(case: Case, axis: int, found: dict[int, Carried]) -> Candidates:
+    """Return the slices together as one candidate."""
+    if not found:
+        where: Region = (slice(0, 0),) * 3
+        empty = np.zeros((0, 0, 0), dtype=np.float32)
+        none = np.zeros(0, dtype=np.float32)
+        return Candidates(case, where, np.zeros((0, 0, 0, 0), dtype=np.uint8), none, none, empty)
+    across = list(hull(*(slice_.where for slice_ in found.values())))
+    where = (*across[:axis], slice(min(found), max(found) + 1), *across[axis:])
+    patch = case.partial[where].copy()
+    probability = (patch == Marker.OBJECT).astype(np.float32)
+    for k, slice_ in found.items():
+        at = (slice(None),) * axis + (k - min(found),)
+        own = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(slice_.where, across, strict=True))
+        probability[at][own] = slice_.probability
+        view, mask = patch[at], np.zeros(patch[at].shape, dtype=bool)
+        mask[own] = slice_.mask
+        open_ = view == Marker.UNKNOWN
+        view[open_ & with_rim(mask)] = Marker.BACKGROUND
+        view[open_ & mask] = Marker.OBJECT
+    belief = np.array([np.mean([slice_.belief for slice_ in found.values()])], dtype=np.float32)
+    return Candidates(case, where, patch[None], belief, np.ones(1, dtype=np.float32), probability)
