@@ -136,7 +136,9 @@ def complete(
     plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a plane; else the volume.")] = None,
     smoothness: Annotated[float, typer.Option(help="Of the border; 0 takes what is likelier, voxel by voxel.")] = 1.0,
     edges: Annotated[float, typer.Option(help="An edge's difference of intensity, over the image's noise.")] = 2.0,
-    weights: Annotated[str, typer.Option(help="general, intensities (no network), or a weights file.")] = "general",
+    weights: Annotated[
+        str, typer.Option(help="general; appearance, intensities: no network; or a weights file.")
+    ] = "general",
     label: Annotated[str | None, typer.Option(help="Of a U-Net that knows several: which one.")] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Of a folder: processes on this machine; 0 is this one.")] = 0,

@@ -17,7 +17,7 @@ from napari_probseg.evaluate.targets import Target
 from napari_probseg.session import Session
 
 ADAPT_EVERY = 5  # marks
-OURS = ("propose", "complete", "complete+adapt", "graphcut")
+OURS = ("propose", "complete", "complete+adapt", "appearance", "graphcut")
 OTHERS = ("watershed", "random walker", "geodesic", "geodesic cut", "histogram cut", "GrabCut", "random forest")
 SLICES = "slice by slice"
 IN_3D = (*OURS, SLICES, *(name for name in OTHERS if name not in ("GrabCut", "random forest")))
@@ -174,6 +174,10 @@ def _method(name: str, models: _Models) -> Method:
             return Adapting(case, models.completer())
         if name == SLICES:
             return Slicewise(case, models.completer())
+        if name == "appearance":
+            from napari_probseg.proposers.appearance_cut import AppearanceCut
+
+            return Answering(case, partial(completed, AppearanceCut()))
         if name == "graphcut":
             from napari_probseg.proposers.histogram_cut import GraphCut
 

@@ -58,8 +58,9 @@ def load_completer(
     ----------
     name : str or path
         ``"general"`` (a network and a graph cut, for any image or volume), ``"intensities"`` (a graph cut by the
-        strokes' intensities, without a network), or a weights file: of the preset ``general`` (see `load_proposer`), or
-        of a U-Net that was trained on a data set.
+        strokes' intensities, without a network), ``"appearance"`` (by what the strokes look like, for vessels and other
+        things that are thin or scattered; without a network, too), or a weights file: of the preset ``general`` (see
+        `load_proposer`), or of a U-Net that was trained on a data set.
     label : str, optional
         Of a U-Net that was trained on several labels, the one to complete; the one under the strokes if absent.
     device : str
@@ -73,10 +74,12 @@ def load_completer(
     RuntimeError
         If the device is not there.
     """
+    from napari_probseg.proposers.appearance_cut import AppearanceCut
     from napari_probseg.proposers.histogram_cut import GraphCut
 
-    if name == GraphCut.name:
-        return GraphCut()
+    for without_weights in (GraphCut, AppearanceCut):
+        if name == without_weights.name:
+            return without_weights()
     from napari_probseg.nn.general import GeneralCVAE
     from napari_probseg.nn.presets import load_network
     from napari_probseg.nn.unet import UNet

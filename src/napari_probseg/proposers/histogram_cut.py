@@ -61,19 +61,19 @@ class GraphCut:
         return completion
 
 
-def window_for(case: Case) -> Window:
-    """Return the whole image, or of a large one the largest window around the marks that is not too large.
+def window_for(case: Case, most: int = WHOLE // 4) -> Window:
+    """Return the whole image, or of a large one the largest window around the marks of ``most`` voxels or fewer.
 
     Raises
     ------
     ValueError
         If the image is large, and nothing is marked.
     """
-    if case.partial.size <= WHOLE // 4:
+    if case.partial.size <= most:
         return Window((0,) * case.ndim, case.shape)
     windows = windows_around(case, N_WINDOWS)
     sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
-    return [w for w, size in zip(windows, sizes, strict=True) if size <= WHOLE // 4 or w is windows[0]][-1]
+    return [w for w, size in zip(windows, sizes, strict=True) if size <= most or w is windows[0]][-1]
 
 
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-COMPLETERS = {"general": "a network", "intensities": "the strokes’ intensities (no network)"}
+COMPLETERS = {
+    "general": "a network",
+    "appearance": "what the strokes look like (vessels; no network)",
+    "intensities": "the strokes’ intensities (no network)",
+}
 
 
 class Menu(QObject):

@@ -1,0 +1,84 @@
+"""What object and background look like at several scales: brightness, edges, ridges and blobs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+SCALES = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
+LIMIT = 5.0  # standard deviations from the mean at which a feature is clipped
+PENALTY = 3.0
+WEIGHT = 5.0  # of each label's strokes, times the number of strokes
+MOST = 20_000  # voxels of each label that are learnt from
+N_STEPS, ENOUGH = 20, 1e-4
+
+Features = NDArray[np.float32]
+
+
+def features_of(image: NDArray[np.float32]) -> Features:
+    """Return what each voxel of (C, ...) looks like, (F, ...): features of mean 0 and deviation 1, and their squares.
+
+    Of each channel at each scale: the smoothed intensity, the strength of its edges, and the eigenvalues of its Hessian
+    (`skimage.feature.multiscale_basic_features`).
+
+    Raises
+    ------
+    ValueError
+        If the image is constant.
+    """
+    from skimage.feature import multiscale_basic_features
+
+    if np.ptp(image) == 0:
+        raise ValueError(f"the image is constant ({image.flat[0]:g} everywhere): nothing looks like anything there")
+    low, high, n = SCALES
+    flat = np.squeeze(image, tuple(axis for axis in range(1, image.ndim) if image.shape[axis] == 1))
+    found = multiscale_basic_features(flat, sigma_min=low, sigma_max=high, num_sigma=n, channel_axis=0)
+    values = np.asarray(found, dtype=np.float32).reshape(-1, found.shape[-1]).T
+    values = (values - values.mean(1, keepdims=True)) / np.maximum(values.std(1, keepdims=True), 1e-6)
+    features = np.clip(values, -LIMIT, LIMIT).reshape(-1, *image.shape[1:])
+    return np.concatenate([features, features**2 - 1])
+
+
+def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return how likely each voxel is object, in [0, 1], by a logistic regression on two masks of strokes.
+
+    Both labels weigh the same, and the more the more strokes there are.
+
+    Parameters
+    ----------
+    features : (F, ...) float32 array
+        See `features_of`.
+    inside, outside : bool array of the spatial shape
+        Neither is empty.
+    """
+    n_strokes = sum(ndimage.label(mask, np.ones((3,) * mask.ndim))[1] for mask in (inside, outside))
+    x, y, weight = [], [], []
+    for mask, label in ((outside, 0.0), (inside, 1.0)):
+        seen = features[:, mask].T
+        seen = seen[:: max(1, len(seen) // MOST)].astype(np.float64)
+        x.append(seen)
+        y.append(np.full(len(seen), label))
+        weight.append(np.full(len(seen), WEIGHT * n_strokes / len(seen)))
+    slope, offset = _fitted(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
+    odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), dtype=np.float32)
+
+
+def _fitted(
+    x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return slope, (F,), and offset of the logistic regression with a ridge penalty, by Newton's method."""
+    x = np.column_stack([x, np.ones(len(x))])
+    ridge = np.full(x.shape[1], PENALTY)
+    ridge[-1] = 1e-3
+    b = np.zeros(x.shape[1])
+    for _ in range(N_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(x @ b, -30, 30)))
+        gradient = x.T @ (weight * (p - y)) + ridge * b
+        hessian = (x.T * (weight * p * (1 - p))) @ x + np.diag(ridge)
+        step = np.linalg.solve(hessian, gradient)
+        b -= step
+        if np.abs(step).max() < ENOUGH:
+            break
+    return b[:-1], float(b[-1])
