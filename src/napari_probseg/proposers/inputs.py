@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,11 +56,27 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
     image = case.read(tuple(slice(s.start, s.stop, step) for s in where))
     if np.ptp(image) == 0:
         image = np.zeros_like(image)
-    thinned = [(before // step, after // step) for before, after in padding]
-    image = np.pad(with_channels(image, n_channels), [(0, 0), *thinned], mode="edge")
+    pixels = _with_padding(torch.from_numpy(with_channels(image, n_channels)), window, where, padding, step, size)
     inside, outside = (torch.from_numpy(_marks(case, marker, window, size)) for marker in _MARKERS)
-    pixels = resized(torch.from_numpy(image), (size,) * case.ndim)
     return network_input(pixels[None], inside[None], (outside & ~inside)[None])[0]
+
+
+def _with_padding(
+    image: Tensor, window: Window, where: Region, padding: Sequence[tuple[int, int]], step: int, size: int
+) -> Tensor:
+    """Return (C, S, ...) of the part of a window that lies in the image; what sticks out repeats the image's rim."""
+    ndim = image.ndim - 1
+    if math.prod(n / step for n in window.size) <= 4 * LARGEST[ndim]:
+        thinned = [(0, 0), *((before // step, after // step) for before, after in padding)]
+        return resized(torch.from_numpy(np.pad(image.numpy(), thinned, mode="edge")), (size,) * ndim)
+    # Where one axis is a thousand times as coarse as another, a cube in mm is mostly outside: that is left out here.
+    shares = [
+        (min(int(before * size / n), size - 1), max(1, round((s.stop - s.start) * size / n)))
+        for (before, _), s, n in zip(padding, where, window.size, strict=True)
+    ]
+    shares = [(first, min(length, size - first)) for first, length in shares]
+    seen = resized(image, [length for _, length in shares]).numpy()
+    return torch.from_numpy(np.pad(seen, [(0, 0), *((a, size - a - n) for a, n in shares)], mode="edge"))
 
 
 def resized(values: Tensor, shape: Sequence[int]) -> Tensor:
