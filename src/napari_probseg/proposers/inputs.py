@@ -16,7 +16,7 @@ from napari_probseg.proposers.window import Window, wider
 from napari_probseg.training.general import network_input
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
-LARGEST = {2: 2**24, 3: 2**22}
+LARGEST = {2: 2**24, 3: 2**21}
 
 _MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 
@@ -56,7 +56,10 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
     image = case.read(tuple(slice(s.start, s.stop, step) for s in where))
     if np.ptp(image) == 0:
         image = np.zeros_like(image)
-    pixels = _with_padding(torch.from_numpy(with_channels(image, n_channels)), window, where, padding, step, size)
+    if len(image) > n_channels:
+        image = with_channels(image, n_channels)
+    sampled = _with_padding(torch.from_numpy(image), window, where, padding, step, size)
+    pixels = torch.from_numpy(with_channels(sampled.numpy(), n_channels))  # few are filled up where it costs least
     inside, outside = (torch.from_numpy(_marks(case, marker, window, size)) for marker in _MARKERS)
     return network_input(pixels[None], inside[None], (outside & ~inside)[None])[0]
 
