@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from napari_probseg.flood import with_flood
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.appearance_cut import AppearanceCut
 from napari_probseg.proposers.completion import Completion, CutConfig
@@ -202,3 +203,17 @@ def test_appearance_looks_at_an_image_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(looked) == 1
     completer.propose(marked(disk(), noisy(disk(), seed=1)))
     assert len(looked) == 2 and np.array_equal(completer.propose(case).patches, first.patches)
+
+
+def test_strokes_flood_what_the_network_is_not_sure_of() -> None:
+    truth = disk((60, 80), 18)
+    image, one = noisy(truth)[None], np.ones(2)
+    unsure, sure = np.full(truth.shape, 0.5, np.float32), np.where(truth, 0.02, 0.98).astype(np.float32)
+    markers = np.zeros(truth.shape, np.uint8)
+    markers[ball(truth.shape, (30, 40), 3, one)] = ps.Marker.OBJECT
+    assert with_flood(unsure, image, markers) is unsure, "strokes on one side"
+    markers[ball(truth.shape, (30, 75), 3, one)] = ps.Marker.BACKGROUND
+    assert with_flood(unsure, image, markers) is unsure, "two strokes"
+    markers[ball(truth.shape, (5, 5), 3, one)] = ps.Marker.BACKGROUND
+    assert dice(with_flood(unsure, image, markers) > 0.5, truth) > 0.9
+    assert np.array_equal(with_flood(sure, image, markers) > 0.5, sure > 0.5)

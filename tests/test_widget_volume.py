@@ -195,3 +195,29 @@ def test_the_choice_makes_no_window_grow(open_widget, qtbot):
     click(qtbot, widget.panel.inside)
     qtbot.wait(20)
     assert widget.panel.extent.isVisibleTo(widget) and widget.minimumSizeHint().height() == height
+
+
+def test_an_accepted_slice_is_carried_through_the_volume(open_volume, qtbot):
+    _, widget = open_volume()
+    work = widget.work
+    truth = disk(SHAPE, MIDDLE)
+    work.carry()
+    qtbot.waitUntil(lambda: "slice" in widget.panel.status.text().lower() and work.candidates is None, timeout=20_000)
+    slice_ = np.zeros(SHAPE, dtype=bool)
+    slice_[MIDDLE[0]] = True
+    work.session.mark(inside=truth & slice_, outside=~truth & slice_)
+    work.carry()
+    qtbot.waitUntil(lambda: work.candidates is not None, timeout=20_000)
+    assert not widget.panel.none.isEnabled() and not widget.panel.smoothness.isEnabled() and work.completion is None
+    click(qtbot, widget.panel.accept)
+    added = work.session.case.partial == ps.Marker.OBJECT
+    assert added.any((1, 2)).sum() > 4 and ps.metrics.dice(added, truth) > 0.7
+    assert "session.carry(plane=(0, 10))" in work.session.script("volume.tif")
+    click(qtbot, widget.panel.undo)
+    assert (work.session.case.partial == ps.Marker.OBJECT).any((1, 2)).sum() == 1
+
+
+def test_only_a_volume_has_slices_to_carry_to(open_widget, qtbot):
+    _, widget = open_widget(disk((48, 56), (24, 30)).astype(np.float32))
+    widget.work.carry()
+    assert "only a volume" in widget.panel.status.text().lower()

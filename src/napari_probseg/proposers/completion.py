@@ -67,6 +67,11 @@ class Completion:
         self._cutter: Cutter | None = None
         self._edges = 0.0
 
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """The intensities of the region, (C, ...)."""
+        return self._inner.image  # type: ignore[no-any-return]
+
     def mask(self, config: CutConfig) -> NDArray[np.bool_]:
         """Return the object in the region: the mask of least energy that agrees with all that is decided."""
         if self._cutter is None or self._edges != config.edges:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.flood import with_flood
 from napari_probseg.history import bounding_box
 from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.belief import beliefs
@@ -30,6 +31,7 @@ CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outsi
 FARTHER = {2: 1.0, 3: 0.9}
 MOST = 2**25  # voxels that are completed at once: their cut takes about 1 GB
 FREE = 0.02  # share of a window's rim that an object may lie on where it is looked at a second time
+MOST_FLOODED = 2**22  # pixels, of which it takes about a second
 MARGIN = 1.7  # window over object, where it is looked at a second time
 
 
@@ -80,7 +82,8 @@ class UNetCut:
         """Look at a case once; masks are cut from what comes back.
 
         It looks from close and from far, believes the window whose neighbours see the same object (what only one of
-        them sees is an accident of the zoom), and looks again at the object that it has found there.
+        them sees is an accident of the zoom), and looks again at the object that it has found there. In an image, what
+        the strokes flood counts, too.
         """
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
@@ -102,7 +105,10 @@ class UNetCut:
             if float(cut_off(closer > 0, again, case.shape)) <= FREE:
                 window, logit = again, closer
         full = enlarged(logit[None], window.size, window.visible(case.shape))[0].sigmoid_().numpy()
-        return Completion(case, window, full)
+        completion = Completion(case, window, full)
+        if case.ndim == 2 and full.size <= MOST_FLOODED:  # in volumes it brought nothing
+            completion.probability = with_flood(full, completion.image, case.partial[completion.where])
+        return completion
 
     def adapt(self, case: Case, config: AdaptConfig | None = None, *, plane: Plane | None = None) -> UNetCut:
         """Return a completer that is fine-tuned to this image; this one stays as it is.

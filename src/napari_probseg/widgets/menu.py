@@ -54,6 +54,7 @@ class Menu(QObject):
         menu.addMenu(self._channels())
         menu.addMenu(self._objects_elsewhere())
         menu.addMenu(self._completers())
+        menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(work.is_volume)
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(work.completion is not None)
         has_learnt = work.session is not None and work.session.learnt is not None
         menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)

@@ -175,7 +175,7 @@ class SegmentWidget(QWidget):
         is_completion = self.work.completion is not None
         panel.accept.setEnabled(offered and not drawing)
         for button in (panel.next, panel.previous, panel.none):
-            button.setEnabled(offered and not drawing and not is_completion)
+            button.setEnabled(offered and not drawing and self.work.is_sampled)
         for slider in (panel.smoothness, panel.edges):
             slider.setEnabled(is_completion)
         panel.complete.setEnabled(not drawing)
@@ -208,7 +208,7 @@ class SegmentWidget(QWidget):
         panel.brush_text.setText(f"{self.work.brush_size} px")
 
     def _show_candidates(self, shown: Exhibit | None) -> None:
-        layers, image, sampled = self.work.layers, self.work.image, self.work.completion is None
+        layers, image, sampled = self.work.layers, self.work.image, self.work.is_sampled
         if shown is None or layers is None or image is None:
             self.panel.gallery.clear()
             return

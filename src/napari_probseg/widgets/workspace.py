@@ -20,6 +20,7 @@ from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request, answer
 from napari_probseg.widgets.box import carried_over, framed, region_of
+from napari_probseg.widgets.carrying import CarriedOn, CarryRequest, carried_on
 from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again, give
 from napari_probseg.widgets.finetuning import Learnt, learning
 from napari_probseg.widgets.image import (
@@ -99,6 +100,7 @@ class Workspace(QObject):
         self._request: Request | None = None
         self.completer, self.whole_volume, self.cut = "general", False, CutConfig(everywhere=False)
         self.completion: Completed | None = None
+        self.is_sampled = True  # what is on offer: one of several, not the one answer that a completion is
         self._recutting = Latest()
         self._recutting.done.connect(self._offer_again)
         self._recutting.failed.connect(self.refuse)
@@ -204,6 +206,17 @@ class Workspace(QObject):
         self._complete(self._completion_request())
 
     @verb
+    def carry(self) -> None:
+        """Carry the object from the slice on view to the others."""
+        layers = self.open_layers()
+        plane = plane_on_view(self.viewer, layers.markers) if self.is_volume else None
+        if plane is None:
+            raise ValueError("only a volume has slices to carry an object to")
+        request = CarryRequest(layers.session, plane, displayed_axes(self.viewer, layers.markers))
+        self._withdraw()
+        self.offers.ask(lambda: carried_on(request))
+
+    @verb
     def tune(self) -> None:
         """Fine-tune the network to the image, on the plane on view or in the volume, then complete anew."""
         request = self._completion_request()
@@ -236,7 +249,7 @@ class Workspace(QObject):
     def reject(self) -> None:
         """Ask for other candidates: none of these."""
         self._offer_at_hand()
-        if self._request is not None and self.completion is None:
+        if self._request is not None and self.is_sampled:
             self._ask(replace(self._request, n=self.n, seed=self._next_seed(), reach=self.reach))
 
     def cancel(self) -> None:
@@ -450,23 +463,28 @@ class Workspace(QObject):
     def _offer(self, got: Answer) -> None:
         """Put what came on offer, unless the work has moved on."""
         if isinstance(got, Completed):
-            asked, sentence = {"verb": "complete"}, "Accept it, move the sliders, or brush and complete again."
+            asked = {"verb": "complete", "plane": got.request.plane}
+            sentence = "Accept it, move the sliders, or brush and complete again."
             if got.request.learnt is not None:
                 sentence = "From what was learnt of this image: accept it, move the sliders, or brush and go on."
+        elif isinstance(got, CarriedOn):
+            asked = {"verb": "carry", "plane": got.request.accepted}
+            sentence = "Accept it, or correct a slice, accept that, and carry on: slices between two are met from both."
         else:
             self.proposer = got.maker
-            asked = {"n": got.request.n, "seed": got.request.seed}
+            asked = {"n": got.request.n, "seed": got.request.seed, "plane": got.request.plane}
             sentence = "Hover to look, click or press a key to accept."
         if self.session is None or self.image is None:
             return
-        if got.maker is not self.session.learnt:
+        if got.maker is not self.session.learnt and not isinstance(got, CarriedOn):
             setattr(self.session, "completer" if isinstance(got, Completed) else "proposer", got.maker)
         try:
-            self.session.offer(got.candidates, plane=got.request.plane, **asked, **got.options)
+            self.session.offer(got.candidates, **asked, **got.options)
         except ValueError:
             self.say("The markers changed meanwhile: ask again.")
             return
         self.completion = got if isinstance(got, Completed) else None
+        self.is_sampled = not isinstance(got, Completed | CarriedOn)
         self._advice = sentence
         self.offers.put(got, placement(self.image, got.candidates.case.ndim))
         self.changed.emit()
