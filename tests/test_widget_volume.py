@@ -208,6 +208,7 @@ def test_an_accepted_slice_is_carried_through_the_volume(open_volume, qtbot):
     work.session.mark(inside=truth & slice_, outside=~truth & slice_)
     work.carry()
     qtbot.waitUntil(lambda: work.candidates is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: "Carried to " in widget.panel.status.text(), timeout=20_000)
     assert not widget.panel.none.isEnabled() and not widget.panel.smoothness.isEnabled() and work.completion is None
     click(qtbot, widget.panel.accept)
     added = work.session.case.partial == ps.Marker.OBJECT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from napari_probseg.case import Plane
+from napari_probseg.case import Marker, Plane
 from napari_probseg.proposers.carry import Carrier
 from napari_probseg.session import Session
 from napari_probseg.widgets.asking import Answer, exhibit
@@ -35,6 +35,14 @@ class CarryRequest:
 
 class CarriedOn(Answer):
     """What came of it: one candidate of the volume."""
+
+    @property
+    def n_slices(self) -> int:
+        """On how many slices there is now more of the object."""
+        axis, _ = self.request.accepted
+        before = self.candidates.case.partial[self.candidates.where]
+        new = (self.candidates.patches[0] == Marker.OBJECT) & (before != Marker.OBJECT)
+        return int(new.any(tuple(other for other in range(3) if other != axis)).sum())
 
 
 def carried_on(request: CarryRequest) -> Generator[str, None, CarriedOn]:

@@ -469,7 +469,7 @@ class Workspace(QObject):
                 sentence = "From what was learnt of this image: accept it, move the sliders, or brush and go on."
         elif isinstance(got, CarriedOn):
             asked = {"verb": "carry", "plane": got.request.accepted}
-            sentence = "Accept it, or correct a slice, accept that, and carry on: slices between two are met from both."
+            sentence = f"Carried to {got.n_slices} slices: look through them and accept; where it goes wrong, correct."
         else:
             self.proposer = got.maker
             asked = {"n": got.request.n, "seed": got.request.seed, "plane": got.request.plane}
@@ -494,7 +494,8 @@ class Workspace(QObject):
         shown, layers = self.offers.exhibit, self.layers
         if shown is None or layers is None:
             return
-        if shown.in_volume and self.viewer.dims.ndisplay == 2:
+        may_be_elsewhere = self.is_sampled or self.completion is not None  # what is carried always is
+        if shown.in_volume and may_be_elsewhere and self.viewer.dims.ndisplay == 2:
             with suppress(ValueError):  # the viewer shows a place outside the image
                 plane = plane_on_view(self.viewer, layers.markers)
                 if plane is not None and not self.offers.preview.shows(*plane):
