@@ -86,6 +86,14 @@ def main() -> None:
             lambda: proposer.propose(case_30, 8, plane=(0, 15)),
             lambda: proposer.propose(case_1000, 8, plane=(0, 15)),
         )
+        box = (slice(0, 128), slice(192, 320), slice(208, 336))
+        cube = ps.Case(np.asarray(thick[box]), partial=case_1000.partial[box], strokes=case_1000.strokes[box])
+        cube_one, cube_eight = seconds(
+            lambda: proposer.propose(cube, 1, ndim=3), lambda: proposer.propose(cube, 8, ndim=3)
+        )
+        in_cube, in_space = seconds(
+            lambda: proposer.propose(cube, 8, ndim=3), lambda: proposer.propose(case_1000, 8, ndim=3)
+        )
     import_seconds, heavy = imports()
     rows = [
         ("drawing 8 samples / 1 sample in each window", eight / one, 2.0, f"{1e3 * eight:.0f} / {1e3 * one:.0f} ms"),
@@ -97,6 +105,13 @@ def main() -> None:
             f"{1e3 * in_thin:.0f} / {1e3 * in_plane:.0f} ms",
         ),
         ("a plane of 512x512x1000 / of 512x512x30", in_thick / in_thin_again, 1.2, f"{1e3 * in_thick:.0f} ms"),
+        (
+            "in 3-D, propose(n=8) / propose(n=1), 128x128x128",
+            cube_eight / cube_one,
+            2.0,
+            f"{1e3 * cube_eight:.0f} / {1e3 * cube_one:.0f} ms",
+        ),
+        ("in 3-D, 512x512x1000 / its crop of 128^3", in_space / in_cube, 1.2, f"{1e3 * in_space:.0f} ms"),
     ]
     lines = ["| what | ratio | goal | times |", "|---|---|---|---|"]
     lines += [f"| {name} | {ratio:.2f} | <= {goal} | {times} |" for name, ratio, goal, times in rows]
