@@ -275,10 +275,10 @@ def test_distinct_merges_what_is_alike_and_keeps_the_best() -> None:
     masks[2, 2, 2] = False
     masks[3, 12:18, 12:18] = True
     masks[4, 2:18, 2:18] = True
-    choice = choose_distinct(masks, np.array([0.5, 0.9, 0.1, 0.7, 0.3]), 8)
+    choice = choose_distinct(pairwise_iou(masks), np.array([0.5, 0.9, 0.1, 0.7, 0.3]), 8)
     assert choice.index.tolist() == [1, 3, 4]
     assert choice.share.tolist() == pytest.approx([0.6, 0.2, 0.2])
-    assert choose_distinct(masks, np.array([0.5, 0.9, 0.1, 0.7, 0.3]), 2).index.tolist() == [1, 3]
+    assert choose_distinct(pairwise_iou(masks), np.array([0.5, 0.9, 0.1, 0.7, 0.3]), 2).index.tolist() == [1, 3]
     overlap = pairwise_iou(masks)
     assert overlap[0, 2] == pytest.approx(63 / 64)
     assert overlap[0, 2] > SAME

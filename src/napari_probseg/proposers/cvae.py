@@ -159,7 +159,7 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
     agreement = overlap[:-1, :-1].mean(1)  # with the samples of every window: what only one of them sees counts less
     score = (draw.quality * _wholeness(draw, case.shape)).flatten().numpy() * agreement
     plausible = score * (0.1 + overlap[:-1, -1])
-    choice = choose_distinct(masks, score, n).by(plausible)
+    choice = choose_distinct(overlap[:-1, :-1], score, n).by(plausible)
     patches: list[tuple[Region, NDArray[np.uint8]]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):

@@ -24,7 +24,7 @@ class Choice:
         return Choice(self.index[order], self.share[order])
 
 
-def choose_distinct(masks: NDArray[np.bool_], score: NDArray[np.floating], n: int) -> Choice:
+def choose_distinct(overlap: NDArray[np.float32], score: NDArray[np.floating], n: int) -> Choice:
     """Choose at most ``n`` distinct samples, best first.
 
     Samples that overlap (IoU) by `SAME` or more count as one reading, shown by its best. Where more readings remain
@@ -33,20 +33,19 @@ def choose_distinct(masks: NDArray[np.bool_], score: NDArray[np.floating], n: in
 
     Parameters
     ----------
-    masks : (M, ...) bool array
-        What each sample takes as object.
+    overlap : (M, M) array
+        `pairwise_iou` of what the samples take as object.
     score : (M,) array
         How plausible each is.
     """
-    overlap = pairwise_iou(masks)
     leaders = _leaders(overlap, np.argsort(-score, kind="stable"))
     if len(leaders) > n:
         leaders = _farthest(overlap, score, leaders, n)
     leaders = sorted(leaders, key=lambda i: -score[i])
     nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
-    alike = overlap[np.arange(len(masks)), np.asarray(leaders)[nearest]] >= SAME
+    alike = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= SAME
     counts = np.bincount(nearest[alike], minlength=len(leaders))
-    return Choice(np.asarray(leaders, dtype=np.intp), (counts / len(masks)).astype(np.float32))
+    return Choice(np.asarray(leaders, dtype=np.intp), (counts / len(overlap)).astype(np.float32))
 
 
 def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.nn.wong2022 import CELL, Wong2022
 from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.distinct import choose_distinct
+from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
 N_DRAWN = 48
@@ -55,7 +55,7 @@ class Wong2022Proposer:
         objects = (mask > 0.5) & (inside > 0.5) & unknown
         sure = np.abs(2 * inside - 1)
         score = (sure * objects).sum((1, 2)) / np.maximum(objects.sum((1, 2)), 1)
-        choice = choose_distinct(objects, score, n)
+        choice = choose_distinct(pairwise_iou(objects), score, n)
         kept = [i for i, index in enumerate(choice.index) if objects[index].any()]
         patches = np.repeat(case.partial[None], len(kept), axis=0)
         for patch, index in zip(patches, choice.index[kept], strict=True):
