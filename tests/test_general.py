@@ -238,7 +238,7 @@ def test_what_is_left_out_is_not_seen(sets: Path, tmp_path: Path, monkeypatch: p
     left_out = ("Cells", "Dataset002_Lesions")
     assert trained_without(left_out, sets, tmp_path / "a") == ("Dataset003_Organs",)
     assert seen == {"Dataset003_Organs"}
-    with pytest.raises(FileNotFoundError, match="no data set Cell, there are Dataset001_Cells, Dataset002"):
+    with pytest.raises(FileNotFoundError, match="no data set Cell: there are Dataset001_Cells, Dataset002"):
         trained_without(("Cell",), sets, tmp_path / "b")
     assert len(trained_without((), sets, tmp_path / "b")) == 3, "test invalid"
 

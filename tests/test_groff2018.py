@@ -71,7 +71,7 @@ def test_what_is_left_out_is_not_looked_at(data: Path, tmp_path: Path, monkeypat
 
 
 def test_a_missing_set_is_told(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no data set Elsewhere, there are Dataset001_Seen, Dataset002_Unseen"):
+    with pytest.raises(FileNotFoundError, match="no data set Elsewhere: there are Dataset001_Seen, Dataset002_Unseen"):
         next(reproduce(tmp_path, data=data, groups={2: replace(TINY, left_out=("Elsewhere",))}))
 
 

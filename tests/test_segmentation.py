@@ -386,7 +386,7 @@ def test_comparisons_of_the_papers_become_tables(tmp_path: Path) -> None:
 def test_comparison_without_its_data_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["reproduce", "isensee2017", "--data", str(tmp_path)])
     assert isinstance(result.exception, FileNotFoundError)
-    assert "no data set ...Hippocampus" in str(result.exception)
+    assert "there is no data set Hippocampus: there are none" in str(result.exception)
 
 
 def test_variants_differ_in_one_thing() -> None:

@@ -118,7 +118,7 @@ def named(names: Iterable[str], datasets: Iterable[RawDataset]) -> list[RawDatas
     unknown = ", ".join(sorted(names.difference(*names_of.values())))
     if unknown:
         there = ", ".join(dataset.folder.name for dataset in names_of) or "none"
-        raise FileNotFoundError(f"there is no data set {unknown}, there are {there}: name one of them, or their folder")
+        raise FileNotFoundError(f"there is no data set {unknown}: there are {there}; name one of them, or their folder")
     return [dataset for dataset, own in names_of.items() if own & names]
 
 
