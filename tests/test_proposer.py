@@ -150,6 +150,14 @@ def test_windows_grow_while_the_samples_reach_out_of_them(monkeypatch: pytest.Mo
     assert all(a.size < b.size for a, b in pairwise(far.windows))
 
 
+def test_no_window_in_a_large_volume_is_too_large_to_propose_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, _ = ball_case()
+    monkeypatch.setattr(cvae, "REACHING", -1.0)
+    every = untrained().draw(case, 2, seed=0).windows
+    monkeypatch.setattr(cvae, "MOST", {3: every[0].n_voxels(case.shape)})
+    assert untrained().draw(case, 2, seed=0).windows == every[:1] and len(every) > 1
+
+
 @pytest.mark.parametrize(
     ("image", "options"),
     [

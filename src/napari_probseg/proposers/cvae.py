@@ -30,6 +30,7 @@ N_WINDOWS = 3
 N_MORE = 2  # windows, each wider than the one before, while the samples reach out of the farthest
 REACHING = 0.03  # share of a window's rim that the samples lie on
 N_DRAWN = {2: 16, 3: 12}
+MOST = {2: 2**25, 3: 2**23}  # voxels of the image in a window, but for the closest: each candidate may change so many
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,14 @@ class CVAEProposer:
                 f"these weights propose in {sorted(self.networks)[0]}-D, not in {case.ndim}-D: try 'general'"
             )
         generator = torch.Generator().manual_seed(seed)
-        draw = self._look(case, windows_around(case, N_WINDOWS), n, generator, reach)
+        around = windows_around(case, N_WINDOWS)
+        windows = [w for w in around if w.n_voxels(case.shape) <= MOST[case.ndim]] or around[:1]
+        draw = self._look(case, windows, n, generator, reach)
         for _ in range(N_MORE):
             farthest = draw.windows[-1]
             is_cut = float(cut_off(draw.object[-1] > 0, farthest, case.shape).mean()) > REACHING
             window = wider(case, farthest) if is_cut else None
-            if window is None:
+            if window is None or window.n_voxels(case.shape) > MOST[case.ndim]:
                 break
             draw = _joined(draw, self._look(case, [window], n, generator, reach))
         return draw
