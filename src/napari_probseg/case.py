@@ -266,6 +266,16 @@ def hull(*boxes: Region) -> Region:
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*boxes, strict=True))
 
 
+def relative(region: Region, outer: Region) -> Region:
+    """Return a region in the indices of one that holds it."""
+    return tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(region, outer, strict=True))
+
+
+def absolute(region: Region, outer: Region) -> Region:
+    """Return a region that is in the indices of another in those of the image."""
+    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(region, outer, strict=True))
+
+
 def _copied(markers: NDArray[np.uint8], where: Region) -> NDArray[np.uint8]:
     """Return a copy of markers that are unknown but in a box: the rest of a large volume takes no memory."""
     copied = np.zeros(markers.shape, dtype=np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.case import Case, Marker, Plane, Region, absolute, relative
 from napari_probseg.history import Step, bounding_box
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
@@ -68,9 +68,9 @@ def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[
         common = _overlap(decided.where, drawn.where)
         if common is None:
             continue
-        before, after = (a[_inside(common, decided.where)] for a in (decided.before, decided.after))
+        before, after = (a[relative(common, decided.where)] for a in (decided.before, decided.after))
         turned = np.zeros(drawn.after.shape, dtype=bool)
-        turned[_inside(common, drawn.where)] = (before != after) & (before > 0) & (after > 0)
+        turned[relative(common, drawn.where)] = (before != after) & (before > 0) & (after > 0)
         turned &= drawn.before == Marker.UNKNOWN
         seen = _overlap(drawn.where, where)
         if seen is None or not turned.any():
@@ -83,7 +83,7 @@ def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[
                 mask=(drawn.after == marker) & (drawn.before != marker),
             )
             standing = case.strokes[seen] == marker
-            wrong[_inside(seen, where)] |= stroke[_inside(seen, drawn.where)] & standing
+            wrong[relative(seen, where)] |= stroke[relative(seen, drawn.where)] & standing
     return wrong
 
 
@@ -116,7 +116,7 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
     box = bounding_box(case.strokes[case.marked])
     if box is None:
         return None
-    box = _moved(box, case.marked)
+    box = absolute(box, case.marked)
     margins = [8 + (s.stop - s.start) // 4 for s in box]
     sides = zip(box, margins, case.shape, strict=True)
     return tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in sides)
@@ -125,13 +125,3 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
 def _overlap(a: Region, b: Region) -> Region | None:
     both = tuple(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
     return both if all(s.start < s.stop for s in both) else None
-
-
-def _moved(box: Region, outer: Region) -> Region:
-    """Return a region of a region in the indices of the image."""
-    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, outer, strict=True))
-
-
-def _inside(region: Region, outer: Region) -> Region:
-    """Return a region in the indices of one that holds it."""
-    return tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(region, outer, strict=True))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case, Marker, Region
+from napari_probseg.case import Case, Marker, hull, relative
 from napari_probseg.files import write_whole
 from napari_probseg.history import Change, Step, change_between
 
@@ -142,19 +142,15 @@ def _loading_lines(session: Session) -> list[str]:
 
 def _mark_lines(step: Step) -> list[str]:
     """Return the call that draws a step's strokes: its changed voxels, by the marker they got."""
-    where = _hull([change.where for change in step.changes])
+    where = hull(*(change.where for change in step.changes))
     masks = {name: np.zeros([s.stop - s.start for s in where], dtype=bool) for name in ("inside", "outside", "erase")}
     for change in step.changes:
-        own = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(change.where, where, strict=True))
+        own = relative(change.where, where)
         for name, marker in zip(masks, (Marker.OBJECT, Marker.BACKGROUND, Marker.UNKNOWN), strict=True):
             masks[name][own] |= (change.before != change.after) & (change.after == marker)
     drawn = ", ".join(f"{name}=unpack({pack(mask)!r})" for name, mask in masks.items() if mask.any())
     spans = ", ".join(f"{s.start}:{s.stop}" for s in where)
     return [f"session.mark({drawn}, where=np.s_[{spans}])"]
-
-
-def _hull(regions: list[Region]) -> Region:
-    return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*regions, strict=True))
 
 
 def _accept_lines(step: Step) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case, Marker, relative
 from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.proposers.rim import with_rim
 
@@ -93,7 +93,7 @@ class Completion:
         """Return the mask as one candidate."""
         is_small = config.everywhere and self.case.partial.size <= WHOLE
         where = tuple(slice(0, n) for n in self.case.shape) if is_small else self.where
-        inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.where, where, strict=True))
+        inner = relative(self.where, where)
         patch = self.case.partial[where].copy()
         probability = np.zeros(patch.shape, dtype=np.float32)
         probability[inner] = self.probability

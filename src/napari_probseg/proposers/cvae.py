@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.case import Case, Marker, Plane, Region, absolute, hull, relative
 from napari_probseg.history import bounding_box
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.proposers.belief import beliefs, seen_from
@@ -171,7 +171,7 @@ def _candidates(case: Case, draw: Draw, n: int) -> Candidates:
         if adds.any() and not any(a == where and np.array_equal(patch, b) for a, b in patches):
             patches.append((where, patch))
             kept.append(i)
-    where = _union([part for part, _ in patches]) or draw.windows[-1].within(case.shape)
+    where = hull(*(part for part, _ in patches)) or draw.windows[-1].within(case.shape)
     pasted = [_pasted(case, where, part, patch) for part, patch in patches]
     return Candidates(
         case,
@@ -209,7 +209,7 @@ def _patch(case: Case, draw: Draw, w: int, m: int) -> tuple[Region, NDArray[np.u
     window, visible = draw.windows[w], draw.windows[w].within(case.shape)
     known = bounding_box(case.partial[visible] == Marker.OBJECT)
     found = _box_of(draw.object[w, m] > 0, window, case.shape)
-    near = _union([found, *([_moved(known, visible)] if known else [])] if found else []) or visible
+    near = visible if found is None else hull(found, absolute(known, visible)) if known else found
     where = _grown(near, visible)
     logits = torch.stack([draw.object[w, m], draw.mask[w, m]])
     inside, decided = _in_image(window, logits, where) > 0
@@ -247,19 +247,9 @@ def _grown(box: Region, within: Region) -> Region:
     )
 
 
-def _union(boxes: list[Region]) -> Region | None:
-    edges = [(min(s.start for s in parts), max(s.stop for s in parts)) for parts in zip(*boxes, strict=True)]
-    return tuple(slice(a, b) for a, b in edges) or None
-
-
-def _moved(box: Region, outer: Region) -> Region:
-    """Return a box inside a region in the indices of the image."""
-    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, outer, strict=True))
-
-
 def _pasted(case: Case, where: Region, part: Region, patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     whole = case.partial[where].copy()
-    whole[tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(part, where, strict=True))] = patch
+    whole[relative(part, where)] = patch
     return whole
 
 
