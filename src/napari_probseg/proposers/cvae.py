@@ -13,8 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, Region, absolute, hull, relative
-from napari_probseg.history import bounding_box
+from napari_probseg.case import Case, Marker, Plane, Region, absolute, bounding_box, hull, relative
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.proposers.belief import beliefs, seen_from
 from napari_probseg.proposers.device import chosen_device

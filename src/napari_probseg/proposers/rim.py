@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.history import bounding_box
+from napari_probseg.case import bounding_box
 
 LEAST = 3.0
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.case import Case, Marker, Plane, bounding_box
 from napari_probseg.flood import with_flood
-from napari_probseg.history import bounding_box
 from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.belief import beliefs
 from napari_probseg.proposers.completion import Completion, CutConfig

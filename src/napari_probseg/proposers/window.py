@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_probseg.case import Case, Marker, Region
-from napari_probseg.history import bounding_box
+from napari_probseg.case import Case, Marker, Region, bounding_box
 
 MIN_SIDE_VOXELS = 24
 WIDER = 2.2  # how much a window is larger than the one before it, at most

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Marker, Region
-from napari_probseg.history import bounding_box
+from napari_probseg.case import Marker, Region, bounding_box
 from napari_probseg.simulate.annotator import deepest
 from napari_probseg.widgets.layers import BLUE, RED
 
