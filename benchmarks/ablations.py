@@ -23,17 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below, named
 from napari_probseg.evaluate.rows import Row, append_rows, read_rows
 from napari_probseg.evaluate.targets import Target, targets_of
+from napari_probseg.inference.inputs import resized, window_input
+from napari_probseg.inference.windows import window_on, windows_around
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
-from napari_probseg.proposers.inputs import resized, window_input
-from napari_probseg.proposers.window import window_on, windows_around
 from napari_probseg.simulate.annotator import first_dabs
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task, make_task
 from napari_probseg.training import pool as cutting
-from napari_probseg.training.dataset import RawDataset, all_but, datasets_below, named
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import (
     GeneralTraining,

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_probseg as ps
+from napari_probseg.dataset.raw import RawDataset, datasets_below
 from napari_probseg.evaluate.targets import SMALLEST
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.carry import Carrier
-from napari_probseg.training.dataset import RawDataset, datasets_below
 
 SHARES = ((0.5,), (0.25, 0.5, 0.75))
 Mask = NDArray[np.bool_]

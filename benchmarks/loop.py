@@ -22,17 +22,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_probseg.active_learning.acquisition import uncertainty_of
+from napari_probseg.active_learning.registry import models_of
+from napari_probseg.active_learning.train import train
+from napari_probseg.active_learning.validate import completed, load_models, objects_of
 from napari_probseg.case import Case
-from napari_probseg.collection import Collection
-from napari_probseg.files import write_whole
-from napari_probseg.loop.judge import completed, load_models, objects_of
-from napari_probseg.loop.models import models_of
-from napari_probseg.loop.rank import uncertainty_of
-from napari_probseg.loop.train import train
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.reproduce.unseen import GROUPS, train_small
-from napari_probseg.training.dataset import RawDataset, all_but, datasets_below
 
 SIZES = (1, 2, 4, 8)
 DABS = (1, 3)

@@ -2,8 +2,8 @@
 
     python benchmarks/uncertainty.py --data FOLDER [--images 12] [--sets NAME ...]
 
-Spearman's rho between `napari_probseg.loop.rank.uncertainty_of` an untouched image and the shipped completer's error
-there (1 - Dice, the mean over the image's largest objects) after 1 and after 3 simulated dabs.
+Spearman's rho between `napari_probseg.active_learning.acquisition.uncertainty_of` an untouched image and the shipped
+completer's error there (1 - Dice, the mean over the image's largest objects) after 1 and after 3 simulated dabs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from scipy.stats import spearmanr
 
 import napari_probseg as ps
-from napari_probseg.loop.judge import completed, load_models, objects_of
-from napari_probseg.loop.models import GENERAL
-from napari_probseg.loop.rank import uncertainty_of
-from napari_probseg.training.dataset import RawDataset, datasets_below
+from napari_probseg.active_learning.acquisition import uncertainty_of
+from napari_probseg.active_learning.registry import GENERAL
+from napari_probseg.active_learning.validate import completed, load_models, objects_of
+from napari_probseg.dataset.raw import RawDataset, datasets_below
 
 DABS = (1, 3)
 SETS = ["Nuclei", "BreastUltrasound", "FetalHead", "BrainHaemorrhageCT", "VocalFolds"]

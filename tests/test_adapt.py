@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import napari_probseg as ps
+from napari_probseg.inference.inputs import window_input
+from napari_probseg.inference.windows import Window
 from napari_probseg.proposers.completion import Completion
-from napari_probseg.proposers.inputs import window_input
 from napari_probseg.proposers.unet_cut import SIZE, UNetCut
-from napari_probseg.proposers.window import Window
 from napari_probseg.simulate.annotator import ball
 from napari_probseg.training.adapt import AdaptConfig, agreement, lesson
 

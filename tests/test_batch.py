@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import napari_probseg as ps
 from napari_probseg import batch
 from napari_probseg.batch import BatchConfig, Job, complete_all, jobs_of
-from napari_probseg.cli import app
-from napari_probseg.files import locked
+from napari_probseg.cli.main import app
+from napari_probseg.io.atomic import locked
 from napari_probseg.outcome import Fate, Outcome, told_of
 from napari_probseg.simulate.annotator import ball
 

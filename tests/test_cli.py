@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_probseg as ps
-from napari_probseg.cli import app
+from napari_probseg.cli.main import app
 from napari_probseg.simulate.annotator import ball
 
 

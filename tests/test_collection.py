@@ -18,12 +18,12 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_probseg as ps
-from napari_probseg.cli import app
-from napari_probseg.collection import Collection, held_out_of
-from napari_probseg.files import locked
-from napari_probseg.finished import fingerprint
+from napari_probseg.cli.main import app
+from napari_probseg.dataset.collection import Collection, held_out_of
+from napari_probseg.dataset.labelled import fingerprint
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import Picture
-from napari_probseg.training.dataset import RawDataset
+from napari_probseg.io.atomic import locked
 
 FLAT, DEEP = (12, 15), (5, 12, 15)
 N_KILLS = int(os.environ.get("PROBSEG_KILLS", "30"))
@@ -342,7 +342,7 @@ def test_a_lock_that_is_left_behind_holds_nobody_up_but_a_living_writer_does(
 ) -> None:
     assert (collection.folder / ".lock").is_file()
     collection.add("a", image(1), labels())
-    monkeypatch.setattr("napari_probseg.collection.locked", lambda folder: locked(folder, timeout=0.1))
+    monkeypatch.setattr("napari_probseg.dataset.collection.locked", lambda folder: locked(folder, timeout=0.1))
     with locked(collection.folder), pytest.raises(TimeoutError, match=r"another program is writing to .*try again"):
         collection.add("b", image(2), labels())
     collection.add("b", image(2), labels())

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from napari_probseg.flood import with_flood
+from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.appearance_cut import AppearanceCut
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.proposers.window import Window
 from napari_probseg.simulate.annotator import ball
+from napari_probseg.unaries.watershed import with_flood
 
 COMPLETERS = {
     "general": lambda: ps.load_completer(device="cpu"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from napari_probseg.cli import app
+from napari_probseg.cli.main import app
 from napari_probseg.training.distributed import launch
 from napari_probseg.training.fit import CHECKPOINT, FitConfig, Losses, fit
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.cli import app
+from napari_probseg.cli.main import app
+from napari_probseg.dataset.raw import LabelledImage, RawDataset
 from napari_probseg.evaluate import methods as methods_module
 from napari_probseg.evaluate.curves import picture
 from napari_probseg.evaluate.interaction import interact, strokes_on
@@ -24,7 +25,6 @@ from napari_probseg.evaluate.samples import diversity, score_samples
 from napari_probseg.evaluate.tables import MEAN, interactions_to, method_tables, runs_of
 from napari_probseg.evaluate.targets import Target, targets_of
 from napari_probseg.simulate.annotator import ball, box, scribble
-from napari_probseg.training.dataset import LabelledImage, RawDataset
 
 SHAPE = (48, 56)
 NOTHING = np.zeros(SHAPE, dtype=bool)

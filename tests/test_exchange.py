@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_probseg as ps
-from napari_probseg.cli import app
-from napari_probseg.collection import Collection
-from napari_probseg.exchange import create_like, export, take_in
+from napari_probseg.cli.main import app
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.transfer import create_like, export, take_in
 from napari_probseg.io import Picture
 from napari_probseg.outcome import Fate
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
-from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import (
     RECIPES,

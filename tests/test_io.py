@@ -415,7 +415,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif("PROBSEG_DATA" not in os.environ, reason="PROBSEG_DATA names no folder of data sets")
 def test_development_data_is_read() -> None:
-    from napari_probseg.training.dataset import datasets_below
+    from napari_probseg.dataset.raw import datasets_below
 
     datasets = datasets_below(os.environ["PROBSEG_DATA"])
     assert datasets, "test invalid"

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_probseg import layer_data
+from napari_probseg.napari_io import layer_data
 from napari_probseg.simulate.phantoms import phantom_3d
 
 ANATOMICAL = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
@@ -84,7 +84,7 @@ def test_samples() -> None:
 def viewer(request: pytest.FixtureRequest) -> Iterator[Any]:
     components = pytest.importorskip("napari.components")
     manifests = request.getfixturevalue("npe2pm")
-    with manifests.tmp_plugin(manifest=Path(layer_data.__file__).parent / "napari.yaml"):
+    with manifests.tmp_plugin(manifest=Path(layer_data.__file__).parents[1] / "napari.yaml"):
         yield components.ViewerModel()
 
 

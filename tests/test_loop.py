@@ -17,12 +17,14 @@ import torch
 from typer.testing import CliRunner
 
 import napari_probseg as ps
-from napari_probseg.cli import app
-from napari_probseg.collection import Collection
-from napari_probseg.loop import judge, models, train
-from napari_probseg.loop.comparison import Comparison, Judgement
-from napari_probseg.loop.models import adopt, history, model_in_use, models_of, rollback
-from napari_probseg.loop.rank import images_in, rank
+from napari_probseg.active_learning import registry as models
+from napari_probseg.active_learning import train
+from napari_probseg.active_learning import validate as judge
+from napari_probseg.active_learning.acquisition import images_in, rank
+from napari_probseg.active_learning.comparison import Comparison, Judgement
+from napari_probseg.active_learning.registry import adopt, history, model_in_use, models_of, rollback
+from napari_probseg.cli.main import app
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.nn.checkpoint import read_weights, write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.training.fit import Progress
@@ -146,8 +148,8 @@ def test_a_volume_is_trained_on_in_3d(collection: Collection, tmp_path: Path, mo
 _KILLED = """
 import sys
 from dataclasses import replace
-from napari_probseg.collection import Collection
-from napari_probseg.loop import train
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.active_learning import train
 from napari_probseg.training.general import GeneralTraining
 train.TRAINING = {2: GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)}
 train.FIT = replace(train.FIT, save_every=0)
@@ -284,7 +286,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_images_are_ranked_and_the_others_named(
     collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_probseg.loop.rank.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
     add(collection, 1)
     paths = images_in(folder)
     assert len(paths) == 7, "the notes are no image"
@@ -315,7 +317,7 @@ def test_a_folder_without_images_is_said(tmp_path: Path) -> None:
 def test_the_loop_on_the_command_line(
     collection: Collection, start: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_probseg.loop.rank.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
     add(collection, 5)
     here = str(collection.folder)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import make_task
 from napari_probseg.training import pool as pool_module
-from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.pool import Pool, save_pool
 
 SHAPE = (12, 20, 16)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import napari_probseg as ps
+from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.diversity import SAME, choose_distinct, pairwise_iou
+from napari_probseg.inference.inputs import with_channels
+from napari_probseg.inference.windows import windows_around
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.proposers import cvae
 from napari_probseg.proposers.cvae import CVAEProposer
-from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.distinct import SAME, choose_distinct, pairwise_iou
-from napari_probseg.proposers.inputs import with_channels
-from napari_probseg.proposers.window import windows_around
 from napari_probseg.simulate.annotator import ball
 
 

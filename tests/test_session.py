@@ -11,7 +11,7 @@ import tifffile
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.record import pack, unpack
+from napari_probseg.session.script import pack, unpack
 
 SHAPE = (40, 40)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.metrics import dice
 from napari_probseg.nn.unet import UNetConfig
-from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.fit import FitConfig
 from napari_probseg.training.segmentation import SegmentationTraining, train_segmentation
 from test_segmentation import balls

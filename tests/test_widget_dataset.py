@@ -16,9 +16,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QFileDialog, QInputDialog
 
 import napari_probseg as ps
-from napari_probseg.collection import Collection
-from napari_probseg.loop import judge, models, train
-from napari_probseg.loop.comparison import Comparison, Judgement
+from napari_probseg.active_learning import registry as models
+from napari_probseg.active_learning import train
+from napari_probseg.active_learning import validate as judge
+from napari_probseg.active_learning.comparison import Comparison, Judgement
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.training.general import GeneralTraining
 from napari_probseg.widgets import commands, kinds, next_image
 from napari_probseg.widgets.dataset import DatasetWidget
@@ -197,7 +199,7 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
 
 
 def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_probseg.loop.rank.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
     collection = a_collection(tmp_path / "Dataset700_Disks", 1)
     folder = tmp_path / "images"
     for i in range(2):

@@ -12,7 +12,7 @@ _HOME = {
     "Case": "case",
     "Candidates": "candidates",
     "Proposer": "candidates",
-    "Session": "session",
+    "Session": "session.session",
     "GraphCut": "proposers.histogram_cut",
     "load_completer": "proposers",
     "load_proposer": "proposers",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_probseg.proposers import load_completer as load_completer
     from napari_probseg.proposers import load_proposer as load_proposer
     from napari_probseg.proposers.histogram_cut import GraphCut as GraphCut
-    from napari_probseg.session import Session as Session
+    from napari_probseg.session.session import Session as Session
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from napari_probseg.case import Marker, Plane
-from napari_probseg.files import locked
 from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
+from napari_probseg.io.atomic import locked
 from napari_probseg.outcome import Fate, Outcome
 
 

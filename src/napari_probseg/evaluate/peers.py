@@ -21,7 +21,7 @@ from skimage.segmentation import random_walker, watershed
 from napari_probseg.case import Case, Marker
 from napari_probseg.geodesic import geodesic_distance
 from napari_probseg.graph_cut import cut
-from napari_probseg.intensity import Codes
+from napari_probseg.unaries.histogram import Codes
 
 GRABCUT_ROUNDS = 3  # more hardly change its answer
 EDGE, EDGE_OF_CUT = 120.0, 30.0  # voxels of way that one standard deviation counts as; chosen on training parts

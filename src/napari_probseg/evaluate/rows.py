@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 
 INTERACTIONS, SAMPLES, PROMISES = "interactions.csv", "samples.csv", "promises.csv"
 TEXTS = ("dataset", "case", "method", "verb", "of")  # columns that hold no numbers

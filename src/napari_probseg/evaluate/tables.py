@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_probseg.evaluate.curves import picture
 from napari_probseg.evaluate.rows import INTERACTIONS, PROMISES, SAMPLES, read_rows
 from napari_probseg.evaluate.samples import N_BINS
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 
 AFTER = (1, 3, 5, 10, 20)  # interactions
 GOALS = (0.85, 0.90)  # Dice

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case
-from napari_probseg.training.dataset import LabelledImage, RawDataset
+from napari_probseg.dataset.raw import LabelledImage, RawDataset
 
 SMALLEST = 30  # voxels of a label in a case
 NEAR = 2  # voxels between things that touch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
 from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture
 from napari_probseg.io.plain import png_bytes, read_plain

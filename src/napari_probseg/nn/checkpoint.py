@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 
 FORMAT = "napari-probseg weights"
 VERSION = 1

@@ -7,10 +7,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.appearance import Features, features_of, probability
 from napari_probseg.case import Case, Marker
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.histogram_cut import GraphCut, window_for
+from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
 
 MOST = 2**21  # voxels of a region: each has 32 features for each channel
 
@@ -18,9 +18,9 @@ MOST = 2**21  # voxels of a region: each has 32 features for each channel
 class AppearanceCut(GraphCut):
     """Completes by what the voxels under the strokes look like; needs no weights. Satisfies `napari_probseg.Proposer`.
 
-    A logistic regression on features of several scales (`napari_probseg.appearance`) says how likely each voxel is
-    object, and a graph cut decides. All that looks like it is taken, wherever it lies. With strokes on one side of the
-    border alone it does what `GraphCut` does.
+    A logistic regression on features of several scales (`napari_probseg.unaries.pixel_classifier`) says how likely each
+    voxel is object, and a graph cut decides. All that looks like it is taken, wherever it lies. With strokes on one
+    side of the border alone it does what `GraphCut` does.
     """
 
     name = "appearance"

@@ -14,7 +14,7 @@ from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.proposers.rim import with_rim
 
 if TYPE_CHECKING:
-    from napari_probseg.proposers.window import Window  # imports torch, which the widget must not
+    from napari_probseg.inference.windows import Window
 
 WHOLE = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
 

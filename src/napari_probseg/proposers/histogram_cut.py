@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.intensity import Codes
+from napari_probseg.inference.windows import Window, windows_around
 from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
-from napari_probseg.proposers.window import Window, windows_around
+from napari_probseg.unaries.histogram import Codes
 
 N_ROUNDS = 4
 N_WINDOWS = 4

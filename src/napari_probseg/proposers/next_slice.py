@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane, Region, bounding_box
 from napari_probseg.graph_cut import Cutter, noise_of
-from napari_probseg.intensity import Codes
+from napari_probseg.unaries.histogram import Codes
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]

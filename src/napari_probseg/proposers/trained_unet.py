@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.device import chosen_device
 from napari_probseg.nn.unet import UNet
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.proposers.device import chosen_device
 from napari_probseg.proposers.histogram_cut import far_from, window_for
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.training.examples import normalised

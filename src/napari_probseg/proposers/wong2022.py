@@ -7,9 +7,9 @@ import torch
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.nn.wong2022 import CELL, Wong2022
-from napari_probseg.proposers.device import chosen_device
-from napari_probseg.proposers.distinct import choose_distinct, pairwise_iou
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
 N_DRAWN = 48

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.dataset.raw import LabelledImage, all_but, datasets_below, named
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.presets import load_network
@@ -25,7 +26,6 @@ from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.reproduce.unseen import GROUPS, Group, train_small
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
-from napari_probseg.training.dataset import LabelledImage, all_but, datasets_below, named
 from napari_probseg.training.fit import Progress
 
 N_STROKES = 15  # in all; the first pair counts as two

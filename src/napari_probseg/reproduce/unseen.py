@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
-from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.fit import FitConfig, Progress, fit
 from napari_probseg.training.general import GeneralTraining, batch_maker, control_loss_of
 from napari_probseg.training.pool import kept_pool
@@ -23,7 +23,7 @@ class Group:
     Parameters
     ----------
     left_out : tuple of str
-        Their names, see `napari_probseg.training.dataset.named`.
+        Their names, see `napari_probseg.dataset.raw.named`.
     training : GeneralTraining
     fit : FitConfig
     n_objects : int

@@ -259,7 +259,7 @@ def draw_figure(network: Wong2022, data: Disks, *, seed: int, n_rows: int = 6, n
     """Return a picture like the paper's Fig. 3: a row for an input, with its marks and several samples."""
     from PIL import Image, ImageDraw, ImageFont
 
-    from napari_probseg.drawing import INK, PAPER, overlaid
+    from napari_probseg.rendering import INK, PAPER, overlaid
 
     rng, tile, gap = np.random.default_rng(seed), 4 * SIZE, 8
     head, width = 24, (n_columns + 2) * (tile + gap) + gap

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.training.fit import Progress
 
 EVERY = 10  # steps that a point of the loss is the mean of

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_probseg.training.dataset import LabelledImage, RawDataset
+from napari_probseg.dataset.raw import LabelledImage, RawDataset
 
 KEPT = 5000  # voxels of each label and image that a patch may be centred on
 

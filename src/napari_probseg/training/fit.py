@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from napari_probseg.files import write_whole
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.training.distributed import is_first, share
 
 if TYPE_CHECKING:

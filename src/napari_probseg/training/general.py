@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
 from napari_probseg.nn.presets import load_network
@@ -22,7 +23,6 @@ from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
-from napari_probseg.training.dataset import RawDataset, all_but, datasets_below
 from napari_probseg.training.distributed import is_first
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss

@@ -20,10 +20,10 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_probseg.files import write_whole
+from napari_probseg.dataset.raw import LabelledImage, RawDataset
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.simulate.noise import Chance, each
 from napari_probseg.simulate.scenes import Scene, degraded
-from napari_probseg.training.dataset import LabelledImage, RawDataset
 
 SIZE = {2: 128, 3: 64}
 N_CHANNELS = {2: 3, 3: 2}

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.files import write_whole
+from napari_probseg.dataset.raw import RawDataset
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.metrics import dice
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.plan import GIB, Plan, plan
 from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.training.augment import augmentation, monai
 from napari_probseg.training.curve import Curve
-from napari_probseg.training.dataset import RawDataset
 from napari_probseg.training.distributed import is_first
 from napari_probseg.training.examples import Batch, Example, batch_maker, count_labels, read_examples
 from napari_probseg.training.fit import FitConfig, Losses, Progress, fit

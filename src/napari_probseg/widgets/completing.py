@@ -14,7 +14,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
-from napari_probseg.session import Session
+from napari_probseg.session.session import Session
 from napari_probseg.widgets.asking import Answer, exhibit
 from napari_probseg.widgets.torch_import import quiet_import
 from napari_probseg.widgets.worker import Background, Task

@@ -26,8 +26,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_probseg.loop.comparison import Comparison
-from napari_probseg.loop.models import GENERAL
+from napari_probseg.active_learning.comparison import Comparison
+from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.widgets.curve import CurveView
 from napari_probseg.widgets.lessons import State
 from napari_probseg.widgets.next_image import Suggestion

@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from napari_probseg.session import Session
+from napari_probseg.session.session import Session
 from napari_probseg.widgets.worker import Background, Task
 from napari_probseg.widgets.workspace import Workspace
 

@@ -18,7 +18,7 @@ from napari_probseg.widgets.keys import weakly
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_probseg.session import Session
+    from napari_probseg.session.session import Session
 
 # Interior red, exterior blue, as in Wong et al. 2022.
 RED, BLUE = (0.93, 0.27, 0.22), (0.22, 0.47, 0.94)

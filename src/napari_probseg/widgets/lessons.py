@@ -9,11 +9,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from napari_probseg.collection import Collection
-from napari_probseg.finished import Finished
-from napari_probseg.io import Picture
-from napari_probseg.loop.comparison import Comparison
-from napari_probseg.loop.models import (
+from napari_probseg.active_learning.comparison import Comparison
+from napari_probseg.active_learning.registry import (
     GENERAL,
     adopt,
     history,
@@ -23,11 +20,14 @@ from napari_probseg.loop.models import (
     name_in_use,
     rollback,
 )
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.labelled import Finished
+from napari_probseg.io import Picture
 from napari_probseg.widgets.in_use import Models
 from napari_probseg.widgets.torch_import import quiet_import
 
 if TYPE_CHECKING:
-    from napari_probseg.session import Session
+    from napari_probseg.session.session import Session
     from napari_probseg.training.fit import Progress
 
 Steps = Generator["str | Progress", None, Any]
@@ -182,8 +182,8 @@ def training(folder: Path, points: list[tuple[int, float]], stop: Event, device:
     """Train until done or told to stop, adding to the points of the curve; then compare, if that can be done."""
     yield "Loading the network…"
     with quiet_import():
-        from napari_probseg.loop.judge import compare
-        from napari_probseg.loop.train import curve_of, train
+        from napari_probseg.active_learning.train import curve_of, train
+        from napari_probseg.active_learning.validate import compare
         from napari_probseg.training.fit import Progress
     collection = Collection(folder)
     curve = curve_of(collection)
@@ -213,7 +213,7 @@ def comparing(folder: Path, model: str, stop: Event, device: str) -> Steps:
     """Compare a model with the one in use."""
     yield "Loading the network…"
     with quiet_import():
-        from napari_probseg.loop.judge import compare
+        from napari_probseg.active_learning.validate import compare
     collection = Collection(folder)
     comparison = yield from _uncancelled(compare(collection, model, device=device), stop)
     if comparison is None:
@@ -241,7 +241,7 @@ def going_back(folder: Path, device: str) -> Steps:
 
 def _models(collection: Collection, device: str) -> Models:
     with quiet_import():
-        from napari_probseg.loop.judge import load_models
+        from napari_probseg.active_learning.validate import load_models
     return Models(*load_models(model_in_use(collection), device=device))
 
 

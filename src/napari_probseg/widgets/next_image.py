@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.collection import Collection
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.io import read
 from napari_probseg.widgets.lessons import Steps, counted
 from napari_probseg.widgets.torch_import import quiet_import
 
 if TYPE_CHECKING:
-    from napari_probseg.loop.rank import Ranked
+    from napari_probseg.active_learning.acquisition import Ranked
 
 _SIDE = 96  # pixels of a thumbnail
 
@@ -33,7 +33,7 @@ def ranking(folder: Path | None, images: Path, found: list[Suggestion], stop: Ev
     """Rank the images of a folder, adding each to what is found as soon as it is looked at."""
     yield "Loading the network…"
     with quiet_import():
-        from napari_probseg.loop.rank import images_in, rank
+        from napari_probseg.active_learning.acquisition import images_in, rank
     collection = None if folder is None else Collection(folder)
     paths = images_in(images)
     passed_over = []
@@ -58,7 +58,7 @@ def ranking(folder: Path | None, images: Path, found: list[Suggestion], stop: Ev
 
 def reading(path: Path) -> Steps:
     """Read an image file; return the arguments of ``viewer.add_image``."""
-    from napari_probseg.layer_data import read_layers
+    from napari_probseg.napari_io.layer_data import read_layers
 
     yield f"Opening {path.name}…"
     data, attributes, _ = read_layers(str(path))[0]

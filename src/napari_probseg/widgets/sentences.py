@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_probseg.session import Step
+from napari_probseg.session.session import Step
 
 _LONGEST = 240
 _STEPS = {

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.io import NIFTI, Picture
-from napari_probseg.loop.comparison import Comparison
 from napari_probseg.widgets import commands, in_use, lessons, next_image
 from napari_probseg.widgets.image import bare
 from napari_probseg.widgets.lessons import Done, Lesson, State
@@ -266,7 +266,7 @@ class Teaching(QObject):
 
 def _geometry_of(image: Image) -> Picture | None:
     """Return the geometry of the file that a layer came from."""
-    from napari_probseg.layer_data import KEY
+    from napari_probseg.napari_io.layer_data import KEY
 
     geometry = image.metadata.get(KEY)
     return geometry if isinstance(geometry, Picture) else None

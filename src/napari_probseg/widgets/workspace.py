@@ -17,7 +17,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker, Plane
 from napari_probseg.proposers.completion import CutConfig
-from napari_probseg.session import Session, Step
+from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.asking import Answer, Request, answer
 from napari_probseg.widgets.box import carried_over, framed, region_of
 from napari_probseg.widgets.carrying import CarriedOn, CarryRequest, carried_on

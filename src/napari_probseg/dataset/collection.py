@@ -22,10 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.files import UnsettledError, is_unsettled, locked, settle, together, write_whole
-from napari_probseg.finished import Finished, fingerprint, numbered
+from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
+from napari_probseg.dataset.raw import RawDataset, read_about
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
-from napari_probseg.training.dataset import RawDataset, read_about
+from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, settle, together, write_whole
 
 VERSION = 1
 ONE_IN = 5  # of so many cases one is held out

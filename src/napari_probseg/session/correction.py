@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane, Region, absolute, bounding_box, relative
-from napari_probseg.history import Step
+from napari_probseg.session.history import Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_probseg import cli_loop
+from napari_probseg.cli import active_learning as cli_loop
 
 if TYPE_CHECKING:
     from napari_probseg.training.fit import Progress
@@ -65,16 +65,14 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Show strokes and the candidates that they lead to: in napari, or as a picture where there is no display."""
-    from napari_probseg.demo import example, has_display
-    from napari_probseg.drawing import picture as draw
+    from napari_probseg.cli.demo import example, has_display, open_example
     from napari_probseg.proposers import load_proposer
+    from napari_probseg.rendering import picture as draw
 
     shown = example(image)
     proposer = load_proposer(device=device)
     if picture is None and has_display() and _has_napari():
         import napari
-
-        from napari_probseg.widgets.tour import open_example
 
         open_example(shown, proposer)
         napari.run()
@@ -103,9 +101,9 @@ def propose(
     """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
     import numpy as np
 
-    from napari_probseg.drawing import picture as draw
     from napari_probseg.io import read, write
     from napari_probseg.proposers import load_proposer
+    from napari_probseg.rendering import picture as draw
 
     source = read(image)
     masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
@@ -224,7 +222,7 @@ def train(
             fabric=fabric,
         )
     else:
-        from napari_probseg.training.dataset import RawDataset
+        from napari_probseg.dataset.raw import RawDataset
         from napari_probseg.training.segmentation import SegmentationTraining, fit_config_of, train_segmentation
 
         assert data is not None
@@ -342,7 +340,3 @@ def _has_napari() -> bool:
     from importlib.util import find_spec
 
     return find_spec("napari") is not None
-
-
-if __name__ == "__main__":
-    main()

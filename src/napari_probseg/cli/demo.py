@@ -1,4 +1,4 @@
-"""An image with strokes on it, to show the main job."""
+"""The demo: an image with strokes on it, as a value and in a window."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
 from napari_probseg.simulate.annotator import ball, dab_radius, deepest
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_probseg.candidates import Proposer
+    from napari_probseg.widgets.segment import SegmentWidget
 
 
 @dataclass(frozen=True)
@@ -83,3 +90,37 @@ def _strokes_at(
 def has_display() -> bool:
     """Return whether a window can be opened here."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_example(shown: Example, proposer: Proposer | None = None) -> tuple[Viewer, SegmentWidget]:
+    """Open a window on an example, draw its strokes and ask for candidates.
+
+    Parameters
+    ----------
+    shown : Example
+    proposer : Proposer, optional
+        The shipped network, loaded in a thread, if absent.
+    """
+    import napari
+
+    from napari_probseg.widgets.segment import SegmentWidget
+
+    viewer = napari.Viewer(title="napari-probseg: red is inside, blue is outside; choose a candidate on the right")
+    case = shown.case
+    options = (
+        {"rgb": True} if case.n_channels == 3 else {"channel_axis": case.channel_axis} if case.n_channels > 1 else {}
+    )
+    image = case.image
+    if case.n_channels == 3 and case.channel_axis is not None:
+        image = np.moveaxis(np.asarray(image), case.channel_axis, -1)
+    viewer.add_image(image, name=shown.name, scale=case.spacing, **options)
+    widget = SegmentWidget(viewer, proposer)
+    viewer.window.add_dock_widget(widget, name="Segment", area="right")
+    markers = widget.work.open_layers().markers
+    if shown.plane is not None:
+        axis, index = shown.plane
+        viewer.dims.set_current_step(axis, index)
+    drawn = np.nonzero(case.strokes)
+    markers.data_setitem(drawn, case.strokes[drawn])
+    widget.work.propose()
+    return viewer, widget

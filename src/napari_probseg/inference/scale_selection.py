@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from napari_probseg.case import Case
+from napari_probseg.inference.inputs import resized
+from napari_probseg.inference.windows import Window, cut_off
 from napari_probseg.metrics import dice
-from napari_probseg.proposers.inputs import resized
-from napari_probseg.proposers.window import Window, cut_off
 
 
 def beliefs(case: Case, windows: list[Window], logits: Tensor) -> list[float]:

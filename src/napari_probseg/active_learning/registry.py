@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from napari_probseg.collection import Collection, Entry
-from napari_probseg.files import locked, write_whole
+from napari_probseg.active_learning.comparison import Comparison
+from napari_probseg.dataset.collection import Collection, Entry
 from napari_probseg.io import read
-from napari_probseg.loop.comparison import Comparison
+from napari_probseg.io.atomic import locked, write_whole
 
 GENERAL = "general"  # the shipped weights, as `load_proposer` and `load_completer` call them
 VERSION = 1

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.collection import Collection, Entry
-from napari_probseg.finished import fingerprint
+from napari_probseg.dataset.collection import Collection, Entry
+from napari_probseg.dataset.labelled import fingerprint
+from napari_probseg.dataset.raw import read_about
 from napari_probseg.io import Picture, read, write
 from napari_probseg.outcome import Fate, Outcome
-from napari_probseg.training.dataset import read_about
 
 
 @dataclass(frozen=True)

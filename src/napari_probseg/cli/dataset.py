@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset.collection import Collection
     from napari_probseg.io import Picture
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def add(
     """Add an image with its labels, or new labels of an image that is there; the labels before them are kept."""
     import numpy as np
 
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset.collection import Collection
     from napari_probseg.io import read
 
     picture, drawn = read(image), np.asarray(read(labels).data)
@@ -53,7 +53,7 @@ def add(
 @app.command("label")
 def add_label(folder: Folder, name: Annotated[str, typer.Argument(help="Of one more kind of object.")]) -> None:
     """Give one more kind of object a number."""
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset.collection import Collection
 
     typer.echo(f"{name} = {Collection(folder).add_label(name)}")
 
@@ -61,7 +61,7 @@ def add_label(folder: Folder, name: Annotated[str, typer.Argument(help="Of one m
 @app.command("list")
 def show(folder: Folder) -> None:
     """List the images of a data set, in columns that tabs part."""
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
     numbers = ", ".join(f"{name} = {number}" for name, number in collection.labels.items())
@@ -85,8 +85,8 @@ def take_in(
     """Add all images of another data set with their labels; those that are there already stay as they are."""
     import numpy as np
 
-    from napari_probseg import exchange
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset import transfer as exchange
+    from napari_probseg.dataset.collection import Collection
     from napari_probseg.outcome import told_of
 
     given = Collection(source)
@@ -102,8 +102,8 @@ def export(
     folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder, such as nnUNet_raw/Dataset700_Cells.")]
 ) -> None:
     """Write a copy for nnU-Net: images and labels, without what is remembered of how they were made."""
-    from napari_probseg import exchange
-    from napari_probseg.collection import Collection
+    from napari_probseg.dataset import transfer as exchange
+    from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
     exchange.export(collection, out)
@@ -128,8 +128,8 @@ def _new(
     folder: Path, image: Path, picture: Picture, labels: NDArray[np.generic], kinds: dict[int, str] | None
 ) -> Collection:
     """Make a data set for images of this kind, once it is known that this one can be added."""
-    from napari_probseg.collection import ENDINGS, Collection
-    from napari_probseg.finished import Finished, numbered
+    from napari_probseg.dataset.collection import ENDINGS, Collection
+    from napari_probseg.dataset.labelled import Finished, numbered
 
     named = kinds or {1: "object"}
     names = list(dict.fromkeys(named[number] for number in sorted(named)))

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_probseg.collection import Collection
-from napari_probseg.files import locked, write_whole
-from napari_probseg.loop.models import (
+from napari_probseg.active_learning.registry import (
     ABOUT,
     GENERAL,
     UNDER_WAY,
@@ -28,8 +26,10 @@ from napari_probseg.loop.models import (
     shipped,
     version_of,
 )
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.inference.device import chosen_device
+from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.nn.general import SIZE
-from napari_probseg.proposers.device import chosen_device
 from napari_probseg.training.curve import EVERY, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig, Progress
 from napari_probseg.training.general import RECIPES, GeneralTraining, train_general

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_probseg.case import Case, Marker, Region
-from napari_probseg.proposers.window import Window, wider
+from napari_probseg.inference.windows import Window, wider
 from napari_probseg.training.general import network_input
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.

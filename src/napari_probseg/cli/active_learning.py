@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_probseg.cli_dataset import Folder, app
+from napari_probseg.cli.dataset import Folder, app
 
 if TYPE_CHECKING:
-    from napari_probseg.loop.models import Change
+    from napari_probseg.active_learning.registry import Change
 
 __all__ = ["app"]
 
@@ -28,8 +28,8 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a model on the images of a data set, from the one in use; go on with a training that was broken off."""
-    from napari_probseg.collection import Collection
-    from napari_probseg.loop.train import train as training
+    from napari_probseg.active_learning.train import train as training
+    from napari_probseg.dataset.collection import Collection
 
     _told(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
     typer.echo(f"compare it with the model in use, and take it if it is better: napari-probseg dataset adopt {folder}")
@@ -42,9 +42,9 @@ def adopt(
     device: Device = "auto",
 ) -> None:
     """Use a trained model from now on, if it is better than the one in use on the images that are held out."""
-    from napari_probseg.collection import Collection
-    from napari_probseg.loop.judge import compare
-    from napari_probseg.loop.models import adopt as adopted
+    from napari_probseg.active_learning.registry import adopt as adopted
+    from napari_probseg.active_learning.validate import compare
+    from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
     comparison = _told(compare(collection, model, device=device))
@@ -55,8 +55,8 @@ def adopt(
 @app.command()
 def rollback(folder: Folder) -> None:
     """Go back to the model that was in use before."""
-    from napari_probseg.collection import Collection
-    from napari_probseg.loop.models import rollback as undo
+    from napari_probseg.active_learning.registry import rollback as undo
+    from napari_probseg.dataset.collection import Collection
 
     change = undo(Collection(folder))
     typer.echo(f"model {change.before} is taken back; in use is {change.after}")
@@ -65,8 +65,8 @@ def rollback(folder: Folder) -> None:
 @app.command()
 def models(folder: Folder) -> None:
     """List the models of a data set and what became of them, in columns that tabs part."""
-    from napari_probseg.collection import Collection
-    from napari_probseg.loop.models import history, model_in_use, models_of, name_in_use
+    from napari_probseg.active_learning.registry import history, model_in_use, models_of, name_in_use
+    from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
     in_use = name_in_use(collection)
@@ -86,9 +86,9 @@ def rank(
     device: Device = "auto",
 ) -> None:
     """List the images of a folder, those first that the model in use is most uncertain of."""
-    from napari_probseg.collection import Collection
-    from napari_probseg.loop.rank import images_in
-    from napari_probseg.loop.rank import rank as ranking
+    from napari_probseg.active_learning.acquisition import images_in
+    from napari_probseg.active_learning.acquisition import rank as ranking
+    from napari_probseg.dataset.collection import Collection
 
     paths = images_in(images)
     found = ranking(None if str(folder) == "-" else Collection(folder), paths, device=device)

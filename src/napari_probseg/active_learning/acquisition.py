@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_probseg.active_learning.registry import GENERAL, model_in_use, n_axes
+from napari_probseg.active_learning.validate import load_models
 from napari_probseg.case import Case
-from napari_probseg.collection import Collection
-from napari_probseg.finished import fingerprint
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.labelled import fingerprint
 from napari_probseg.io import READABLE, read
-from napari_probseg.loop.judge import load_models
-from napari_probseg.loop.models import GENERAL, model_in_use, n_axes
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import ball, dab_radius
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane, Region, hull
-from napari_probseg.correction import opened_by_corrections
-from napari_probseg.history import Change, History, Step, change_between
+from napari_probseg.session.correction import opened_by_corrections
+from napari_probseg.session.history import Change, History, Step, change_between
 
 __all__ = ["Change", "Session", "Step"]
 
@@ -359,7 +359,7 @@ class Session:
 
     def save(self, path: str | Path) -> None:
         """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
-        from napari_probseg.record import write_session
+        from napari_probseg.session.storage import write_session
 
         write_session(path, self)
 
@@ -381,7 +381,7 @@ class Session:
         FileNotFoundError, ValueError
             If the file is missing, damaged, or was made on an image of another shape.
         """
-        from napari_probseg.record import read_session
+        from napari_probseg.session.storage import read_session
 
         start, steps, n_asked = read_session(path, image)
         session = cls(start, proposer, completer)
@@ -399,7 +399,7 @@ class Session:
         image : str
             The path of the image, to be read by the program.
         """
-        from napari_probseg.record import script_of
+        from napari_probseg.session.script import script_of
 
         return script_of(self, image)
 

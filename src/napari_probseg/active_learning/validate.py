@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as connected
 
+from napari_probseg.active_learning.comparison import Comparison, Judgement
+from napari_probseg.active_learning.registry import model_of, name_in_use, weights_of
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Case, Marker
-from napari_probseg.collection import ONE_IN, Collection
-from napari_probseg.loop.comparison import Comparison, Judgement
-from napari_probseg.loop.models import model_of, name_in_use, weights_of
+from napari_probseg.dataset.collection import ONE_IN, Collection
+from napari_probseg.dataset.raw import LabelledImage
 from napari_probseg.metrics import dice
 from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab
-from napari_probseg.training.dataset import LabelledImage
 
 DABS = (1, 3, 5)
 N_OBJECTS = 3  # of each label in each image, the largest ones

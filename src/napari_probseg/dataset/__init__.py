@@ -1,0 +1,1 @@
+"""Data sets in the nnU-Net v2 raw format: read, grown by finished images, exchanged."""

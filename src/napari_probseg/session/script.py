@@ -1,0 +1,127 @@
+"""Session as a Python script, its strokes packed into the text."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Marker, hull, relative
+from napari_probseg.session.history import Step
+
+if TYPE_CHECKING:
+    from napari_probseg.session.session import Session
+
+
+def script_of(session: Session, image: str) -> str:
+    """Return the program of a session; see `Session.script`."""
+    case = session.start
+    lines = [
+        '"""What was done in napari-probseg; the strokes are packed into the text."""',
+        "",
+        "import numpy as np",
+        "",
+        "import napari_probseg as ps",
+        "from napari_probseg.session.script import unpack",
+        "",
+        f"image = ps.read({image!r}).data",
+        f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis})",
+    ]
+    for marker, name in ((Marker.OBJECT, "inside"), (Marker.BACKGROUND, "outside")):
+        if (case.partial == marker).any():
+            lines.append(f"case = case.mark({name}=unpack({pack(case.partial == marker)!r}))")
+    lines += ["session = ps.Session(case)", *_loading_lines(session), ""]
+    for step in session.steps:
+        lines += _WRITERS[step.verb](step)
+    lines += ["", "objects = session.objects", "partial = session.case.partial", ""]
+    return "\n".join(lines)
+
+
+def _loading_lines(session: Session) -> list[str]:
+    """Return what loads the networks that were used."""
+    asked = {step.arguments.get("verb", "propose") for step in session.steps if step.verb == "accept"}
+    lines = []
+    if "propose" in asked:
+        lines.append(f"session.proposer = ps.load_proposer({getattr(session.proposer, 'name', 'general')!r})")
+    if "complete" in asked or any(step.verb == "adapt" for step in session.steps):
+        lines.append(f"session.completer = ps.load_completer({getattr(session.completer, 'name', 'general')!r})")
+    return lines
+
+
+def _mark_lines(step: Step) -> list[str]:
+    """Return the call that draws a step's strokes: its changed voxels, by the marker they got."""
+    where = hull(*(change.where for change in step.changes))
+    masks = {name: np.zeros([s.stop - s.start for s in where], dtype=bool) for name in ("inside", "outside", "erase")}
+    for change in step.changes:
+        own = relative(change.where, where)
+        for name, marker in zip(masks, (Marker.OBJECT, Marker.BACKGROUND, Marker.UNKNOWN), strict=True):
+            masks[name][own] |= (change.before != change.after) & (change.after == marker)
+    drawn = ", ".join(f"{name}=unpack({pack(mask)!r})" for name, mask in masks.items() if mask.any())
+    spans = ", ".join(f"{s.start}:{s.stop}" for s in where)
+    return [f"session.mark({drawn}, where=np.s_[{spans}])"]
+
+
+def _accept_lines(step: Step) -> list[str]:
+    request = {k: tuple(v) if isinstance(v, list) else v for k, v in step.arguments["request"].items()}
+    asked = ", ".join(f"{name}={value!r}" for name, value in request.items() if value is not None)
+    return [f"session.{step.arguments.get('verb', 'propose')}({asked})", f"session.accept({step.arguments['i']})"]
+
+
+def _adapt_lines(step: Step) -> list[str]:
+    plane = step.arguments["plane"]
+    return [f"session.adapt({'' if plane is None else f'plane={tuple(plane)}'})"]
+
+
+def _take_lines(step: Step) -> list[str]:
+    change = next(c for c in step.changes if c.name == "objects")
+    spans = ", ".join(f"{s.start}:{s.stop}" for s in change.where)
+    first = int(step.arguments["first"])
+    new = np.where(change.before != change.after, change.after.astype(np.int64) - first, 0).astype(np.uint32)
+    return [
+        "labels = np.zeros(case.shape, dtype=np.uint32)",
+        f"labels[{spans}] = unpack({pack(new)!r})",
+        "session.take(labels)",
+    ]
+
+
+_WRITERS: dict[str, Callable[[Step], list[str]]] = {
+    "mark": _mark_lines,
+    "accept": _accept_lines,
+    "finish": lambda _: ["session.finish()"],
+    "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
+    "take": _take_lines,
+    "adapt": _adapt_lines,
+    "forget": lambda _: ["session.forget()"],
+}
+
+
+def pack(array: NDArray[Any]) -> str:
+    """Return a mask or a label array as a short text, to be read by `unpack`."""
+    values = np.packbits(array) if array.dtype == bool else np.ascontiguousarray(array, dtype="<u4")
+    kind = "b" if array.dtype == bool else "u"
+    shape = "x".join(str(n) for n in array.shape)
+    return f"{kind}{shape}:{base64.b85encode(zlib.compress(values.tobytes(), 9)).decode()}"
+
+
+def unpack(text: str) -> NDArray[Any]:
+    """Return the array that `pack` wrote: bool, or uint32 labels.
+
+    Raises
+    ------
+    ValueError
+        If the text was changed.
+    """
+    try:
+        head, body = text.split(":", 1)
+        shape = tuple(int(n) for n in head[1:].split("x"))
+        content = zlib.decompress(base64.b85decode(body))
+        if head[0] == "u":
+            return np.frombuffer(content, dtype="<u4").reshape(shape).astype(np.uint32)
+        bits = np.unpackbits(np.frombuffer(content, dtype=np.uint8))
+        return bits[: int(np.prod(shape))].reshape(shape).astype(bool)
+    except (ValueError, IndexError, zlib.error) as error:
+        raise ValueError("a packed stroke is damaged: copy the script again, whole") from error
