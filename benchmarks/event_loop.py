@@ -15,7 +15,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 from skimage.data import cell
 
-from napari_probseg.widgets.segment import SegmentWidget
+from napari_probseg.widgets.segment.widget import SegmentWidget
 
 
 def longest_block(done: Callable[[], bool], at_least: float = 0.3) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.widgets import completing
-from napari_probseg.widgets.segment import SegmentWidget
+from napari_probseg.widgets.segment.widget import SegmentWidget
+from napari_probseg.widgets.tasks import complete as completing
 
 
 class Counted(GraphCut):

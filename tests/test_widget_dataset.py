@@ -22,9 +22,11 @@ from napari_probseg.active_learning import validate as judge
 from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.training.general import GeneralTraining
-from napari_probseg.widgets import commands, kinds, next_image
-from napari_probseg.widgets.dataset import DatasetWidget
-from napari_probseg.widgets.segment import SegmentWidget
+from napari_probseg.widgets import commands
+from napari_probseg.widgets.dataset import class_dialog as kinds
+from napari_probseg.widgets.dataset.widget import DatasetWidget
+from napari_probseg.widgets.segment.widget import SegmentWidget
+from napari_probseg.widgets.tasks import next_image
 from test_widget_segment import click, disk, offer, open_widget, stroke
 
 
@@ -244,7 +246,7 @@ def test_closing_the_widget_lets_go(open_both, qtbot, tmp_path):
 
 
 def test_the_widget_imports_no_torch():
-    code = "import sys, napari_probseg.widgets.dataset; assert 'torch' not in sys.modules"
+    code = "import sys, napari_probseg.widgets.dataset.widget; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

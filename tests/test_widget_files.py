@@ -14,7 +14,7 @@ import nibabel
 import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
-from napari_probseg.widgets.script_dialog import ScriptDialog
+from napari_probseg.widgets.segment.script_dialog import ScriptDialog
 from test_widget_segment import click, disk, offer, open_widget, stroke
 
 

@@ -15,7 +15,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_probseg import Candidates, Case, Marker
-from napari_probseg.widgets.segment import SegmentWidget
+from napari_probseg.widgets.segment.widget import SegmentWidget
 
 DISK_RADIUS = 12
 

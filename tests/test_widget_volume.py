@@ -15,7 +15,7 @@ from qtpy.QtGui import QContextMenuEvent
 from qtpy.QtWidgets import QApplication
 
 import napari_probseg as ps
-from napari_probseg.widgets.gallery import added, measure
+from napari_probseg.widgets.segment.gallery import added, measure
 from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
 
 SHAPE, MIDDLE = (20, 48, 56), (10, 24, 30)

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_probseg import Case
-from napari_probseg.widgets import asking
-from napari_probseg.widgets.asking import options
-from napari_probseg.widgets.worker import Background
+from napari_probseg.widgets.tasks import propose as asking
+from napari_probseg.widgets.tasks.background import Background
+from napari_probseg.widgets.tasks.propose import options
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
 def test_torch_is_imported_as_ever_and_garbage_is_collected_after():
     code = """
 import gc, threading
-from napari_probseg.widgets.torch_import import quiet_import
+from napari_probseg.widgets.tasks.torch_import import quiet_import
 def work():
     with quiet_import():
         assert not gc.isenabled()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_probseg.candidates import Proposer
-    from napari_probseg.widgets.segment import SegmentWidget
+    from napari_probseg.widgets.segment.widget import SegmentWidget
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def open_example(shown: Example, proposer: Proposer | None = None) -> tuple[View
     """
     import napari
 
-    from napari_probseg.widgets.segment import SegmentWidget
+    from napari_probseg.widgets.segment.widget import SegmentWidget
 
     viewer = napari.Viewer(title="napari-probseg: red is inside, blue is outside; choose a candidate on the right")
     case = shown.case

@@ -8,7 +8,7 @@ from weakref import WeakSet
 import napari
 
 if TYPE_CHECKING:
-    from napari_probseg.widgets.segment import SegmentWidget
+    from napari_probseg.widgets.segment.widget import SegmentWidget
 
 _open: WeakSet[SegmentWidget] = WeakSet()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari_probseg.candidates import Proposer
-from napari_probseg.widgets.image import bare
+from napari_probseg.widgets.layers.image import bare
 
 if TYPE_CHECKING:
     from napari_probseg.proposers.unet_cut import UNetCut

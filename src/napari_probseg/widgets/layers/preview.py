@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Region
-from napari_probseg.widgets.image import bare
-from napari_probseg.widgets.layers import TAKEN_BACK, marker_colours
+from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.session_layers import TAKEN_BACK, marker_colours
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.io import read
-from napari_probseg.widgets.lessons import Steps, counted
-from napari_probseg.widgets.torch_import import quiet_import
+from napari_probseg.widgets.tasks.dataset import Steps, counted
+from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:
     from napari_probseg.active_learning.acquisition import Ranked

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from napari_probseg.case import Marker, Plane
 from napari_probseg.proposers.carry import Carrier
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.asking import Answer, exhibit
+from napari_probseg.widgets.tasks.propose import Answer, exhibit
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The parts of the Dataset widget and how they are laid out; what they do is wired in dataset.py."""
+"""The parts of the Dataset widget and how they are laid out; what they do is wired in controller.py."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from qtpy.QtWidgets import (
 
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
-from napari_probseg.widgets.curve import CurveView
-from napari_probseg.widgets.lessons import State
-from napari_probseg.widgets.next_image import Suggestion
+from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.style import KeyButton, line, row
+from napari_probseg.widgets.tasks.dataset import State
+from napari_probseg.widgets.tasks.next_image import Suggestion
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

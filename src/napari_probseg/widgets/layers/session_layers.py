@@ -12,8 +12,8 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker, Region
-from napari_probseg.widgets.image import bare, finest, placement
 from napari_probseg.widgets.keys import weakly
+from napari_probseg.widgets.layers.image import bare, finest, placement
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

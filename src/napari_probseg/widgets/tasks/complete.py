@@ -15,9 +15,9 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.asking import Answer, exhibit
-from napari_probseg.widgets.torch_import import quiet_import
-from napari_probseg.widgets.worker import Background, Task
+from napari_probseg.widgets.tasks.background import Background, Task
+from napari_probseg.widgets.tasks.propose import Answer, exhibit
+from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:
     from napari_probseg.proposers.histogram_cut import GraphCut

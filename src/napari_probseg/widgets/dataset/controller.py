@@ -14,18 +14,20 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.io import NIFTI, Picture
-from napari_probseg.widgets import commands, in_use, lessons, next_image
-from napari_probseg.widgets.image import bare
-from napari_probseg.widgets.lessons import Done, Lesson, State
-from napari_probseg.widgets.next_image import Suggestion
-from napari_probseg.widgets.sentences import sentence_of
+from napari_probseg.widgets import commands, in_use
+from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import read_settings
-from napari_probseg.widgets.worker import Background, Task
+from napari_probseg.widgets.tasks import dataset as lessons
+from napari_probseg.widgets.tasks import next_image
+from napari_probseg.widgets.tasks.background import Background, Task
+from napari_probseg.widgets.tasks.dataset import Done, Lesson, State
+from napari_probseg.widgets.tasks.next_image import Suggestion
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_probseg.widgets.workspace import Workspace
+    from napari_probseg.widgets.segment.controller import Workspace
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_probseg.widgets.completing import CompletionRequest, loaded
+from napari_probseg.widgets.tasks.complete import CompletionRequest, loaded
 
 if TYPE_CHECKING:
     from napari_probseg.proposers.unet_cut import UNetCut

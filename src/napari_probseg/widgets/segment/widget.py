@@ -13,18 +13,18 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.asking import Exhibit
-from napari_probseg.widgets.box import BoxTool, rectangle_of
-from napari_probseg.widgets.files import Files
-from napari_probseg.widgets.gallery import measure
-from napari_probseg.widgets.image import bare, displayed_axes, placement, unit_of
 from napari_probseg.widgets.keys import Keys, short, weakly
-from napari_probseg.widgets.menu import Menu
-from napari_probseg.widgets.panel import Panel
-from napari_probseg.widgets.picker import Picker
+from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, unit_of
+from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.file_dialogs import Files
+from napari_probseg.widgets.segment.gallery import measure
+from napari_probseg.widgets.segment.label_picker import Picker
+from napari_probseg.widgets.segment.menu import Menu
+from napari_probseg.widgets.segment.panel import Panel
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.style import sheet
-from napari_probseg.widgets.workspace import Workspace
+from napari_probseg.widgets.tasks.propose import Exhibit
 
 if TYPE_CHECKING:
     import napari.viewer

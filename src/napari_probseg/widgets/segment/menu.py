@@ -9,10 +9,10 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_probseg.widgets.files import Files
-from napari_probseg.widgets.image import bare, may_be_channels
-from napari_probseg.widgets.script_dialog import ScriptDialog
-from napari_probseg.widgets.workspace import Workspace
+from napari_probseg.widgets.layers.image import bare, may_be_channels
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.file_dialogs import Files
+from napari_probseg.widgets.segment.script_dialog import ScriptDialog
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

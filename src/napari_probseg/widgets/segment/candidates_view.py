@@ -8,9 +8,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
-from napari_probseg.widgets.asking import Answer, Exhibit, warm_up
-from napari_probseg.widgets.preview import Preview, Uncertainty
-from napari_probseg.widgets.worker import Background, Task
+from napari_probseg.widgets.layers.preview import Preview, Uncertainty
+from napari_probseg.widgets.tasks.background import Background, Task
+from napari_probseg.widgets.tasks.propose import Answer, Exhibit, warm_up
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -18,12 +18,8 @@ from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker, Plane
 from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session.session import Session, Step
-from napari_probseg.widgets.asking import Answer, Request, answer
-from napari_probseg.widgets.box import carried_over, framed, region_of
-from napari_probseg.widgets.carrying import CarriedOn, CarryRequest, carried_on
-from napari_probseg.widgets.completing import Completed, CompletionRequest, Latest, completed, cut_again, give
-from napari_probseg.widgets.finetuning import Learnt, learning
-from napari_probseg.widgets.image import (
+from napari_probseg.widgets.in_use import Models, given
+from napari_probseg.widgets.layers.image import (
     bare,
     bring_into_view,
     case_of,
@@ -32,12 +28,16 @@ from napari_probseg.widgets.image import (
     placement,
     plane_on_view,
 )
-from napari_probseg.widgets.in_use import Models, given
-from napari_probseg.widgets.layers import SessionLayers
-from napari_probseg.widgets.offers import Offers
-from napari_probseg.widgets.preview import add_quietly
-from napari_probseg.widgets.sentences import nothing_on_view, sentence_of, told
+from napari_probseg.widgets.layers.preview import add_quietly
+from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import nothing_on_view, sentence_of, told
+from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
+from napari_probseg.widgets.segment.candidates_view import Offers
 from napari_probseg.widgets.settings import Settings
+from napari_probseg.widgets.tasks.adapt import Learnt, learning
+from napari_probseg.widgets.tasks.complete import Completed, CompletionRequest, Latest, completed, cut_again, give
+from napari_probseg.widgets.tasks.propagate import CarriedOn, CarryRequest, carried_on
+from napari_probseg.widgets.tasks.propose import Answer, Request, answer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

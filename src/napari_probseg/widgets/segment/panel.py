@@ -1,4 +1,4 @@
-"""The parts of the Segment widget and how they are laid out; what they do is wired in segment.py."""
+"""The parts of the Segment widget and how they are laid out; what they do is wired in widget.py."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_probseg.widgets.gallery import Gallery
-from napari_probseg.widgets.layers import BLUE, RED
+from napari_probseg.widgets.layers.session_layers import BLUE, RED
+from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.style import KeyButton, dot, line, row
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.worker import Background, Task
-from napari_probseg.widgets.workspace import Workspace
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.tasks.background import Background, Task
 
 _SESSIONS = "Session (*.npz)"
 _OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;All files (*)"

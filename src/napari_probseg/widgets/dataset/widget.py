@@ -9,11 +9,11 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QListWidgetItem, QMainWindow, QVBoxLayout, QWidget
 
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.dataset_panel import DatasetPanel
+from napari_probseg.widgets.dataset.class_dialog import kinds_of
+from napari_probseg.widgets.dataset.controller import Teaching
+from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
-from napari_probseg.widgets.kinds import kinds_of
 from napari_probseg.widgets.style import sheet
-from napari_probseg.widgets.teaching import Teaching
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Plane
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
-from napari_probseg.widgets.torch_import import quiet_import
+from napari_probseg.widgets.segment.thumbnails import Thumbnail, thumbnails
+from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 _loading = Lock()
 

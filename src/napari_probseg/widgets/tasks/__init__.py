@@ -1,0 +1,1 @@
+"""Work of the widgets that runs in a thread."""
