@@ -30,19 +30,13 @@ from napari_probseg.inference.inputs import resized, window_input
 from napari_probseg.inference.windows import window_on, windows_around
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.nn.inputs import network_input
 from napari_probseg.simulate.annotator import first_dabs
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task, make_task
 from napari_probseg.training import pool as cutting
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import (
-    GeneralTraining,
-    batch_maker,
-    control_loss_of,
-    corrected,
-    loss_of,
-    network_input,
-)
+from napari_probseg.training.general import GeneralTraining, batch_maker, control_loss_of, corrected, loss_of
 from napari_probseg.training.pool import Pool, kept_pool
 
 UNSEEN = ("Nuclei", "BreastUltrasound", "VocalFolds", "Hippocampus")

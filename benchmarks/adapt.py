@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 import napari_probseg as ps
-from napari_probseg.simulate.annotator import ball
+from napari_probseg.morphology import ball
 
 SHAPES = ((300, 400), (60, 70, 80))
 

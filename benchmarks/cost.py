@@ -19,8 +19,8 @@ from statistics import median
 import numpy as np
 
 import napari_probseg as ps
+from napari_probseg.morphology import ball
 from napari_probseg.proposers.cvae import CVAEProposer
-from napari_probseg.simulate.annotator import ball
 
 
 def marked(image: np.ndarray) -> ps.Case:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import napari_probseg as ps
-from napari_probseg.simulate.annotator import ball
+from napari_probseg.morphology import ball
 
 SHAPE = (1000, 512, 512)
 MIDDLE, RADIUS = (500, 256, 256), 40

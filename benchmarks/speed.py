@@ -23,9 +23,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import napari_probseg as ps
+from napari_probseg.morphology import ball
 from napari_probseg.nn.general import SIZE, GeneralCVAE
 from napari_probseg.proposers.cvae import N_DRAWN, N_WINDOWS
-from napari_probseg.simulate.annotator import ball
 
 SIDE, CROP = 256, 128  # pixels of the image that we are asked about, and of the U-Net's input
 GOAL = 0.5

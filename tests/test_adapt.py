@@ -9,9 +9,9 @@ import torch
 import napari_probseg as ps
 from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.windows import Window
+from napari_probseg.morphology import ball
 from napari_probseg.proposers.completion import Completion
 from napari_probseg.proposers.unet_cut import SIZE, UNetCut
-from napari_probseg.simulate.annotator import ball
 from napari_probseg.training.adapt import AdaptConfig, agreement, lesson
 
 QUICK = AdaptConfig(n_rounds=1, n_steps=3)

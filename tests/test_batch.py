@@ -18,8 +18,8 @@ from napari_probseg import batch
 from napari_probseg.batch import BatchConfig, Job, complete_all, jobs_of
 from napari_probseg.cli.main import app
 from napari_probseg.io.atomic import locked
-from napari_probseg.outcome import Fate, Outcome, told_of
-from napari_probseg.simulate.annotator import ball
+from napari_probseg.morphology import ball
+from napari_probseg.progress import Fate, Outcome, told_of
 
 SHAPE = (40, 50)
 WITHOUT_NETWORK = BatchConfig(weights="intensities")

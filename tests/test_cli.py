@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import napari_probseg as ps
 from napari_probseg.cli.main import app
-from napari_probseg.simulate.annotator import ball
+from napari_probseg.morphology import ball
 
 
 def run(*arguments: object) -> str:

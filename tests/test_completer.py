@@ -8,9 +8,9 @@ import pytest
 import napari_probseg as ps
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
+from napari_probseg.morphology import ball
 from napari_probseg.proposers.appearance_cut import AppearanceCut
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.simulate.annotator import ball
 from napari_probseg.unaries.watershed import with_flood
 
 COMPLETERS = {

@@ -24,7 +24,8 @@ from napari_probseg.evaluate.run import EvaluateConfig, evaluate
 from napari_probseg.evaluate.samples import diversity, score_samples
 from napari_probseg.evaluate.tables import MEAN, interactions_to, method_tables, runs_of
 from napari_probseg.evaluate.targets import Target, targets_of
-from napari_probseg.simulate.annotator import ball, box, scribble
+from napari_probseg.morphology import ball
+from napari_probseg.simulate.annotator import box, scribble
 
 SHAPE = (48, 56)
 NOTHING = np.zeros(SHAPE, dtype=bool)

@@ -16,7 +16,7 @@ from napari_probseg.cli.main import app
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.transfer import create_like, export, take_in
 from napari_probseg.io import Picture
-from napari_probseg.outcome import Fate
+from napari_probseg.progress import Fate
 
 SHAPE = (4, 9, 11)
 AFFINE = np.array([[0, -0.4, 0.1, 7], [0.5, 0, 0, -3], [0, 0.05, 2.1, 11], [0, 0, 0, 1.0]])

@@ -14,6 +14,7 @@ from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
+from napari_probseg.nn.inputs import network_input
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
@@ -24,7 +25,6 @@ from napari_probseg.training.general import (
     batch_maker,
     corrected,
     loss_of,
-    network_input,
     reconstruction,
     train_general,
 )

@@ -27,7 +27,7 @@ from napari_probseg.cli.main import app
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.nn.checkpoint import read_weights, write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
-from napari_probseg.training.fit import Progress
+from napari_probseg.progress import Progress
 from napari_probseg.training.general import GeneralTraining
 
 TINY = GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)

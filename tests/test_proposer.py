@@ -13,10 +13,10 @@ from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import SAME, choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import with_channels
 from napari_probseg.inference.windows import windows_around
+from napari_probseg.morphology import ball
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.proposers import cvae
 from napari_probseg.proposers.cvae import CVAEProposer
-from napari_probseg.simulate.annotator import ball
 
 
 def untrained() -> CVAEProposer:

@@ -16,9 +16,10 @@ from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.presets import load_network
 from napari_probseg.nn.unet import UNet, UNetConfig
+from napari_probseg.progress import Progress
 from napari_probseg.training.curve import Curve
 from napari_probseg.training.examples import batch_maker, random_patch, read_examples
-from napari_probseg.training.fit import FitConfig, Progress, fit
+from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.segmentation import (
     SegmentationTraining,
     divided,

@@ -10,8 +10,8 @@ import pytest
 
 import napari_probseg as ps
 from napari_probseg.metrics import dice
+from napari_probseg.morphology import ball
 from napari_probseg.proposers.carry import Carrier
-from napari_probseg.simulate.annotator import ball
 
 
 @pytest.fixture(scope="module")

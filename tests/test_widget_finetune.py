@@ -12,8 +12,8 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 import napari_probseg as ps
+from napari_probseg.progress import Progress
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.training.fit import Progress
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from napari_probseg.widgets.tasks import adapt as finetuning
 from napari_probseg.widgets.tasks import complete as completing

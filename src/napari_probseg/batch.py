@@ -15,7 +15,7 @@ import numpy as np
 from napari_probseg.case import Marker, Plane
 from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
 from napari_probseg.io.atomic import locked
-from napari_probseg.outcome import Fate, Outcome
+from napari_probseg.progress import Fate, Outcome
 
 
 @dataclass(frozen=True)

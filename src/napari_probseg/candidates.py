@@ -9,7 +9,8 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case, Marker, Plane, Region
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.region import Region
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,9 @@ from napari_probseg.case import Case
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint
 from napari_probseg.io import READABLE, read
+from napari_probseg.morphology import ball
 from napari_probseg.proposers.unet_cut import UNetCut
-from napari_probseg.simulate.annotator import ball, dab_radius
+from napari_probseg.simulate.annotator import dab_radius
 
 PLACES = {2: 3, 3: 2}  # along each axis, where the model is asked
 

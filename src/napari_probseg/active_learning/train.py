@@ -30,8 +30,9 @@ from napari_probseg.dataset.collection import Collection
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.nn.general import SIZE
+from napari_probseg.progress import Progress
 from napari_probseg.training.curve import EVERY, Curve
-from napari_probseg.training.fit import CHECKPOINT, FitConfig, Progress
+from napari_probseg.training.fit import CHECKPOINT, FitConfig
 from napari_probseg.training.general import RECIPES, GeneralTraining, train_general
 from napari_probseg.training.pool import Crop, crops_of, packed
 

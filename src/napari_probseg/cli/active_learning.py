@@ -109,7 +109,7 @@ def rank(
 
 def _told(work: Generator[Any, None, Any] | Any) -> Any:
     """Show what long work says on one line that moves, and return what comes of it."""
-    from napari_probseg.training.fit import Progress
+    from napari_probseg.progress import Progress
 
     steps = iter(work)
     while True:

@@ -87,7 +87,7 @@ def take_in(
 
     from napari_probseg.dataset import transfer as exchange
     from napari_probseg.dataset.collection import Collection
-    from napari_probseg.outcome import told_of
+    from napari_probseg.progress import told_of
 
     given = Collection(source)
     is_there = (folder / "dataset.json").exists()

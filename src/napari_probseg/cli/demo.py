@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
-from napari_probseg.simulate.annotator import ball, dab_radius, deepest
+from napari_probseg.morphology import ball, deepest
+from napari_probseg.simulate.annotator import dab_radius
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -13,7 +13,7 @@ import typer
 from napari_probseg.cli import active_learning as cli_loop
 
 if TYPE_CHECKING:
-    from napari_probseg.training.fit import Progress
+    from napari_probseg.progress import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -149,7 +149,7 @@ def complete(
     Of a folder, each image is completed whose mask is not there yet; what cannot be is named at the end.
     """
     from napari_probseg import batch
-    from napari_probseg.outcome import told_of
+    from napari_probseg.progress import told_of
 
     config = batch.BatchConfig(weights, device, smoothness, edges, plane, label)
     if not image.is_dir():

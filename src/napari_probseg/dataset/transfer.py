@@ -18,7 +18,7 @@ from napari_probseg.dataset.collection import Collection, Entry
 from napari_probseg.dataset.labelled import fingerprint
 from napari_probseg.dataset.raw import read_about
 from napari_probseg.io import Picture, read, write
-from napari_probseg.outcome import Fate, Outcome
+from napari_probseg.progress import Fate, Outcome
 
 
 @dataclass(frozen=True)

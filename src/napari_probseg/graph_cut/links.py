@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case, Region
+from napari_probseg.case import Case
+from napari_probseg.region import Region
 
 DEFAULT_CONNECTIVITY = {2: 8, 3: 6}
 _FACES_ONLY = {2: {4: True, 8: False}, 3: {6: True, 26: False}}

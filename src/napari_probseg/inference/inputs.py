@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_probseg.case import Case, Marker, Region
+from napari_probseg.case import Case, Marker
 from napari_probseg.inference.windows import Window, wider
-from napari_probseg.training.general import network_input
+from napari_probseg.nn.inputs import network_input
+from napari_probseg.region import Region
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
 LARGEST = {2: 2**24, 3: 2**21}

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_probseg.case import Case, Marker, Region, bounding_box
+from napari_probseg.case import Case, Marker
+from napari_probseg.region import Region, bounding_box
 
 MIN_SIDE_VOXELS = 24
 WIDER = 2.2  # how much a window is larger than the one before it, at most

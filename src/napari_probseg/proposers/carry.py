@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, Region, hull
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.morphology import with_rim
 from napari_probseg.proposers.next_slice import Carried, CarryConfig, Sight, accepted
 from napari_probseg.proposers.plane import plane_with_most_strokes
-from napari_probseg.proposers.rim import with_rim
+from napari_probseg.region import Region, hull
 
 __all__ = ["Carrier", "CarryConfig"]
 

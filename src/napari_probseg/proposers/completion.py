@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, relative
+from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
-from napari_probseg.proposers.rim import with_rim
+from napari_probseg.morphology import with_rim
+from napari_probseg.region import relative
 
 if TYPE_CHECKING:
     from napari_probseg.inference.windows import Window

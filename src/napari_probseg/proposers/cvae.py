@@ -13,15 +13,16 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, Region, absolute, bounding_box, hull, relative
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
 from napari_probseg.inference.scale_selection import beliefs, seen_from
 from napari_probseg.inference.windows import Window, cut_off, wider, windows_around
+from napari_probseg.morphology import LEAST, with_rim
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
-from napari_probseg.proposers.rim import LEAST, with_rim
+from napari_probseg.region import Region, absolute, bounding_box, hull, relative
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 

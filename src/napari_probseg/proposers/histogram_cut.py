@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.windows import Window, windows_around
+from napari_probseg.morphology import far_from
 from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.unaries.histogram import Codes
@@ -79,10 +79,3 @@ def window_for(case: Case, most: int = WHOLE // 4) -> Window:
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the parts of a mask that hold a mark; all of it where there is none."""
     return mask & ~far_from(mask, marked)
-
-
-def far_from(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the parts of a mask that hold no mark; none where there is no mark in it."""
-    parts, _ = ndimage.label(mask)
-    near = np.unique(parts[marked & mask])
-    return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.case import Case, Marker, Plane, Region, bounding_box
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.region import Region, bounding_box
 from napari_probseg.unaries.histogram import Codes
 
 Mask = NDArray[np.bool_]

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.sliding_window import logits
+from napari_probseg.morphology import far_from
+from napari_probseg.nn.inputs import z_scored
 from napari_probseg.nn.unet import UNet
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.proposers.histogram_cut import far_from, window_for
+from napari_probseg.proposers.histogram_cut import window_for
 from napari_probseg.proposers.plane import in_volume
-from napari_probseg.training.examples import normalised
-from napari_probseg.training.segmentation import logits
 
 
 class TrainedUNet:
@@ -106,7 +107,7 @@ class TrainedUNet:
                 f"{self.name or 'this network'} was trained on {wanted.ndim}-D images of {wanted.n_channels} channels, "
                 f"this one is {case.ndim}-D of {len(image)}: choose another one"
             )
-        seen = torch.from_numpy(normalised(image))
+        seen = torch.from_numpy(z_scored(image))
         every = logits(self.network, seen, patch=self.patch, device=self.device).softmax(0).numpy()
         marked = case.partial[where] == Marker.OBJECT
         completion = Completion(case, window, np.ascontiguousarray(self._object(every, marked)))

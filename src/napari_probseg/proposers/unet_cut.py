@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane, bounding_box
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
+from napari_probseg.morphology import ball
 from napari_probseg.nn.general import SIZE, GeneralCVAE
+from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
-from napari_probseg.simulate.annotator import ball
+from napari_probseg.region import bounding_box
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
-from napari_probseg.training.fit import Progress
 from napari_probseg.unaries.watershed import with_flood
 
 N_WINDOWS = 5

@@ -21,12 +21,12 @@ from napari_probseg.dataset.raw import LabelledImage, all_but, datasets_below, n
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.presets import load_network
+from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.reproduce.unseen import GROUPS, Group, train_small
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
-from napari_probseg.training.fit import Progress
 
 N_STROKES = 15  # in all; the first pair counts as two
 TOLD = (10, 15)  # after so many strokes

@@ -14,9 +14,10 @@ import torch
 
 from napari_probseg.dataset.raw import RawDataset, datasets_below, named
 from napari_probseg.nn.unet import AVETISIAN2018, ISENSEE2017, KAYALIBAY2017, NNUNET2018, UNet, UNetConfig
+from napari_probseg.progress import Progress
 from napari_probseg.training.augment import augmentation
 from napari_probseg.training.examples import Example, batch_maker, count_labels, read_examples
-from napari_probseg.training.fit import FitConfig, Progress, fit
+from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.segmentation import overlaps, segmentation_loss, untrained
 
 N_STEPS = 200

@@ -11,7 +11,8 @@ import torch
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
-from napari_probseg.training.fit import FitConfig, Progress, fit
+from napari_probseg.progress import Progress
+from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import GeneralTraining, batch_maker, control_loss_of
 from napari_probseg.training.pool import kept_pool
 

@@ -15,8 +15,9 @@ from torch.nn import functional
 from napari_probseg.metrics import dice, generalized_energy_distance
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.wong2022 import CELL, Wong2022, decided
+from napari_probseg.progress import Progress
 from napari_probseg.simulate.disks import SIZE, Disks, make_disks, partial_pair
-from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 
 N_IMAGES = 1000

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.case import Case, Marker, Plane, Region, absolute, bounding_box, relative
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.region import Region, absolute, bounding_box, relative
 from napari_probseg.session.history import Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)

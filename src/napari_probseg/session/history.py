@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_probseg.case import Region, bounding_box
+from napari_probseg.region import Region, bounding_box
 
 
 @dataclass(frozen=True, eq=False)

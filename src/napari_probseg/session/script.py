@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Marker, hull, relative
+from napari_probseg.case import Marker
+from napari_probseg.region import hull, relative
 from napari_probseg.session.history import Step
 
 if TYPE_CHECKING:

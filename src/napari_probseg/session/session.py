@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
-from napari_probseg.case import Case, Marker, Plane, Region, hull
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.region import Region, hull
 from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Change, History, Step, change_between
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_probseg.morphology import ball, deepest
+
 RADIUS_AT_256 = 3.0
 
 
@@ -133,19 +135,3 @@ def first_dabs(
 def dab_radius(shape: tuple[int, ...], spacing: NDArray[np.float64]) -> float:
     """Return the radius of a dab in mm: 3 pixels where the image's largest side has 256."""
     return max(RADIUS_AT_256 / 256 * float((np.asarray(shape) * spacing).max()), 0.6 * float(spacing.min()))
-
-
-def deepest(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the voxel of a region that is farthest from its border."""
-    padded = np.pad(region, 1)
-    distance = ndimage.distance_transform_edt(padded, sampling=spacing)
-    return tuple(i - 1 for i in _argmax(distance))
-
-
-def ball(
-    shape: tuple[int, ...], middle: tuple[int, ...], radius: float, spacing: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return the voxels within ``radius`` mm of a voxel."""
-    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
-    squared = sum(((axis - m) * mm) ** 2 for axis, m, mm in zip(axes, middle, spacing, strict=True))
-    return np.asarray(squared <= radius**2)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from napari_probseg.geodesic import geodesic_distance
 from napari_probseg.nn.general import GeneralCVAE
-from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.progress import Progress
+from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
 
 N_VIEWS = {2: 4, 3: 2}  # of the window, in a step

@@ -7,6 +7,7 @@ from math import pi
 
 import torch
 
+from napari_probseg.inference.sliding_window import monai
 from napari_probseg.training.examples import Batch
 
 
@@ -54,18 +55,6 @@ def augmentation(spacing: Sequence[float], *, mirror: bool) -> Callable[[Iterabl
         return [(_plain(c["image"]), _plain(c["label"])[0].round().short()) for c in changed]
 
     return augment
-
-
-def monai(name: str):  # type: ignore[no-untyped-def]
-    """Return a module of MONAI, or say how to get it."""
-    from importlib import import_module
-
-    try:
-        return import_module(f"monai.{name}")
-    except ModuleNotFoundError as error:
-        raise RuntimeError(
-            "training on labelled images needs MONAI: install it with pip install 'napari-probseg[train]'"
-        ) from error
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_probseg.io.atomic import write_whole
-from napari_probseg.training.fit import Progress
+from napari_probseg.progress import Progress
 
 EVERY = 10  # steps that a point of the loss is the mean of
 SIZE, MARGIN = (720, 420), (58, 34, 58, 44)  # left, top, right, bottom

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
+from napari_probseg.nn.inputs import z_scored
 
 KEPT = 5000  # voxels of each label and image that a patch may be centred on
 
@@ -91,20 +92,13 @@ def count_labels(dataset: RawDataset) -> int:
     return len(values)
 
 
-def normalised(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (C, ...) with mean 0 and standard deviation 1 in each channel (Isensee et al. 2018, section 2.3)."""
-    axes = tuple(range(1, image.ndim))
-    deviation = image.std(axes, keepdims=True)
-    return np.asarray((image - image.mean(axes, keepdims=True)) / np.maximum(deviation, 1e-6), dtype=np.float32)
-
-
 def _example(labelled: LabelledImage, label: NDArray[np.int16]) -> Example:
     rng = np.random.default_rng(0)
     foreground = []
     for value in np.unique(label[label > 0]):
         voxels = np.argwhere(label == value)
         foreground.append(voxels if len(voxels) <= KEPT else rng.choice(voxels, KEPT, replace=False))
-    image = torch.from_numpy(normalised(labelled.image))
+    image = torch.from_numpy(z_scored(labelled.image))
     return Example(labelled.name, image, torch.from_numpy(label), labelled.spacing, tuple(foreground))
 
 

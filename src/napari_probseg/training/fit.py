@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.progress import Progress
 from napari_probseg.training.distributed import is_first, share
 
 if TYPE_CHECKING:
@@ -64,18 +65,6 @@ class FitConfig:
     mixed_precision: bool = False
     validate_every: int = 250
     patience: int = 0
-
-
-@dataclass
-class Progress:
-    """Where a training stands after a step."""
-
-    step: int
-    n_steps: int
-    losses: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    seconds_for_data: float = 0.0
-    validation: dict[str, float] = field(default_factory=dict)  # empty but after a validation
 
 
 @dataclass

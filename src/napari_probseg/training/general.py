@@ -18,13 +18,15 @@ from torch.nn import functional as F
 from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
+from napari_probseg.nn.inputs import network_input
 from napari_probseg.nn.presets import load_network
+from napari_probseg.progress import Progress
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
 from napari_probseg.training.distributed import is_first
-from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 
@@ -195,20 +197,6 @@ def batch_maker(
         return make_task(_joined(scenes), chance), chance
 
     return make
-
-
-def network_input(image: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """Return x, (B, C + 2, Y, X): each channel of the image normalised over the region, and the marks.
-
-    Voxels that lie outside the image are to be 0 in ``image`` and true in ``outside`` already.
-    """
-    return torch.cat([normalised(image), inside[:, None].to(image.dtype), outside[:, None].to(image.dtype)], 1)
-
-
-def normalised(image: Tensor) -> Tensor:
-    """Return (B, C, ...) with mean 0 and standard deviation 1 of each channel, clipped to [-4, 4]."""
-    sd, mean = torch.std_mean(image, tuple(range(2, image.ndim)), keepdim=True)
-    return ((image - mean) / sd.clamp(min=1e-6)).clamp(-4, 4)
 
 
 def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,16 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.dataset.raw import RawDataset
+from napari_probseg.inference.sliding_window import logits
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.metrics import dice
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.plan import GIB, Plan, plan
 from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
-from napari_probseg.training.augment import augmentation, monai
+from napari_probseg.progress import Progress
+from napari_probseg.training.augment import augmentation
 from napari_probseg.training.curve import Curve
 from napari_probseg.training.distributed import is_first
 from napari_probseg.training.examples import Batch, Example, batch_maker, count_labels, read_examples
-from napari_probseg.training.fit import FitConfig, Losses, Progress, fit
+from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import (
     LabelLoss,
     deep_supervision,
@@ -272,18 +273,6 @@ def segmentation_loss(name: str) -> Callable[[nn.Module, Batch, int], Losses]:
 def predict(network: nn.Module, image: Tensor, *, patch: Sequence[int], device: str = "cpu") -> NDArray[np.intp]:
     """Return the label of every voxel, (Z, Y, X), from overlapping patches of a normalised image, (C, Z, Y, X)."""
     return np.asarray(logits(network, image, patch=patch, device=device).argmax(0).numpy())
-
-
-@torch.inference_mode()
-def logits(network: nn.Module, image: Tensor, *, patch: Sequence[int], device: str | torch.device = "cpu") -> Tensor:
-    """Return the logits of every label, (L, Z, Y, X), from overlapping patches of a normalised image, (C, Z, Y, X)."""
-    slide = monai("inferers").sliding_window_inference
-    with warnings.catch_warnings():
-        # MONAI 1.5 indexes with lists, of which PyTorch from 2.9 on warns; the answer is right.
-        warnings.filterwarnings("ignore", "Using a non-tuple sequence")
-        found = slide(image[None].to(device), tuple(patch), 4, network, overlap=0.5, mode="gaussian")
-    assert isinstance(found, Tensor)
-    return found[0].cpu()
 
 
 def validate(

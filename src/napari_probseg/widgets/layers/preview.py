@@ -9,7 +9,8 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Region
+from napari_probseg.case import Case, Marker
+from napari_probseg.region import Region
 from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.layers.session_layers import TAKEN_BACK, marker_colours
 

@@ -11,7 +11,8 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_probseg.case import Marker, Region
+from napari_probseg.case import Marker
+from napari_probseg.region import Region
 from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.layers.image import bare, finest, placement
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
-from napari_probseg.case import Region
+from napari_probseg.region import Region
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Marker, Region, bounding_box
-from napari_probseg.simulate.annotator import deepest
+from napari_probseg.case import Marker
+from napari_probseg.morphology import deepest
+from napari_probseg.region import Region, bounding_box
 from napari_probseg.widgets.layers.session_layers import BLUE, RED
 
 _MARGIN, _LARGEST, _COARSE = 0.2, 160, 64

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_probseg.widgets.tasks.complete import CompletionRequest, loaded
 
 if TYPE_CHECKING:
+    from napari_probseg.progress import Progress
     from napari_probseg.proposers.unet_cut import UNetCut
-    from napari_probseg.training.fit import Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
-    from napari_probseg.training.fit import Progress
+    from napari_probseg.progress import Progress
 
 Task = Callable[[], "Generator[str | Progress, None, Any]"]
 

@@ -27,8 +27,8 @@ from napari_probseg.widgets.in_use import Models
 from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:
+    from napari_probseg.progress import Progress
     from napari_probseg.session.session import Session
-    from napari_probseg.training.fit import Progress
 
 Steps = Generator["str | Progress", None, Any]
 
@@ -184,7 +184,7 @@ def training(folder: Path, points: list[tuple[int, float]], stop: Event, device:
     with quiet_import():
         from napari_probseg.active_learning.train import curve_of, train
         from napari_probseg.active_learning.validate import compare
-        from napari_probseg.training.fit import Progress
+        from napari_probseg.progress import Progress
     collection = Collection(folder)
     curve = curve_of(collection)
     steps = train(collection, anew=anew, device=device)

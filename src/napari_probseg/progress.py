@@ -1,10 +1,22 @@
-"""What became of one image of many: the bad one is named, and the rest goes on."""
+"""Progress of a long work, and the result of one image in a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+
+@dataclass
+class Progress:
+    """Where a training stands after a step."""
+
+    step: int
+    n_steps: int
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    seconds_for_data: float = 0.0
+    validation: dict[str, float] = field(default_factory=dict)  # empty but after a validation
 
 
 class Fate(StrEnum):

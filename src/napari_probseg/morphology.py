@@ -1,0 +1,49 @@
+"""Morphology of masks: balls, depths, rims and connected parts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_probseg.region import bounding_box
+
+LEAST = 3.0
+
+
+def ball(
+    shape: tuple[int, ...], middle: tuple[int, ...], radius: float, spacing: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return the voxels within ``radius`` mm of a voxel."""
+    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
+    squared = sum(((axis - m) * mm) ** 2 for axis, m, mm in zip(axes, middle, spacing, strict=True))
+    return np.asarray(squared <= radius**2)
+
+
+def deepest(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the voxel of a region that is farthest from its border."""
+    padded = np.pad(region, 1)
+    distance = ndimage.distance_transform_edt(padded, sampling=spacing)
+    return tuple(int(i) - 1 for i in np.unravel_index(int(distance.argmax()), distance.shape))
+
+
+def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return an object and what is as near to it as half of its radius, that of a disk or a ball of its size."""
+    box = bounding_box(inside)
+    if box is None:
+        return np.zeros_like(inside)
+    n = np.count_nonzero(inside)
+    radius = np.sqrt(n / np.pi) if inside.ndim == 2 else (3 * n / (4 * np.pi)) ** (1 / 3)
+    reach = max(LEAST, 0.5 * float(radius))
+    margin = int(reach) + 1
+    near = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
+    rim = np.zeros_like(inside)
+    rim[near] = ndimage.distance_transform_edt(~inside[near]) <= reach
+    return rim
+
+
+def far_from(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the parts of a mask that hold no mark; none where there is no mark in it."""
+    parts, _ = ndimage.label(mask)
+    near = np.unique(parts[marked & mask])
+    return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)
