@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -15,6 +16,7 @@ from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 
 import napari_probseg
+from napari_probseg.widgets import check_version
 from napari_probseg.widgets.keys import Keys, short
 from napari_probseg.widgets.settings import KEYS, Settings, read_settings
 
@@ -85,6 +87,19 @@ def test_a_key_of_another_plugin_is_left_alone(make_napari_viewer_proxy):
 
 def test_a_key_is_drawn_short():
     assert short("Shift+U") == "⇧U"
+
+
+@pytest.mark.parametrize("version", ["0.5.6", "0.6.7.dev12+g1", "0.4.19.post1"])
+def test_a_napari_that_is_too_old_gets_a_sentence(version):
+    with pytest.raises(
+        RuntimeError, match=rf"needs napari 0\.7 or newer, and this is {re.escape(version)}: pip install"
+    ):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.7.0rc1", "0.7.0", "0.10.0", "1.0", "unknown"])
+def test_any_other_napari_is_let_pass(version):
+    check_version(version)
 
 
 def test_the_widget_imports_no_torch():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def colour(viewer: Viewer, name: str) -> QColor:
     """Return a colour of the viewer's theme: "text", "primary", "current", "highlight", ..."""
-    return QColor(getattr(get_theme(viewer.theme), name).as_hex(format="long"))
+    return QColor(*getattr(get_theme(viewer.theme), name).as_rgb_tuple(alpha=False))
 
 
 def sheet(viewer: Viewer) -> str:
@@ -24,7 +24,8 @@ def sheet(viewer: Viewer) -> str:
     highlight = colour(viewer, "highlight").name()
     lively = current.lighter(118).name()
     error = colour(viewer, "error")
-    readable = error.lighter(200) if get_theme(viewer.theme).type == "dark" else error
+    is_dark = colour(viewer, "background").lightness() < text.lightness()
+    readable = error.lighter(200) if is_dark else error
     faint = f"rgba({text.red()}, {text.green()}, {text.blue()}, 150)"
     return f"""
         QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
