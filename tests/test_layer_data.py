@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from napari_probseg.io import read
 from napari_probseg.napari_io import layer_data
 from napari_probseg.simulate.phantoms import phantom_3d
 
@@ -166,10 +167,18 @@ def test_colour_is_saved_as_colour(tmp_path: Path, viewer: Any) -> None:
 
 
 def test_byte_orders_that_are_not_the_machines_are_shown(viewer: Any) -> None:
+    assert not read(ANATOMICAL).data.dtype.isnative, "test invalid"
     (layer,) = viewer.open(ANATOMICAL, plugin="napari-probseg")
-    assert not layer.data.dtype.isnative, "test invalid"
     assert np.isfinite(layer.contrast_limits).all()
     assert layer._data_view is not None
+
+
+@pytest.mark.parametrize(("napari", "is_native"), [("0.7.1", True), ("0.8.0", True), ("0.9.2", False)])
+def test_the_machines_byte_order_where_napari_draws_no_other(monkeypatch, napari: str, is_native: bool) -> None:
+    monkeypatch.setattr("napari_probseg.napari_io.version.version", lambda _: napari)
+    ((data, _, _),) = layer_data.read_layers(str(ANATOMICAL))
+    assert data.dtype.isnative is is_native
+    assert np.array_equal(data, read(ANATOMICAL).data)
 
 
 def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path, nifti: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_probseg.io import MM_PER, NIFTI, TIFF, Picture, read, tells_more_than_pixels, write
+from napari_probseg.napari_io.version import draws_any_byte_order
 from napari_probseg.simulate.phantoms import disks_image, phantom_2d, phantom_3d
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -80,7 +81,18 @@ def _layer(path: str) -> LayerData:
     if picture.unit != "pixel":
         short = "um" if picture.unit == "µm" else picture.unit
         attributes["units"] = ["s" if axis == "T" else short for axis in axes]
-    return picture.data, attributes, "labels" if picture.is_label and picture.axes in ("YX", "ZYX") else "image"
+    return (
+        _drawable(picture.data),
+        attributes,
+        "labels" if picture.is_label and picture.axes in ("YX", "ZYX") else "image",
+    )
+
+
+def _drawable(data: Any) -> Any:
+    """Return voxels in the machine's byte order where napari draws no other; only then does that copy them."""
+    if data.dtype.isnative or draws_any_byte_order():
+        return data
+    return np.asarray(data).astype(data.dtype.newbyteorder("="))
 
 
 def _geometry(array: Any, attributes: dict[str, Any]) -> Picture:

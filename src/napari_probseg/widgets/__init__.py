@@ -1,26 +1,7 @@
 """The napari widgets: the only modules that import napari and Qt."""
 
-import re
+from importlib.metadata import version
 
-import napari
+from napari_probseg.napari_io.version import check_version
 
-OLDEST_NAPARI = (0, 7)
-
-
-def check_version(version: str) -> None:
-    """Refuse a napari that is older than what the widgets are tested with.
-
-    Raises
-    ------
-    RuntimeError
-        If it is too old; a version that cannot be read is let pass.
-    """
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found and tuple(map(int, found.groups())) < OLDEST_NAPARI:
-        oldest = ".".join(map(str, OLDEST_NAPARI))
-        raise RuntimeError(
-            f"napari-probseg needs napari {oldest} or newer, and this is {version}: pip install --upgrade napari"
-        )
-
-
-check_version(napari.__version__)
+check_version(version("napari"))
