@@ -300,10 +300,13 @@ def test_an_unknown_compression_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert ps.read(tmp_path / "a.tif").shape == (32, 48), "test invalid"
 
     def lacks(*args: object, **options: object) -> None:
-        raise ImportError("imagecodecs") if not options else OSError("no decoder")
+        raise ImportError("imagecodecs")
+
+    def opens_nothing(*args: object, **options: object) -> None:
+        raise OSError("no decoder")
 
     monkeypatch.setattr("tifffile.TiffPageSeries.asarray", lacks)
-    monkeypatch.setattr("imageio.v3.imread", lacks)
+    monkeypatch.setattr("PIL.Image.open", opens_nothing)
     with pytest.raises(ValueError, match=r"cannot be opened: its compression \(LZW\) needs .* install imagecodecs"):
         ps.read(tmp_path / "a.tif")
 

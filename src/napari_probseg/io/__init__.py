@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
-from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture
+from napari_probseg.io.picture import Picture
 from napari_probseg.io.plain import png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
+from napari_probseg.io.units import MM_PER, PIXEL
 
 __all__ = ["MM_PER", "NIFTI", "READABLE", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
 
@@ -49,20 +51,20 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
         If there is no such file, or it may not be read.
     ValueError
         If it is damaged or of a kind that is not read.
+    MemoryError
+        If it does not fit into memory.
     """
     path = Path(path)
     reader: Callable[[Path, str | None], Picture] = _by_ending(path, _READERS)
+    if path.is_dir():
+        raise FileNotFoundError(f"there is no file {path}: it is a folder, name a file in it")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
     try:
+        refuse_misnamed(path, _ending(path))
         return reader(path, axes)
-    except NotReadHereError as error:
-        raise ValueError(f"{path} cannot be opened: {error}") from error
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
-    except DAMAGED as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise ValueError(f"{path} is damaged or no {_ending(path)} file ({reason}): get it anew") from error
+    except NOT_READ as error:
+        raise failure(path, error, _ending(path)) from error
 
 
 def write(
@@ -130,7 +132,7 @@ def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArra
     given = tuple(float(mm) for mm in spacing) if spacing is not None else (1.0,) * array.ndim
     if len(given) != array.ndim or not all(np.isfinite(mm) and mm > 0 for mm in given):
         raise ValueError(f"spacing must give one distance above 0 for each of {array.ndim} axes, got {given}")
-    return Picture(array, "ZYX"[-array.ndim :], given, "pixel" if spacing is None else "mm", affine)
+    return Picture(array, "ZYX"[-array.ndim :], given, PIXEL if spacing is None else "mm", affine)
 
 
 def _by_ending(path: Path, table: dict[tuple[str, ...], Any]) -> Any:

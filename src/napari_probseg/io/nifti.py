@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.picture import MM_PER, NotReadHereError, Picture, drop_axes
+from napari_probseg.io.labels import in_whole_numbers
+from napari_probseg.io.limits import DEFLATE, refuse_to_unpack
+from napari_probseg.io.mapped import MAX_BYTES_IN_MEMORY, OnDisk
+from napari_probseg.io.notice import tell
+from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
+from napari_probseg.io.units import MM_PER
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
+_LARGE = MAX_BYTES_IN_MEMORY  # of float32: above, scaled intensities are made where they are asked for
 _AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "CTZYX"}
-_LARGE = 2**28  # bytes of float32 above which scaled intensities are made where they are asked for
 
 
 def read_nifti(path: Path, axes: str | None) -> Picture:
@@ -27,6 +32,15 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
         if not isinstance(image, nibabel.Nifti1Pair):
             raise NotReadHereError(f"it holds a {type(image).__name__}, not a volume")
         length, duration = image.header.get_xyzt_units()
+        is_packed = path.name.lower().endswith(".gz")
+        refuse_to_unpack(
+            image.shape,
+            image.get_data_dtype().itemsize,
+            path.stat().st_size,
+            most=DEFLATE if is_packed else 1,
+            advice="unpack it to .nii, which is read piece by piece" if is_packed else "use a part of it",
+            in_memory=is_packed,
+        )
         stored = image.dataobj.get_unscaled().T
     except (ImageFileError, HeaderDataError) as error:
         raise ValueError(str(error)) from error
@@ -35,16 +49,20 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
         raise NotReadHereError(f"it has {stored.ndim} axes, {stored.shape[::-1]}: save two to five")
     if stored.ndim == 4 and duration != "unknown":
         given = "TZYX"
+    steps = dict(zip("XYZ", _steps(path, image), strict=True))
     if stored.dtype.names:  # colour: R, G, B of uint8
         stored, given = np.stack([stored[name] for name in stored.dtype.names[:3]], axis=-1), given + "C"
     stored, given = drop_axes(stored, given, "ZTC")
+    stored, given = in_order(stored, axes or given)
     data = _scaled(stored, float(image.dataobj.slope), float(image.dataobj.inter))
     unit = _UNITS.get(length, "mm")
-    zooms = [float(zoom) or 1.0 for zoom in image.header.get_zooms()]
-    spacing = tuple(zooms["XYZ".index(axis)] * MM_PER[unit] for axis in given if axis in "ZYX")
-    is_label = str(image.header.get_intent()[0]) == "label" and data.dtype.kind in "iu"
+    spacing = tuple(steps[axis] * MM_PER[unit] for axis in given if axis in "ZYX")
+    is_label = str(image.header.get_intent()[0]) == "label"
+    if is_label:
+        data = in_whole_numbers(data)
+        is_label = data.dtype.kind in "iu"
     affine = np.asarray(image.affine, dtype=np.float64)
-    return Picture(data, axes or given, spacing, unit, affine, image.header.copy(), is_label)
+    return Picture(data, given, spacing, unit, affine, image.header.copy(), is_label)
 
 
 def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labels: bool) -> bytes:
@@ -58,13 +76,18 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
     if header is not None and "Z" not in axes and len(header.get_data_shape()) > 2:
         array = np.expand_dims(array, -3)  # one slice, which was given as 2-D
     steps = (*like.spacing[::-1], 1.0, 1.0)[:3]
-    affine = like.affine if like.affine is not None else np.diag([*steps, 1.0])
+    affine = like.affine if header is not None else like.affine_in_mm  # without a header, the unit is mm
+    if affine is None:
+        affine = np.diag([*steps, 1.0])
     kind: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     try:
         image = kind(array.astype(array.dtype.newbyteorder("<"), copy=False).T, affine, header, dtype=array.dtype)
     except HeaderDataError as error:
         raise ValueError(f"NIfTI cannot hold {array.dtype}: convert it, for example with astype('float32')") from error
     image.header.set_slope_inter(1, 0)
+    zooms = image.header["pixdim"][1:4]
+    if not (np.isfinite(zooms).all() and (zooms > 0).all()):  # of a file whose affine alone is sound
+        image.header["pixdim"][1:4] = np.divide(steps, MM_PER.get(like.unit, 1.0))
     image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of another image
     image.header.set_intent("label" if labels else "none")
     if header is None:
@@ -73,28 +96,30 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
     return gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content
 
 
-class Scaled:
-    """Numbers of a memory map that become intensities, float32, where they are read."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, stored: NDArray[Any], slope: float, intercept: float) -> None:
-        self._stored, self._slope, self._intercept = stored, slope, intercept
-        self.shape, self.ndim, self.size = stored.shape, stored.ndim, stored.size
-
-    def __getitem__(self, where: Any) -> NDArray[np.float32]:
-        scaled = np.multiply(self._stored[where], self._slope, dtype=np.float64) + self._intercept
-        return np.asarray(scaled, dtype=np.float32)
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[...].astype(dtype or self.dtype, copy=False)
-
-
 def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> Any:
     if (slope, intercept) == (1.0, 0.0):
         return stored
-    scaled = Scaled(stored, slope, intercept)
-    return scaled if isinstance(stored, np.memmap) and 4 * stored.size > _LARGE else np.asarray(scaled)
+    scaled = OnDisk(stored, slope, intercept)
+    is_large = isinstance(stored, np.memmap) and 4 * stored.size > _LARGE
+    return scaled if is_large else np.asarray(scaled)
+
+
+def _steps(path: Path, image: Any) -> list[float]:
+    """Return the distances between voxels along x, y and z in the file's unit: the affine's, where it is sound."""
+    header = image.header
+    zooms = [abs(float(zoom)) for zoom in header.get_zooms()[:3]]
+    zooms += [1.0] * (3 - len(zooms))
+    placed = header["qform_code"] > 0 or header["sform_code"] > 0
+    columns = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0).tolist()
+    sound = [bool(np.isfinite(zoom)) and zoom > 0 for zoom in zooms]
+    told = [bool(placed and np.isfinite(column)) and column > 0 for column in columns]
+    if any(s and t and abs(c / z - 1) > 0.01 for s, t, c, z in zip(sound, told, columns, zooms, strict=True)):
+        twice = f"its affine says {_listed(columns)} along x, y, z, its pixdim {_listed(zooms)}"
+        tell(f"{path.name}: {twice}: the affine counts")
+    if unknown := [axis for axis, s, t in zip("xyz", sound, told, strict=True) if not (s or t)]:
+        tell(f"{path.name} does not say how far apart its voxels are along {', '.join(unknown)}: 1 is assumed")
+    return [c if t else z if s else 1.0 for c, t, z, s in zip(columns, told, zooms, sound, strict=True)]
+
+
+def _listed(steps: list[float]) -> str:
+    return " x ".join(f"{step:.4g}" for step in steps)

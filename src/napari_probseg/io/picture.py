@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case
-
-MM_PER = {"m": 1e3, "cm": 10.0, "mm": 1.0, "µm": 1e-3, "nm": 1e-6, "inch": 25.4}
-DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found by trying; they promise nothing narrower
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+from napari_probseg.io.mapped import piecewise
+from napari_probseg.io.units import MM_PER, PIXEL
 
 
 class NotReadHereError(ValueError):
@@ -43,17 +26,21 @@ class Picture:
     data : array
         In napari's order, ``(Z, Y, X)``; a memory map where the file allows it.
     axes : str
-        One letter for each axis of ``data``: Z, Y, X, C (channels), T (time).
+        One letter for each axis of ``data``: Z, Y, X in this order, C (channels), T (time).
     spacing : tuple of float
-        Of the spatial axes in the order of ``data``, mm; 1 where the file says nothing.
+        Of the spatial axes in the order of ``data``, mm; without a unit, how long they are beside each other.
     unit : str
-        The unit that the file gives lengths in: ``"mm"``, ``"µm"``, ... or ``"pixel"`` where it says nothing.
+        The unit that the file gives lengths in, a key of `MM_PER`: ``"mm"``, ``"µm"``, ...; or ``"pixel"`` where it
+        tells none.
     affine : (4, 4) array, optional
         From voxel indices (x, y, z) to the file's unit, as NIfTI has it.
     header : nibabel header, optional
         Of a NIfTI file.
     is_label : bool
         Whether the file says that its numbers are labels.
+    colours : (N, 3) uint8 array, optional
+        Of a picture with a palette: the red, green and blue of each number. As labels the numbers count, as an image
+        the colours.
 
     Raises
     ------
@@ -64,10 +51,11 @@ class Picture:
     data: Any
     axes: str
     spacing: tuple[float, ...]
-    unit: str = "pixel"
+    unit: str = PIXEL
     affine: NDArray[np.float64] | None = None
     header: Any = None
     is_label: bool = False
+    colours: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -77,6 +65,8 @@ class Picture:
             )
         if len(shape) != len(self.axes):
             raise NotReadHereError(f"axes {self.axes!r} do not name the {len(shape)} axes of an array of {shape}")
+        if self.spatial_axes not in ("YX", "ZYX"):
+            raise NotReadHereError(f"axes of space must be in the order Z, Y, X, got {self.axes!r}: transpose it first")
 
     @property
     def channel_axis(self) -> int | None:
@@ -84,9 +74,26 @@ class Picture:
         return self.axes.index("C") if "C" in self.axes else None
 
     @property
+    def spatial_axes(self) -> str:
+        """``"YX"`` or ``"ZYX"``."""
+        return "".join(axis for axis in self.axes if axis in "ZYX")
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The spatial shape, without channels and time."""
         return tuple(n for n, axis in zip(self.data.shape, self.axes, strict=True) if axis in "ZYX")
+
+    @property
+    def affine_in_mm(self) -> NDArray[np.float64] | None:
+        """From voxel indices (x, y, z) to mm; None where the file does not say where it lies."""
+        if self.affine is None:
+            return None
+        if self.header is not None and not (self.header["qform_code"] > 0 or self.header["sform_code"] > 0):
+            return None  # a NIfTI file of which only the spacing is known
+        scale = MM_PER.get(self.unit, 1.0)
+        affine = np.diag([scale, scale, scale, 1.0]) @ self.affine
+        directions = affine[:3, :3] / (np.abs(affine[:3, :3]).max() or 1.0)
+        return affine if np.isfinite(affine).all() and np.linalg.matrix_rank(directions) == 3 else None
 
     def case(self) -> Case:
         """Return the case of this image.
@@ -97,11 +104,16 @@ class Picture:
             If the image has a time axis.
         """
         if "T" in self.axes:
-            raise ValueError(
-                f"a time series of {tuple(self.data.shape)} is more than one image: take one, Case(picture.data[0], "
-                f"picture.spacing), or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
-            )
-        return Case(self.data, self.spacing, channel_axis=self.channel_axis)
+            first = self.axes.replace("T", "")
+            channels = f", channel_axis={first.index('C')}" if "C" in first else ""
+            at = ", ".join("0" if axis == "T" else ":" for axis in self.axes[: self.axes.index("T") + 1])
+            advice = f"take one, Case(picture.data[{at}], picture.spacing{channels})"
+            if not channels:
+                advice += f", or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
+            raise ValueError(f"a time series of {tuple(self.data.shape)} is more than one image: {advice}")
+        if self.colours is not None:
+            return Case(self.colours[np.asarray(self.data)], self.spacing, channel_axis=-1)
+        return Case(piecewise(self.data), self.spacing, channel_axis=self.channel_axis)
 
 
 def drop_axes(data: Any, axes: str, gone: str) -> tuple[Any, str]:
@@ -110,3 +122,14 @@ def drop_axes(data: Any, axes: str, gone: str) -> tuple[Any, str]:
     return data[tuple(slice(None) if kept else 0 for kept in keep)], "".join(
         axis for axis, kept in zip(axes, keep, strict=True) if kept
     )
+
+
+def in_order(data: Any, axes: str) -> tuple[Any, str]:
+    """Return the data with its axes of space in the order Z, Y, X; channels and time stay where they are."""
+    if len(axes) != data.ndim:
+        return data, axes  # refused where the picture is made
+    places = [i for i, axis in enumerate(axes) if axis in "ZYX"]
+    order = list(range(len(axes)))
+    for place, source in zip(places, sorted(places, key=lambda i: "ZYX".index(axes[i])), strict=True):
+        order[place] = source
+    return data.transpose(order), "".join(axes[i] for i in order)

@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.picture import Picture
+from napari_probseg.io.picture import NotReadHereError, Picture
+
+_WITH_OPACITY = ("LA", "La", "PA", "RGBA", "RGBa", "RGBX")
 
 
 def read_plain(path: Path, axes: str | None) -> Picture:
     """Read a plain picture; see `napari_probseg.io.read`."""
-    from imageio.v3 import imread
+    from PIL import Image
 
-    with path.open("rb") as file:
-        data = np.asarray(imread(file, index=0, plugin="pillow"))
-    if data.ndim == 3 and data.shape[-1] in (2, 4):
-        data = data[..., : data.shape[-1] - 1]  # the last is opacity
+    with path.open("rb") as file, Image.open(file) as opened:
+        image: Any = opened
+        depth, colour_type = _png_depth(file) if image.format == "PNG" else (8, 0)
+        if depth == 16 and colour_type != 0:
+            raise NotReadHereError("it has colours or opacity of 16 bits, of which only 8 can be read: save it as .tif")
+        if getattr(image, "n_frames", 1) > 1 and image.format in ("GIF", "PNG", "WEBP"):
+            raise NotReadHereError(f"it holds {image.n_frames} pictures: save the one that is meant by itself")
+        image.load()
+        colours = None
+        if image.mode in ("P", "PA") and image.format in ("PNG", "BMP"):
+            colours = _palette(image)
+        elif image.mode in ("P", "PA", "CMYK", "YCbCr"):
+            image = image.convert("RGB")
+        if image.mode not in ("1", "L", "I", "F", "P", "RGB", *_WITH_OPACITY) and not image.mode.startswith("I;16"):
+            raise NotReadHereError(f"its pixels are of the kind {image.mode}, which is not read: save it as .tif")
+        data = np.array(image)
+    if image.mode in _WITH_OPACITY:
+        data = data[..., :-1]
     if data.ndim == 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.dtype == bool:
-        data = data.view(np.uint8)
-    return Picture(data, axes or ("YXC" if data.ndim == 3 else "YX"), (1.0, 1.0))
+        data = data.astype(np.uint8)  # not a view: Pillow's true is 255
+    if depth in (2, 4) and colour_type == 0:  # Pillow stretches what has fewer than 8 bits
+        data = data // (255 // (2**depth - 1))
+    return Picture(data, axes or ("YXC" if data.ndim == 3 else "YX"), (1.0, 1.0), colours=colours)
 
 
 def png_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labels: bool) -> bytes:
     """Return the content of a PNG file; see `napari_probseg.io.write`."""
-    from imageio.v3 import imwrite
+    from PIL import Image
 
     kinds = {"YX": ("uint8", "uint16"), "YXC": ("uint8",)}
     if str(array.dtype) not in kinds.get(axes, ()):
         raise ValueError(f"PNG holds 2-D images of uint8 or uint16, not {array.shape} of {array.dtype}: use .tif")
-    return bytes(imwrite("<bytes>", array, extension=".png"))
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array, array.dtype.newbyteorder("="))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _png_depth(file: Any) -> tuple[int, int]:
+    """Return the bits of each number of a PNG file, and its colours: 0 grey, 2 RGB, 3 palette, +4 opacity."""
+    place = file.tell()
+    file.seek(24)
+    depth, colour_type = file.read(2)
+    file.seek(place)
+    return depth, colour_type
+
+
+def _palette(image: Any) -> NDArray[np.uint8]:
+    """Return the red, green and blue of each number, (256, 3)."""
+    told = np.frombuffer(bytes(image.getpalette("RGB")), np.uint8).reshape(-1, 3)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(told)] = told
+    return colours

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -13,20 +14,21 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.picture import DAMAGED, MM_PER, NotReadHereError, Picture, drop_axes
+from napari_probseg.io.failures import NOT_READ
+from napari_probseg.io.limits import DEFLATE, LZW, refuse_to_unpack
+from napari_probseg.io.notice import tell
+from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
+from napari_probseg.io.units import MM_PER, PIXEL, mm_of, unit_named
 
-_SAME_UNIT = {
-    "um": "µm",
-    "μm": "µm",  # the Greek letter, not the sign
-    "\\u00B5m": "µm",  # as ImageJ writes it
-    "micron": "µm",
-    "microns": "µm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-}
 _AXES = {"S": "C", "Q": "Z", "I": "Z", "R": "Z"}  # samples are channels; pages without a name are slices
+_DROPPED = "TCZQIRHLEAMPV"
 _SCREEN_DPI = (1.0, 72.0, 96.0)  # what programs write that know no resolution
+_OPACITY = (1, 2)  # of ExtraSamples
+_PLAIN = ("YX", "IYX", "QYX", "ZYX", "YXS")  # what any reader takes for the same as we
+_BESIDE = ("thumbnail", "label", "macro")  # small pictures that scanners put beside the one of the slide
+MIN_RESOLUTION_MM = 1e-8  # of a pixel: what is finer, the resolution tags cannot hold
+_OME_UNITS = {"inch": "in"}
+_IN_PILLOW = ("MINISBLACK", "RGB", "PALETTE", "YCBCR")  # which Pillow reads as they are, without inverting them
 
 
 def read_tiff(path: Path, axes: str | None) -> Picture:
@@ -34,58 +36,177 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
     import tifffile
 
     try:
-        with _errors_raised("tifffile"), tifffile.TiffFile(path) as file:
-            series: Any = file.series[0]
-            if series.dataoffset is not None and series.keyframe.is_memmappable:
+        with _said_by_tifffile(path), tifffile.TiffFile(path) as file:
+            series = _the_series(file)
+            page = series.keyframe
+            if series.dataoffset is not None and page.is_memmappable:
+                _refuse_to_unpack(path, series, in_memory=False)
                 dtype = series.dtype.newbyteorder(file.byteorder)
                 data: Any = np.memmap(path, dtype, mode="c", offset=series.dataoffset, shape=series.shape)
             else:
+                _refuse_to_unpack(path, series, in_memory=True)
                 data = _decoded(path, series)
-            spacing, unit, is_label = _told(file)
-            is_colour = series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
+            told = _told(file)
+            colours = _palette(page) if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+            if file.is_imagej:
+                colours = None  # what ImageJ shows intensities in
+            data = _without_opacity(data, series.axes, page)
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
-    data, given = drop_axes(data, "".join(_AXES.get(axis, axis) for axis in series.axes), "TCZQIRHLEAMPV")
-    if is_colour and given.endswith("YXC") and data.shape[-1] == 4:
-        data = data[..., :3]  # the fourth is opacity
+    data, given = drop_axes(data, "".join(_AXES.get(axis, axis) for axis in series.axes), _DROPPED)
+    data, given = in_order(data, axes or given)
     if data.dtype == bool:
         data = data.view(np.uint8)
-    distances = tuple(spacing.get(axis, 1.0) for axis in given if axis in "ZYX")
-    return Picture(data, axes or given, distances, unit, is_label=is_label and data.dtype.kind in "iu")
+    spacing, unit = told.spacing(path, [axis for axis in given if axis in "ZYX"])
+    return Picture(data, given, spacing, unit, is_label=told.is_label and data.dtype.kind in "iu", colours=colours)
+
+
+def tells_more_than_pixels(path: str | Path) -> bool:
+    """Return whether a TIFF file holds more than grey or RGB numbers, which any reader gets right; reads no pixel.
+
+    That is: how far apart its pixels are, that they are labels, what its axes are, opacity, or several images.
+    """
+    import tifffile
+
+    try:
+        with _said_by_tifffile(None), tifffile.TiffFile(path) as file:
+            told, series = _told(file), file.series[0]
+            is_plain = (
+                len(file.series) == 1 and series.axes in ("YX", "IYX", "QYX", "ZYX", "YXS") and series.dtype != bool
+            )
+            return not is_plain or bool(told.lengths) or told.is_label or bool(series.keyframe.extrasamples)
+    except tifffile.TiffFileError:
+        return False
+    except NOT_READ:
+        return False
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a file tells of distances: a number and its unit, by axis, and whether it holds labels."""
+
+    lengths: Mapping[str, tuple[float, str]]
+    is_label: bool = False
+
+    def spacing(self, path: Path, axes: list[str]) -> tuple[tuple[float, ...], str]:
+        """Return the distances along some axes, and the unit that they were in; what had to be assumed is told."""
+        units = {axis: unit_named(unit) for axis, (_, unit) in self.lengths.items() if axis in axes}
+        mm = {a: self.lengths[a][0] * mm_of(unit) for a, unit in units.items() if unit not in (None, PIXEL)}
+        if mm:
+            first = next(units[axis] for axis in "XYZ" if axis in mm)
+            unit = first if first in MM_PER else "mm"
+            length = f" {unit}"
+            factor = MM_PER[str(unit)]
+        else:
+            unknown = sorted({self.lengths[axis][1] for axis, unit in units.items() if unit is None})
+            if unknown:
+                tell(
+                    f"{path.name} gives lengths in {unknown[0]!r}, which is no unit that is known here: only how its "
+                    f"axes compare is kept"
+                )
+            mm, unit, length, factor = {axis: self.lengths[axis][0] for axis in units}, PIXEL, " pixels", 1.0
+        if not mm:
+            return (1.0,) * len(axes), PIXEL
+        for axis in [axis for axis in "XYZ" if axis in axes and axis not in mm]:
+            like = next(other for other in ("YX" if axis == "X" else "XY") + "Z" if other in mm)
+            mm[axis] = mm[like]
+            what = "slices" if axis == "Z" else "pixels"
+            as_there = f"{mm[like] / factor:.4g}{length} as along {like}"
+            tell(f"{path.name} does not say how far apart its {what} are along {axis}: {as_there} is assumed")
+        return tuple(mm[axis] for axis in axes), str(unit)
+
+
+def _the_series(file: Any) -> Any:
+    """Return the one image of a file; thumbnails and the scales of a pyramid are none.
+
+    Raises
+    ------
+    NotReadHereError
+        If it holds several, or parts of it are missing.
+    """
+    if not file.series:
+        raise ValueError("it holds no image")
+    images = [s for s in file.series if not s.keyframe.is_reduced and not s.name.lower().startswith(_BESIDE)]
+    if len(images) > 1:
+        shapes = ", ".join(str(tuple(s.shape)) for s in images[:4]) + (", ..." if len(images) > 4 else "")
+        raise NotReadHereError(
+            f"it holds {len(images)} images, {shapes}: save the one that is meant as a file of its own"
+        )
+    series = (images or file.series)[0]
+    if any(page is None for page in series._pages):
+        raise NotReadHereError(
+            "parts of its image are missing: it may be one of a set of files, which must lie in one folder"
+        )
+    return series
+
+
+def _refuse_to_unpack(path: Path, series: Any, *, in_memory: bool) -> None:
+    name = series.keyframe.compression.name
+    n_stored = sum({p.parent.filename: p.parent.filehandle.size for p in series._pages if p is not None}.values())
+    most = {"NONE": 1, "LZW": LZW, "ADOBE_DEFLATE": DEFLATE, "DEFLATE": DEFLATE, "PACKBITS": 64}.get(name, 1e5)
+    bits = series.keyframe.bitspersample / (8 * series.dtype.itemsize) if most == 1 else 1  # packed: 1, 10, 12, 14 bits
+    refuse_to_unpack(
+        tuple(series.shape),
+        series.dtype.itemsize,
+        n_stored,
+        most=most / bits,
+        advice="save it uncompressed, then it is read piece by piece" if in_memory else "use a part of it",
+        in_memory=in_memory,
+    )
 
 
 def _decoded(path: Path, series: Any) -> NDArray[Any]:
     """Return compressed pixels; through Pillow where tifffile alone lacks the decoder, as for LZW and JPEG."""
     try:
         return np.asarray(series.asarray())
-    except (ValueError, ImportError) as error:
-        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
+    except (ValueError, ImportError, NotImplementedError) as error:
+        if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
             raise
-        missing = NotReadHereError(
-            f"its compression ({series.keyframe.compression.name}) needs another package: pip install imagecodecs"
-        )
-    from imageio.v3 import imread
+    page = series.keyframe
+    what = page.compression.name if page.compression != 1 else f"numbers of {page.bitspersample} bits"
+    missing = NotReadHereError(f"its compression ({what}) needs another package: pip install imagecodecs")
+    if page.photometric.name not in _IN_PILLOW or len({p.parent.filename for p in series._pages}) > 1:
+        raise missing
+    from PIL import Image
 
+    pages = []
     try:
-        pages = [imread(path, plugin="pillow", index=page.index) for page in series.pages]
+        with Image.open(path) as image:
+            for one in series.pages:
+                image.seek(one.index)
+                pages.append(_as_stored(np.array(image), page))
         pixels = np.stack(pages).reshape(series.shape)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, EOFError, SyntaxError) as error:
         raise missing from error
     if pixels.dtype != series.dtype:  # Pillow has fewer kinds of numbers than TIFF
         raise missing
     return pixels
 
 
-def tells_more_than_pixels(path: str | Path) -> bool:
-    """Return whether a TIFF file says how far apart its pixels are, or that they are labels; reads no pixel."""
-    import tifffile
+def _as_stored(pixels: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Return a page of Pillow, whose colours always are the last axis, in the shape that it has in the file."""
+    if pixels.shape != page.shape and page.axes == "SYX":
+        pixels = np.moveaxis(pixels, -1, 0)
+    if pixels.shape != tuple(page.shape):
+        raise ValueError(f"a page of {page.shape} came as {pixels.shape}")
+    return pixels
 
-    try:
-        with _errors_raised("tifffile"), tifffile.TiffFile(path) as file:
-            _, unit, is_label = _told(file)
-    except (tifffile.TiffFileError, *DAMAGED):
-        return False
-    return is_label or unit != "pixel"
+
+def _palette(page: Any) -> NDArray[np.uint8] | None:
+    """Return the red, green and blue of each number, (N, 3); None if the file does not tell."""
+    if page.colormap is None:
+        return None
+    return np.ascontiguousarray((np.asarray(page.colormap).T >> 8).astype(np.uint8))
+
+
+def _without_opacity(data: Any, axes: str, page: Any) -> Any:
+    """Return the data without the samples that say how opaque a pixel is."""
+    opaque = sum(int(kind) in _OPACITY for kind in page.extrasamples)
+    if "S" not in axes or not opaque:
+        return data
+    where = axes.index("S")
+    kept = data[(slice(None),) * where + (slice(0, data.shape[where] - opaque),)]
+    return kept
 
 
 def tiff_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labels: bool) -> bytes:
@@ -98,11 +219,11 @@ def tiff_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, lab
         metadata["Name"] = "labels"
         array = _in_32_bits(array)
     options: dict[str, Any] = {}
-    if like.unit != "pixel":
-        unit = like.unit if like.unit != "inch" else "mm"
+    if like.unit != PIXEL or len(set(like.spacing)) > 1:
         for axis, mm in zip("XYZ", reversed(like.spacing), strict=False):
-            metadata[f"PhysicalSize{axis}"] = mm / MM_PER[unit]
-            metadata[f"PhysicalSize{axis}Unit"] = unit
+            metadata[f"PhysicalSize{axis}"] = mm / MM_PER.get(like.unit, 1.0)
+            metadata[f"PhysicalSize{axis}Unit"] = _OME_UNITS.get(like.unit, like.unit)
+    if like.unit != PIXEL and min(like.spacing[-2:]) > MIN_RESOLUTION_MM:
         options = {"resolution": tuple(10 / mm for mm in like.spacing[:-3:-1]), "resolutionunit": "CENTIMETER"}
     buffer = io.BytesIO()
     photometric = "rgb" if is_colour else "minisblack"
@@ -125,56 +246,66 @@ def _in_32_bits(array: NDArray[Any]) -> NDArray[Any]:
     raise ValueError(f"TIFF holds labels of 32 bits, these go up to {array.max()}: renumber them or use .nii.gz")
 
 
-def _told(file: Any) -> tuple[dict[str, float], str, bool]:
-    """Return the spacing of X, Y and Z in mm, the unit that the file used, and whether it says that it holds labels."""
+def _told(file: Any) -> _Told:
+    """Return what a file tells of distances and labels."""
     if file.is_ome:
-        spacing, unit, is_label = _told_by_ome(file.ome_metadata)
-        if spacing or is_label:
-            return spacing, unit, is_label
-    tags, imagej = file.pages[0].tags, file.imagej_metadata or {}
-    unit = str(imagej.get("unit", ""))
-    unit = _SAME_UNIT.get(unit, unit)
-    if unit not in MM_PER:
-        number = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags and not imagej else 1
-        unit = {2: "inch", 3: "cm"}.get(number, "pixel")
-    if unit == "pixel":
-        return {}, unit, False
-    spacing = {}
+        told = _told_by_ome(file.ome_metadata)
+        if told.lengths or told.is_label:
+            return told
+    tags = file.pages[0].tags
+    a_unit = {}
     for axis, name in (("X", "XResolution"), ("Y", "YResolution")):
         count, per = tags[name].value if name in tags else (0, 1)
-        if count > 0 and per > 0 and not (unit == "inch" and count / per in _SCREEN_DPI):
-            spacing[axis] = per / count * MM_PER[unit]
-    if float(imagej.get("spacing", 0)) > 0:
-        spacing["Z"] = float(imagej["spacing"]) * MM_PER[unit]
-    return spacing, unit if spacing else "pixel", False
+        if count > 0 and per > 0:
+            a_unit[axis] = per / count
+    if file.is_imagej:
+        return _told_by_imagej(file.imagej_metadata or {}, a_unit)
+    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1)
+    if unit is None:  # the two compare, and no more
+        compared = len(a_unit) == 2 and a_unit["X"] != a_unit["Y"]
+        return _Told({axis: (step / a_unit["X"], PIXEL) for axis, step in a_unit.items()} if compared else {})
+    is_screen = unit == "inch" and all(1 / step in _SCREEN_DPI for step in a_unit.values())
+    return _Told({} if is_screen else {axis: (step, unit) for axis, step in a_unit.items()})
 
 
-def _told_by_ome(text: str) -> tuple[dict[str, float], str, bool]:
+def _told_by_imagej(about: Mapping[str, Any], a_unit: Mapping[str, float]) -> _Told:
+    """Return what ImageJ tells: ``spacing`` is left out where slices are 1 apart, other units than of X have names."""
+    unit = str(about.get("unit", ""))
+    spacing = about.get("spacing")
+    if unit_named(unit) == PIXEL and spacing is None and len(set(a_unit.values())) < 2:
+        return _Told({})
+    z = float(spacing) if spacing is not None and float(spacing) > 0 else 1.0
+    steps = {"X": a_unit.get("X", 1.0), "Y": a_unit.get("Y", 1.0), "Z": z}
+    return _Told({axis: (step, str(about.get(f"{axis.lower()}unit", unit))) for axis, step in steps.items()})
+
+
+def _told_by_ome(text: str) -> _Told:
     import tifffile
 
     try:
         image: Any = tifffile.xml2dict(text)["OME"]["Image"]
         image = image[0] if isinstance(image, list) else image
         pixels = image["Pixels"]
-    except (ParseError, KeyError, TypeError):
-        return {}, "pixel", False
-    spacing, unit = {}, "pixel"
-    for axis in "ZYX":
-        size = float(pixels.get(f"PhysicalSize{axis}", 0))
-        given = str(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        given = _SAME_UNIT.get(given, given)
-        if size > 0 and given in MM_PER:
-            spacing[axis], unit = size * MM_PER[given], given
-    return spacing, unit, image.get("Name") == "labels"
+        lengths = {}
+        for axis in "XYZ":
+            size = float(pixels.get(f"PhysicalSize{axis}", 0))
+            if np.isfinite(size) and size > 0:
+                lengths[axis] = size, str(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        return _Told(lengths, image.get("Name") == "labels")
+    except (ParseError, KeyError, TypeError, ValueError, AttributeError):
+        return _Told({})
 
 
 @contextmanager
-def _errors_raised(logger_name: str) -> Iterator[None]:
-    """Raise as ValueError what a library only logs as an error: a file that ends early would pass as a short one."""
-    said: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger(logger_name)
+def _said_by_tifffile(path: Path | None) -> Iterator[None]:
+    """Raise as ValueError what tifffile only logs as an error: a file that ends early would pass as a short one.
+
+    What it logs as a warning is told, but where zeros would stand for what is missing.
+    """
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = said.append  # type: ignore[method-assign,assignment]
+    logger = logging.getLogger("tifffile")
     propagates, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
     try:
@@ -182,5 +313,15 @@ def _errors_raised(logger_name: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
-    if said:
-        raise ValueError(said[0])
+    sentences = {record.getMessage().splitlines()[0]: record.levelno for record in said}
+    for sentence, level in sentences.items():
+        if level >= logging.ERROR:
+            raise ValueError(sentence)
+        if "zeroed" in sentence:
+            raise NotReadHereError(
+                f"parts of its image are missing ({sentence[:200]}): it may be one of a set of files, which must lie "
+                f"in one folder"
+            )
+    for sentence in list(sentences)[:3]:
+        if path is not None:
+            tell(f"{path.name}: {sentence[:200]}")

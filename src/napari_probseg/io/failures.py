@@ -1,0 +1,112 @@
+"""Why a file cannot be read: each cause its own sentence, with advice that helps."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image
+
+from napari_probseg.io.picture import NotReadHereError
+
+DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found by trying; they promise nothing narrower
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+NOT_READ = (*DAMAGED, MemoryError, Image.DecompressionBombError)
+_OF_THE_SYSTEM = {
+    getattr(errno, name, None)
+    for name in (
+        "EIO",
+        "ESTALE",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "EHOSTDOWN",
+        "ETIMEDOUT",
+        "ENXIO",
+        "ENODEV",
+        "EBUSY",
+        "EMFILE",
+    )
+} - {None}
+# What the first bytes tell: where, which, what it is, and the endings that it should have here, if it is read at all.
+_KINDS: tuple[tuple[int, bytes, str, tuple[str, ...]], ...] = (
+    (0, b"\x1f\x8b", "a compressed file (gzip)", (".nii.gz",)),
+    (344, b"n+1\0", "an uncompressed NIfTI file", (".nii",)),
+    (4, b"n+2\0", "an uncompressed NIfTI file", (".nii",)),
+    (0, b"II*\0", "a TIFF file", (".tif", ".tiff")),
+    (0, b"MM\0*", "a TIFF file", (".tif", ".tiff")),
+    (0, b"II+\0", "a TIFF file", (".tif", ".tiff")),
+    (0, b"MM\0+", "a TIFF file", (".tif", ".tiff")),
+    (0, b"\x89PNG\r\n\x1a\n", "a PNG file", (".png", ".jpg", ".jpeg", ".bmp", ".gif")),
+    (0, b"\xff\xd8\xff", "a JPEG file", (".jpg", ".jpeg", ".png", ".bmp", ".gif")),
+    (0, b"GIF8", "a GIF file", (".gif", ".png", ".jpg", ".jpeg", ".bmp")),
+    (128, b"DICM", "a DICOM file", ()),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", ()),
+    (0, b"PK\x03\x04", "a zip archive", ()),
+    (0, b"NRRD0", "an NRRD file", ()),
+    (0, b"\x93NUMPY", "a NumPy file", ()),
+    (0, b"%PDF", "a PDF document", ()),
+    (0, b"<!DOCTYPE html", "a web page, as failed downloads leave it", ()),
+    (0, b"<html", "a web page, as failed downloads leave it", ()),
+    (0, b"version https://git-lfs", "only what Git LFS left in place of it (fetch it with git lfs pull)", ()),
+)
+
+
+def refuse_misnamed(path: Path, ending: str) -> None:
+    """Raise if the first bytes of a file say that it is of another kind than its name.
+
+    Raises
+    ------
+    NotReadHereError
+        If they do.
+    ValueError
+        If the file is empty.
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(400)
+    if not head:
+        raise ValueError("it is empty")
+    for at, magic, what, endings in _KINDS:
+        if head[at : at + len(magic)].lower() != magic.lower() or ending in endings:
+            continue
+        if endings:
+            stem = path.name[: -len(ending)]
+            raise NotReadHereError(f"it holds {what}, and its name says {ending}: rename it to {stem}{endings[0]}")
+        raise NotReadHereError(f"it holds {what}: convert it to NIfTI or TIFF")
+
+
+def failure(path: Path, error: BaseException, ending: str) -> Exception:
+    """Return the error to raise where a file could not be read: one sentence that is true of its cause."""
+    if isinstance(error, NotReadHereError):
+        return ValueError(f"{path} cannot be opened: {error}")
+    if isinstance(error, PermissionError):
+        return PermissionError(f"{path} may not be read: ask its owner for access")
+    if isinstance(error, MemoryError):
+        return MemoryError(f"{path} does not fit into memory: close other programs, or use a smaller part of it")
+    if isinstance(error, Image.DecompressionBombError):
+        return ValueError(f"{path} cannot be opened: it is too large for a plain picture: save it as .tif")
+    if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OF_THE_SYSTEM:
+        return OSError(
+            f"{path} could not be read ({error.strerror}): see whether its disk or network is there, try again"
+        )
+    return ValueError(f"{path} is damaged or no {ending} file ({reason_of(error)}): get it anew")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what a library said, not too long."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
