@@ -154,7 +154,7 @@ def test_objects_from_elsewhere(session: ps.Session) -> None:
             session.take(bad)
 
 
-def test_a_correction_reopens_what_lies_nearest_to_it(session: ps.Session) -> None:
+def test_a_correction_makes_evidence_of_what_was_accepted(session: ps.Session) -> None:
     session.mark(square(20, 10))
     session.propose(8)
     session.accept(7)
@@ -163,8 +163,9 @@ def test_a_correction_reopens_what_lies_nearest_to_it(session: ps.Session) -> No
     session.mark(outside=square(20, 24))
     asked = session.question()
     assert asked.partial[20, 24] == ps.Marker.BACKGROUND
-    assert asked.partial[20, 21] == ps.Marker.UNKNOWN, "nearer to the correction"
-    assert asked.partial[20, 13] == ps.Marker.OBJECT, "nearer to the first stroke"
+    assert asked.partial[20, 21] == asked.partial[20, 13] == ps.Marker.UNKNOWN
+    assert asked.partial[20, 10] == ps.Marker.OBJECT, "strokes hold"
+    assert asked.accepted((slice(0, 40),) * 2)[20, 13] == ps.Marker.OBJECT
     assert session.case.partial[20, 21] == ps.Marker.OBJECT, "nothing changes before a candidate is accepted"
     before = state(session)
     session.propose(8)
@@ -183,7 +184,8 @@ def test_a_correction_works_on_the_plane_of_a_volume() -> None:
     session.mark(outside=square(20, 24)[None], where=where)
     asked = session.question((0, 2))
     assert asked.partial[2, 20, 21] == ps.Marker.UNKNOWN
-    assert asked.partial[2, 20, 13] == ps.Marker.OBJECT
+    assert asked.plane(0, 2).accepted((slice(0, 40),) * 2)[20, 13] == ps.Marker.OBJECT
+    assert asked.plane(0, 1).evidence is None
 
 
 def test_an_answer_to_an_old_question_is_refused(session: ps.Session) -> None:

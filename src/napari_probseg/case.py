@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.region import Region, bounding_box, hull
+from napari_probseg.region import Region, bounding_box, hull, overlap, relative
 
 Plane: TypeAlias = tuple[int, int]
 
@@ -42,6 +42,9 @@ class Case:
         Every voxel's `Marker`: what is decided, by strokes and by accepted candidates.
     strokes : uint8 array of the image's spatial shape, optional
         The part of ``partial`` that a person drew.
+    evidence : (tuple of slices, uint8 array of that region's shape), optional
+        What had been accepted before a stroke contradicted it: a `Marker` for every voxel. It decides nothing, but says
+        what the object may be like.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Case:
     channel_axis: int | None = None
     partial: NDArray[np.uint8] = None  # type: ignore[assignment]
     strokes: NDArray[np.uint8] = None  # type: ignore[assignment]
+    evidence: tuple[Region, NDArray[np.uint8]] | None = None
 
     def __post_init__(self) -> None:
         image = _checked_image(self.image)
@@ -143,6 +147,7 @@ class Case:
             channel_axis=channel_axis,
             partial=self.partial[where],
             strokes=self.strokes[where],
+            evidence=_evidence_on_plane(self.evidence, axis, index),
         )
 
     def mark(
@@ -224,6 +229,31 @@ class Case:
         arrays[name][where] = values
         return self.with_markers(**arrays, marked=self._marked_with(where))
 
+    def with_evidence(self, where: Region, patch: NDArray[np.uint8]) -> Case:
+        """Return the case with other `evidence`, which lasts until its markers change."""
+        case = copy(self)
+        object.__setattr__(case, "evidence", (where, patch))
+        return case
+
+    def accepted(self, where: Region) -> NDArray[np.uint8]:
+        """Return what is known of a region beside the strokes: what was accepted, and the `evidence`.
+
+        Returns
+        -------
+        uint8 array of the region's shape
+            A `Marker` for every voxel, UNKNOWN under strokes.
+        """
+        known = np.where(self.strokes[where] == Marker.UNKNOWN, self.partial[where], np.uint8(Marker.UNKNOWN))
+        if self.evidence is None:
+            return known
+        box, patch = self.evidence
+        both = overlap(box, where)
+        if both is not None:
+            mine, theirs = relative(both, where), relative(both, box)
+            is_open = (known[mine] == Marker.UNKNOWN) & (self.strokes[both] == Marker.UNKNOWN)
+            known[mine] = np.where(is_open, patch[theirs], known[mine])
+        return known
+
     def with_markers(
         self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8], *, marked: Region | None = None
     ) -> Case:
@@ -236,6 +266,7 @@ class Case:
             What `marked` will say, where that is known; it is looked for if absent.
         """
         case = copy(self)
+        object.__setattr__(case, "evidence", None)
         object.__setattr__(case, "partial", partial)
         object.__setattr__(case, "strokes", strokes)
         case.__dict__.pop("marked", None)
@@ -247,6 +278,15 @@ class Case:
         """Return what is `marked` once a region is, too."""
         edges = [s.indices(n)[:2] for s, n in zip(where, self.shape, strict=True)]
         return hull(self.marked, tuple(slice(*edge) for edge in edges))
+
+
+def _evidence_on_plane(
+    evidence: tuple[Region, NDArray[np.uint8]] | None, axis: int, index: int
+) -> tuple[Region, NDArray[np.uint8]] | None:
+    if evidence is None or not evidence[0][axis].start <= index < evidence[0][axis].stop:
+        return None
+    where, patch = evidence
+    return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
 
 
 def _copied(markers: NDArray[np.uint8], where: Region) -> NDArray[np.uint8]:

@@ -36,3 +36,9 @@ def relative(region: Region, outer: Region) -> Region:
 def absolute(region: Region, outer: Region) -> Region:
     """Return a region that is in the indices of another in those of the image."""
     return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(region, outer, strict=True))
+
+
+def overlap(a: Region, b: Region) -> Region | None:
+    """Return the part that two regions have in common, None if there is none."""
+    both = tuple(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
+    return both if all(s.start < s.stop for s in both) else None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, absolute, bounding_box, relative
+from napari_probseg.region import Region, absolute, bounding_box, overlap, relative
 from napari_probseg.session.history import Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
@@ -18,7 +18,9 @@ _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 def opened_by_corrections(
     case: Case, objects: NDArray[np.uint32], steps: Iterable[Step], plane: Plane | None = None
 ) -> Case:
-    """Return the case with what was accepted nearer to a contradicting stroke than to any other unknown again.
+    """Return the case with all that was accepted unknown again if a stroke contradicts it.
+
+    What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard.
 
     Parameters
     ----------
@@ -44,16 +46,8 @@ def opened_by_corrections(
         return case
     partial, strokes = case.partial[where], case.strokes[where]
     accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (objects[where] == 0)
-    opened = np.zeros(partial.shape, dtype=bool)
-    for label in _LABELS:
-        against = wrong & (strokes != label)
-        mine = accepted & (partial == label)
-        if against.any() and mine.any():
-            anchors = (strokes != Marker.UNKNOWN) & ~against
-            if not (strokes == label).any():
-                anchors |= _deepest(mine, case.spacing or ())
-            opened |= mine & _nearer(against, anchors, case.spacing or ())
-    return case.with_part("partial", where, np.where(opened, np.uint8(Marker.UNKNOWN), partial))
+    opened = case.with_part("partial", where, np.where(accepted, np.uint8(Marker.UNKNOWN), partial))
+    return opened.with_evidence(where, np.where(accepted, partial, np.uint8(Marker.UNKNOWN)))
 
 
 def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[np.bool_]:
@@ -66,14 +60,14 @@ def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[
         if step.verb != "mark" or not {"partial", "strokes"} <= changes.keys():
             continue
         decided, drawn = changes["partial"], changes["strokes"]
-        common = _overlap(decided.where, drawn.where)
+        common = overlap(decided.where, drawn.where)
         if common is None:
             continue
         before, after = (a[relative(common, decided.where)] for a in (decided.before, decided.after))
         turned = np.zeros(drawn.after.shape, dtype=bool)
         turned[relative(common, drawn.where)] = (before != after) & (before > 0) & (after > 0)
         turned &= drawn.before == Marker.UNKNOWN
-        seen = _overlap(drawn.where, where)
+        seen = overlap(drawn.where, where)
         if seen is None or not turned.any():
             continue
         for marker in _LABELS:
@@ -86,23 +80,6 @@ def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[
             standing = case.strokes[seen] == marker
             wrong[relative(seen, where)] |= stroke[relative(seen, drawn.where)] & standing
     return wrong
-
-
-def _nearer(to: NDArray[np.bool_], than: NDArray[np.bool_], spacing: Iterable[float]) -> NDArray[np.bool_]:
-    """Return the voxels nearer (in mm) to one mask than to another."""
-    nearest = ndimage.distance_transform_edt(
-        ~(to | than), sampling=tuple(spacing), return_distances=False, return_indices=True
-    )
-    return np.asarray(to[tuple(nearest)], dtype=bool)
-
-
-def _deepest(mask: NDArray[np.bool_], spacing: Iterable[float]) -> NDArray[np.bool_]:
-    """Return the voxel farthest from a mask's border: it stands for a label that nobody has drawn a stroke of."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=tuple(spacing))
-    depth = depth[(slice(1, -1),) * mask.ndim]
-    deepest = np.zeros(mask.shape, dtype=bool)
-    deepest[np.unravel_index(int(depth.argmax()), mask.shape)] = True
-    return deepest
 
 
 def _region(case: Case, plane: Plane | None) -> Region | None:
@@ -121,8 +98,3 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
     margins = [8 + (s.stop - s.start) // 4 for s in box]
     sides = zip(box, margins, case.shape, strict=True)
     return tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in sides)
-
-
-def _overlap(a: Region, b: Region) -> Region | None:
-    both = tuple(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
-    return both if all(s.start < s.stop for s in both) else None

@@ -120,8 +120,8 @@ class Session:
     def question(self, plane: Plane | None = None) -> Case:
         """Return the case to ask a proposer about.
 
-        It is the current case, but where a stroke contradicted what a candidate had decided, what was accepted nearer
-        to that stroke than to any other is open again, so that new candidates can repair it.
+        It is the current case, but where a stroke contradicted what a candidate had decided, all that was accepted is
+        open again and becomes evidence, so that new candidates can repair it.
 
         Parameters
         ----------

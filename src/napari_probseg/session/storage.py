@@ -75,7 +75,8 @@ def read_session(path: str | Path, image: Any) -> tuple[Case, list[Step], int]:
     if case.shape != tuple(about["shape"]):
         raise ValueError(f"{path} was made on an image of {tuple(about['shape'])}, this one is {case.shape}")
     arrays = {change.name: change.applied(getattr(case, change.name)) for change in start.changes}
-    return Case(image, about["spacing"], about["channel_axis"], **arrays), steps, int(about["n_asked"])
+    start_case = case.with_markers(arrays.get("partial", case.partial), arrays.get("strokes", case.strokes))
+    return start_case, steps, int(about["n_asked"])
 
 
 def _described(step: Step, name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
