@@ -10,6 +10,7 @@ import napari_probseg as ps
 from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.windows import Window
 from napari_probseg.morphology import ball
+from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.proposers.completion import Completion
 from napari_probseg.proposers.unet_cut import SIZE, UNetCut
 from napari_probseg.training.adapt import AdaptConfig, agreement, lesson
@@ -85,7 +86,7 @@ def test_same_case_same_completer(completer: UNetCut, case: ps.Case) -> None:
 
 
 def test_what_counts_in_a_lesson() -> None:
-    x = torch.zeros(5, 32, 32)
+    x = torch.zeros(3 + N_MARKS, 32, 32)
     x[3, 16, 8], x[4, 16, 24] = 1, 1
     target = torch.zeros(32, 32, dtype=torch.bool)
     target[:, :26] = True  # the cut went over the stroke outside

@@ -15,6 +15,7 @@ import napari_probseg as ps
 from fakes import GrowingProposer
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
+from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate import methods as methods_module
 from napari_probseg.evaluate.curves import picture
 from napari_probseg.evaluate.interaction import interact, strokes_on
@@ -23,7 +24,6 @@ from napari_probseg.evaluate.rows import read_rows
 from napari_probseg.evaluate.run import EvaluateConfig, evaluate
 from napari_probseg.evaluate.samples import diversity, score_samples
 from napari_probseg.evaluate.tables import MEAN, interactions_to, method_tables, runs_of
-from napari_probseg.evaluate.targets import Target, targets_of
 from napari_probseg.morphology import ball
 from napari_probseg.simulate.annotator import box, scribble
 

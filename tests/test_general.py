@@ -14,7 +14,7 @@ from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
-from napari_probseg.nn.inputs import network_input
+from napari_probseg.nn.inputs import N_MARKS, network_input
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
@@ -51,7 +51,7 @@ def network(ndim: int) -> GeneralCVAE:
 
 
 def an_input(n: int, ndim: int) -> torch.Tensor:
-    return torch.randn(n, SMALL[ndim].n_image_channels + 2, *(SIZE[ndim],) * ndim)
+    return torch.randn(n, SMALL[ndim].n_image_channels + N_MARKS, *(SIZE[ndim],) * ndim)
 
 
 def a_batch(ndim: int, n: int = 4) -> tuple[Task, Chance]:
@@ -65,7 +65,7 @@ def test_shipped_weights_answer_as_when_they_were_shipped() -> None:
     generator = torch.Generator().manual_seed(0)
     x, z = torch.randn(1, 5, 32, 32, generator=generator), torch.randn(3, 8, generator=generator)
     with torch.inference_mode():
-        features = network.features(x)
+        features = network.features(torch.cat([x, torch.zeros(1, 1, 32, 32)], 1))
         sample = network.decode(features, z, torch.full((3,), 0.5))
         control = network.decode_control(features, torch.ones(1))
     found = [sample.mask.mean(), sample.object.std(), sample.quality[2], control.object[0, 20, 11]]
@@ -111,6 +111,17 @@ def test_many_samples_at_once_are_those_one_by_one(network: GeneralCVAE, ndim: i
             assert torch.allclose(together.quality[i], alone.quality[0], atol=1e-5)
 
 
+def test_what_was_accepted_counts_as_marked_to_a_network_that_knows_no_difference(
+    network: GeneralCVAE, ndim: int
+) -> None:
+    x = an_input(1, ndim)
+    x[:, -N_MARKS:] = 0
+    accepted, marked = x.clone(), x.clone()
+    accepted[:, -1, :4], accepted[:, -1, 8:] = 1, -1
+    marked[:, -3, :4], marked[:, -2, 8:] = 1, 1
+    assert torch.allclose(network.features(accepted).coarse, network.features(marked).coarse)
+
+
 def test_latent_and_reach_matter_before_training(network: GeneralCVAE, ndim: int) -> None:
     features = network.features(an_input(1, ndim))
     z = torch.randn(2, 4)
@@ -122,11 +133,11 @@ def test_latent_and_reach_matter_before_training(network: GeneralCVAE, ndim: int
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_a_batch_is_of_scenes_and_real_crops_as_asked_for(share: float) -> None:
-    instance = torch.zeros(3, 2, 32, 32, dtype=torch.uint8)
-    instance[:, :, 8:24, 8:24] = 1
+    instance = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    instance[:, 8:24, 8:24] = 1
     kind = torch.zeros(3, 64, dtype=torch.uint8)
     kind[:, 1] = 1
-    image = 255 * instance[:, :1].repeat(1, 3, 1, 1)
+    image = 255 * instance[:, None].repeat(1, 3, 1, 1)
     pool = Pool(image.numpy(), instance.numpy(), kind.numpy())
     batches = batch_maker(GeneralTraining(size=32, n_batch=4, share_real=share), pool)
     task, _ = batches(torch.Generator().manual_seed(0))
@@ -148,7 +159,7 @@ def test_reconstruction_ignores_what_is_already_decided(network: GeneralCVAE, nd
 
 def test_correction_only_adds_true_marks(network: GeneralCVAE, ndim: int) -> None:
     task, chance = a_batch(ndim)
-    after = corrected(network, task, chance)
+    after = corrected(network, task, chance, GeneralTraining())
     assert (after.inside & task.inside).sum() == task.inside.sum()
     assert (after.inside | after.outside).sum() > (task.inside | task.outside).sum(), "test invalid"
     assert not (after.inside & ~task.target).any()
@@ -195,14 +206,14 @@ def test_a_network_of_images_starts_as_one_that_sees_slices() -> None:
             bias.add_(0.1 * torch.randn_like(bias))
     grey, marks = torch.randn(2, 1, 16, 16), (torch.rand(2, 2, 16, 16) > 0.9).float()
     z, reach = torch.randn(4, 4), torch.rand(4)
-    image, slices = (torch.cat([grey.expand(-1, n, -1, -1), marks], 1) for n in (3, 2))
+    image, slices = (torch.cat([grey.expand(-1, n, -1, -1), marks, torch.zeros_like(grey)], 1) for n in (3, 2))
     volume = slices[:, :, None].expand(-1, -1, 16, -1, -1)
     volumes = inflated(flat)
     one, every = flat.decode(flat.features(image), z, reach), volumes.decode(volumes.features(volume), z, reach)
     for part in ("object", "mask"):
         torch.testing.assert_close(getattr(every, part), getattr(one, part)[:, None].expand(-1, 16, -1, -1))
     torch.testing.assert_close(
-        volumes.encode(volumes.features(volume), volume[:, -2:]), flat.encode(flat.features(image), marks)
+        volumes.encode(volumes.features(volume), volume[:, -3:-1]), flat.encode(flat.features(image), marks)
     )
 
 
@@ -229,7 +240,7 @@ def trained_without(left_out: tuple[str, ...], sets: Path, folder: Path) -> tupl
         folder, data=sets, without=left_out, config=config, network_config=SMALL[2], fit_config=FitConfig(1)
     )
     deque(steps, maxlen=0)
-    return Pool.load(folder / "pool.npz").sets
+    return Pool.load(folder / "pool.zip").sets
 
 
 def test_what_is_left_out_is_not_seen(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,17 +33,16 @@ from napari_probseg.nn.general import SIZE
 from napari_probseg.progress import Progress
 from napari_probseg.training.curve import EVERY, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig
-from napari_probseg.training.general import RECIPES, GeneralTraining, train_general
+from napari_probseg.training.general import POOL, RECIPES, GeneralTraining, train_general
 from napari_probseg.training.pool import Crop, crops_of, packed
 
 STEPS = {2: 300, 3: 200}  # three minutes of one core
 # A fifth of what is seen is synthetic, so that what the model has not met here is not forgotten.
 TRAINING = {
-    2: GeneralTraining(n_batch=10, share_real=0.8, n_crops=200, n_samples=3, n_corrections=2),
+    2: replace(RECIPES[2].training, n_batch=10, share_real=0.8, n_crops=200, n_samples=3, n_corrections=2),
     3: GeneralTraining(ndim=3, size=SIZE[3], n_batch=6, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2),
 }
 FIT = FitConfig(0, learning_rate=5e-4, n_warmup=20, average=0.98, save_every=15)
-_POOL = "pool.npz"
 
 
 def train(
@@ -104,7 +103,7 @@ def train(
         yield from _train(collection, under_way, told, str(chosen_device(device)))
         done = folder / _next_name(folder)
         under_way.rename(done)  # from here on it is a model; what follows only makes room
-        for name in (_POOL, CHECKPOINT):
+        for name in (POOL, CHECKPOINT):
             (done / name).unlink(missing_ok=True)
         yield f"trained model {done.name}"
 
@@ -143,7 +142,7 @@ def _begin(
     if not crops:
         raise ValueError(f"no object of at least 4 voxels is in the {_images(len(cases))} for training: label some")
     folder.mkdir(parents=True)
-    packed(crops).save(folder / _POOL)
+    packed(crops).save(folder / POOL)
     write_whole(folder / ABOUT, json.dumps(told, indent=1).encode())
 
 

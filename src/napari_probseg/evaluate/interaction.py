@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.evaluate.targets import Target
+from napari_probseg.dataset.targets import Target
 from napari_probseg.metrics import dice, surface_distance
 from napari_probseg.simulate.annotator import box, dab, scribble
 

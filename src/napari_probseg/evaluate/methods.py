@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker
+from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.interaction import Method, Play
-from napari_probseg.evaluate.targets import Target
 from napari_probseg.session.session import Session
 
 ADAPT_EVERY = 5  # marks

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_probseg.dataset.raw import RawDataset, datasets_below
+from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import IN_3D, OTHERS, OURS, methods_of
 from napari_probseg.evaluate.rows import (
@@ -23,7 +24,6 @@ from napari_probseg.evaluate.rows import (
 )
 from napari_probseg.evaluate.samples import score_samples
 from napari_probseg.evaluate.tables import summarise
-from napari_probseg.evaluate.targets import Target, targets_of
 from napari_probseg.io.atomic import locked, write_whole
 
 SETTINGS = "settings.json"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
-from napari_probseg.evaluate.targets import Target
+from napari_probseg.dataset.targets import Target
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice, generalized_energy_distance, iou, mode_coverage
 from napari_probseg.nn.general import GeneralCVAE

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_probseg.nn.inputs import as_marks
+
 # Voxels along each side of the crops that it is trained on, and so of the windows that it is asked about: how large a
 # thing looks counts, at twice the size it is another one.
 SIZE = {2: 96, 3: 32}
@@ -103,8 +105,11 @@ class GeneralCVAE(nn.Module):
         return self.config.n_latent
 
     def features(self, x: Tensor) -> Features:
-        """Return the features of x, (B, image channels + 2, Y, X): image, inside, outside."""
-        maps = [self.stem(x)]
+        """Return the features of x, (B, image channels + 3, Y, X): image, inside, outside, accepted.
+
+        What was accepted counts as marked.
+        """
+        maps = [self.stem(as_marks(x).contiguous(memory_format=_LAYOUT[x.ndim - 2]))]
         for down in self.down:
             maps.append(down(maps[-1]))
         up = maps.pop()

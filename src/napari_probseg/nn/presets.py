@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE
 from napari_probseg.nn.checkpoint import read_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.nn.wong2022 import Wong2022
 
+General = AdvisedCVAE | GeneralCVAE  # what proposes and completes, for images and for volumes
 
-def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022 | UNet:
+
+def build(preset: str, config: Mapping[str, Any]) -> General | Wong2022 | UNet:
     """Return the untrained network of a preset.
 
     Raises
@@ -21,6 +24,8 @@ def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022 | UN
         If the preset or an entry of its configuration is unknown.
     """
     try:
+        if preset == "advised":
+            return AdvisedCVAE(AdvisedConfig(**_with_tuples(config)))
         if preset == "general":
             return GeneralCVAE(GeneralConfig(**config))
         if preset == "wong2022":
@@ -29,11 +34,11 @@ def build(preset: str, config: Mapping[str, Any]) -> GeneralCVAE | Wong2022 | UN
             return UNet(UNetConfig(**config))
     except TypeError as error:
         raise ValueError(f"the configuration {dict(config)} does not fit the network {preset!r}: {error}") from error
-    known = ", ".join(["general", "wong2022", *UNETS])
+    known = ", ".join(["advised", "general", "wong2022", *UNETS])
     raise ValueError(f"there is no network {preset!r}: this release knows {known}")
 
 
-def load_network(path: str | Path) -> GeneralCVAE | Wong2022 | UNet:
+def load_network(path: str | Path) -> General | Wong2022 | UNet:
     """Return the network of a weights file, ready to predict.
 
     Raises
@@ -48,3 +53,8 @@ def load_network(path: str | Path) -> GeneralCVAE | Wong2022 | UNet:
     except RuntimeError as error:
         raise ValueError(f"the weights in {path} do not fit the network {preset!r}: get the file anew") from error
     return network.eval()
+
+
+def _with_tuples(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as it was before JSON made lists of its tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}

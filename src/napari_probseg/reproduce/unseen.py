@@ -13,7 +13,7 @@ from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
 from napari_probseg.progress import Progress
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import GeneralTraining, batch_maker, control_loss_of
+from napari_probseg.training.general import POOL, GeneralTraining, batch_maker, control_loss_of
 from napari_probseg.training.pool import kept_pool
 
 
@@ -89,7 +89,7 @@ def train_small(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "weights.safetensors").is_file():
         return
-    pool = kept_pool(folder / "pool.npz", seen, n_per_dataset=group.training.n_crops, seed=seed, ndim=ndim)
+    pool = kept_pool(folder / POOL, seen, n_per_dataset=group.training.n_crops, seed=seed, ndim=ndim)
     torch.manual_seed(seed)
     network = inflated(start) if start is not None else GeneralCVAE(group.network)
     config = replace(group.fit, n_steps=n_steps or group.fit.n_steps, seed=seed)

@@ -22,6 +22,11 @@ class Chance:
         self._fields = torch.Generator(self.device)
         self._fields.manual_seed(int(torch.randint(2**31, (), generator=generator)))
 
+    @property
+    def scalars(self) -> torch.Generator:
+        """The random numbers on the CPU."""
+        return self._scalars
+
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Return numbers in [low, high) of ``shape``."""
         return low + (high - low) * torch.rand(shape, generator=self._fields, device=self.device)

@@ -13,31 +13,58 @@ from torch.nn import functional as F
 
 from napari_probseg.simulate.noise import Chance, depth, each, eroded
 from napari_probseg.simulate.scenes import Scene
-from napari_probseg.simulate.strokes import first_strokes, looked_at, random_point
+from napari_probseg.simulate.strokes import brush, first_strokes, looked_at, random_point
 
 _POOLED = {2: F.max_pool2d, 3: F.max_pool3d}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Input and target of the conditional VAE; all (B, Y, X) bool but for the image and ``reach``."""
+    """Input and target of the conditional VAE; all (B, Y, X), and bool where nothing else is said."""
 
     image: Tensor  # (B, C, Y, X)
-    inside: Tensor  # x_m and x_s together: decided as object
-    outside: Tensor  # decided as background
+    inside: Tensor  # strokes: they hold
+    outside: Tensor
+    accepted: Tensor  # float: what was accepted before, 1 object, -1 background, 0 nothing; it may be wrong
     target: Tensor  # the whole object
     decided: Tensor  # y_m
     reach: Tensor  # (B,) share of the region that y_m decides
+    radius: Tensor  # (B,) of the brush
 
 
-def make_task(scene: Scene, chance: Chance) -> Task:
-    """Choose a reading in each scene, draw strokes for it, and say how far the answer should grow."""
+def make_task(scene: Scene, chance: Chance, *, share_wrong: float = 0.0, share_careless: float = 0.0) -> Task:
+    """Choose a reading in each scene, draw strokes for it, and say how far the answer should grow.
+
+    Parameters
+    ----------
+    scene : Scene
+    chance : Chance
+    share_wrong : float
+        Share of what was accepted that is wrong somewhere.
+    share_careless : float
+        Share of the strokes that are not clipped to their side.
+    """
     target, anchor = _reading(scene, chance)
-    inside, outside = first_strokes(target, anchor, chance)
-    known = _known_already(target, inside | outside, chance)
-    inside, outside = inside | (known & target), outside | (known & ~target)
-    decided, reach = _grown(inside, outside, chance)
-    return Task(scene.image, inside, outside, target, decided, reach)
+    radius = brush(len(target), target.ndim - 1, chance)
+    inside, outside = first_strokes(target, anchor, chance, radius=radius, share_careless=share_careless)
+    wrong = chance.yes(len(target), share_wrong)
+    believed = torch.where(each(wrong, target.ndim - 1), _mistaken(target, anchor, chance), target)
+    known = _known_already(believed, inside | outside, chance)
+    accepted = known * (2.0 * believed - 1) * ~(inside | outside)
+    decided, reach = _grown(inside | (accepted > 0), outside | (accepted < 0), chance)
+    return Task(scene.image, inside, outside, accepted, target, decided, reach, radius)
+
+
+def _mistaken(target: Tensor, anchor: Tensor, chance: Chance) -> Tensor:
+    """Return what someone may have taken for the target: a part of it, or one with another border."""
+    n, *shape = target.shape
+    ndim = len(shape)
+    signed = depth(target, 12) - depth(~target, 12)
+    noise = chance.smooth(n, shape=shape, cells=chance.integers(4, 9))
+    other = signed + each(chance.uniform(n, low=1, high=10), ndim) * noise > each(
+        chance.uniform(n, low=-5, high=5), ndim
+    )
+    return torch.where(each(chance.yes(n, 0.3), ndim), anchor & target, other)
 
 
 def _reading(scene: Scene, chance: Chance) -> tuple[Tensor, Tensor]:
@@ -55,7 +82,7 @@ def _reading(scene: Scene, chance: Chance) -> tuple[Tensor, Tensor]:
     some = touched & (chance.uniform(n, n_labels) < 0.5)
     draw = chance.uniform(n, 1)
     only = F.one_hot(anchor_id, n_labels).bool()
-    chosen = torch.where(draw < 0.55, only, torch.where(draw < 0.75, same_kind, only | some))
+    chosen = torch.where(draw < 0.5, only, torch.where(draw < 0.78, same_kind, only | some))
     return chosen.gather(1, instance).view_as(scene.instance), anchor
 
 
@@ -75,7 +102,7 @@ def _known_already(target: Tensor, strokes: Tensor, chance: Chance) -> Tensor:
     part = noise > each(chance.uniform(n, low=-0.5, high=1.5), ndim)
     around = depth(~strokes, 24) < each(chance.uniform(n, low=3, high=24), ndim)
     kind = each(chance.uniform(n), ndim)
-    known = torch.where(kind < 0.15, part & around, (kind < 0.25) & part)
+    known = torch.where(kind < 0.15, part & around, (kind < 0.25) & part) | ((kind > 0.9) & (ndim == 2))
     if ndim == 2:
         return known
     return known | ((kind > 0.7) & _finished_slice(target, chance))

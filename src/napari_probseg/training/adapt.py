@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.geodesic import geodesic_distance
-from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.nn.inputs import N_MARKS
+from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
 from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
@@ -21,6 +22,7 @@ from napari_probseg.training.losses import soft_dice_loss
 N_VIEWS = {2: 4, 3: 2}  # of the window, in a step
 EDGE_WEIGHT = 4.0  # voxels that a step of one standard deviation of the image counts as
 MOST_STROKES = 6
+_INSIDE, _OUTSIDE = -N_MARKS, -N_MARKS + 1  # channels of x
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Lesson:
 
     Parameters
     ----------
-    x : (C + 2, S, ...) tensor
-        The network's input: image, inside, outside.
+    x : (C + 3, S, ...) tensor
+        The network's input: image, strokes inside and outside, what was accepted.
     target : (S, ...) bool tensor
         The object.
     weight : (S, ...) tensor
@@ -72,11 +74,11 @@ class Lesson:
 
 def lesson(x: Tensor, target: Tensor, probability: Tensor, config: AdaptConfig) -> Lesson:
     """Return what is to be learnt of a window: all but where it is unsure, and the strokes more than the rest."""
-    inside, outside = x[-2] > 0, x[-1] > 0
+    inside, outside = x[_INSIDE] > 0, x[_OUTSIDE] > 0
     weight = torch.ones(target.shape)
     low, high = config.unsure
     weight[(probability > low) & (probability < high)] = 0
-    image = x[:-2].numpy()
+    image = x[:-N_MARKS].numpy()
     for stroke, of_the_other in ((inside, ~target), (outside, target)):
         if stroke.any():
             distance = geodesic_distance(image, stroke.numpy(), edge_weight=EDGE_WEIGHT, n_rounds=2)
@@ -85,7 +87,7 @@ def lesson(x: Tensor, target: Tensor, probability: Tensor, config: AdaptConfig) 
     return Lesson(x, (target | inside) & ~outside, weight)
 
 
-def tune(network: GeneralCVAE, lesson: Lesson, config: AdaptConfig, *, seed: int = 0) -> Iterator[Progress]:
+def tune(network: General, lesson: Lesson, config: AdaptConfig, *, seed: int = 0) -> Iterator[Progress]:
     """Train the last block of the trunk and the deterministic head in place.
 
     Yields
@@ -104,14 +106,14 @@ def tune(network: GeneralCVAE, lesson: Lesson, config: AdaptConfig, *, seed: int
     yield from fit(network, _views_of(lesson), _loss, fit_config, device=device)
 
 
-def agreement(network: GeneralCVAE, x: Tensor) -> float:
+def agreement(network: General, x: Tensor) -> float:
     """Return how well a network foresees each stroke from the others, in [0, 1]; 0.5 where there is one stroke alone.
 
     Parameters
     ----------
-    x : (C + 2, S, ...) tensor
+    x : (C + 3, S, ...) tensor
     """
-    strokes = [(marker, part) for marker in (-2, -1) for part in _parts(x[marker] > 0)]
+    strokes = [(marker, part) for marker in (_INSIDE, _OUTSIDE) for part in _parts(x[marker] > 0)]
     if len(strokes) < 2:
         return 0.5
     chosen = np.random.default_rng(0).permutation(len(strokes))[:MOST_STROKES]
@@ -120,14 +122,15 @@ def agreement(network: GeneralCVAE, x: Tensor) -> float:
         marker, part = strokes[i]
         item[marker][part] = 0
     probability = _probability(network, hidden)
-    right = [
-        (p if strokes[i][0] == -2 else 1 - p)[strokes[i][1]].mean() for p, i in zip(probability, chosen, strict=True)
-    ]
+    right = []
+    for p, i in zip(probability, chosen, strict=True):
+        marker, part = strokes[i]
+        right.append((p if marker == _INSIDE else 1 - p)[part].mean())
     return float(torch.stack(right).mean())
 
 
 @torch.inference_mode()
-def _probability(network: GeneralCVAE, x: Tensor) -> Tensor:
+def _probability(network: General, x: Tensor) -> Tensor:
     device = next(network.parameters()).device
     features = network.features(x.to(device))
     return network.decode_control(features, torch.ones(len(x), device=device)).object.sigmoid().cpu()
@@ -156,7 +159,7 @@ def _views_of(lesson: Lesson) -> Callable[[torch.Generator], tuple[Tensor, Tenso
 
 
 def _loss(network: nn.Module, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Losses:
-    assert isinstance(network, GeneralCVAE)
+    assert isinstance(network, General)
     device = next(network.parameters()).device
     x, target, weight = (t.to(device) for t in batch)
     answer = network.decode_control(network.features(x), torch.ones(len(x), device=device)).object

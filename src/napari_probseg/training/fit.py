@@ -35,9 +35,13 @@ class FitConfig:
     Parameters
     ----------
     n_steps : int
-        Steps in all.
+        Steps in all; with ``minutes``, at most.
+    minutes : float
+        How long it trains, pauses left out; 0 for as long as ``n_steps`` take. The learning rate follows what is there.
     learning_rate, weight_decay : float
         Of AdamW; the rate rises for ``n_warmup`` steps and falls as a cosine to a hundredth.
+    rates : tuple of (str, float)
+        Beginnings of parameters' names, and the share of the learning rate that these are trained with.
     clip : float
         Greatest norm of the gradient.
     average : float
@@ -55,6 +59,7 @@ class FitConfig:
     """
 
     n_steps: int
+    minutes: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     n_warmup: int = 100
@@ -65,6 +70,7 @@ class FitConfig:
     mixed_precision: bool = False
     validate_every: int = 250
     patience: int = 0
+    rates: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass
@@ -122,13 +128,14 @@ def fit(
     """
     network.to(device).train()
     average = deepcopy(network).eval()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = _optimizer(network, config)
     folder = None if folder is None else Path(folder)
-    first, best = _begin(folder, network, average, optimizer, config, fabric)
+    first, best, seconds = _begin(folder, network, average, optimizer, config, fabric)
     rank, n_processes = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    saved = time.monotonic()
+    saved = start = time.monotonic()
     for step in range(first, config.n_steps):
-        if _is_exhausted(best, config, step):
+        done = _share_done(config, step, seconds)
+        if done >= 1 or _is_exhausted(best, config, step):
             break
         start = time.monotonic()
         seed = (config.seed * 1_000_003 + step) * n_processes + rank  # no two steps and processes share one
@@ -136,7 +143,7 @@ def fit(
         seconds_for_data = time.monotonic() - start
         torch.manual_seed(seed)
         for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(config, step)
+            group["lr"] = group["rate"] * _learning_rate(config, step, done)
         with _precision(config, device):
             losses = loss(network, batch, step)
         optimizer.zero_grad(set_to_none=True)
@@ -149,14 +156,17 @@ def fit(
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
         _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
+        taken = time.monotonic() - start
+        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
+        done = _share_done(config, step + 1, seconds)
         progress = Progress(
             step + 1,
-            config.n_steps,
+            max(step + 1, round((step + 1) / done)) if config.minutes else config.n_steps,
             {name: float(value) for name, value in figures.items()},
-            time.monotonic() - start,
+            taken,
             seconds_for_data,
         )
-        last = step + 1 == config.n_steps
+        last = done >= 1
         if validate and (last or (step + 1) % config.validate_every == 0):
             progress.validation = validate(average) if is_first(fabric) else {}
             if fabric:  # one judge, as all have to agree on the best and on when to stop
@@ -166,7 +176,7 @@ def fit(
         last = last or _is_exhausted(best, config, step + 1)
         if folder and is_first(fabric) and (last or time.monotonic() - saved > config.save_every):
             # One file that holds all, so that a crash between two files cannot mix two steps.
-            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best))
+            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
             saved = time.monotonic()
         if last:
             network.load_state_dict(best.tensors or average.state_dict())
@@ -186,10 +196,28 @@ def _precision(config: FitConfig, device: str | torch.device) -> AbstractContext
     return torch.autocast(kind, dtype=torch.bfloat16) if use else nullcontext()
 
 
-def _learning_rate(config: FitConfig, step: int) -> float:
+def _optimizer(network: nn.Module, config: FitConfig) -> torch.optim.AdamW:
+    """Return AdamW with a group of parameters for each rate."""
+    rest = dict(network.named_parameters())
+    groups = []
+    for beginning, rate in config.rates:
+        chosen = [name for name in rest if name.startswith(beginning)]
+        groups.append({"params": [rest.pop(name) for name in chosen], "rate": rate})
+    groups.append({"params": list(rest.values()), "rate": 1.0})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _share_done(config: FitConfig, step: int, seconds: float) -> float:
+    """Return the share of the training that is over, from 0 to 1."""
+    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
+    return max(by_time, 1.0 if step >= config.n_steps else 0.0) if config.minutes else step / config.n_steps
+
+
+def _learning_rate(config: FitConfig, step: int, done: float) -> float:
     if step < config.n_warmup:
         return config.learning_rate * (step + 1) / config.n_warmup
-    done = (step - config.n_warmup) / max(1, config.n_steps - config.n_warmup)
+    if not config.minutes:
+        done = (step - config.n_warmup) / max(1, config.n_steps - config.n_warmup)
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
@@ -209,6 +237,7 @@ def _packed(
     config: FitConfig,
     step: int,
     best: Best,
+    seconds: float = 0.0,
 ) -> bytes:
     """Return the content of a checkpoint."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
@@ -219,6 +248,7 @@ def _packed(
         tensors |= {f"best.{k}": v for k, v in best.tensors.items()}
         tensors["best"] = torch.tensor([best.score, best.step], dtype=torch.float64)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    tensors["seconds"] = torch.tensor(seconds, dtype=torch.float64)
     header = {"step": str(step), "config": json.dumps(asdict(config))}
     return save(tensors, metadata=header)
 
@@ -230,14 +260,24 @@ def _begin(
     optimizer: torch.optim.Optimizer,
     config: FitConfig,
     fabric: Fabric | None,
-) -> tuple[int, Best]:
-    """Take up the checkpoint, if there is one; return the step to go on with, and the best there was until then."""
+) -> tuple[int, Best, float]:
+    """Take up the checkpoint, if there is one.
+
+    Returns
+    -------
+    step : int
+        The one to go on with.
+    best : Best
+        The best there was until then.
+    seconds : float
+        That the training has taken until then.
+    """
     path = None if folder is None else folder / CHECKPOINT
     content = path.read_bytes() if path and path.is_file() else b""
     if fabric:  # all begin as the first process does, also where the others have another folder or other weights
         content = fabric.broadcast(content or _packed(network, average, optimizer, config, 0, Best()))
     if not content:
-        return 0, Best()
+        return 0, Best(), 0.0
     tensors = load(content)
     try:
         network.load_state_dict(_under(tensors, "network."))
@@ -253,7 +293,8 @@ def _begin(
     if "best" in tensors:
         score, best_step = tensors["best"].tolist()
         best = Best(score, int(best_step), _under(tensors, "best."))
-    return int(next(iter(state.values()))["step"].item()) if state else 0, best
+    step = int(next(iter(state.values()))["step"].item()) if state else 0
+    return step, best, float(tensors["seconds"]) if "seconds" in tensors else 0.0
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

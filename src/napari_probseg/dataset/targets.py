@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,13 @@ class Target:
 
 
 def targets_of(
-    dataset: RawDataset, n_cases: int | None = None, *, ndim: int = 2, seed: int = 0, part: str = "test"
+    dataset: RawDataset,
+    n_cases: int | None = None,
+    *,
+    ndim: int = 2,
+    seed: int = 0,
+    part: str = "test",
+    only: Collection[str] | None = None,
 ) -> Iterator[Target]:
     """Yield an object of each case: a random instance where ids tell them apart, else a random label.
 
@@ -79,8 +85,12 @@ def targets_of(
     seed : int
     part : str
         ``"test"`` or ``"training"``, on which a method may be tuned.
+    only : collection of str, optional
+        Names of cases; all if absent.
     """
     for name in dataset.split(part)[:n_cases]:
+        if only is not None and name not in only:
+            continue
         case = dataset.load(name)
         if case.label.ndim < ndim:
             continue

@@ -1,0 +1,319 @@
+"""Classical interactive segmentation in torch, whole batches at once: input channels for a network that judges them.
+
+Four methods that need no training say on which side of the border each voxel lies, from -1 (outside) to 1 (inside):
+geodesic distance, watershed, random walker, and a classifier of the strokes' appearance. For images and volumes alike:
+where a shape says (B, 1, Y, X), it may be (B, 1, Z, Y, X).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NAMES = ("geodesic", "watershed", "walker", "appearance")
+
+_AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
+_LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}
+_LINEAR = {2: "bilinear", 3: "trilinear"}
+_FAR = 1e4
+
+
+@dataclass(frozen=True)
+class AdviserConfig:
+    """What the advisers reckon with; intensities are in standard deviations of the window, lengths in its voxels.
+
+    Parameters
+    ----------
+    step, edge : float
+        Geodesic cost of a voxel, and of an edge of one standard deviation.
+    geodesic_scale, watershed_scale : float
+        Difference of the two sides' costs, of the watershed that of their logarithms, at which an adviser is rather
+        sure (tanh 1).
+    watershed_step, watershed_power : float
+        Height of flat ground, and the power whose sum stands for the largest height of a way.
+    n_rounds : int
+        Raster scans along every axis, forwards and backwards, on half of the resolution.
+    walker_edge : float
+        beta of Grady (2006) for intensities in standard deviations.
+    n_walker_steps : int
+        Steps of conjugate gradients, on half of the resolution.
+    n_levels : int
+        Scales of the appearance: averages over 2, 4, 8, ... voxels.
+    ridge : float
+        Penalty of the appearance's logistic regression.
+    n_newton_steps : int
+    n_marked : int
+        Marked voxels on each side that the appearance is learnt from, at most.
+    """
+
+    step: float = 0.05
+    edge: float = 8.0
+    geodesic_scale: float = 4.0
+    watershed_scale: float = 0.15
+    watershed_step: float = 0.01
+    watershed_power: float = 6.0
+    n_rounds: int = 1
+    walker_edge: float = 60.0
+    n_walker_steps: int = 30
+    n_levels: int = 4
+    ridge: float = 0.3
+    n_newton_steps: int = 5
+    n_marked: int = 96
+
+
+@torch.no_grad()
+def advice(image: Tensor, inside: Tensor, outside: Tensor, config: AdviserConfig | None = None) -> Tensor:
+    """Return what each of `NAMES` says, (B, 4, Y, X) in [-1, 1].
+
+    Where nothing is marked on one side the frame of the window stands for the outside; without any mark inside, nothing
+    is said (0).
+
+    Parameters
+    ----------
+    image : (B, C, Y, X) tensor
+        Each channel with mean 0 and standard deviation 1.
+    inside, outside : (B, Y, X) bool tensors
+        The marks.
+    """
+    config = config or AdviserConfig()
+    outside = outside | (framed(inside) & ~outside.flatten(1).any(1).view(-1, *[1] * (outside.ndim - 1)))
+    marks = torch.stack([inside, outside], 1)  # (B, 2, Y, X)
+    smooth = smoothed(image)
+    says = torch.cat(
+        [
+            by_ways(edge_strength(smooth), marks, config),
+            walker(smooth, marks, config),
+            appearance(smooth, marks, config),
+        ],
+        1,
+    )
+    says = torch.where(inside[:, None], 1.0, torch.where(outside[:, None], -1.0, says))
+    return says * inside.flatten(1).any(1).view(-1, *[1] * inside.ndim)
+
+
+def framed(inside: Tensor) -> Tensor:
+    """Return the outermost voxels of each window that are not marked inside, (B, Y, X) bool."""
+    frame = torch.zeros_like(inside)
+    for axis in range(1, inside.ndim):
+        frame.narrow(axis, 0, 1).fill_(True)
+        frame.narrow(axis, inside.shape[axis] - 1, 1).fill_(True)
+    return frame & ~inside
+
+
+def smoothed(image: Tensor) -> Tensor:
+    """Return (B, C, Y, X), each voxel the mean of it and its neighbours."""
+    for axis in range(2, image.ndim):
+        n = image.shape[axis]
+        ends = image.narrow(axis, 0, 1), image, image.narrow(axis, n - 1, 1)
+        padded = torch.cat(ends, axis)
+        image = (padded.narrow(axis, 0, n) + padded.narrow(axis, 1, n) + padded.narrow(axis, 2, n)) / 3
+    return image
+
+
+def edge_strength(smooth: Tensor) -> Tensor:
+    """Return the gradient's magnitude of the strongest channel, (B, 1, Y, X)."""
+    squared = torch.zeros_like(smooth)
+    for axis in range(2, smooth.ndim):
+        squared += torch.gradient(smooth, dim=axis)[0].square()
+    return squared.amax(1, keepdim=True).sqrt()
+
+
+def by_ways(edges: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
+    """Return the side that is nearer by geodesic distance, and the one that floods a voxel first, (B, 2, Y, X).
+
+    The distance of Bai & Sapiro (2007) sums the edges on the way; the watershed (Meyer 1994) looks at the largest, to
+    which a sum of high powers comes near, and which side is ahead then also shows behind an edge that both must cross
+    (Couprie et al. 2011).
+    """
+    power = config.watershed_power
+    cost = torch.cat([config.edge * edges + config.step, (edges + config.watershed_step) ** power], 1)
+    inside, outside = way_costs(cost, marks, n_rounds=config.n_rounds)  # (B, 2, Y, X) each
+    distance = (outside[:, :1] - inside[:, :1]) / config.geodesic_scale
+    height = (outside[:, 1:].log() - inside[:, 1:].log()) / (power * config.watershed_scale)
+    return torch.cat([distance, height.nan_to_num(0.0)], 1).tanh()
+
+
+def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int) -> Tensor:
+    """Return the least summed cost of a way to each side's marks, (2, B, T, Y, X) for T kinds of cost.
+
+    A step costs the mean of its two voxels, times its length. Ways are found by raster scans along every axis, forth
+    and back (Toivanen 1996): ``n_rounds`` on half of the resolution, then one on the full one.
+
+    Parameters
+    ----------
+    cost : (B, T, Y, X) tensor
+        Above 0.
+    marks : (B, 2, Y, X) bool tensor
+        The marks of both sides.
+    """
+    pool, ndim = _LARGEST[cost.ndim - 2], cost.ndim - 2
+    sides = marks.transpose(0, 1)[:, :, None]  # (2, B, 1, Y, X)
+    coarse = torch.where(pool(marks.float(), 2).transpose(0, 1)[:, :, None] > 0, 0.0, _FAR)
+    coarse = coarse.repeat(1, 1, cost.shape[1], *[1] * ndim)
+    half = 2 * pool(cost, 2)[None]
+    for _ in range(n_rounds):
+        coarse = _scanned(coarse, half)
+    found = coarse
+    for axis in range(3, found.ndim):
+        found = found.repeat_interleave(2, axis)
+    return _scanned(torch.where(sides, 0.0, found), cost[None])
+
+
+def _scanned(found: Tensor, cost: Tensor) -> Tensor:
+    """Let every voxel take what its neighbours offer, plane after plane along each axis, forth and back."""
+    for axis in range(3, found.ndim):
+        planes = found.movedim(axis, 0).contiguous()  # (n, 2, B, T, ...)
+        heights = cost.movedim(axis, 0)
+        low, high = heights[:-1], heights[1:]
+        ways: list[tuple[Tensor, tuple[int, int, int] | None]] = [((low + high) / 2, None)]
+        for across in range(4, heights.ndim):
+            m = heights.shape[across] - 1
+            for here in (0, 1):  # of the plane in front; its neighbour in the plane behind is the other
+                sum_ = high.narrow(across, here, m) + low.narrow(across, 1 - here, m)
+                ways.append((sum_ * (math.sqrt(2) / 2), (across - 1, here, m)))
+        buffer = torch.empty_like(planes[0])
+        for i in range(1, len(planes)):
+            _offer(planes[i - 1], planes[i], [(way[i - 1], shift) for way, shift in ways], buffer, forth=True)
+        for i in range(len(planes) - 2, -1, -1):
+            _offer(planes[i + 1], planes[i], [(way[i], shift) for way, shift in ways], buffer, forth=False)
+        found = planes.movedim(0, axis)
+    return found
+
+
+def _offer(
+    source: Tensor,
+    plane: Tensor,
+    ways: list[tuple[Tensor, tuple[int, int, int] | None]],
+    buffer: Tensor,
+    *,
+    forth: bool,
+) -> None:
+    """Lower a plane in place by what comes from the one beside it, straight and diagonally."""
+    for way, shift in ways:
+        if shift is None:
+            torch.minimum(plane, torch.add(source, way, out=buffer), out=plane)
+            continue
+        across, here, m = shift
+        to = here if forth else 1 - here
+        target = plane.narrow(across, to, m)
+        offered = torch.add(source.narrow(across, 1 - to, m), way, out=buffer.narrow(across, 0, m))
+        torch.minimum(target, offered, out=target)
+
+
+def walker(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
+    """Return how much likelier a random walker meets the marks inside first (Grady 2006), (B, 1, Y, X).
+
+    Solved by conjugate gradients, on half of the resolution.
+    """
+    ndim = smooth.ndim - 2
+    coarse = _AVERAGED[ndim](smooth, 2)
+    inside, outside = (_LARGEST[ndim](marks.float(), 2) > 0).chunk(2, 1)
+    links = []
+    for axis in range(2, coarse.ndim):
+        n = coarse.shape[axis]
+        squared = (coarse.narrow(axis, 1, n - 1) - coarse.narrow(axis, 0, n - 1)).square().amax(1, keepdim=True)
+        links.append((-config.walker_edge * squared).exp() + 1e-4)
+    fixed = inside | outside
+    value = torch.where(inside, 1.0, torch.where(outside, -1.0, 0.0))
+    free = (~fixed).float()
+    degree = _degree(links, value).clamp(min=1e-6)
+    x = value.clone()
+    residual = -_laplacian(x, links) * free
+    scaled = residual / degree
+    direction = scaled.clone()
+    energy = _dot(residual, scaled)
+    for _ in range(config.n_walker_steps):
+        applied = _laplacian(direction, links) * free
+        step = energy / _dot(direction, applied).clamp(min=1e-20)
+        x = x + step * direction
+        residual = residual - step * applied
+        scaled = residual / degree
+        before, energy = energy, _dot(residual, scaled)
+        direction = scaled + energy / before.clamp(min=1e-20) * direction
+    return F.interpolate(x.clamp(-1, 1), smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
+
+
+def _laplacian(x: Tensor, links: list[Tensor]) -> Tensor:
+    total = torch.zeros_like(x)
+    for axis, link in enumerate(links, 2):
+        n = x.shape[axis]
+        flow = link * (x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1))
+        total.narrow(axis, 0, n - 1).sub_(flow)
+        total.narrow(axis, 1, n - 1).add_(flow)
+    return total
+
+
+def _degree(links: list[Tensor], like: Tensor) -> Tensor:
+    total = torch.zeros_like(like)
+    for axis, link in enumerate(links, 2):
+        n = like.shape[axis]
+        total.narrow(axis, 0, n - 1).add_(link)
+        total.narrow(axis, 1, n - 1).add_(link)
+    return total
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
+
+
+def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
+    """Return what a ridge logistic regression on the marked voxels' appearance says, (B, 1, Y, X).
+
+    Features are the channels, smoothed at several scales, their edges there, and the place, on half of the resolution.
+    """
+    ndim = smooth.ndim - 2
+    features = _features(_AVERAGED[ndim](smooth, 2), config.n_levels)  # (B, F, Y/2, X/2)
+    flat = features.flatten(2)
+    marks = _LARGEST[ndim](marks.float(), 2) > 0
+    sides = [_sampled(flat, mark.flatten(1), config.n_marked) for mark in marks.unbind(1)]
+    x = torch.cat([side[0] for side in sides], 1)  # (B, 2 n, F)
+    weight = torch.cat([side[1] for side in sides], 1)
+    y = torch.cat([torch.ones_like(sides[0][1]), torch.zeros_like(sides[1][1])], 1)
+    slope = _logistic(x, y, weight, config)
+    odds = torch.baddbmm(slope[:, -1:, None], slope[:, None, :-1], flat)  # (B, 1, voxels)
+    says = (odds / 2).tanh().view(len(smooth), 1, *features.shape[2:])
+    return F.interpolate(says, smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
+
+
+def _features(level: Tensor, n_levels: int) -> Tensor:
+    ndim, shape = level.ndim - 2, level.shape[2:]
+    found = [level, edge_strength(level)]
+    for _ in range(1, n_levels):
+        level = _AVERAGED[ndim](level, 2)
+        both = torch.cat([level, edge_strength(level)], 1)
+        found.append(F.interpolate(both, shape, mode=_LINEAR[ndim], align_corners=False))
+    lines = [torch.linspace(-1, 1, n, device=level.device) for n in shape]
+    place = torch.stack(torch.meshgrid(*lines, indexing="ij")).expand(len(level), -1, *shape)
+    return torch.cat([*found, place], 1)
+
+
+def _sampled(flat: Tensor, mark: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return features (B, n, F) of evenly chosen marked voxels, and their weights, which sum to one (or zero)."""
+    count = mark.sum(1, keepdim=True)
+    n = max(1, min(n, int(count.max())))
+    order = mark.cumsum(1)
+    wanted = (torch.arange(n, device=flat.device) * (count / n).clamp(min=1)).floor().long() + 1  # (B, n)
+    index = torch.searchsorted(order, wanted.clamp(max=flat.shape[2]))
+    index = index.clamp(max=flat.shape[2] - 1)
+    weight = (wanted <= count).float()
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
+    return flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2), weight
+
+
+def _logistic(x: Tensor, y: Tensor, weight: Tensor, config: AdviserConfig) -> Tensor:
+    """Return slopes and offset (B, F + 1) by Newton's method."""
+    x = F.pad(x, (0, 1), value=1.0)
+    n = x.shape[2]
+    penalty = torch.full((n,), config.ridge / math.sqrt(n), device=x.device)
+    penalty[-1] = 1e-3
+    slope = x.new_zeros(len(x), n)
+    for _ in range(config.n_newton_steps):
+        p = torch.einsum("bnf,bf->bn", x, slope).sigmoid()
+        gradient = torch.einsum("bnf,bn->bf", x, weight * (p - y)) + penalty * slope
+        curvature = torch.einsum("bnf,bn,bng->bfg", x, weight * (p * (1 - p)).clamp(min=1e-3), x) + penalty.diag()
+        slope = slope - torch.linalg.solve(curvature, gradient)
+    return slope

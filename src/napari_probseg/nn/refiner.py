@@ -1,0 +1,75 @@
+"""The last word: what the network says, the advisers and the edges, judged once more on a finer grid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_probseg.nn.advisers import NAMES, advice, edge_strength, smoothed
+from napari_probseg.nn.inputs import N_MARKS
+
+N_FACTS = 4  # about the whole window, the same in each voxel
+LIMIT = 6.0  # log-odds that the network's answer is clipped to
+
+
+class Refiner(nn.Module):
+    """Log-odds of object, moved by a few convolutions on the fine grid; untrained it leaves them as they are.
+
+    Parameters
+    ----------
+    n : int
+        Channels.
+    """
+
+    def __init__(self, n: int = 16) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1 + len(NAMES) + 2 + 1 + N_FACTS, n, 3, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(n, n, 3, padding=d, dilation=d) for d in (2, 4, 1))
+        self.out = nn.Conv2d(n, 1, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return log-odds, (B, Y, X), of what `refiner_input` returns."""
+        h = F.silu(self.enter(seen))
+        for layer in self.body:
+            h = h + F.silu(layer(h))
+        return LIMIT * seen[:, 0] + LIMIT * self.out(h)[:, 0]  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
+    """Return what a `Refiner` looks at, (B, 12, Y, X).
+
+    Parameters
+    ----------
+    x : (B, 6, Y, X) tensor
+        Image, strokes and what was accepted, on the fine grid.
+    probability : (B, Y, X) tensor
+        What the network says.
+    facts : (B, N_FACTS) tensor
+        See `facts_of`.
+    """
+    image, inside, outside = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0
+    logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT) / LIMIT
+    marks = torch.stack([inside, outside], 1).to(x)
+    edges = edge_strength(smoothed(image)).clamp(max=2)
+    everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([logit[:, None], advice(image, inside, outside), marks, edges, everywhere], 1)
+
+
+def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float) -> Tensor:
+    """Return what is the same in each voxel, (N_FACTS,).
+
+    Parameters
+    ----------
+    n_inside, n_outside : int
+        Strokes.
+    fineness : float
+        Places of the fine grid to one of the network's.
+    confidence : float
+        The Dice that the network expects of its best answer.
+    """
+    counts = torch.tensor([n_inside, n_outside], dtype=torch.float32).add(1).log2() / 4
+    return torch.cat([counts, torch.tensor([fineness / 4, confidence], dtype=torch.float32)])
