@@ -23,7 +23,7 @@ from scipy import ndimage
 
 import napari_probseg as ps
 from napari_probseg.dataset.raw import RawDataset, datasets_below
-from napari_probseg.evaluate.targets import SMALLEST
+from napari_probseg.dataset.targets import SMALLEST
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.carry import Carrier
 

@@ -24,7 +24,13 @@ class Choice:
         return Choice(self.index[order], self.share[order])
 
 
-def choose_distinct(overlap: NDArray[np.float32], score: NDArray[np.floating], n: int) -> Choice:
+def choose_distinct(
+    overlap: NDArray[np.float32],
+    score: NDArray[np.floating],
+    n: int,
+    *,
+    votes: NDArray[np.bool_] | None = None,
+) -> Choice:
     """Choose at most ``n`` distinct samples, best first.
 
     Samples that overlap (IoU) by `SAME` or more count as one reading, shown by its best. Where more readings remain
@@ -37,6 +43,8 @@ def choose_distinct(overlap: NDArray[np.float32], score: NDArray[np.floating], n
         `pairwise_iou` of what the samples take as object.
     score : (M,) array
         How plausible each is.
+    votes : (M,) bool array, optional
+        The samples whose agreement is counted; all if absent.
     """
     leaders = _leaders(overlap, np.argsort(-score, kind="stable"))
     if len(leaders) > n:
@@ -44,8 +52,9 @@ def choose_distinct(overlap: NDArray[np.float32], score: NDArray[np.floating], n
     leaders = sorted(leaders, key=lambda i: -score[i])
     nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
     alike = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= SAME
-    counts = np.bincount(nearest[alike], minlength=len(leaders))
-    return Choice(np.asarray(leaders, dtype=np.intp), (counts / len(overlap)).astype(np.float32))
+    votes = np.ones(len(overlap), dtype=bool) if votes is None else votes
+    counts = np.bincount(nearest[alike & votes], minlength=len(leaders))
+    return Choice(np.asarray(leaders, dtype=np.intp), (counts / max(1, int(votes.sum()))).astype(np.float32))
 
 
 def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float32]:

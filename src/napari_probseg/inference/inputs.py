@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.windows import Window, wider
 from napari_probseg.nn.inputs import network_input
-from napari_probseg.region import Region
+from napari_probseg.region import Region, hull, overlap
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
 LARGEST = {2: 2**24, 3: 2**21}
@@ -25,7 +25,7 @@ _MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 def window_inputs(
     case: Case, windows: Sequence[Window], size: int, *, n_channels: int = 3
 ) -> tuple[list[Window], Tensor]:
-    """Return windows and x of them, (windows, n_channels + 2, S, ...).
+    """Return windows and x of them, (windows, n_channels + 3, S, ...).
 
     While the image is constant in the farthest, a wider one takes the place of the closest.
 
@@ -45,7 +45,7 @@ def window_inputs(
 
 
 def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) -> Tensor:
-    """Return x of one window, (n_channels + 2, S, ...): the image, and what is inside and outside by now.
+    """Return x of one window, (n_channels + 3, S, ...): the image, the strokes inside and outside, what was accepted.
 
     Raises
     ------
@@ -61,8 +61,11 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
         image = with_channels(image, n_channels)
     sampled = _with_padding(torch.from_numpy(image), window, where, padding, step, size)
     pixels = torch.from_numpy(with_channels(sampled.numpy(), n_channels))  # few are filled up where it costs least
-    inside, outside = (torch.from_numpy(_marks(case, marker, window, size)) for marker in _MARKERS)
-    return network_input(pixels[None], inside[None], (outside & ~inside)[None])[0]
+    inside, outside = (_marks(case, case.strokes, marker, window, size) for marker in _MARKERS)
+    outside = outside & ~inside
+    accepted = _accepted(case, window, size) * ~(inside | outside)
+    marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted)]
+    return network_input(pixels[None], *marks)[0]
 
 
 def _with_padding(
@@ -114,7 +117,25 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     return values
 
 
-def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
+def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
+    """Return (S, ...): 1 where most of what was accepted is object, -1 where it is background, 0 where nothing was."""
+    marked = hull(case.marked, *([] if case.evidence is None else [case.evidence[0]]))
+    where = overlap(marked, window.within(case.shape))
+    if where is None:
+        return np.zeros((size,) * case.ndim, dtype=np.float32)
+    known = case.accepted(where)
+    if not known.any():
+        return np.zeros((size,) * case.ndim, dtype=np.float32)
+    places = [(np.arange(size) + 0.5) * n / size + low for low, n in zip(window.low, window.size, strict=True)]
+    index = [np.floor(p).astype(int) for p in places]
+    held = [(i >= s.start) & (i < s.stop) for i, s in zip(index, where, strict=True)]
+    found = np.zeros((size,) * case.ndim, dtype=np.float32)
+    chosen = known[np.ix_(*(i[h] - s.start for i, h, s in zip(index, held, where, strict=True)))]
+    found[np.ix_(*held)] = (chosen == Marker.OBJECT) * 1.0 - (chosen == Marker.BACKGROUND) * 1.0
+    return found
+
+
+def _marks(case: Case, markers: NDArray[np.uint8], marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
     """Return (S, ...) in which the smallest mark in a window survives, at the cost of the region that is marked."""
     parts = [
         [(max(low + a, box.start), min(low + b, box.stop)) for a, b in _bins(n, size)]
@@ -125,7 +146,7 @@ def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.
     if not all(reached):
         return marks
     across = tuple(slice(part[r[0]][0], part[r[-1]][1]) for part, r in zip(parts[1:], reached[1:], strict=True))
-    slabs = [(case.partial[slice(*parts[0][i]), *across] == marker).any(0) for i in reached[0]]
+    slabs = [(markers[slice(*parts[0][i]), *across] == marker).any(0) for i in reached[0]]
     found = np.stack(slabs)  # (S of the first axis, the voxels of the others)
     for axis, (part, bins) in enumerate(zip(parts[1:], reached[1:], strict=True), 1):
         first = part[bins[0]][0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from napari_probseg.candidates import Proposer
-    from napari_probseg.nn.general import GeneralCVAE
+    from napari_probseg.nn.presets import General
     from napari_probseg.proposers.histogram_cut import GraphCut
     from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
@@ -35,8 +35,7 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     RuntimeError
         If the device is not there.
     """
-    from napari_probseg.nn.general import GeneralCVAE
-    from napari_probseg.nn.presets import load_network
+    from napari_probseg.nn.presets import General, load_network
     from napari_probseg.nn.wong2022 import Wong2022
     from napari_probseg.proposers.cvae import CVAEProposer
     from napari_probseg.proposers.wong2022 import Wong2022Proposer
@@ -44,7 +43,7 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     network = load_network(path := weights_path(name))
     if isinstance(network, Wong2022):
         return Wong2022Proposer(network, name=str(name), device=device)
-    if not isinstance(network, GeneralCVAE):
+    if not isinstance(network, General):
         raise ValueError(f"the weights {str(name)!r} are of a network that proposes nothing: try 'general'")
     return CVAEProposer(_and_other(network, path), name=str(name), device=device)
 
@@ -80,8 +79,7 @@ def load_completer(
     for without_weights in (GraphCut, AppearanceCut):
         if name == without_weights.name:
             return without_weights()
-    from napari_probseg.nn.general import GeneralCVAE
-    from napari_probseg.nn.presets import load_network
+    from napari_probseg.nn.presets import General, load_network
     from napari_probseg.nn.unet import UNet
     from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
@@ -89,19 +87,19 @@ def load_completer(
     network = load_network(path := weights_path(name))
     if isinstance(network, UNet):
         return TrainedUNet.load(path, network, label=label, device=device)
-    if not isinstance(network, GeneralCVAE):
+    if not isinstance(network, General):
         raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
     return UNetCut(_and_other(network, path), name=str(name), device=device)
 
 
-def _and_other(network: GeneralCVAE, path: Path) -> dict[int, GeneralCVAE]:
+def _and_other(network: General, path: Path) -> dict[int, General]:
     """Return a network by its number of axes, and that of the other number: from beside it, else the shipped one."""
     from napari_probseg.nn.presets import load_network
 
     ndim = network.config.ndim
     beside = path.with_name(f"{_GENERAL[5 - ndim]}.safetensors")
     other = load_network(beside if beside.is_file() else weights_path(_GENERAL[5 - ndim]))
-    return {ndim: network, 5 - ndim: cast("GeneralCVAE", other)}
+    return {ndim: network, 5 - ndim: cast("General", other)}
 
 
 def shipped_weights() -> list[str]:

@@ -17,10 +17,13 @@ from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
+from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.scale_selection import beliefs, seen_from
 from napari_probseg.inference.windows import Window, cut_off, wider, windows_around
 from napari_probseg.morphology import LEAST, with_rim
+from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
+from napari_probseg.nn.presets import General
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
 
@@ -49,7 +52,7 @@ class CVAEProposer:
 
     Parameters
     ----------
-    networks : mapping of int to GeneralCVAE
+    networks : mapping of int to AdvisedCVAE or GeneralCVAE
         By the number of axes, 2 and 3.
     name : str
         What `load_proposer` calls it.
@@ -57,7 +60,7 @@ class CVAEProposer:
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
-    def __init__(self, networks: Mapping[int, GeneralCVAE], *, name: str = "general", device: str = "auto") -> None:
+    def __init__(self, networks: Mapping[int, General], *, name: str = "general", device: str = "auto") -> None:
         self.name = name
         self.device = chosen_device(device)
         self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
@@ -98,6 +101,9 @@ class CVAEProposer:
         if ndim < case.ndim:
             plane = plane or plane_with_most_strokes(case)
             return in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
+        network = self.networks.get(ndim)
+        if isinstance(network, AdvisedCVAE):
+            return candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
         return _candidates(case, self.draw(case, N_DRAWN[ndim], seed=seed, reach=reach), n)
 
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
@@ -124,6 +130,7 @@ class CVAEProposer:
 
     def _look(self, case: Case, windows: list[Window], n: int, generator: torch.Generator, reach: float) -> Draw:
         network = self.networks[case.ndim]
+        assert isinstance(network, GeneralCVAE)
         n_channels = network.config.n_image_channels
         windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
         z = torch.randn(len(windows) * n, network.n_latent, generator=generator)

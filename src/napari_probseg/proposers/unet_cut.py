@@ -12,12 +12,15 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.answer import answer
 from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
-from napari_probseg.morphology import ball
-from napari_probseg.nn.general import SIZE, GeneralCVAE
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
@@ -40,7 +43,7 @@ class UNetCut:
 
     Parameters
     ----------
-    networks : mapping of int to GeneralCVAE
+    networks : mapping of int to AdvisedCVAE or GeneralCVAE
         By the number of axes, 2 and 3; their deterministic head is the one that is asked.
     name : str
         What `load_completer` calls it.
@@ -48,7 +51,7 @@ class UNetCut:
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
-    def __init__(self, networks: Mapping[int, GeneralCVAE], *, name: str = "general", device: str = "auto") -> None:
+    def __init__(self, networks: Mapping[int, General], *, name: str = "general", device: str = "auto") -> None:
         self.name = name
         self.device = chosen_device(device)
         self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
@@ -87,7 +90,15 @@ class UNetCut:
         """
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
-        hinted = _with_hint(case)
+        hinted = with_hint(case)
+        network = self.networks[case.ndim]
+        if isinstance(network, AdvisedCVAE):
+            found = answer(network, hinted, self.device)
+            return Completion(case, found.window, found.probability(case.shape))
+        return self._completed(case, hinted)
+
+    def _completed(self, case: Case, hinted: Case) -> Completion:
+        """Complete with a network that is not advised, of an earlier release or of volumes."""
         around = windows_around(hinted, N_WINDOWS, close=CLOSE)
         n_least = around[0].n_voxels(case.shape)
         if n_least > MOST:
@@ -219,27 +230,3 @@ def _require_both_sides(case: Case) -> None:
 def _foresight(completer: UNetCut, x: Tensor, completion: Completion) -> tuple[float, float]:
     """Return how well strokes are foreseen, from one another and all by a completion, each in [0, 1]."""
     return agreement(completer.networks[completion.case.ndim], x), completion.foreseen()
-
-
-def _with_hint(case: Case) -> Case:
-    """Return the case with a mark in the middle of its box, for the network to see, where nothing is marked inside.
-
-    Raises
-    ------
-    ValueError
-        If there is no box either: the middle of the marks outside is one of them.
-    """
-    marked = case.partial[case.marked]
-    if (marked == Marker.OBJECT).any():
-        return case
-    box = bounding_box(marked == Marker.BACKGROUND)
-    if box is None:
-        raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
-    box = tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, case.marked, strict=True))
-    size = tuple(s.stop - s.start for s in box)
-    middle = tuple(n // 2 for n in size)
-    radius = max(1.0, 0.1 * min(n for n in size if n > 1) if max(size) > 1 else 1.0)
-    inside = ball(size, middle, radius, np.ones(len(size))) & (case.partial[box] == Marker.UNKNOWN)
-    if not inside[middle]:
-        raise ValueError("there is neither a stroke inside nor a box around the object: brush a little inside it")
-    return case.mark(inside=inside, where=box)

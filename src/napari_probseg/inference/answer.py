@@ -1,0 +1,153 @@
+"""The answer of an advised network: windows of several scales are looked at, fused, and refined on a finer grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.fusion import Looks
+from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
+from napari_probseg.inference.windows import Window, window_on, windows_around
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.general import SIZE, Features
+from napari_probseg.nn.refiner import facts_of, refiner_input
+from napari_probseg.region import bounding_box, hull
+
+N_WINDOWS = 5
+CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
+MARGIN = 1.6  # of the last window over the object
+ALIKE = 1.25  # ratio of the sides of windows, below which one need not be looked at beside the other
+MAX_WINDOW_VOXELS = 2**25
+MAX_REFINED_SIDE = 320  # places of the fine grid along a side
+MARK_MARGIN_VOXELS = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network makes of a case.
+
+    Parameters
+    ----------
+    looks : Looks
+        What it said in each window.
+    window : Window
+        The one that the answer is for: it holds object and strokes.
+    logit : (size, size) tensor
+        Of object, on the fine grid of that window.
+    confidence : float
+        The Dice that it expects, in [0, 1].
+    features : list of Features
+        Of the batches of windows that were looked at.
+    """
+
+    looks: Looks
+    window: Window
+    logit: Tensor
+    confidence: float
+    features: list[Features]
+
+    def probability(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the probability of object in the part of the window that lies in an image of ``shape``."""
+        full = enlarged(self.logit[None], self.window.size, self.window.visible(shape))[0]
+        return np.asarray(full.sigmoid_())
+
+
+@torch.inference_mode()
+def answer(network: AdvisedCVAE, case: Case, device: torch.device, *, refine: bool = True) -> Answer:
+    """Look at a case.
+
+    Raises
+    ------
+    ValueError
+        If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
+    """
+    around = windows_around(case, N_WINDOWS, close=CLOSE)
+    least = around[0].n_voxels(case.shape)
+    if least > MAX_WINDOW_VOXELS:
+        raise ValueError(
+            f"the marks lie too far apart to complete all between them at once ({least:.1e} pixels, "
+            f"{MAX_WINDOW_VOXELS:.1e} are possible): mark and complete one part after the other"
+        )
+    looks, features = look(network, case, [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS], device)
+    found = [features]
+    window = _last_window(case, looks)
+    if not any(_is_like(window, other) for other in looks.windows):
+        closer, features = look(network, case, [window], device)
+        looks, found = looks + closer, [*found, features]
+        window = _last_window(case, looks)
+    confidence = float(looks.weight.max()) ** 0.25
+    if not refine:
+        size = SIZE[2]
+        return Answer(looks, window, _logit(looks.probability(window, size)), confidence, found)
+    seen = refinable(case, window, looks)
+    return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), confidence, found)
+
+
+def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[Looks, Features]:
+    """Return what a network says in some windows, or in wider ones where there is nothing to see."""
+    windows, x = window_inputs(case, windows, SIZE[2], n_channels=network.config.n_image_channels)
+    features = network.features(x.to(device))
+    said = network.decode_control(features, torch.ones(len(x), device=device))
+    return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu()), features
+
+
+def refinable(case: Case, window: Window, looks: Looks) -> Tensor:
+    """Return what the refiner sees of a window, (1, 12, size, size)."""
+    size = fine_size(window)
+    x = window_input(case, window, size)
+    probability = looks.probability(window, size)
+    marks = case.strokes[window.within(case.shape)]
+    counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
+    facts = facts_of(counts[0], counts[1], size / SIZE[2], float(looks.weight.max()) ** 0.25)
+    return refiner_input(x[None], probability[None], facts[None])
+
+
+def fine_size(window: Window) -> int:
+    """Return the places along a side of the fine grid: one a pixel, as far as that is affordable."""
+    return 16 * min(MAX_REFINED_SIDE // 16, max(SIZE[2] // 16, round(max(window.size) / 16)))
+
+
+def _last_window(case: Case, looks: Looks) -> Window:
+    """Return the window that fits what was found, and the strokes."""
+    far = looks.windows[int(np.argmax([max(w.size) for w in looks.windows]))]
+    size = 2 * SIZE[2]
+    fused = looks.probability(far, size).numpy()
+    box = bounding_box(fused > 0.5)
+    boxes = [_box_of_strokes(case)]
+    if box is not None:
+        scale = [n / size for n in far.size]
+        edges = zip(far.low, box, scale, case.shape, strict=True)
+        boxes.append(
+            tuple(slice(max(0, low + int(s.start * f)), min(n, low + round(s.stop * f) + 1)) for low, s, f, n in edges)
+        )
+    return window_on(case, hull(*boxes), margin=MARGIN)
+
+
+def _box_of_strokes(case: Case) -> tuple[slice, ...]:
+    """Return the box that holds all strokes inside; those outside may lie anywhere."""
+    marked = case.strokes[case.marked]
+    chosen = marked == Marker.OBJECT
+    if not chosen.any():
+        known = case.partial[case.marked] == Marker.OBJECT
+        chosen = known if known.any() else marked == Marker.BACKGROUND
+    box = bounding_box(chosen) or tuple(slice(0, n) for n in chosen.shape)
+    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, case.marked, strict=True))
+
+
+def _is_like(window: Window, other: Window) -> bool:
+    ratio = max(window.size) / max(other.size)
+    shift = max(
+        abs((a + n / 2) - (b + m / 2)) / n
+        for a, n, b, m in zip(window.low, window.size, other.low, other.size, strict=True)
+    )
+    return 1 / ALIKE < ratio < ALIKE and shift < 0.15
+
+
+def _logit(probability: Tensor) -> Tensor:
+    return probability.clamp(1e-4, 1 - 1e-4).logit()

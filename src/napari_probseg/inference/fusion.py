@@ -1,0 +1,87 @@
+"""Answers in windows of several scales, fused into one: each counts by how good the network thinks that it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_probseg.case import Case
+from napari_probseg.inference.windows import Window, cut_off
+
+SHARPNESS = 4.0  # power of the weights: the better answers count for nearly all
+RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
+MIN_WEIGHT = 1e-4
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a network says of a case in some windows, (W, S, S) or (W, S, S, S).
+
+    Parameters
+    ----------
+    windows : list of Window
+    logit : (W, S, ...) tensor
+        Of object.
+    weight : (W,) tensor
+        How much each window's answer counts, above 0.
+    """
+
+    windows: list[Window]
+    logit: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, case: Case, windows: list[Window], logit: Tensor, quality: Tensor) -> Looks:
+        """Return answers, weighed by the Dice that is expected of them, and by how much they are cut off.
+
+        Parameters
+        ----------
+        quality : (W,) tensor
+            Logit of that Dice.
+        """
+        cut = torch.stack([cut_off(inside > 0, w, case.shape) for w, inside in zip(windows, logit, strict=True)])
+        free = 1 - RIM_PENALTY * cut.clamp(max=1 / RIM_PENALTY)
+        return cls(windows, logit, (quality.sigmoid() * free).pow(SHARPNESS).clamp(min=MIN_WEIGHT))
+
+    def __add__(self, other: Looks) -> Looks:
+        """Return the answers of both."""
+        both = (torch.cat([getattr(looks, name) for looks in (self, other)]) for name in ("logit", "weight"))
+        return Looks(self.windows + other.windows, *both)
+
+    def probability(self, over: Window, size: int) -> Tensor:
+        """Return the fused probability of object on a grid over a window, (size, ...).
+
+        What lies outside of a window is background to it.
+        """
+        seen = torch.stack(
+            [resampled(p, w, over, size) for p, w in zip(self.logit.sigmoid(), self.windows, strict=True)]
+        )
+        weight = self.weight.view(-1, *[1] * (seen.ndim - 1))
+        return (seen * weight).sum(0) / weight.sum()
+
+
+def resampled(values: Tensor, of: Window, over: Window, size: int) -> Tensor:
+    """Return a map over one window, (S, ...), on a grid over another, (size, ...); 0 where it does not reach.
+
+    What is made much smaller is averaged first.
+    """
+    ndim = values.ndim
+    lines = []
+    for low, n, first, m in zip(of.low, of.size, over.low, over.size, strict=True):
+        place = first + (torch.arange(size, dtype=torch.float32) + 0.5) * (m / size)  # in voxels of the image
+        lines.append((place - low) / n * 2 - 1)
+    fineness = min(m / size / (n / s) for n, m, s in zip(of.size, over.size, values.shape, strict=True))
+    halved = values[None, None]
+    while fineness >= 2:
+        halved = (F.avg_pool2d if ndim == 2 else F.avg_pool3d)(halved, 2)
+        fineness /= 2
+    grid = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)
+    sampled = F.grid_sample(halved, grid[None].to(values), align_corners=False, padding_mode="border")[0, 0]
+    within = torch.ones_like(sampled)
+    for axis, line in enumerate(lines):
+        view = [-1 if a == axis else 1 for a in range(ndim)]
+        within = within * (line.abs() <= 1).to(within).view(view)
+    return sampled * within

@@ -1,0 +1,215 @@
+"""Distinct readings of the marks in an image: the completion, answers at other scales, and samples of the latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker
+from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.inference.answer import MARGIN, Answer, answer
+from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
+from napari_probseg.inference.fusion import Looks, resampled
+from napari_probseg.inference.hint import with_hint
+from napari_probseg.inference.inputs import enlarged
+from napari_probseg.inference.windows import Window, window_on
+from napari_probseg.morphology import far_from, with_rim
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.general import Features
+from napari_probseg.region import Region, bounding_box, hull, relative
+
+N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
+N_DRAWN = 12  # in each window ...
+N_STEPS = 4  # ... of which so many go a part of the way
+STEP = 0.35  # of the reach that was asked for
+GRID = 160  # places along a side of the grid on which readings are compared
+SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
+MAX_CUT_PIXELS = 2**22
+SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Answers in windows, one map each; (M, S, S) logits.
+
+    Parameters
+    ----------
+    window : (M,) list of Window
+    object, decided : (M, S, S) tensors
+        Logits of object, and of what is decided.
+    score : (M,) float array
+        The Dice that is expected, less what is cut off by the window.
+    is_vote : (M,) bool array
+        Which of them count for how many agree: the samples that go as far as was asked.
+    """
+
+    window: list[Window]
+    object: Tensor
+    decided: Tensor
+    score: NDArray[np.float64]
+    is_vote: NDArray[np.bool_]
+
+    def inside(self) -> Tensor:
+        """Return what each takes as object, (M, S, S) bool."""
+        return (self.object > 0) & (self.decided > 0)
+
+
+@torch.inference_mode()
+def candidates_of(
+    network: AdvisedCVAE, case: Case, n: int, *, seed: int, reach: float, device: torch.device
+) -> Candidates:
+    """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
+    found = answer(network, with_hint(case), device)
+    readings = _drawn(network, case, found, seed=seed, reach=reach, device=device)
+    over, grid = _on_common_grid(case, found, readings)
+    masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
+    score = np.concatenate([[2.0], readings.score])  # nothing comes before it
+    votes = np.concatenate([[False], readings.is_vote])
+    choice = choose_distinct(pairwise_iou(masks), score, n, votes=votes)
+    maps = [found.logit, *(_both(readings, i) for i in choice.index if i > 0)]
+    windows = [found.window, *(readings.window[i - 1] for i in choice.index if i > 0)]
+    score[0] = found.confidence
+    plausible = np.minimum(score[choice.index], found.confidence)
+    cut = _Cut(case, _region(case, maps, windows))
+    patches: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
+    for i, (logit, window) in enumerate(zip(maps, windows, strict=True)):
+        patch = cut.patch(logit, window)
+        adds = (patch == Marker.OBJECT) & (case.partial[cut.where] != Marker.OBJECT)
+        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
+            patches.append(patch)
+            kept.append(i)
+    agreed = grid[1:][torch.from_numpy(readings.is_vote)].gt(0.5).float().mean(0)
+    return Candidates(
+        case,
+        cut.where,
+        np.stack(patches) if patches else np.zeros((0, *case.partial[cut.where].shape), dtype=np.uint8),
+        plausible[kept].astype(np.float32),
+        choice.share[kept],
+        _in_region(agreed, over, cut.where, case.shape),
+    )
+
+
+def _drawn(
+    network: AdvisedCVAE, case: Case, found: Answer, *, seed: int, reach: float, device: torch.device
+) -> Readings:
+    """Return the answer of each window, and samples in those that count most."""
+    looks = found.looks
+    best = looks.weight.argsort(descending=True)[:N_WINDOWS].sort().values
+    features = _chosen(found.features, best.tolist())
+    generator = torch.Generator().manual_seed(seed)
+    k = len(best)
+    z = torch.randn(k * N_DRAWN, network.n_latent, generator=generator)
+    far = torch.full((N_DRAWN,), reach)
+    far[N_DRAWN - N_STEPS :] *= STEP
+    said = network.decode(features, z.to(device), far.repeat(k).to(device))
+    object_, decided = (t.float().cpu() for t in (said.object, said.mask))
+    windows = [looks.windows[i] for i in best for _ in range(N_DRAWN)]
+    sampled = Looks.of(case, windows, torch.minimum(object_, decided), said.quality.float().cpu())
+    score = torch.cat([looks.weight, sampled.weight]).double().pow(0.25).numpy()
+    score[len(looks.windows) :][np.tile(far.numpy() < reach, k)] *= 0.8  # a part of the way comes after the whole
+    is_vote = np.concatenate([np.zeros(len(looks.windows), dtype=bool), np.tile(far.numpy() == reach, k)])
+    return Readings(
+        [*looks.windows, *windows],
+        torch.cat([looks.logit, object_]),
+        torch.cat([torch.full_like(looks.logit, 10.0), decided]),
+        score,
+        is_vote,
+    )
+
+
+def _chosen(batches: list[Features], windows: list[int]) -> Features:
+    """Return the features of some windows, counted through all batches."""
+    parts = {
+        field.name: torch.cat([getattr(batch, field.name) for batch in batches])[windows]
+        for field in fields(batches[0])
+    }
+    return type(batches[0])(**parts)
+
+
+def _both(readings: Readings, i: int) -> Tensor:
+    """Return logits of what reading ``i`` of the choice decides as object."""
+    return torch.minimum(readings.object[i - 1], readings.decided[i - 1])
+
+
+def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Window, Tensor]:
+    """Return a window that holds the readings, and their objects on a grid over it, the completion first."""
+    boxes = [_box(found.logit > 0, found.window, case.shape)]
+    boxes += [_box(inside, w, case.shape) for inside, w in zip(readings.inside(), readings.window, strict=True)]
+    seen = [box for box in boxes if box is not None]
+    over = window_on(case, hull(*seen), margin=1.1) if seen else found.window
+    maps = [resampled(found.logit.sigmoid(), found.window, over, GRID)]
+    maps += [
+        resampled(inside.float(), w, over, GRID) for inside, w in zip(readings.inside(), readings.window, strict=True)
+    ]
+    return over, torch.stack(maps)
+
+
+def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
+    """Return the pixels that some readings may change."""
+    boxes = [_box(logit > 0, window, case.shape) for logit, window in zip(maps, windows, strict=True)]
+    seen = [box for box in boxes if box is not None]
+    if not seen:
+        return windows[0].within(case.shape)
+    return window_on(case, hull(*seen), margin=MARGIN).within(case.shape)
+
+
+def _box(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:
+    """Return the pixels of the image that hold what is true over a window, (S, S); None if nothing is."""
+    box = bounding_box(on.numpy())
+    if box is None:
+        return None
+    scale = [n / s for n, s in zip(window.size, on.shape, strict=True)]
+    edges = zip(window.low, box, scale, shape, strict=True)
+    found = [(max(0, low + int(s.start * f)), min(n, low + int(s.stop * f) + 1)) for low, s, f, n in edges]
+    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
+
+
+class _Cut:
+    """Masks at full resolution, with one graph for all of them; they obey what is decided."""
+
+    def __init__(self, case: Case, where: Region) -> None:
+        self.case, self.where = case, where
+        self.before = case.partial[where]
+        self.cutter: Cutter | None = None
+        if self.before.size <= MAX_CUT_PIXELS:
+            inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
+            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
+
+    def patch(self, logit: Tensor, window: Window) -> NDArray[np.uint8]:
+        """Return the partial segmentation that a reading leads to: its object, and background near it."""
+        probability = _in_region(logit.sigmoid(), window, self.where, self.case.shape)
+        if self.cutter is None:
+            mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
+        else:
+            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
+        mask = _without_specks(mask, self.before == Marker.OBJECT)
+        patch = self.before.copy()
+        is_open = patch == Marker.UNKNOWN
+        patch[is_open & mask] = Marker.OBJECT
+        patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
+        return patch
+
+
+def _in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
+    full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
+    visible = window.within(shape)
+    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, visible, strict=True))
+    if all(s.start < s.stop for s in both):
+        own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
+        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
+    return full
+
+
+def _without_specks(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop parts without a mark that are small beside the whole."""
+    apart = far_from(mask, known)
+    if not apart.any() or np.count_nonzero(apart) > SMALLEST_PART * np.count_nonzero(mask):
+        return mask
+    return mask & ~apart
