@@ -21,9 +21,9 @@ class Counted(GraphCut):
     def __init__(self) -> None:
         self.n_looks = 0
 
-    def complete(self, case, config=None):
+    def complete(self, case):
         self.n_looks += 1
-        return super().complete(case, config)
+        return super().complete(case)
 
 
 def truth(shape: tuple[int, ...] = (64, 64)) -> np.ndarray:
@@ -83,7 +83,9 @@ def brushed(qtbot, widget) -> None:
 
 def completed(qtbot, widget) -> np.ndarray:
     click(qtbot, widget.panel.complete)
-    qtbot.waitUntil(lambda: widget.work.completion is not None, timeout=20_000)
+    qtbot.waitUntil(
+        lambda: widget.work.on_offer is not None and widget.work.on_offer.completion is not None, timeout=20_000
+    )
     return widget.work.candidates.partial[0] == ps.Marker.OBJECT
 
 
@@ -113,7 +115,7 @@ def test_sliders_cut_again_without_another_look(open_widget, qtbot, counted):
     first = widget.work.candidates
     widget.panel.smoothness.setValue(0)
     widget.panel.smoothness.setValue(20)
-    qtbot.waitUntil(lambda: widget.work.session._request.get("smoothness", 0) > 50, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.work.on_offer.request.arguments.get("smoothness", 0) > 50, timeout=20_000)
     assert counted.n_looks == 1
     assert widget.work.candidates is not first
     assert not np.array_equal(widget.work.candidates.patches, first.patches)
@@ -126,7 +128,7 @@ def test_a_stroke_takes_the_completion_off_offer(open_widget, qtbot, counted):
     brushed(qtbot, widget)
     completed(qtbot, widget)
     dab(qtbot, widget, (50, 50), 2)
-    assert widget.work.candidates is None and widget.work.completion is None
+    assert widget.work.on_offer is None
     widget.panel.smoothness.setValue(3)
     qtbot.wait(200)
     assert widget.work.candidates is None
@@ -229,7 +231,7 @@ def test_the_menu_says_what_completes_and_changes_it(open_widget, qtbot):
     means = {action.text(): action for action in menu_of(widget)["Complete by"].menu().actions()}
     assert [text for text, action in means.items() if action.isChecked()] == ["a network"]
     means["the strokes’ intensities (no network)"].trigger()
-    assert widget.work.completer == "intensities"
+    assert widget.work.tools.completer == "intensities"
 
 
 def menu_of(widget):

@@ -23,6 +23,7 @@ from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.training.general import GeneralTraining
 from napari_probseg.widgets import commands
+from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.dataset import class_dialog as kinds
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
@@ -179,7 +180,7 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
     monkeypatch.setattr(judge, "compare", compared(0.6))
     collection = a_collection(tmp_path / "Dataset700_Disks", 5)
     a_model(collection)
-    viewer, segment, widget = open_both(disk().astype(np.float32))
+    viewer, _, widget = open_both(disk().astype(np.float32))
     answer(collection.folder)
     click(qtbot, widget.panel.empty.open)
     idle(qtbot, widget)
@@ -189,15 +190,16 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
     click(qtbot, widget.panel.adopt)
     idle(qtbot, widget)
     assert models.name_in_use(collection) == "0001"
-    assert segment.work.completer == segment.work.proposer.name == str(models.model_in_use(collection))
+    adopted = in_use.given(viewer)
+    assert adopted.completer.name == adopted.proposer.name == str(models.model_in_use(collection))
     other = SegmentWidget(viewer)
-    assert other.work.proposer is segment.work.proposer, "a Segment that opens later has it, too"
+    assert in_use.given(viewer) is adopted, "a Segment that opens later has it, too"
     commands.unregister(other)
     other.work.release()
     click(qtbot, widget.panel.back)
     idle(qtbot, widget)
     assert status(widget) == "The shipped model is in use again."
-    assert segment.work.completer == "general" and not widget.panel.back.isEnabled()
+    assert in_use.given(viewer).completer.name == "general" and not widget.panel.back.isEnabled()
 
 
 def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, monkeypatch):

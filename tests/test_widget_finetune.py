@@ -15,7 +15,6 @@ import napari_probseg as ps
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.histogram_cut import GraphCut
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from napari_probseg.widgets.tasks import adapt as finetuning
 from napari_probseg.widgets.tasks import complete as completing
 
 SHAPE = (48, 48)
@@ -30,8 +29,8 @@ class Learner(GraphCut):
         self.n_learnt, self.may_go_on, self.helps = n_learnt, threading.Event(), True
         self.may_go_on.set()
 
-    def complete(self, case, config=None):
-        completion = super().complete(case, config)
+    def complete(self, case):
+        completion = super().complete(case)
         completion.probability = completion.probability.copy()
         completion.probability[0, : self.n_learnt] = 1
         return completion
@@ -51,8 +50,7 @@ class Learner(GraphCut):
 @pytest.fixture
 def learner(monkeypatch):
     completer = Learner()
-    for module in (completing, finetuning):
-        monkeypatch.setattr(module, "loaded", lambda name, device: GraphCut() if name == "intensities" else completer)
+    monkeypatch.setattr(completing, "loaded", lambda name, device: GraphCut() if name == "intensities" else completer)
     return completer
 
 
@@ -84,18 +82,22 @@ def brushed(qtbot, widget) -> None:
 def tuned(qtbot, widget) -> int:
     """Fine-tune, wait for the completion that follows, and return how often its completer has learnt."""
     qtbot.mouseClick(widget.panel.tune, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.work.completion is not None, timeout=20_000)
+    qtbot.waitUntil(
+        lambda: widget.work.on_offer is not None and widget.work.on_offer.completion is not None, timeout=20_000
+    )
     return n_learnt(widget)
 
 
 def completed(qtbot, widget) -> int:
     qtbot.mouseClick(widget.panel.complete, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.work.completion is not None, timeout=20_000)
+    qtbot.waitUntil(
+        lambda: widget.work.on_offer is not None and widget.work.on_offer.completion is not None, timeout=20_000
+    )
     return n_learnt(widget)
 
 
 def n_learnt(widget) -> int:
-    return getattr(widget.work.completion.maker, "n_learnt", 0)
+    return getattr(widget.work.on_offer.maker, "n_learnt", 0)
 
 
 def forget(widget) -> None:
@@ -156,7 +158,7 @@ def test_strokes_of_one_side_and_no_network_are_refused(widget, qtbot):
     dab(qtbot, widget, (24, 24), 1)
     widget.work.tune()
     qtbot.waitUntil(lambda: widget.panel.status.text() == "Brush a little outside, too.", timeout=20_000)
-    widget.work.completer = "intensities"
+    widget.work.set(completer="intensities")
     widget.work.tune()
     qtbot.waitUntil(lambda: "no network to fine-tune" in widget.panel.status.text(), timeout=20_000)
 
@@ -164,9 +166,9 @@ def test_strokes_of_one_side_and_no_network_are_refused(widget, qtbot):
 def test_another_completer_knows_nothing_of_it(widget, qtbot):
     brushed(qtbot, widget)
     assert tuned(qtbot, widget) == 1
-    widget.work.completer = "intensities"
+    widget.work.set(completer="intensities")
     assert completed(qtbot, widget) == 0
-    widget.work.completer = "general"
+    widget.work.set(completer="general")
     assert completed(qtbot, widget) == 1
 
 

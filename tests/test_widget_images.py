@@ -94,7 +94,7 @@ def test_a_volume_on_view_in_3d_is_refused_with_a_way_out(open_widget, qtbot):
     viewer.dims.ndisplay = 3
     click(qtbot, widget.panel.propose)
     assert "switch the viewer back to 2-D" in widget.panel.status.text()
-    assert not widget.work.offers.background.is_busy
+    assert not widget.work.asking.background.is_busy
 
 
 def test_a_flat_image_among_volumes_needs_no_plane(open_widget, qtbot):

@@ -172,7 +172,7 @@ def test_keys_do_what_the_buttons_do(open_widget, qtbot):
     press(qtbot, widget, Qt.Key.Key_J)
     press(qtbot, widget, Qt.Key.Key_J)
     press(qtbot, widget, Qt.Key.Key_H)
-    assert widget.work.offers.current == 1
+    assert widget.work.view.current == 1
     expected = widget.work.candidates.partial[1].copy()
     press(qtbot, widget, Qt.Key.Key_K)
     assert np.array_equal(viewer.layers["markers"].data, expected)

@@ -63,11 +63,11 @@ def test_one_choice_governs_what_is_asked_of_all(open_volume, qtbot):
     click(qtbot, widget.panel.volume)
     offer_anew(qtbot, widget, widget.panel.propose)
     assert len(np.unique(np.nonzero(viewer.layers["preview"].data)[0])) > 5
-    assert widget.work._completion_request().plane is None
+    assert widget.work._place().plane is None
     offer_anew(qtbot, widget, widget.panel.none)
-    assert widget.work.offers.exhibit.in_volume
+    assert widget.work.view.exhibit.in_volume
     click(qtbot, widget.panel.slice)
-    assert widget.work._completion_request().plane == (0, 10)
+    assert widget.work._place().plane == (0, 10)
 
 
 def test_a_proposer_that_knows_no_volumes_says_so(open_volume, qtbot):
@@ -85,7 +85,7 @@ def test_captions_are_millilitres_and_pictures_show_three_planes(open_volume, qt
     n_object, _ = widget.work.candidates.added(2)
     tip = widget.panel.gallery.cells[2].toolTip()
     assert f"Adds {2 * n_object / 1000:.3g} mL of object" in tip and "samples agree" in tip
-    pictures = widget.work.offers.exhibit.pictures
+    pictures = widget.work.view.exhibit.pictures
     assert [len(picture.panes) for picture in pictures] == [3] * len(pictures)
     assert len({widget.panel.gallery.cells[i].size().height() for i in range(len(pictures))}) == 1
 
@@ -118,7 +118,7 @@ def test_an_empty_slice_is_told_and_left_only_on_request(open_volume, qtbot):
     widget.panel.gallery.cells[5].gone.emit()
     assert "adds nothing" in widget.panel.status.text() and viewer.dims.current_step[0] == 1
     right_click(widget.panel.gallery.cells[0])
-    assert widget.work.offers.preview.shows(0, viewer.dims.current_step[0])
+    assert widget.work.view.preview.shows(0, viewer.dims.current_step[0])
     assert "adds nothing" not in widget.panel.status.text()
 
 
@@ -209,7 +209,11 @@ def test_an_accepted_slice_is_carried_through_the_volume(open_volume, qtbot):
     work.carry()
     qtbot.waitUntil(lambda: work.candidates is not None, timeout=20_000)
     qtbot.waitUntil(lambda: "Carried to " in widget.panel.status.text(), timeout=20_000)
-    assert not widget.panel.none.isEnabled() and not widget.panel.smoothness.isEnabled() and work.completion is None
+    assert (
+        not widget.panel.none.isEnabled()
+        and not widget.panel.smoothness.isEnabled()
+        and work.on_offer.completion is None
+    )
     click(qtbot, widget.panel.accept)
     added = work.session.case.partial == ps.Marker.OBJECT
     assert added.any((1, 2)).sum() > 4 and ps.metrics.dice(added, truth) > 0.7

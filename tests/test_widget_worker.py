@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 from napari_probseg import Case
 from napari_probseg.widgets.tasks import propose as asking
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.propose import options
+from napari_probseg.widgets.tasks.propose import taken_by
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def test_a_proposer_gets_only_the_options_that_it_takes():
     class Any:
         def propose(self, case: Case, n: int = 8, **others): ...
 
-    assert options(Plain(), reach=0.5) == {}
-    assert options(Far(), reach=0.5) == options(Any(), reach=0.5) == {"reach": 0.5}
+    assert taken_by(Plain(), reach=0.5) == {}
+    assert taken_by(Far(), reach=0.5) == taken_by(Any(), reach=0.5) == {"reach": 0.5}
 
 
 def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
@@ -109,7 +109,7 @@ def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
         raise OSError("no weights")
 
     monkeypatch.setattr(asking, "_load", broken)
-    assert list(asking.warm_up("cpu")) == [""]
+    assert list(asking.warming_up("cpu")) == [""]
     with pytest.raises(OSError, match="no weights"):
         asking.loaded("cpu")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.completion import Completion
 from napari_probseg.proposers.histogram_cut import GraphCut, window_for
 from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
 
@@ -28,7 +28,7 @@ class AppearanceCut(GraphCut):
     def __init__(self) -> None:
         self._seen: tuple[int, Features] | None = None  # the latest region: seconds of work that each stroke needs
 
-    def complete(self, case: Case, config: CutConfig | None = None) -> Completion:
+    def complete(self, case: Case) -> Completion:
         """Look at a case; masks are cut from what comes back."""
         window = window_for(case, MOST)
         where = window.within(case.shape)
@@ -37,7 +37,7 @@ class AppearanceCut(GraphCut):
             markers = case.partial[where]
         inside, outside = markers == Marker.OBJECT, markers == Marker.BACKGROUND
         if not inside.any() or not outside.any():
-            return super().complete(case, config)
+            return super().complete(case)
         return Completion(case, window, probability(self._features(case.read(where)), inside, outside))
 
     def _features(self, image: NDArray[np.float32]) -> Features:

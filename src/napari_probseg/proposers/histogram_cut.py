@@ -33,12 +33,12 @@ class GraphCut:
         """Return one candidate that decides every voxel; the arguments are those of `UNetCut.propose`."""
         config = CutConfig(**cut)
         if plane is not None:
-            return in_volume(self.complete(case.plane(*plane), config).candidates(config), case, plane)
-        return self.complete(case, config).candidates(config)
+            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
+        return self.complete(case).candidates(config)
 
-    def complete(self, case: Case, config: CutConfig | None = None) -> Completion:
+    def complete(self, case: Case) -> Completion:
         """Look at the intensities of a case; masks are cut from what comes back."""
-        config = config or CutConfig()
+        config = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
         if not (case.partial != Marker.UNKNOWN).any():
             raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
         window = window_for(case)

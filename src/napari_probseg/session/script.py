@@ -35,22 +35,28 @@ def script_of(session: Session, image: str) -> str:
     for marker, name in ((Marker.OBJECT, "inside"), (Marker.BACKGROUND, "outside")):
         if (case.partial == marker).any():
             lines.append(f"case = case.mark({name}=unpack({pack(case.partial == marker)!r}))")
-    lines += ["session = ps.Session(case)", *_loading_lines(session), ""]
+    lines += ["session = ps.Session(case)"]
+    body: list[str] = []
+    loaded: dict[str, str] = {}
     for step in session.steps:
-        lines += _WRITERS[step.verb](step)
-    lines += ["", "objects = session.objects", "partial = session.case.partial", ""]
+        role, name = _maker(step, session)
+        if role and loaded.get(role) != name:
+            # The first of each is loaded at the top, another one where it was taken up.
+            (body if role in loaded else lines).append(f"session.{role} = ps.load_{role}({name!r})")
+            loaded[role] = name
+        body += _WRITERS[step.verb](step)
+    lines += ["", *body, "", "objects = session.objects", "partial = session.case.partial", ""]
     return "\n".join(lines)
 
 
-def _loading_lines(session: Session) -> list[str]:
-    """Return what loads the networks that were used."""
-    asked = {step.arguments.get("verb", "propose") for step in session.steps if step.verb == "accept"}
-    lines = []
-    if "propose" in asked:
-        lines.append(f"session.proposer = ps.load_proposer({getattr(session.proposer, 'name', 'general')!r})")
-    if "complete" in asked or any(step.verb == "adapt" for step in session.steps):
-        lines.append(f"session.completer = ps.load_completer({getattr(session.completer, 'name', 'general')!r})")
-    return lines
+def _maker(step: Step, session: Session) -> tuple[str, str]:
+    """Return who made what a step brought, the proposer or the completer, and its name; nothing of other steps."""
+    if step.verb not in ("accept", "adapt"):
+        return "", ""
+    verb = step.arguments.get("verb", "propose") if step.verb == "accept" else "complete"
+    role = {"propose": "proposer", "complete": "completer"}.get(verb, "")
+    own = session.proposer if role == "proposer" else session.completer
+    return role, str(step.arguments.get("maker") or getattr(own, "name", "general"))
 
 
 def _mark_lines(step: Step) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, hull
-from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Change, History, Step, change_between
+from napari_probseg.session.request import Offer, Request
 
 __all__ = ["Change", "Session", "Step"]
 
@@ -37,11 +39,11 @@ class Session:
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
         self._history = History()
-        self._candidates: Candidates | None = None
-        self._request: dict[str, Any] = {}
-        self._verb = "propose"  # what brought the candidates on offer
-        self._asked: tuple[Case, Case] | None = None  # the state that the latest question is about, and the question
+        self._offer: Offer | None = None
+        self._asked: Request | None = None
+        self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
         self._n_asked = 0
+        self._max_label = 0
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -60,7 +62,17 @@ class Session:
     @property
     def candidates(self) -> Candidates | None:
         """What is on offer."""
-        return self._candidates
+        return None if self._offer is None else self._offer.candidates
+
+    @property
+    def on_offer(self) -> Offer | None:
+        """What is on offer, with what was asked for it."""
+        return self._offer
+
+    @property
+    def max_label(self) -> int:
+        """The largest number of a finished object; 0 if there is none."""
+        return self._max_label
 
     @property
     def completer(self) -> Any:
@@ -117,6 +129,33 @@ class Session:
             marked = marked.with_part("partial", box, partial)
         return self._do("mark", {}, self._changes_to(marked, where), marked)
 
+    def ask(self, verb: str = "propose", **arguments: Any) -> Request:
+        """Return a request to be answered here or elsewhere, and then put on `offer`.
+
+        What is on offer is withdrawn, and answers to earlier requests come too late.
+
+        Parameters
+        ----------
+        verb : str
+            See `Request`.
+        **arguments
+            What is asked for: ``plane``, ``n``, options. Where ``seed`` is asked for and None, it counts up.
+        """
+        if verb == "propose":
+            seed = arguments.get("seed")
+            arguments["seed"] = seed = self._n_asked if seed is None else int(seed)
+            self._n_asked = seed + 1
+        self.withdraw()
+        self._asked = self._request(verb, arguments)
+        return self._asked
+
+    def ask_others(self, **arguments: Any) -> Request:
+        """Return the request on offer with the next seed, to be answered in its place; some arguments may be others."""
+        if self._offer is None or not self._offer.is_sampled:
+            raise RuntimeError("there is nothing to reject: call propose() first")
+        before = self._offer.request.arguments
+        return self.ask(**{**before, "seed": before.get("seed", self._n_asked - 1) + 1, **arguments})
+
     def question(self, plane: Plane | None = None) -> Case:
         """Return the case to ask a proposer about.
 
@@ -128,36 +167,54 @@ class Session:
         plane : (axis, index), optional
             The plane of a volume that the answer will be for.
         """
-        case = self._case
-        asked = opened_by_corrections(case, self._objects, self.steps, plane)
-        self._asked = (case, asked)
-        return asked
+        self._asked = self._request("question", {"plane": plane})
+        return self._asked.question
 
-    def offer(self, candidates: Candidates, *, verb: str = "propose", **request: Any) -> Candidates:
+    def offer(
+        self,
+        candidates: Candidates,
+        request: Request | None = None,
+        *,
+        maker: Any = None,
+        completion: Any = None,
+        verb: str = "propose",
+        **arguments: Any,
+    ) -> Candidates:
         """Put candidates on offer.
 
         Parameters
         ----------
         candidates : Candidates
-            The answer to the latest `question`, or to `case` itself.
-        verb : str
-            Who made them: the proposer (``"propose"``), the completer (``"complete"``), or the one that goes from
-            slice to slice (``"carry"``).
-        **request
-            What the proposer was asked (``n``, ``seed``, ``plane``, options): the script repeats it.
+            The answer to a request, to the latest `question`, or to `case` itself.
+        request : Request, optional
+            What was asked; the latest question, if absent.
+        maker, completion : optional
+            See `Offer`.
+        verb, **arguments
+            Where no request is given: who was asked for what, see `Request`.
 
         Raises
         ------
         ValueError
-            If something was done since the question was asked.
+            If something was done since the question was asked, or it was withdrawn.
         """
-        about, asked = self._asked or (None, None)
-        current = candidates.case is self._case or (candidates.case is asked and about is self._case)
-        if not current:
+        if request is None:
+            asked = None if self._asked is None else self._asked.question
+            about = self._ticket if candidates.case in (self._case, asked) else -1
+            request = replace(self._request(verb, arguments), ticket=about)
+        if not self.is_current(request):
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
-        self._candidates, self._request = candidates, {name: _plain(value) for name, value in request.items()}
-        self._verb = verb
+        self._offer = Offer(candidates, request, maker, completion)
         return candidates
+
+    def is_current(self, request: Request) -> bool:
+        """Return whether nothing was done since a request, and it was not withdrawn."""
+        return request.ticket == self._ticket
+
+    def withdraw(self) -> None:
+        """Take the candidates off offer; the answer to a request that is still out comes too late."""
+        self._ticket += 1
+        self._offer = self._asked = None
 
     def propose(self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any) -> Candidates:
         """Ask the proposer and put its candidates on offer.
@@ -175,10 +232,9 @@ class Session:
         """
         if self.proposer is None:
             raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
-        seed = self._n_asked if seed is None else int(seed)
-        candidates = self.proposer.propose(self.question(plane), n, seed=seed, plane=plane, **options)
-        self._n_asked = seed + 1
-        return self.offer(candidates, n=n, seed=seed, plane=plane, **options)
+        request = self.ask(n=n, seed=seed, plane=plane, **options)
+        candidates = self.proposer.propose(request.question, **request.arguments)
+        return self.offer(candidates, request, maker=self.proposer)
 
     def complete(self, *, plane: Plane | None = None, **options: Any) -> Candidates:
         """Ask the completer for the whole object and put its answer on offer, as the one candidate.
@@ -192,8 +248,9 @@ class Session:
         """
         if self.completer is None:
             raise RuntimeError("the session has no completer: set session.completer = napari_probseg.load_completer()")
-        candidates = self.completer.propose(self.question(plane), 1, plane=plane, **options)
-        return self.offer(candidates, verb="complete", plane=plane, **options)
+        request = self.ask("complete", plane=plane, **options)
+        maker = self.completer
+        return self.offer(maker.propose(request.question, 1, **request.arguments), request, maker=maker)
 
     def carry(self, *, plane: Plane | None = None, slices: tuple[int, int] | None = None, **options: Any) -> Candidates:
         """Carry an accepted slice of a volume to the others and put the result on offer, as the one candidate.
@@ -210,8 +267,8 @@ class Session:
         from napari_probseg.proposers.carry import Carrier, CarryConfig
 
         carrier = Carrier(CarryConfig(**options))
-        candidates = carrier.propose(self.question(plane), 1, plane=plane, slices=slices)
-        return self.offer(candidates, verb="carry", plane=plane, slices=slices, **options)
+        request = self.ask("carry", plane=plane, slices=slices, **options)
+        return self.offer(carrier.propose(request.question, 1, plane=plane, slices=slices), request, maker=carrier)
 
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
         """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.
@@ -235,36 +292,43 @@ class Session:
                 raise RuntimeError(
                     "there is no network to fine-tune: set session.completer = napari_probseg.load_completer()"
                 )
-            completer = self.completer.adapt(self.question(plane), plane=plane)
-        self._candidates = None
-        return self._note(Step("adapt", {"plane": _plain(plane)}, learnt=completer))
+            completer = self.completer.adapt(self.ask("adapt", plane=plane).question, plane=plane)
+        self.withdraw()
+        arguments = {"plane": _plain(plane), "maker": getattr(completer, "name", "")}
+        return self._note(Step("adapt", arguments, learnt=completer))
 
     def forget(self) -> Step:
         """Complete with the completer again that knows nothing of this image."""
         if self.learnt is None:
             raise RuntimeError("nothing was learnt of this image: there is nothing to forget")
-        self._candidates = None
+        self.withdraw()
         return self._note(Step("forget"))
 
     def reject(self) -> Candidates:
         """Ask for others: the same request with the next seed."""
-        if self._candidates is None or self._verb != "propose":
-            raise RuntimeError("there is nothing to reject: call propose() first")
-        return self.propose(**{**self._request, "seed": self._request.get("seed", self._n_asked) + 1})
+        if self.proposer is None:
+            raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
+        request = self.ask_others()
+        candidates = self.proposer.propose(request.question, **request.arguments)
+        return self.offer(candidates, request, maker=self.proposer)
 
     def accept(self, i: int = 0) -> Step:
         """Go on with candidate ``i``."""
-        if self._candidates is None:
+        offer = self._offer
+        if offer is None:
             raise RuntimeError("there is nothing to choose from: call propose() first")
-        if not len(self._candidates):
+        if not len(offer.candidates):
             raise RuntimeError("the proposer found nothing to add: brush a little more, or ask again with reject()")
-        case = self._candidates.accept(i)
+        case = offer.candidates.accept(i)
         case = case.with_markers(case.partial, self._case.strokes, marked=hull(case.marked, self._case.marked))
         slab = tuple(
-            s if s.stop - s.start == 1 else box for s, box in zip(self._candidates.where, case.marked, strict=True)
+            s if s.stop - s.start == 1 else box for s, box in zip(offer.candidates.where, case.marked, strict=True)
         )
-        arguments = {"i": int(i), "verb": self._verb, "request": self._request}
-        return self._do("accept", arguments, self._changes_to(case, slab), case)
+        request, maker = offer.request, getattr(offer.maker, "name", "")
+        arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
+        step = self._do("accept", arguments, self._changes_to(case, slab), case)
+        self.withdraw()  # also where it added nothing
+        return step
 
     # Objects ------------------------------------------------------------------------------------------------------
 
@@ -285,7 +349,7 @@ class Session:
             raise RuntimeError("there is no object to finish yet: brush inside it or accept a candidate first")
         if not n_voxels:
             raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
-        label = self._reopened_label() or int(self._objects.max()) + 1
+        label = self._reopened_label() or self._max_label + 1
         objects = np.where(free, np.uint32(label), self._objects[where])
         told = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
         return self._do("finish", told, self._changes(where, _blank(objects), np.uint8(Marker.UNKNOWN), objects))
@@ -332,7 +396,7 @@ class Session:
         new = (labels > 0) & (self._objects == 0)
         if not new.any():
             raise ValueError("the labels hold no object that is not finished already: choose others")
-        first = max(int(self._objects.max()), self._reopened_label() or 0)
+        first = max(self._max_label, self._reopened_label() or 0)
         if first + int(labels.max()) > MAX_LABEL:
             raise ValueError(f"objects are numbered up to {MAX_LABEL}, got label {labels.max()}: number them anew")
         objects = np.where(new, labels.astype(np.uint32) + np.uint32(first), self._objects)
@@ -414,6 +478,10 @@ class Session:
             self._note(step)
         return step
 
+    def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
+        told = {name: _plain(value) for name, value in arguments.items()}
+        return Request(verb, told, self._ticket, self._case, self.objects, self.steps)
+
     def _note(self, step: Step) -> Step:
         self._history.add(step)
         return step
@@ -423,10 +491,18 @@ class Session:
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
+                self._count(change)
             elif case is None:
                 now = now.with_part(change.name, change.where, change.after)
         self._case = case or now
-        self._candidates, self._asked = None, None
+        self.withdraw()
+
+    def _count(self, change: Change) -> None:
+        """Note the largest label after a change; all objects are looked through only where it may have gone."""
+        if (most := int(change.after.max())) >= self._max_label:
+            self._max_label = most
+        elif int(change.before.max()) == self._max_label:
+            self._max_label = int(self._objects.max())
 
     def _changes_to(self, case: Case, where: Region | None = None) -> tuple[Change, ...]:
         """Return what a case changes in a region, outside of which it is as before."""

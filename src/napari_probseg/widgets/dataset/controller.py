@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.io import NIFTI, Picture
-from napari_probseg.widgets import commands, in_use
+from napari_probseg.widgets import commands, models
 from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import read_settings
@@ -86,7 +86,7 @@ class Teaching(QObject):
     def open(self, folder: Path) -> None:
         """Turn to the data set in a folder."""
         if not self.training.is_busy:
-            give = in_use.given(self.viewer) is not None
+            give = models.given(self.viewer).completer is not None
             self._start(lambda: lessons.opening(folder, self._device, give=give))
         else:
             self.say("A training is running: stop it before you turn to another data set.")
@@ -114,9 +114,9 @@ class Teaching(QObject):
         work.take_strokes()
         if work.image is None:
             raise ValueError("there is no image in Segment yet: open one, and finish its objects")
-        if not work.n_objects:
+        if work.session is None or not work.session.max_label:
             raise ValueError("no object of this image is finished yet: finish one in Segment first")
-        return list(range(1, work.n_objects + 1))
+        return list(range(1, work.session.max_label + 1))
 
     def add(self, kinds: Mapping[int, str]) -> None:
         """Add the image in Segment with its finished objects.
@@ -132,7 +132,8 @@ class Teaching(QObject):
         folder, image = self.state.folder, work.image
         lesson = Lesson(image.name, work.session, _geometry_of(image), kinds, str(image.source.path or ""))
         self._adding = self._paths.get(bare(image))
-        self._held, work.is_held = work, True  # nothing is drawn on it while it is written
+        self._held = work
+        work.hold()  # nothing is drawn on it while it is written
         self._start(lambda: lessons.adding(folder, lesson))
 
     # Training and models ------------------------------------------------------------------------------------------
@@ -229,11 +230,11 @@ class Teaching(QObject):
         self.changed.emit()
         self.say(got.sentence)
 
-    def _give(self, models: in_use.Models) -> None:
+    def _give(self, taught: models.Models) -> None:
         """Let Segment work with these models."""
-        in_use.give(self.viewer, models)
+        models.give(self.viewer, taught)
         if (segment := commands.found(self.viewer)) is not None:
-            segment.work.use(models)
+            segment.work.use(taught)
 
     def _add_image(self, path: Path, data: Any, attributes: dict[str, Any]) -> None:
         layer = bare(self.viewer.add_image(data, **attributes))

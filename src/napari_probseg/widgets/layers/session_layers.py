@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod, ref
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -12,8 +13,7 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
-from napari_probseg.region import Region
-from napari_probseg.widgets.keys import weakly
+from napari_probseg.region import Region, hull
 from napari_probseg.widgets.layers.image import bare, finest, placement
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class SessionLayers:
     session : Session
         What they show.
     painted, brushed, undo, redo : bound methods
-        Called after a stroke, when another brush is taken up, and for Ctrl+Z and Ctrl+Shift+Z; held weakly.
+        Called with these layers after a stroke, when another brush is taken up, and for Ctrl+Z and Ctrl+Shift+Z; held
+        weakly.
     """
 
     def __init__(
@@ -97,16 +98,16 @@ class SessionLayers:
         image: Image,
         session: Session,
         *,
-        painted: Callable[[], Any],
-        brushed: Callable[[], Any],
-        undo: Callable[[], Any],
-        redo: Callable[[], Any],
+        painted: Callable[[SessionLayers], Any],
+        brushed: Callable[[SessionLayers], Any],
+        undo: Callable[[SessionLayers], Any],
+        redo: Callable[[SessionLayers], Any],
     ) -> None:
         self.session = session
         self.image_name, self.pixels = image.name, finest(image)
         self._viewer = viewer
-        self._painted, self._brushed = weakly(painted), weakly(brushed)
-        self._undo, self._redo = weakly(undo), weakly(redo)
+        self._painted, self._brushed = self._telling(painted), self._telling(brushed)
+        self._undo, self._redo = self._telling(undo), self._telling(redo)
         self._touched: Region | None = None
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
@@ -188,6 +189,16 @@ class SessionLayers:
             for key in ("Control-Z", "Control-Shift-Z"):
                 layer.bind_key(key, None)
 
+    def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
+        """Return a function that calls a method with these layers, as long as both live."""
+        called, me = WeakMethod(method), ref(self)
+
+        def tell(_: Any) -> None:
+            if (alive := called()) is not None and (layers := me()) is not None:
+                alive(layers)
+
+        return tell
+
     def _shown(self, where: Any) -> NDArray[np.uint8]:
         """Return the markers to show: what is decided, without the finished objects."""
         if not self.session.steps:
@@ -238,9 +249,7 @@ class SessionLayers:
 
     def _touch(self, where: Region) -> None:
         if self._touched is not None:
-            where = tuple(
-                slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self._touched, where, strict=True)
-            )
+            where = hull(self._touched, where)
         self._touched = where
         self._painted(None)
 

@@ -1,23 +1,31 @@
-"""The candidates on offer: drawn in a thread, shown on the canvas, withdrawn when they no longer fit."""
+"""Candidates on the canvas: the one that is turned to, and where the samples disagree."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QObject, QTimer, Signal
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case
-from napari_probseg.widgets.layers.preview import Preview, Uncertainty
-from napari_probseg.widgets.tasks.background import Background, Task
-from napari_probseg.widgets.tasks.propose import Answer, Exhibit, warm_up
+from napari_probseg.session.request import Offer
+from napari_probseg.widgets.layers.image import bring_into_view, plane_on_view
+from napari_probseg.widgets.layers.preview import Preview, Uncertainty, add_quietly
+from napari_probseg.widgets.messages import nothing_on_view
+from napari_probseg.widgets.tasks.propose import Exhibit, exhibit
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_probseg.case import Case
 
-class Offers(QObject):
-    """Asks for candidates and shows those that came.
+
+class CandidatesView(QObject):
+    """Shows what is on offer, the best candidate first.
 
     Parameters
     ----------
@@ -25,58 +33,57 @@ class Offers(QObject):
         Where candidates are previewed.
     """
 
-    answered = Signal(object)
-    offered = Signal(object)
     shown = Signal(int)
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.current = self._kept = 0
-        self.background = Background()
-        self.background.done.connect(self.answered)
-        self._warming, self._device = Background(), "auto"
-        self._warming_delay = QTimer(self, singleShot=True, interval=1000)
-        self._warming_delay.timeout.connect(self._warm_up)
+        self._viewer = viewer
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
-        self.exhibit: Exhibit | None = None
-        self._candidates: Candidates | None = None
+        self.offer: Offer | None = None
+        self.current = self._kept = 0
         self._case: Case | None = None
         self._placement: dict[str, Any] = {}
+        self._exhibits: WeakKeyDictionary[Candidates, Exhibit] = WeakKeyDictionary()
 
-    def warm_up(self, device: str) -> None:
-        """Load the network in a thread, once the first layers are drawn: that takes the same locks."""
-        self._device = device
-        self._warming_delay.start()
+    @property
+    def exhibit(self) -> Exhibit | None:
+        """What is shown of the candidates beside themselves."""
+        return None if self.offer is None else self._exhibits[self.offer.candidates]
 
-    def _warm_up(self) -> None:
-        device = self._device
-        self._warming.start(lambda: warm_up(device))
+    def keep(self, candidates: Candidates, shown: Exhibit) -> None:
+        """Keep what is shown of candidates for as long as they are on offer."""
+        self._exhibits[candidates] = shown
 
-    def ask(self, task: Task) -> None:
-        """Run what makes candidates in a thread; ``answered`` tells of them."""
-        self.withdraw()
-        self.background.start(task)
+    def clear(self) -> None:
+        """Show nothing; where the samples disagreed stays known."""
+        if self.offer is not None:
+            self.offer = self._case = None
+            self.preview.hide()
 
-    def put(self, got: Answer, placement: dict[str, Any]) -> None:
-        """Show the candidates that came, the best of them on the canvas."""
-        self._candidates, self._case, self._placement = got.candidates, got.request.session.case, placement
-        self.exhibit = got.exhibit
-        self.uncertainty.take(got.candidates.where, got.exhibit.disagreement)
-        self.offered.emit(got.exhibit)
+    def turn_to(self, offer: Offer, case: Case, axes: tuple[int, int], placement: dict[str, Any]) -> None:
+        """Show an offer, its best candidate first.
+
+        Parameters
+        ----------
+        offer : Offer
+        case : Case
+            What is decided now.
+        axes : (int, int)
+            The axes on the canvas: downwards, to the right.
+        placement : mapping
+            How layers lie over the image.
+        """
+        self.offer, self._case, self._placement = offer, case, placement
+        candidates = offer.candidates
+        if candidates not in self._exhibits:
+            in_volume = offer.request.case.ndim == 3 and offer.request.plane is None
+            self.keep(candidates, exhibit(candidates, axes, in_volume=in_volume))
+        self.uncertainty.take(candidates.where, self._exhibits[candidates].disagreement)
         self.show(0)
 
-    def withdraw(self) -> None:
-        """Take the candidates off offer, and give up those that are being drawn."""
-        self.background.cancel()
-        self.preview.hide()
-        if self._candidates is not None:
-            self._candidates = self._case = self.exhibit = None
-            self.offered.emit(None)
-
     def forget(self) -> None:
-        """Withdraw the candidates, forget where they disagreed, and take the layers away."""
-        self._warming_delay.stop()
-        self.withdraw()
+        """Show nothing, forget where the samples disagreed, and take the layers away."""
+        self.offer = self._case = None
         self.preview.clear()
         self.uncertainty.forget()
 
@@ -87,14 +94,62 @@ class Offers(QObject):
 
     def look(self, i: int) -> None:
         """Show candidate ``i`` on the canvas until `look_away`."""
-        if self._candidates is not None and self._case is not None:
-            self.current = i % len(self._candidates)
-            self.preview.show(self._candidates, self.current, self._case, self._placement)
+        if self.offer is not None and self._case is not None and len(self.offer.candidates):
+            self.current = i % len(self.offer.candidates)
+            self.preview.show(self.offer.candidates, self.current, self._case, self._placement)
             self.shown.emit(self.current)
 
     def look_away(self) -> None:
         """Show the candidate again that was turned to last."""
         self.look(self._kept)
+
+    def visit(self, i: int, markers: Any) -> None:
+        """Show candidate ``i`` of a volume where it adds something: on the slice of its picture."""
+        if self.exhibit is not None:
+            bring_into_view(self._viewer, markers, self.exhibit.pictures[i].place)
+            self.show(i)
+
+    def go_to_most_uncertain(self, partial: NDArray[np.uint8], markers: Any) -> None:
+        """Bring the undecided voxel into view at which the samples disagree most.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        place = self.uncertainty.most_uncertain(partial)
+        if place is None:
+            raise ValueError("the samples agree everywhere that is not decided: propose again for other places")
+        bring_into_view(self._viewer, markers, place)
+
+    def add_probability(self, placement: dict[str, Any]) -> None:
+        """Add how likely each voxel is object, as the completer sees it, as a layer.
+
+        Raises
+        ------
+        ValueError
+            If there is no completion on offer.
+        """
+        if self.offer is None or self.offer.completion is None:
+            raise ValueError("there is no completion on offer: complete the object first")
+        candidates = self.offer.candidates
+        values = np.zeros(candidates.case.shape, dtype=np.float32)
+        values[candidates.where] = candidates.probability
+        layer = Image(values, name="probability", contrast_limits=(0, 1), opacity=0.6, **placement)
+        add_quietly(self._viewer, layer)
+
+    def advice(self, markers: Any) -> str:
+        """Return what to do with what is on offer; where the slice on view shows nothing of it, that is said."""
+        shown, offer = self.exhibit, self.offer
+        if shown is None or offer is None:
+            return ""
+        may_be_elsewhere = shown.in_volume and offer.request.verb != "carry"  # what is carried always is
+        if may_be_elsewhere and self._viewer.dims.ndisplay == 2:
+            with suppress(ValueError):  # the viewer shows a place outside the image
+                plane = plane_on_view(self._viewer, markers)
+                if plane is not None and not self.preview.shows(*plane):
+                    return nothing_on_view(self.current)
+        return shown.advice
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is the preview or the uncertainty."""

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_probseg.session.session import Session
+from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.tasks.background import Background, Task
 
@@ -32,6 +33,7 @@ class Files(QObject):
     def __init__(self, work: Workspace, parent: QWidget) -> None:
         super().__init__(parent)
         self._work = work
+        self._opened_on: SessionLayers | None = None  # of the image that a session is read for
         self.background = Background()
         self.background.said.connect(work.say)
         self.background.failed.connect(self._fail)
@@ -63,10 +65,11 @@ class Files(QObject):
         if not path or not self._may_replace():
             return
         try:
-            case = self._work.open_layers().session.case
+            self._opened_on = self._work.open_layers()
         except (ValueError, TypeError) as error:
             self._work.refuse(error)
             return
+        case = self._opened_on.session.case
         self._start(lambda: _read_session(Path(path), case))
 
     @property
@@ -92,7 +95,7 @@ class Files(QObject):
         return bool(asked == QMessageBox.StandardButton.Yes)
 
     def _start(self, task: Task) -> None:
-        self._work.is_held = True
+        self._work.hold()
         self.background.start(task)
 
     def _end(self, result: Session | str) -> None:
@@ -100,7 +103,7 @@ class Files(QObject):
         if isinstance(result, str):
             self._work.say(result)
         else:
-            self._work.replace_session(result)
+            self._work.replace_session(result, self._opened_on)
 
     def _fail(self, error: Exception) -> None:
         self._work.release_hold()

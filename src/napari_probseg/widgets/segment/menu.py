@@ -13,13 +13,14 @@ from napari_probseg.widgets.layers.image import bare, may_be_channels
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
+from napari_probseg.widgets.segment.tools import NETWORK
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
 COMPLETERS = {
-    "general": "a network",
+    NETWORK: "a network",
     "appearance": "what the strokes look like (vessels; no network)",
     "intensities": "the strokes’ intensities (no network)",
 }
@@ -50,12 +51,14 @@ class Menu(QObject):
     def _fill(self) -> None:
         menu, work = self._menu, self._work
         has_image, has_session = work.image is not None, work.session is not None
+        is_volume = work.session is not None and work.session.case.ndim == 3
         menu.clear()
         menu.addMenu(self._channels())
         menu.addMenu(self._objects_elsewhere())
         menu.addMenu(self._completers())
-        menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(work.is_volume)
-        menu.addAction("Probability as a layer", work.add_probability).setEnabled(work.completion is not None)
+        menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(is_volume)
+        is_completed = work.on_offer is not None and work.on_offer.completion is not None
+        menu.addAction("Probability as a layer", work.add_probability).setEnabled(is_completed)
         has_learnt = work.session is not None and work.session.learnt is not None
         menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)
         menu.addSeparator()
@@ -72,7 +75,7 @@ class Menu(QObject):
                 action = menu.addAction(layer.name)
                 action.setData(layer)
                 action.setCheckable(True)
-                action.setChecked(layer in self._work.channels)
+                action.setChecked(layer in self._work.images.channels)
         menu.setEnabled(bool(menu.actions()) and self._work.session is None)
         menu.triggered.connect(self._take_channel)
         return menu
@@ -90,20 +93,21 @@ class Menu(QObject):
         """Offer what can tell object and background apart before the cut."""
         menu = QMenu("Complete by", self._menu)
         for known, text in COMPLETERS.items():
-            name = self._work.network if known == "general" else known
             action = menu.addAction(text)
-            action.setData(name)
+            action.setData(known)
             action.setCheckable(True)
-            action.setChecked(self._work.completer == name)
+            action.setChecked(self._work.tools.completer == known)
         menu.triggered.connect(self._choose_completer)
         return menu
 
     def _choose_completer(self, action: QAction) -> None:
-        self._work.completer = action.data()
+        self._work.set(completer=action.data())
 
     def _take_channel(self, action: QAction) -> None:
-        layer, channels = action.data(), self._work.channels
-        self._work.channels = [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
+        layer, channels = action.data(), self._work.images.channels
+        self._work.images.channels = (
+            [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
+        )
 
     def _take_objects(self, action: QAction) -> None:
         self._work.take(action.data())

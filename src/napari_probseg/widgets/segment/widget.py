@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -22,16 +21,14 @@ from napari_probseg.widgets.segment.gallery import measure
 from napari_probseg.widgets.segment.label_picker import Picker
 from napari_probseg.widgets.segment.menu import Menu
 from napari_probseg.widgets.segment.panel import Panel
+from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.style import sheet
-from napari_probseg.widgets.tasks.propose import Exhibit
 
 if TYPE_CHECKING:
     import napari.viewer
 
-_BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
-_PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
-_BUSY_HINT = "One moment…"
+    from napari_probseg.session.request import Offer
 
 
 class SegmentWidget(QWidget):
@@ -55,6 +52,7 @@ class SegmentWidget(QWidget):
         self._picker = Picker(viewer, self._picked)
         self._box = BoxTool(viewer, self._box_drawn)
         self._was_docked = False
+        self._drawn: Offer | None = None  # what the gallery shows
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -121,8 +119,8 @@ class SegmentWidget(QWidget):
         panel.reach.valueChanged.connect(self._set_reach)
         panel.n.valueChanged.connect(self._set_n)
         panel.volume.toggled.connect(self._set_extent)
-        panel.gallery.hovered.connect(work.offers.look)
-        panel.gallery.left.connect(work.offers.look_away)
+        panel.gallery.hovered.connect(work.view.look)
+        panel.gallery.left.connect(work.view.look_away)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
         panel.reopen.clicked.connect(weakly(self._reopen))
@@ -132,18 +130,17 @@ class SegmentWidget(QWidget):
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
         panel.cancel.clicked.connect(weakly(work.cancel))
         work.changed.connect(self._redraw)
-        work.offers.offered.connect(self._show_candidates)
-        work.offers.shown.connect(panel.gallery.set_current)
+        work.view.shown.connect(panel.gallery.set_current)
         work.said.connect(self._say)
-        work.offers.background.busy.connect(self._redraw)
-        work.offers.background.busy.connect(self._forget_progress)
-        work.offers.background.progressed.connect(self._set_progress)
+        work.asking.background.busy.connect(self._redraw)
+        work.asking.background.busy.connect(self._forget_progress)
+        work.asking.background.progressed.connect(self._set_progress)
         self._files.background.busy.connect(self._redraw)
-        panel.brush_size.setValue(work.brush_size)
+        panel.brush_size.setValue(work.tools.brush_size)
         panel.reach.setValue(10)
-        panel.n.setValue(work.n)
-        panel.smoothness.setValue(_nearest_step(_smoothness, work.cut.smoothness))
-        panel.edges.setValue(_nearest_step(_edges, work.cut.edges))
+        panel.n.setValue(work.tools.n)
+        panel.smoothness.setValue(_nearest_step(_smoothness, work.tools.cut.smoothness))
+        panel.edges.setValue(_nearest_step(_edges, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
         panel.edges.valueChanged.connect(self._set_cut)
         self._set_reach(10)
@@ -168,55 +165,83 @@ class SegmentWidget(QWidget):
         self.setStyleSheet(sheet(self._viewer))
 
     def _redraw(self, _: Any = None) -> None:
-        panel, session = self.panel, self.work.session
-        offered, drawing = self.work.candidates is not None, self.work.offers.background.is_busy
-        saving, n_objects = self._files.background.is_busy, self.work.n_objects
-        panel.show_work(self.work.image is not None)
-        is_completion = self.work.completion is not None
-        panel.accept.setEnabled(offered and not drawing)
-        for button in (panel.next, panel.previous, panel.none):
-            button.setEnabled(offered and not drawing and self.work.is_sampled)
-        for slider in (panel.smoothness, panel.edges):
-            slider.setEnabled(is_completion)
-        panel.complete.setEnabled(not drawing)
-        panel.tune.setEnabled(not drawing)
-        panel.show_extent(self.work.is_volume)
-        panel.propose.setVisible(not drawing)
-        panel.cancel.setVisible(drawing)
-        panel.undo.setEnabled(session is not None and session.can_undo)
-        panel.redo.setEnabled(session is not None and session.can_redo)
-        panel.finish.setEnabled(session is not None and bool(session.steps))
+        """Draw what follows from the session of the image at work."""
+        self._draw_images()
+        self._draw(self.state())
+        self._draw_candidates()
+
+    def state(self) -> ViewState:
+        """Return what there is to draw."""
+        work, layers = self.work, self.work.layers
+        return view_state(
+            work.session,
+            has_image=work.image is not None,
+            is_asking=work.asking.is_busy,
+            is_held=self._files.background.is_busy,
+            knows_uncertainty=work.view.uncertainty.is_known,
+            mode="" if layers is None else str(layers.markers.mode),
+            label=0 if layers is None else int(layers.markers.selected_label),
+        )
+
+    def _draw(self, state: ViewState) -> None:
+        panel = self.panel
+        panel.show_work(state.has_image)
+        panel.accept.setEnabled(state.can_accept)
+        for part in (panel.next, panel.previous, panel.none):
+            part.setEnabled(state.can_choose)
+        for part in (panel.smoothness, panel.edges):
+            part.setEnabled(state.can_cut)
+        for part in (panel.complete, panel.tune):
+            part.setEnabled(not state.is_asking)
+        panel.show_extent(state.is_volume)
+        panel.propose.setVisible(not state.is_asking)
+        panel.cancel.setVisible(state.is_asking)
+        panel.undo.setEnabled(state.can_undo)
+        panel.redo.setEnabled(state.can_redo)
+        panel.finish.setEnabled(state.can_finish)
         for part in (panel.reopen, panel.pick, panel.object, panel.save):
-            part.setEnabled(n_objects > 0)
-        panel.object.setMaximum(max(1, n_objects))
-        panel.uncertainty.setEnabled(self.work.offers.uncertainty.is_known)
-        panel.most_uncertain.setEnabled(self.work.offers.uncertainty.is_known)
-        panel.progress.setVisible(drawing or saving)
-        panel.gallery.set_hint(_BUSY_HINT if drawing else _PROPOSE_HINT if session and session.steps else _BRUSH_HINT)
-        self._redraw_brush()
+            part.setEnabled(state.max_label > 0)
+        panel.object.setMaximum(max(1, state.max_label))
+        for part in (panel.uncertainty, panel.most_uncertain):
+            part.setEnabled(state.knows_uncertainty)
+        panel.progress.setVisible(state.is_busy)
+        panel.gallery.set_hint(state.hint)
+        for part, marker in (
+            (panel.inside, Marker.OBJECT),
+            (panel.outside, Marker.BACKGROUND),
+            (panel.erase, Marker.UNKNOWN),
+        ):
+            part.setChecked(state.brush is marker)
+        panel.brush_size.setValue(self.work.tools.brush_size)
+        panel.brush_text.setText(f"{self.work.tools.brush_size} px")
 
-    def _redraw_brush(self) -> None:
-        layers, panel = self.work.layers, self.panel
-        markers = layers.markers if layers else None
-        mode = str(markers.mode) if markers is not None else ""
-        painting = mode in ("paint", "fill", "polygon")
-        label = int(markers.selected_label) if markers is not None else 0
-        panel.inside.setChecked(painting and label == Marker.OBJECT)
-        panel.outside.setChecked(painting and label == Marker.BACKGROUND)
-        panel.erase.setChecked(mode == "erase")
-        panel.brush_size.setValue(self.work.brush_size)
-        panel.brush_text.setText(f"{self.work.brush_size} px")
-
-    def _show_candidates(self, shown: Exhibit | None) -> None:
-        layers, image, sampled = self.work.layers, self.work.image, self.work.is_sampled
-        if shown is None or layers is None or image is None:
+    def _draw_candidates(self) -> None:
+        """Show the candidates in the gallery that the canvas shows."""
+        view, layers, image = self.work.view, self.work.layers, self.work.image
+        if view.offer is self._drawn:
+            return
+        self._drawn, shown = view.offer, view.exhibit
+        if view.offer is None or shown is None or layers is None or image is None:
             self.panel.gallery.clear()
             return
         axes = range(3) if shown.in_volume else displayed_axes(self._viewer, layers.markers)
         size, unit = measure(layers.session.case.spacing or (), unit_of(image), axes)
-        self.panel.gallery.show_candidates(shown.pictures, size=size, unit=unit, sampled=sampled)
+        self.panel.gallery.show_candidates(shown.pictures, size=size, unit=unit, sampled=view.offer.is_sampled)
+        self.panel.gallery.set_current(view.current)
         if self.panel.uncertainty.isChecked():
             self.work.show_uncertainty(True)
+
+    def _draw_images(self) -> None:
+        """List the viewer's images, the one at work chosen."""
+        box, images = self.panel.images, self.work.choices()
+        box.blockSignals(True)
+        if [(box.itemText(i), bare(box.itemData(i))) for i in range(box.count())] != [(i.name, i) for i in images]:
+            box.clear()
+            for image in images:
+                box.addItem(image.name, image)
+        box.setCurrentIndex(images.index(self.work.image) if self.work.image in images else -1)
+        box.blockSignals(False)
+        box.setEnabled(bool(images))
 
     def _forget_progress(self, _: bool) -> None:
         """Let the bar move to and fro until it is known how far the work is."""
@@ -237,24 +262,10 @@ class SegmentWidget(QWidget):
     # What the parts do --------------------------------------------------------------------------------------------
 
     def _list_images(self, _: Any = None) -> None:
-        """Offer the viewer's images; one that is chosen stays chosen."""
-        images = [
-            bare(layer) for layer in self._viewer.layers if isinstance(layer, Image) and not self.work.owns(layer)
-        ]
-        box = self.panel.images
-        box.blockSignals(True)
-        box.clear()
-        for image in images:
-            box.addItem(image.name, image)
-        chosen = images.index(self.work.image) if self.work.image in images else len(images) - 1
-        box.setCurrentIndex(chosen)
-        box.blockSignals(False)
-        box.setEnabled(bool(images))
-        self._choose(chosen)
+        self.work.list_images()
 
     def _choose(self, index: int) -> None:
         self.work.choose(self.panel.images.itemData(index) if index >= 0 else None)
-        self._redraw()
 
     def _open_sample(self) -> None:
         from skimage.data import cell
@@ -271,24 +282,25 @@ class SegmentWidget(QWidget):
         self.work.brush(Marker.UNKNOWN)
 
     def _set_brush_size(self, size: int) -> None:
-        self.work.set_brush_size(size)
+        if size != self.work.tools.brush_size:
+            self.work.set(brush_size=size)
         self.panel.brush_text.setText(f"{size} px")
 
     def _set_reach(self, tenths: int) -> None:
-        self.work.reach = tenths / 10
+        self.work.set(reach=tenths / 10)
         words = "a bit more" if tenths <= 3 else "further" if tenths <= 7 else "to the end"
         self.panel.reach_text.setText(words)
 
     def _set_n(self, n: int) -> None:
-        self.work.n = n
+        self.work.set(n=n)
 
     def _set_extent(self, whole: bool) -> None:
-        self.work.whole_volume = whole
+        self.work.set(whole_volume=whole)
 
     def _set_cut(self, _: int) -> None:
         panel = self.panel
         smoothness, edges = _smoothness(panel.smoothness.value()), _edges(panel.edges.value())
-        self.work.set_cut(replace(self.work.cut, smoothness=smoothness, edges=edges))
+        self.work.set(cut=replace(self.work.tools.cut, smoothness=smoothness, edges=edges))
 
     def _draw_box(self) -> None:
         """Take the rectangle of the Shapes layer that is selected, or have one drawn."""

@@ -76,6 +76,45 @@ class Background(QObject):
             self.failed.emit(error)
 
 
+class Latest(QObject):
+    """Runs one task at a time and of those that come meanwhile the latest alone: for sliders."""
+
+    done = Signal(object)
+    failed = Signal(Exception)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._background = Background()
+        self._background.done.connect(self._finish)
+        self._background.failed.connect(self._fail)
+        self._next: Task | None = None
+
+    def start(self, task: Task) -> None:
+        """Run a task, when the one that runs has ended."""
+        if self._background.is_busy:
+            self._next = task
+        else:
+            self._background.start(task)
+
+    def forget(self) -> None:
+        """Drop what runs and what waits."""
+        self._next = None
+        self._background.cancel()
+
+    def _finish(self, result: Any) -> None:
+        self._go_on()
+        self.done.emit(result)
+
+    def _fail(self, error: Exception) -> None:
+        self._go_on()
+        self.failed.emit(error)
+
+    def _go_on(self) -> None:
+        task, self._next = self._next, None
+        if task is not None:
+            self._background.start(task)
+
+
 def _caught(ticket: int, task: Task) -> Generator[tuple[int, str | Progress], None, tuple[int, Any, Exception | None]]:
     """Run a task and return its error instead of raising it: a thread's worker would lose a RuntimeError."""
     steps = task()

@@ -23,7 +23,7 @@ from napari_probseg.active_learning.registry import (
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import Finished
 from napari_probseg.io import Picture
-from napari_probseg.widgets.in_use import Models
+from napari_probseg.widgets.models import Models
 from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:

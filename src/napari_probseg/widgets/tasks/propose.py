@@ -1,4 +1,4 @@
-"""Asking a proposer, in a thread: loading it, drawing the candidates, painting their pictures."""
+"""Proposing in a thread: loading the network, drawing the candidates, painting their pictures."""
 
 from __future__ import annotations
 
@@ -15,59 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates, Proposer
-from napari_probseg.case import Plane
-from napari_probseg.session.session import Session
+from napari_probseg.session.request import Request
 from napari_probseg.widgets.segment.thumbnails import Thumbnail, thumbnails
 from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 _loading = Lock()
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a proposer is asked for, noted on the main thread and answered in another.
-
-    Parameters
-    ----------
-    session : Session
-        Whose case is in question.
-    n : int
-        How many candidates to offer.
-    seed : int
-        The seed of the samples.
-    plane : (axis, index), optional
-        The plane of a volume on view; the volume if absent.
-    reach : float
-        How far to grow, in (0, 1]; for proposers that can.
-    axes : (int, int)
-        The axes on the canvas: downwards, to the right.
-    """
-
-    session: Session
-    n: int
-    seed: int
-    plane: Plane | None
-    reach: float
-    axes: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What came of a request: of whom, with which of the options, and what is shown of it.
-
-    What takes long to work out in a large volume is here, so that it is done in the thread.
-    """
-
-    request: Any
-    options: dict[str, Any]
-    maker: Proposer
-    candidates: Candidates
-    exhibit: Exhibit
-
-
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """What is shown of candidates beside themselves.
+    """What is shown of candidates beside themselves; what takes long to work out, so that a thread does it.
 
     Parameters
     ----------
@@ -77,47 +34,83 @@ class Exhibit:
         Where the samples disagree, in the region that the candidates change: 0 none, 1 half against half.
     in_volume : bool
         Whether they are of a whole volume, not of one plane of it.
+    advice : str
+        What to do with them, in a sentence.
     """
 
     pictures: list[Thumbnail]
     disagreement: NDArray[np.float32]
     in_volume: bool
+    advice: str = ""
 
 
-def answer(request: Request, proposer: Proposer | None, device: str) -> Generator[str, None, Answer]:
-    """Answer a request, yielding a sentence for each part of the work; loads the network if there is none yet."""
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came of a request, for `Session.offer`: candidates, who made them, and what is shown of them.
+
+    Parameters
+    ----------
+    request : Request
+    maker : Proposer
+        What made them.
+    candidates : Candidates
+    exhibit : Exhibit
+    completion : Completion, optional
+        Of a completer's answer.
+    """
+
+    request: Request
+    maker: Any
+    candidates: Candidates
+    exhibit: Exhibit
+    completion: Any = None
+
+
+def proposing(
+    request: Request, proposer: Proposer | None, *, reach: float, axes: tuple[int, int], device: str
+) -> Generator[str, None, Answer]:
+    """Answer a request, yielding a sentence for each part of the work.
+
+    Parameters
+    ----------
+    request : Request
+    proposer : Proposer or None
+        The shipped network, loaded if it is not yet, if absent.
+    reach : float
+        How far to grow, in (0, 1]; for proposers that can.
+    axes : (int, int)
+        The axes on the canvas: downwards, to the right.
+    device : str
+        Where the network runs.
+    """
     if proposer is None:
         yield "Loading the network…"
         proposer = loaded(device)
     yield "Drawing candidates…"
-    case, in_volume = request.session.question(request.plane), of_volume(request)
-    wanted = options(proposer, reach=request.reach, **({"ndim": 3} if in_volume else {}))
-    if in_volume and "ndim" not in wanted:
+    in_volume = request.plane is None and request.case.ndim == 3
+    options = taken_by(proposer, reach=reach, **({"ndim": 3} if in_volume else {}))
+    if in_volume and "ndim" not in options:
         raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
-    candidates = proposer.propose(case, request.n, seed=request.seed, plane=request.plane, **wanted)
-    return Answer(request, wanted, proposer, candidates, exhibit(candidates, request))
+    request = request.told(**options)
+    candidates = proposer.propose(request.question, **request.arguments)
+    advice = "Hover to look, click or press a key to accept."
+    return Answer(request, proposer, candidates, exhibit(candidates, axes, in_volume=in_volume, advice=advice))
 
 
-def of_volume(request: Any) -> bool:
-    """Return whether a request is for a whole volume, not for one plane of it or for an image."""
-    return request.plane is None and request.session.case.ndim == 3
+def exhibit(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool, advice: str = "") -> Exhibit:
+    """Return what is shown of candidates on a canvas with these axes: downwards, to the right."""
+    pictures = thumbnails(candidates, axes, in_volume=in_volume)
+    return Exhibit(pictures, candidates.disagreement(), in_volume, advice)
 
 
-def exhibit(candidates: Candidates, request: Any) -> Exhibit:
-    """Return what is shown of the candidates that a request brought."""
-    in_volume = of_volume(request)
-    pictures = thumbnails(candidates, request.axes, in_volume=in_volume)
-    return Exhibit(pictures, candidates.disagreement(), in_volume)
-
-
-def options(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
+def taken_by(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
     """Return those of the wanted options that a proposer takes."""
     taken = signature(proposer.propose).parameters
     takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
     return {name: value for name, value in wanted.items() if takes_all or name in taken}
 
 
-def warm_up(device: str) -> Generator[str, None, None]:
+def warming_up(device: str) -> Generator[str, None, None]:
     """Load the network before it is asked for, while the first strokes are drawn; an error waits until then."""
     yield ""
     with suppress(Exception):

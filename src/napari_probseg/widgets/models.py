@@ -1,4 +1,4 @@
-"""The models that a viewer's widgets work with in place of the shipped ones, wherever they were adopted."""
+"""Models that the sessions of a viewer begin with: the shipped ones, until others are given or adopted."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _given: WeakKeyDictionary[Any, Models] = WeakKeyDictionary()
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """What makes candidates, and what completes objects."""
+    """What makes candidates, and the network that completes objects; the shipped ones where absent."""
 
-    proposer: Proposer
-    completer: UNetCut
+    proposer: Proposer | None = None
+    completer: UNetCut | None = None
 
 
 def give(viewer: Any, models: Models) -> None:
-    """Let widgets of a viewer that open from now on work with these models."""
+    """Let sessions of a viewer begin with these models from now on."""
     _given[bare(viewer)] = models
 
 
-def given(viewer: Any) -> Models | None:
-    """Return the models that were given to a viewer; None for the shipped ones."""
-    return _given.get(bare(viewer))
+def given(viewer: Any) -> Models:
+    """Return the models that sessions of a viewer begin with."""
+    return _given.get(bare(viewer)) or Models()

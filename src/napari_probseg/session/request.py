@@ -1,0 +1,88 @@
+"""Requests and offers: what a proposer is asked, and the candidates that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Plane
+from napari_probseg.session.correction import opened_by_corrections
+from napari_probseg.session.history import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of a session's state; made where the session lives, answered anywhere, for example in a thread.
+
+    Parameters
+    ----------
+    verb : str
+        Who answers: the proposer (``"propose"``), the completer (``"complete"``, ``"adapt"``), or the one that goes
+        from slice to slice (``"carry"``).
+    arguments : mapping
+        What it is asked for (``n``, ``seed``, ``plane``, options), as the script repeats it.
+    ticket : int
+        The state that it is about: `Session.offer` takes no answer about another one.
+    case : Case
+        What is decided.
+    objects : uint32 array of the spatial shape
+        Finished objects.
+    steps : tuple of Step
+        What was done.
+    """
+
+    verb: str
+    arguments: Mapping[str, Any]
+    ticket: int
+    case: Case
+    objects: NDArray[np.uint32]
+    steps: tuple[Step, ...]
+
+    @property
+    def plane(self) -> Plane | None:
+        """The plane of a volume that the answer is for."""
+        return self.arguments.get("plane")
+
+    @cached_property
+    def question(self) -> Case:
+        """The case to ask about: what strokes contradicted is open again, so that new candidates can repair it."""
+        return opened_by_corrections(self.case, self.objects, self.steps, self.plane)
+
+    def told(self, **arguments: Any) -> Request:
+        """Return the same request, told with other arguments: options, say, that are known once a network is loaded."""
+        again = replace(self, arguments={**self.arguments, **arguments})
+        if "question" in self.__dict__:
+            again.__dict__["question"] = self.question
+        return again
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """Candidates to choose from.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    request : Request
+        What was asked.
+    maker : Proposer, optional
+        What made them.
+    completion : Completion, optional
+        Of a completer's answer: masks are cut from it anew without asking again.
+    """
+
+    candidates: Candidates
+    request: Request
+    maker: Any = None
+    completion: Any = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it is a choice among samples, not the one answer of a completer."""
+        return self.request.verb == "propose"

@@ -1,0 +1,98 @@
+"""Images of a viewer, each with its session and its layers; one of them is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from napari.layers import Image
+
+from napari_probseg.session.session import Session
+from napari_probseg.widgets.layers.image import case_of, finest
+from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.models import given
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Images:
+    """The images that are worked on, and which of them is at work.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where they are shown.
+    painted, brushed, undo, redo : bound methods
+        See `SessionLayers`; called with the layers of the image.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        *,
+        painted: Callable[[SessionLayers], Any],
+        brushed: Callable[[SessionLayers], Any],
+        undo: Callable[[SessionLayers], Any],
+        redo: Callable[[SessionLayers], Any],
+    ) -> None:
+        self._viewer = viewer
+        self._wiring = {"painted": painted, "brushed": brushed, "undo": undo, "redo": redo}
+        self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
+        self.at_work: Image | None = None
+        self.channels: list[Image] = []  # further ones of the image at work, until its session begins
+
+    @property
+    def layers(self) -> SessionLayers | None:
+        """The layers of the image at work, once there are any."""
+        return None if self.at_work is None else self._all.get(self.at_work)
+
+    def __iter__(self) -> Iterator[SessionLayers]:
+        return iter(list(self._all.values()))
+
+    def image_of(self, layers: SessionLayers) -> Image | None:
+        """Return the image that layers lie over."""
+        return next((image for image, own in self._all.items() if own is layers), None)
+
+    def turn_to(self, image: Image | None) -> None:
+        """Put an image to work."""
+        self.at_work, self.channels = image, []
+
+    def open(self) -> tuple[SessionLayers, str]:
+        """Return the layers of the image at work, made when first needed, and what there is to say of them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no image, or it is none that can be worked on.
+        """
+        image, said = self.at_work, []
+        if image is None:
+            raise ValueError("there is no image yet: open one, or a sample")
+        layers = self._all.get(image)
+        if layers is not None and layers.pixels is not finest(image):
+            self._all.pop(image).release()
+            layers = None
+            said.append("The image has new data: work on it begins anew, the earlier layers stay.")
+        if layers is None:
+            session = Session(case_of(image, self.channels), given(self._viewer).proposer)
+            layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
+            if image.multiscale:
+                said.append("The image has several scales: the work is on the finest.")
+        else:
+            layers.show()
+        return layers, " ".join(said)
+
+    def remove(self, image: Image) -> None:
+        """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones."""
+        if (layers := self._all.pop(image, None)) is not None:
+            layers.release()
+        if image is self.at_work:
+            self.turn_to(None)
+
+    def release(self) -> None:
+        """Let go of the viewer: the work stays in ordinary layers."""
+        for image in list(self._all):
+            self.remove(image)
+        self.turn_to(None)

@@ -1,0 +1,299 @@
+"""Stage of the Segment widget: layers, candidates and questions, kept in step with the sessions of the images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.session.request import Offer
+from napari_probseg.session.session import Session, Step
+from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
+from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import told
+from napari_probseg.widgets.models import give, given
+from napari_probseg.widgets.segment.asking import Asking, Place
+from napari_probseg.widgets.segment.candidates_view import CandidatesView
+from napari_probseg.widgets.segment.images import Images
+from napari_probseg.widgets.segment.tools import Tools
+from napari_probseg.widgets.segment.verbs import Speaking, verb
+from napari_probseg.widgets.settings import Settings
+from napari_probseg.widgets.tasks.adapt import Learnt
+from napari_probseg.widgets.tasks.propose import Answer
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Stage(Speaking):
+    """Keeps what the viewer shows in step with the sessions, which alone hold the state.
+
+    Each image has a session; one image is at work. Whatever happens, `_show` derives what is seen from the session of
+    that image.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where everything is shown.
+    proposer : Proposer, optional
+        What makes candidates; the shipped network, loaded when it is first needed, if absent.
+    settings : Settings, optional
+        What the user has set.
+    """
+
+    def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.viewer, self.settings = viewer, settings or Settings()
+        self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
+        self.images = Images(viewer, painted=self._painted, brushed=self._brushed, undo=self._undo, redo=self._redo)
+        self.view, self.asking = CandidatesView(viewer), Asking(self.settings.device)
+        self.view.shown.connect(self._advise)
+        self.asking.offered.connect(self._offered)
+        self.asking.learnt.connect(self._learnt)
+        self.asking.failed.connect(self.refuse)
+        self.asking.said.connect(self.say)
+        self.asking.background.progressed.connect(self._learning)
+        viewer.layers.events.removed.connect(self._note_removed)
+        viewer.dims.events.current_step.connect(self._advise)
+        viewer.dims.events.ndisplay.connect(self._turned)
+        if proposer is not None:
+            give(viewer, replace(given(viewer), proposer=proposer))
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        return self.images.at_work
+
+    @property
+    def layers(self) -> SessionLayers | None:
+        return self.images.layers
+
+    @property
+    def session(self) -> Session | None:
+        return self.layers.session if self.layers else None
+
+    @property
+    def on_offer(self) -> Offer | None:
+        return self.session.on_offer if self.session else None
+
+    @property
+    def candidates(self) -> Candidates | None:
+        return self.session.candidates if self.session else None
+
+    def choices(self) -> list[Image]:
+        """Return the viewer's images that can be worked on."""
+        return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
+
+    def owns(self, layer: Any) -> bool:
+        """Return whether a layer is one of those that show the work."""
+        return self.view.owns(layer) or any(layers.holds(layer) for layers in self.images)
+
+    # Telling ------------------------------------------------------------------------------------------------------
+
+    def _advise(self, _: Any = None) -> None:
+        """Say what to do with what is on offer."""
+        if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
+            self.say(advice)
+
+    def _learning(self, step: int, n_steps: int) -> None:
+        self.say(f"Learning this image… {step} of {n_steps}")
+
+    # Keeping in step ----------------------------------------------------------------------------------------------
+
+    def open_layers(self) -> SessionLayers:
+        """Return the layers of the image at work, made when first needed and put back if they were removed."""
+        before = self.layers
+        layers, sentence = self.images.open()
+        if layers is not before:
+            case = layers.session.case
+            self.view.preview.prepare(case.shape, self._placement())
+            if layers.session.proposer is None:
+                self.asking.warm_up()
+            self._show()
+        if sentence:
+            self.say(sentence)
+        return layers
+
+    def list_images(self) -> None:
+        """Take up the last image, where none that is in the viewer is at work."""
+        images = self.choices()
+        if self.image not in images and not self.is_held:
+            self._turn_to(images[-1] if images else None)
+        self.changed.emit()
+
+    def take_strokes(self) -> None:
+        """Tell the sessions what was painted; the work turns to the image that was painted on."""
+        for layers in () if self.is_held else self.images:
+            strokes = layers.take_strokes()
+            if strokes is None:
+                continue
+            self._turn_to(self.images.image_of(layers))
+            if strokes:
+                step = layers.session.mark(strokes.inside, strokes.outside, erase=strokes.erase, where=strokes.where)
+                self._stepped(step, "")
+            if strokes.n_locked:
+                self.say("Finished objects are locked: reopen one to change it.")
+
+    def hold(self) -> None:
+        """Keep the session still while a file is read or written: strokes wait."""
+        self.is_held = True
+
+    def release_hold(self) -> None:
+        """Let the session move again."""
+        self.is_held = False
+        self._settle()
+        self.list_images()
+
+    def release(self, *_: Any) -> None:
+        """Let go of the viewer: the work stays in ordinary layers."""
+        self.viewer.layers.events.removed.disconnect(self._note_removed)
+        self.viewer.dims.events.current_step.disconnect(self._advise)
+        self.viewer.dims.events.ndisplay.disconnect(self._turned)
+        self._hide()
+        self.images.release()
+
+    def _show(self) -> None:
+        """Show what there is of the image at work: the candidates on offer, and whatever the widget derives."""
+        layers, session = self.layers, self.session
+        if layers is None or session is None or session.on_offer is None:
+            self.view.clear()
+        elif session.on_offer is not self.view.offer:
+            axes = displayed_axes(self.viewer, layers.markers)
+            self.view.turn_to(session.on_offer, session.case, axes, self._placement())
+        self.changed.emit()
+
+    def _hide(self) -> None:
+        """Give up what is asked, and show nothing of the image at work."""
+        self.asking.give_up()
+        self.asking.cool_down()
+        self.view.forget()
+
+    def _turn_to(self, image: Image | None) -> None:
+        """Put an image to work; what is on offer on it is shown again."""
+        if image is not self.image:
+            self.images.turn_to(image)
+            self._hide()
+        self._show()
+
+    def _stepped(self, step: Step, sentence: str) -> None:
+        """Show what a step changed."""
+        self.asking.give_up()
+        if self.layers is not None:
+            self.layers.show()
+            self.layers.repaint([change.where for change in step.changes])
+        self._show()
+        self.say(sentence)
+
+    def _offered(self, got: Answer) -> None:
+        """Show the candidates that came."""
+        self.view.keep(got.candidates, got.exhibit)
+        self._show()
+        self._advise()
+
+    def _learnt(self, got: Learnt) -> None:
+        """Go on with what was learnt of the image, and show what it changes."""
+        if got.after is got.before:
+            self.say("Learning did not help it to foresee your strokes: the network stays as it was.")
+            self._show()
+            return
+        session = self._session()
+        if got.before is not session.learnt:
+            session.completer = got.before
+        self._stepped(session.adapt(got.after, plane=got.request.plane), "Learnt this image.")
+        place = replace(self._place(anywhere=True), plane=got.request.plane)
+        self.asking.complete(session, self.tools, place, given(self.viewer))
+        self._show()
+
+    # Verbs of the images and of their steps -----------------------------------------------------------------------
+
+    @verb
+    def choose(self, image: Image | None) -> None:
+        """Turn to an image; the work on the others stays as it is."""
+        self._turn_to(image)
+
+    @verb
+    def undo(self) -> None:
+        """Take back the latest step, a stroke or the model's."""
+        step = self._session().undo()
+        self._stepped(step, f"Took back: {told(step)}.")
+
+    @verb
+    def redo(self) -> None:
+        """Do the step again that was taken back last."""
+        step = self._session().redo()
+        self._stepped(step, f"Did again: {told(step)}.")
+
+    # What verbs need ----------------------------------------------------------------------------------------------
+
+    def _session(self) -> Session:
+        return self.open_layers().session
+
+    def _at_hand(self) -> Offer:
+        """Return what is on offer and on show.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing.
+        """
+        offer = self.on_offer
+        if offer is None or offer is not self.view.offer:
+            raise ValueError("there are no candidates yet: propose first")
+        return offer
+
+    def _place(self, *, anywhere: bool = False) -> Place:
+        """Return the plane to work on, and how the canvas lies; `anywhere` leaves the plane out."""
+        markers = self.open_layers().markers
+        whole = anywhere or self.tools.whole_volume
+        return Place(None if whole else plane_on_view(self.viewer, markers), displayed_axes(self.viewer, markers))
+
+    def _placement(self) -> dict[str, Any]:
+        if self.image is None or self.session is None:
+            raise ValueError("there is no image yet: open one, or a sample")
+        return placement(self.image, self.session.case.ndim)
+
+    # Events -------------------------------------------------------------------------------------------------------
+
+    def _painted(self, _: SessionLayers) -> None:
+        """A stroke is complete: napari tells of it before the voxels of some tools are written, so wait a turn."""
+        if not self.is_held:
+            QTimer.singleShot(0, self._settle)
+
+    @verb
+    def _settle(self) -> None:
+        """Do nothing but what every verb does first: take the strokes in."""
+
+    def _brushed(self, layers: SessionLayers) -> None:
+        if layers is self.layers:
+            self.tools = replace(self.tools, brush_size=int(layers.markers.brush_size))
+        self.changed.emit()
+
+    def _undo(self, layers: SessionLayers) -> None:
+        self.choose(self.images.image_of(layers))
+        self.undo()
+
+    def _redo(self, layers: SessionLayers) -> None:
+        self.choose(self.images.image_of(layers))
+        self.redo()
+
+    def _turned(self, _: Any) -> None:
+        """Colour the layers for the display in 2-D or in 3-D."""
+        self.view.preview.recolour()
+        for layers in self.images:
+            layers.recolour()
+
+    def _note_removed(self, event: Any) -> None:
+        layer = bare(event.value)
+        if layer is self.image:
+            self.images.remove(layer)
+            self._hide()
+            self.say("The image was removed; its objects stay in their layer.")
+        elif isinstance(layer, Image):
+            self.images.remove(layer)  # if it is one of those that are worked on
+        elif self.layers is not None and self.layers.holds(layer):
+            self.say(f"“{layer.name}” was removed; nothing is lost, it comes back with the next step.")
+        self.changed.emit()

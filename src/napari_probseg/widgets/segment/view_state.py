@@ -1,0 +1,102 @@
+"""View state of the Segment widget: what is shown and what can be done, derived from the session and never set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_probseg.case import Marker
+
+if TYPE_CHECKING:
+    from napari_probseg.session.session import Session
+
+BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
+PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
+BUSY_HINT = "One moment…"
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """What the widget draws.
+
+    Parameters
+    ----------
+    has_image, is_volume : bool
+        Whether there is an image at work, and whether it is known to be a volume.
+    is_asking, is_busy : bool
+        Whether a question is out; whether that, or a file is read or written.
+    can_accept, can_choose, can_cut : bool
+        Whether there is a candidate to accept, several to choose from, a completion to cut anew.
+    can_undo, can_redo, can_finish : bool
+    max_label : int
+        The largest number of a finished object; 0 if there is none.
+    knows_uncertainty : bool
+        Whether it is known where samples disagree.
+    brush : Marker or None
+        The brush in hand; UNKNOWN is the eraser.
+    hint : str
+        What to do next, where the candidates will be.
+    """
+
+    has_image: bool = False
+    is_volume: bool = False
+    is_asking: bool = False
+    is_busy: bool = False
+    can_accept: bool = False
+    can_choose: bool = False
+    can_cut: bool = False
+    can_undo: bool = False
+    can_redo: bool = False
+    can_finish: bool = False
+    max_label: int = 0
+    knows_uncertainty: bool = False
+    brush: Marker | None = None
+    hint: str = BRUSH_HINT
+
+
+def view_state(
+    session: Session | None,
+    *,
+    has_image: bool,
+    is_asking: bool,
+    is_held: bool,
+    knows_uncertainty: bool,
+    mode: str = "",
+    label: int = 0,
+) -> ViewState:
+    """Derive what the widget draws.
+
+    Parameters
+    ----------
+    session : Session or None
+        Of the image at work, once there is one.
+    has_image, is_asking, is_held, knows_uncertainty : bool
+        See `ViewState`; ``is_held`` while a file is read or written.
+    mode, label : str, int
+        Of the markers layer.
+    """
+    offer = None if session is None or is_asking else session.on_offer
+    hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
+    return ViewState(
+        has_image=has_image,
+        is_volume=session is not None and session.case.ndim == 3,
+        is_asking=is_asking,
+        is_busy=is_asking or is_held,
+        can_accept=offer is not None,
+        can_choose=offer is not None and offer.is_sampled,
+        can_cut=offer is not None and offer.completion is not None,
+        can_undo=session is not None and session.can_undo,
+        can_redo=session is not None and session.can_redo,
+        can_finish=session is not None and bool(session.steps),
+        max_label=0 if session is None else session.max_label,
+        knows_uncertainty=knows_uncertainty,
+        brush=_brush(mode, label),
+        hint=hint,
+    )
+
+
+def _brush(mode: str, label: int) -> Marker | None:
+    if mode == "erase":
+        return Marker.UNKNOWN
+    is_known = mode in ("paint", "fill", "polygon") and label in (Marker.OBJECT, Marker.BACKGROUND)
+    return Marker(label) if is_known else None
