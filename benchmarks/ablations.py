@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below, named
-from napari_probseg.evaluate.rows import Row, append_rows, read_rows
 from napari_probseg.dataset.targets import Target, targets_of
+from napari_probseg.evaluate.rows import Row, append_rows, read_rows
 from napari_probseg.inference.inputs import resized, window_input
 from napari_probseg.inference.windows import window_on, windows_around
 from napari_probseg.metrics import dice

@@ -18,8 +18,8 @@ import numpy as np
 
 import napari_probseg as ps
 from napari_probseg.dataset.raw import datasets_below
-from napari_probseg.evaluate.samples import SampleScore, score_samples
 from napari_probseg.dataset.targets import targets_of
+from napari_probseg.evaluate.samples import SampleScore, score_samples
 
 COLUMNS = ("n_candidates", "best", "first", "control")
 

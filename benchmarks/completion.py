@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 import napari_probseg as ps
 from napari_probseg.dataset.raw import datasets_below
+from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate.methods import completed
 from napari_probseg.evaluate.peers import PEERS, by_watershed
-from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.metrics import dice
 from napari_probseg.simulate.annotator import dab
 

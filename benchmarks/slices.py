@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_probseg.dataset.raw import datasets_below
+from napari_probseg.dataset.targets import targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import SLICES, methods_of
-from napari_probseg.dataset.targets import targets_of
 
 AFTER = (1, 2, 3, 5, 10)
 
