@@ -1,8 +1,10 @@
 """The package as it is installed: light to import, whole, and small."""
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import napari_probseg as ps
 
 SOURCE = Path(ps.__file__).parent
+REPOSITORY = SOURCE.parents[1]
 
 
 def test_importing_is_light() -> None:
@@ -40,6 +43,23 @@ def test_the_manifest_is_found_at_the_top_too() -> None:
     if not (SOURCE.parents[1] / "pyproject.toml").is_file():
         pytest.skip("installed without the repository")
     assert top.read_text() == (SOURCE / "napari.yaml").read_text() or top.read_text().endswith("napari.yaml")
+
+
+def test_what_is_promised_is_what_is_tried() -> None:
+    """The constraints of ``tox -e oldest`` are the lower bounds, so that none is promised and never installed."""
+    if not (REPOSITORY / "pyproject.toml").is_file():
+        pytest.skip("installed without the repository")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    promised = dict(
+        re.split(r">=", re.sub(r"\[.*?\]", "", dependency))
+        for dependency in (*project["dependencies"], *extras["all"], *extras["test"])
+    )
+    lines = (REPOSITORY / ".ci" / "oldest.txt").read_text().splitlines()
+    tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert promised.keys() == tried.keys()
+    for name, oldest in promised.items():
+        assert [*map(int, tried[name].split("."))][: oldest.count(".") + 1] == [*map(int, oldest.split("."))], name
 
 
 def test_the_wheel_is_whole_and_small(tmp_path: Path) -> None:
