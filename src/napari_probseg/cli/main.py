@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +27,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 
 
+MIN_PACKED = 10_000  # crops of a pack
+
+
 class Experiment(StrEnum):
     """A published experiment."""
 
@@ -39,10 +42,12 @@ class Experiment(StrEnum):
 
 
 class Preset(StrEnum):
-    """A network that can be trained."""
+    """A network that can be trained, a part of one, or what it is trained on."""
 
     general = "general"
     general3d = "general3d"
+    pack = "pack"
+    refiner = "refiner"
     isensee2017 = "isensee2017"
     kayalibay2017 = "kayalibay2017"
     nnunet2018 = "nnunet2018"
@@ -164,7 +169,10 @@ def complete(
 
 @app.command()
 def train(
-    preset: Annotated[Preset, typer.Argument(help="Which network.")],
+    preset: Annotated[
+        Preset,
+        typer.Argument(help="Which network; 'pack': the crops of 'general' alone; 'refiner': its last part, after it."),
+    ],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
     data: Annotated[
         Path | None,
@@ -175,6 +183,10 @@ def train(
         typer.Option(help="A data set that is left out, by name, again for each; for 'general' alone."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights, or 5000, if absent.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="How long 'general' trains; as the shipped weights if absent.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops in a step of 'general'; 256 suits a GPU.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
     memory: Annotated[
         float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")
@@ -194,6 +206,11 @@ def train(
     from collections import deque
     from dataclasses import replace
 
+    if preset in (Preset.pack, Preset.refiner):
+        if data is None:
+            raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
+        (_pack if preset is Preset.pack else _train_refiner)(out, data, without or (), start, seed)
+        return
     from napari_probseg.training.distributed import is_first, launch
 
     is_general = preset in (Preset.general, Preset.general3d)
@@ -209,14 +226,18 @@ def train(
         from napari_probseg.training.general import RECIPES, train_general
 
         ndim = 2 if preset is Preset.general else 3
-        shipped = RECIPES[ndim].fit
-        recipe = replace(shipped, n_steps=steps or shipped.n_steps, seed=seed)
+        shipped, crops = RECIPES[ndim].fit, RECIPES[ndim].training
+        if steps:
+            recipe = replace(shipped, n_steps=steps, minutes=minutes or 0.0, seed=seed)
+        else:
+            recipe = replace(shipped, minutes=minutes or shipped.minutes, seed=seed)
         training = train_general(
             out,
             ndim=ndim,
             data=data,
             without=without or (),
             fit_config=recipe,
+            config=replace(crops, n_batch=batch or crops.n_batch),
             start=start,
             device=device,
             fabric=fabric,
@@ -322,10 +343,47 @@ def reproduce(
         typer.echo(f"the figure is {out / experiment.value}.png")
 
 
+def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Write the crops that 'general' is trained on."""
+    from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.training.general import POOL, RECIPES
+    from napari_probseg.training.pool import save_pool
+
+    config = RECIPES[2].training
+    datasets = all_but(without, datasets_below(data))
+    options = {"n_per_dataset": max(config.n_crops, -(-MIN_PACKED // max(1, len(datasets))))}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in save_pool(out / POOL, datasets, seed=seed, share_pseudo=config.share_pseudo, **options):
+        typer.echo(name)
+    typer.echo(f"the crops are {out / POOL}, {(out / POOL).stat().st_size / 2**20:.0f} MiB")
+
+
+def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Train the last part of an advised network on whole images."""
+    from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.nn.advised import AdvisedCVAE
+    from napari_probseg.nn.presets import load_network
+    from napari_probseg.training.general import write_network
+    from napari_probseg.training.refine import train_refiner
+
+    path = start or out / "general.safetensors"
+    network = load_network(path)
+    if not isinstance(network, AdvisedCVAE):
+        raise ValueError(f"{path} holds a network without a refiner: start from weights of 'general'")
+    for told in train_refiner(network, all_but(without, datasets_below(data)), seed=seed):
+        if isinstance(told, str):
+            typer.echo(told)
+        elif told.step % 50 == 0:
+            typer.echo(f"{told.step}/{told.n_steps}  loss {told.losses['total']:.3f}")
+    write_network(out / "general.safetensors", network)
+    typer.echo(f"the weights are {out / 'general.safetensors'}")
+
+
 def _shown(progress: Iterator[Progress]) -> None:
-    """Show a training as a line that moves."""
-    last = None
+    """Show a training as a line that moves, and how much of it went into data."""
+    last, seconds, seconds_for_data = None, 0.0, 0.0
     for last in progress:
+        seconds, seconds_for_data = seconds + last.seconds, seconds_for_data + last.seconds_for_data
         if last.step % 10 == 0 or last.step == last.n_steps or last.validation:
             figures = last.losses | last.validation
             shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -334,6 +392,7 @@ def _shown(progress: Iterator[Progress]) -> None:
                 typer.echo("", err=True)
     if last is not None:
         typer.echo("", err=True)
+        typer.echo(f"{seconds_for_data / max(seconds, 1e-9):.1%} of the time went into data", err=True)
 
 
 def _has_napari() -> bool:

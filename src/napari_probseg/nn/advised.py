@@ -110,7 +110,8 @@ class AdvisedCVAE(nn.Module):
         if not self.config.accepted:
             inside, outside = inside | (accepted > 0), outside | (accepted < 0)
             accepted = torch.zeros_like(accepted)
-        says = advice(image.float(), inside, outside)
+        with torch.autocast(x.device.type, enabled=False):
+            says = advice(image.float(), inside, outside)
         heard = torch.tensor([name in self.config.advisers for name in NAMES], device=x.device)
         says = says * heard[:, None, None]
         return torch.cat([torch.stack([inside, outside], 1).to(x), accepted[:, None], says.to(x)], 1)

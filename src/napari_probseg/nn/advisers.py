@@ -37,12 +37,20 @@ class AdviserConfig:
         Height of flat ground, and the power whose sum stands for the largest height of a way.
     n_rounds : int
         Raster scans along every axis, forwards and backwards, on half of the resolution.
+    full_scan : bool
+        Whether one more is made on the full resolution.
     walker_edge : float
         beta of Grady (2006) for intensities in standard deviations.
     n_walker_steps : int
         Steps of conjugate gradients, on half of the resolution.
+    appearance_stride : int
+        Voxels to a place on the grid that appearance is looked at.
     n_levels : int
-        Scales of the appearance: averages over 2, 4, 8, ... voxels.
+        Scales of the appearance: averages over 1, 2, 4, ... of these places.
+    place : float
+        How much the place counts among the features; the rest have a standard deviation of about 1.
+    squares : bool
+        Whether the squares of these features are features, too: for what is neither bright nor dark.
     ridge : float
         Penalty of the appearance's logistic regression.
     n_newton_steps : int
@@ -57,9 +65,13 @@ class AdviserConfig:
     watershed_step: float = 0.01
     watershed_power: float = 6.0
     n_rounds: int = 1
+    full_scan: bool = True
     walker_edge: float = 60.0
     n_walker_steps: int = 30
+    appearance_stride: int = 2
     n_levels: int = 4
+    place: float = 1.0
+    squares: bool = False
     ridge: float = 0.3
     n_newton_steps: int = 5
     n_marked: int = 96
@@ -131,17 +143,17 @@ def by_ways(edges: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """
     power = config.watershed_power
     cost = torch.cat([config.edge * edges + config.step, (edges + config.watershed_step) ** power], 1)
-    inside, outside = way_costs(cost, marks, n_rounds=config.n_rounds)  # (B, 2, Y, X) each
+    inside, outside = way_costs(cost, marks, n_rounds=config.n_rounds, full_scan=config.full_scan)  # (B, 2, ...) each
     distance = (outside[:, :1] - inside[:, :1]) / config.geodesic_scale
     height = (outside[:, 1:].log() - inside[:, 1:].log()) / (power * config.watershed_scale)
     return torch.cat([distance, height.nan_to_num(0.0)], 1).tanh()
 
 
-def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int) -> Tensor:
+def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = True) -> Tensor:
     """Return the least summed cost of a way to each side's marks, (2, B, T, Y, X) for T kinds of cost.
 
     A step costs the mean of its two voxels, times its length. Ways are found by raster scans along every axis, forth
-    and back (Toivanen 1996): ``n_rounds`` on half of the resolution, then one on the full one.
+    and back (Toivanen 1996): ``n_rounds`` on half of the resolution, then one on the full one if there is to be one.
 
     Parameters
     ----------
@@ -160,7 +172,8 @@ def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int) -> Tensor:
     found = coarse
     for axis in range(3, found.ndim):
         found = found.repeat_interleave(2, axis)
-    return _scanned(torch.where(sides, 0.0, found), cost[None])
+    found = torch.where(sides, 0.0, found)
+    return _scanned(found, cost[None]) if full_scan else found
 
 
 def _scanned(found: Tensor, cost: Tensor) -> Tensor:
@@ -263,12 +276,12 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """Return what a ridge logistic regression on the marked voxels' appearance says, (B, 1, Y, X).
 
-    Features are the channels, smoothed at several scales, their edges there, and the place, on half of the resolution.
+    Features are the channels, smoothed at several scales, their edges there, and the place.
     """
-    ndim = smooth.ndim - 2
-    features = _features(_AVERAGED[ndim](smooth, 2), config.n_levels)  # (B, F, Y/2, X/2)
+    ndim, stride = smooth.ndim - 2, config.appearance_stride
+    features = _features(_AVERAGED[ndim](smooth, stride), config)  # (B, F, Y / stride, X / stride)
     flat = features.flatten(2)
-    marks = _LARGEST[ndim](marks.float(), 2) > 0
+    marks = _LARGEST[ndim](marks.float(), stride) > 0
     sides = [_sampled(flat, mark.flatten(1), config.n_marked) for mark in marks.unbind(1)]
     x = torch.cat([side[0] for side in sides], 1)  # (B, 2 n, F)
     weight = torch.cat([side[1] for side in sides], 1)
@@ -279,16 +292,17 @@ def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     return F.interpolate(says, smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
 
 
-def _features(level: Tensor, n_levels: int) -> Tensor:
+def _features(level: Tensor, config: AdviserConfig) -> Tensor:
     ndim, shape = level.ndim - 2, level.shape[2:]
     found = [level, edge_strength(level)]
-    for _ in range(1, n_levels):
+    for _ in range(1, config.n_levels):
         level = _AVERAGED[ndim](level, 2)
         both = torch.cat([level, edge_strength(level)], 1)
         found.append(F.interpolate(both, shape, mode=_LINEAR[ndim], align_corners=False))
     lines = [torch.linspace(-1, 1, n, device=level.device) for n in shape]
     place = torch.stack(torch.meshgrid(*lines, indexing="ij")).expand(len(level), -1, *shape)
-    return torch.cat([*found, place], 1)
+    features = torch.cat([*found, config.place * place], 1)
+    return torch.cat([features, features.square() - 1], 1) if config.squares else features
 
 
 def _sampled(flat: Tensor, mark: Tensor, n: int) -> tuple[Tensor, Tensor]:

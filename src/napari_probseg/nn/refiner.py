@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import NAMES, advice, edge_strength, smoothed
+from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, smoothed
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 4  # about the whole window, the same in each voxel
+FINE = AdviserConfig(full_scan=False, appearance_stride=1, n_levels=5, place=0.2, squares=True)
 LIMIT = 6.0  # log-odds that the network's answer is clipped to
 
 
@@ -22,7 +23,7 @@ class Refiner(nn.Module):
         Channels.
     """
 
-    def __init__(self, n: int = 16) -> None:
+    def __init__(self, n: int = 12) -> None:
         super().__init__()
         self.enter = nn.Conv2d(1 + len(NAMES) + 2 + 1 + N_FACTS, n, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(n, n, 3, padding=d, dilation=d) for d in (2, 4, 1))
@@ -56,7 +57,7 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
     marks = torch.stack([inside, outside], 1).to(x)
     edges = edge_strength(smoothed(image)).clamp(max=2)
     everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
-    return torch.cat([logit[:, None], advice(image, inside, outside), marks, edges, everywhere], 1)
+    return torch.cat([logit[:, None], advice(image, inside, outside, FINE), marks, edges, everywhere], 1)
 
 
 def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float) -> Tensor:

@@ -111,7 +111,15 @@ class Recipe:
 RECIPES = {
     2: Recipe(
         "general",
-        FitConfig(1_000_000, minutes=150, learning_rate=1.5e-3, clip=2.0, average=0.998, rates=(("encoder.", 0.2),)),
+        FitConfig(
+            1_000_000,
+            minutes=150,
+            learning_rate=1.5e-3,
+            clip=2.0,
+            average=0.998,
+            mixed_precision=True,
+            rates=(("encoder.", 0.2),),
+        ),
         GeneralTraining(
             share_real=0.75,
             n_crops=360,
@@ -207,6 +215,22 @@ def train_general(
     )
     if is_first(fabric):
         write_network(folder / f"{recipe.name}.safetensors", network)
+
+
+@dataclass
+class ShareOfTime:
+    """How much of a training's time its data took."""
+
+    seconds: float = 0.0
+    seconds_for_data: float = 0.0
+
+    def add(self, progress: Progress) -> None:
+        """Count a step."""
+        self.seconds += progress.seconds
+        self.seconds_for_data += progress.seconds_for_data
+
+    def __str__(self) -> str:
+        return f"{self.seconds_for_data / max(self.seconds, 1e-9):.1%} of the time went into data"
 
 
 def write_network(path: str | Path, network: General) -> None:
