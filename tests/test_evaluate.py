@@ -183,7 +183,8 @@ def test_peers_take_strokes_of_one_kind(name: str) -> None:
 def test_choices_go_through_a_session_and_strokes_correct_them() -> None:
     found = interact(Proposing(ONE.case(), GrowingProposer()), ONE, n=12)
     assert found[0].verb == "mark" and found[1].verb == "choose"
-    assert found[-1].dice > 0.9 and {i.verb for i in found} >= {"mark", "choose"}
+    assert found[1].dice > 0.85 and {i.verb for i in found} >= {"mark", "choose"}
+    assert found[0].best == found[1].dice > found[0].dice, "the first is on show, the best on offer"
 
 
 class Learning:

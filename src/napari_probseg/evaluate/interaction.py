@@ -53,12 +53,15 @@ class Interaction:
         That the method took.
     hd95 : float
         Surface distance in mm, the 95th percentile, in volumes; not a number in images.
+    best : float
+        Dice of the best that is on show or on offer after it.
     """
 
     verb: str
     dice: float
     seconds: float
     hd95: float = float("nan")
+    best: float = float("nan")
 
 
 def interact(play: Play, target: Target, *, n: int = 20, marks: str = "dabs") -> list[Interaction]:
@@ -82,8 +85,8 @@ def interact(play: Play, target: Target, *, n: int = 20, marks: str = "dabs") ->
         If the marks are of another kind.
     """
     result, done = np.zeros_like(target.truth), list[Interaction]()
+    scores: list[float] = []
     while len(done) < n:
-        scores = [dice(mask, target.truth) for mask in play.offered()]
         chosen = bool(scores) and max(scores) > dice(result, target.truth) + WORTH_IT
         drawn = None if chosen else strokes_on(result, target, marks=marks, is_first=not done)
         begun = time.perf_counter()
@@ -95,8 +98,10 @@ def interact(play: Play, target: Target, *, n: int = 20, marks: str = "dabs") ->
             break
         seconds = time.perf_counter() - begun
         verb = "choose" if chosen else "mark"
-        done.append(Interaction(verb, dice(result, target.truth), seconds, _hd95(result, target)))
-    return done + [Interaction("rest", 1.0, 0.0, _hd95(target.truth, target))] * (n - len(done))
+        scores = [dice(mask, target.truth) for mask in play.offered()]
+        reached = dice(result, target.truth)
+        done.append(Interaction(verb, reached, seconds, _hd95(result, target), max([reached, *scores])))
+    return done + [Interaction("rest", 1.0, 0.0, _hd95(target.truth, target), 1.0)] * (n - len(done))
 
 
 def strokes_on(result: Mask, target: Target, *, marks: str, is_first: bool) -> Strokes | None:

@@ -86,15 +86,21 @@ class Slicewise(Answering):
 
 
 class Proposing:
-    """Candidates after every step, as in the widget; in volumes those of the volume."""
+    """Candidates after every step, as in the widget; in volumes those of the volume.
+
+    The first candidate is on show after a stroke: to go on with it costs nothing, and the next stroke corrects it.
+    After a choice what was chosen is on show.
+    """
 
     def __init__(self, case: Case, proposer: Proposer) -> None:
         self.session = Session(case, proposer)
 
     def mark(self, inside: Mask, outside: Mask) -> Mask:
-        """Take in strokes, and ask for candidates."""
+        """Take in strokes, and ask for candidates; return the first."""
         self.session.mark(inside, outside)
-        return self._asked()
+        decided = self._asked()
+        offered = self.offered()
+        return np.asarray(offered[0]) if offered else decided
 
     def offered(self) -> Sequence[Mask]:
         """Return the object that each candidate would lead to."""
@@ -102,7 +108,7 @@ class Proposing:
         return [] if candidates is None else [partial == Marker.OBJECT for partial in candidates.partial]
 
     def choose(self, i: int) -> Mask:
-        """Accept a candidate, and ask for more."""
+        """Accept a candidate, and ask for more; return what is decided."""
         self.session.accept(i)
         return self._asked()
 

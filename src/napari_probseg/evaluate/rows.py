@@ -17,13 +17,18 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a table, numbers as numbers; none if it is not there. A half last row is left out."""
+    """Return the rows of a table, numbers as numbers; none if it is not there. A half last row is left out.
+
+    What an earlier release did not write is not a number.
+    """
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     rows = csv.DictReader(whole.splitlines())
-    return [{name: value if name in TEXTS else float(value) for name, value in r.items()} for r in rows]
+    return [
+        {name: value if name in TEXTS else float(value or "nan") for name, value in r.items() if name} for r in rows
+    ]
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
 from napari_probseg.dataset.targets import Target
+from napari_probseg.inference.answer import answer
+from napari_probseg.inference.readings import in_region
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice, generalized_energy_distance, iou, mode_coverage
+from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.proposers.cvae import CVAEProposer, Draw
 from napari_probseg.simulate.annotator import first_dabs
@@ -128,6 +131,15 @@ def _objects(candidates: Candidates) -> list[Mask]:
 def _control(proposer: Proposer, target: Target, candidates: Candidates, seed: int) -> float:
     if not isinstance(proposer, CVAEProposer):
         return float("nan")
+    network = proposer.networks.get(target.truth.ndim)
+    if isinstance(network, AdvisedCVAE):
+        looks = answer(network, candidates.case, proposer.device).looks
+        whole = tuple(slice(0, n) for n in target.truth.shape)
+        maps = [
+            in_region(p, window, whole, target.truth.shape)
+            for p, window in zip(looks.logit.sigmoid(), looks.windows, strict=True)
+        ]
+        return max(dice(p > 0.5, target.truth) for p in maps)
     control = Control(proposer.networks, device=str(proposer.device))
     masks = _objects(control.propose(candidates.case, N, seed=seed, ndim=target.truth.ndim))
     return max((dice(mask, target.truth) for mask in masks), default=0.0)

@@ -91,7 +91,7 @@ def candidates_of(
         np.stack(patches) if patches else np.zeros((0, *case.partial[cut.where].shape), dtype=np.uint8),
         plausible[kept].astype(np.float32),
         choice.share[kept],
-        _in_region(agreed, over, cut.where, case.shape),
+        in_region(agreed, over, cut.where, case.shape),
     )
 
 
@@ -183,7 +183,7 @@ class _Cut:
 
     def patch(self, logit: Tensor, window: Window) -> NDArray[np.uint8]:
         """Return the partial segmentation that a reading leads to: its object, and background near it."""
-        probability = _in_region(logit.sigmoid(), window, self.where, self.case.shape)
+        probability = in_region(logit.sigmoid(), window, self.where, self.case.shape)
         if self.cutter is None:
             mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
         else:
@@ -196,7 +196,7 @@ class _Cut:
         return patch
 
 
-def _in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
     visible = window.within(shape)
