@@ -413,5 +413,5 @@ def test_an_empty_offer_is_told(session: ps.Session) -> None:
     some = GrowingProposer().propose(session.case, 2)
     nothing = ps.Candidates(some.case, some.where, some.patches[:0], some.score[:0], some.share[:0], some.probability)
     session.offer(nothing)
-    with pytest.raises(RuntimeError, match="found nothing to add"):
+    with pytest.raises(RuntimeError, match="nothing is left to add near the strokes: brush further out"):
         session.accept()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region
 
+NOTHING_LEFT = "nothing is left to add near the strokes: brush further out, complete or finish"
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -62,6 +64,10 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.patches)
+
+    def __str__(self) -> str:
+        n = len(self)
+        return f"{n} candidate{'s' if n > 1 else ''}, the first adds {self.added(0)[0]} voxels" if n else NOTHING_LEFT
 
     @property
     def partial(self) -> Sequence[NDArray[np.uint8]]:

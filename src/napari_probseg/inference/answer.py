@@ -24,7 +24,7 @@ CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outsi
 MARGIN = 1.6  # of the last window over the object
 ALIKE = 1.25  # ratio of the sides of windows, below which one need not be looked at beside the other
 MAX_WINDOW_VOXELS = 2**25
-MAX_REFINED_SIDE = 256  # places of the fine grid along a side
+MAX_REFINED_SIDE = 320  # places of the fine grid along a side
 MARK_MARGIN_VOXELS = 2
 
 
@@ -98,7 +98,7 @@ def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.
 
 
 def refinable(case: Case, window: Window, looks: Looks) -> Tensor:
-    """Return what the refiner sees of a window, (1, 12, size, size)."""
+    """Return what the refiner sees of a window, (1, 13, size, size)."""
     size = fine_size(window)
     x = window_input(case, window, size)
     probability = looks.probability(window, size)

@@ -49,6 +49,8 @@ class AdviserConfig:
         Scales of the appearance: averages over 1, 2, 4, ... of these places.
     place : float
         How much the place counts among the features; the rest have a standard deviation of about 1.
+    curvatures : bool
+        Whether the Hessian is looked at, too.
     squares : bool
         Whether the squares of these features are features, too: for what is neither bright nor dark.
     ridge : float
@@ -71,6 +73,7 @@ class AdviserConfig:
     appearance_stride: int = 2
     n_levels: int = 4
     place: float = 1.0
+    curvatures: bool = False
     squares: bool = False
     ridge: float = 0.3
     n_newton_steps: int = 5
@@ -99,7 +102,7 @@ def advice(image: Tensor, inside: Tensor, outside: Tensor, config: AdviserConfig
         [
             by_ways(edge_strength(smooth), marks, config),
             walker(smooth, marks, config),
-            appearance(smooth, marks, config),
+            appearance(image if config.appearance_stride == 1 else smooth, marks, config),
         ],
         1,
     )
@@ -278,26 +281,81 @@ def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
 
     Features are the channels, smoothed at several scales, their edges there, and the place.
     """
-    ndim, stride = smooth.ndim - 2, config.appearance_stride
-    features = _features(_AVERAGED[ndim](smooth, stride), config)  # (B, F, Y / stride, X / stride)
+    ndim = smooth.ndim - 2
+    features, marks = _looked_at(smooth, marks, config)
     flat = features.flatten(2)
-    marks = _LARGEST[ndim](marks.float(), stride) > 0
-    sides = [_sampled(flat, mark.flatten(1), config.n_marked) for mark in marks.unbind(1)]
-    x = torch.cat([side[0] for side in sides], 1)  # (B, 2 n, F)
-    weight = torch.cat([side[1] for side in sides], 1)
-    y = torch.cat([torch.ones_like(sides[0][1]), torch.zeros_like(sides[1][1])], 1)
-    slope = _logistic(x, y, weight, config)
+    slope = _logistic(*_lesson(flat, marks, config), config)
     odds = torch.baddbmm(slope[:, -1:, None], slope[:, None, :-1], flat)  # (B, 1, voxels)
     says = (odds / 2).tanh().view(len(smooth), 1, *features.shape[2:])
     return F.interpolate(says, smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
 
 
+def _seen_at(level: Tensor, config: AdviserConfig) -> Tensor:
+    """Return the features of one scale: intensities, edges, and curvatures."""
+    found = [level, edge_strength(level)]
+    if config.curvatures:
+        found += curvatures(level)
+    return torch.cat(found, 1)
+
+
+def curvatures(level: Tensor) -> tuple[Tensor, Tensor]:
+    """Return trace and anisotropy of the Hessian, (B, C, Y, X) each: blobs and ridges, and ridges alone.
+
+    In a volume the anisotropy is the norm of what the Hessian has beside its trace, too.
+    """
+    slopes = torch.gradient(level, dim=list(range(2, level.ndim)))
+    second = [torch.gradient(slope, dim=list(range(2, level.ndim))) for slope in slopes]
+    n = len(second)
+    trace = torch.stack([second[i][i] for i in range(n)]).sum(0)
+    norm = torch.stack([second[i][j].square() for i in range(n) for j in range(n)]).sum(0)
+    return trace, (norm - trace.square() / n).clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def foresight(image: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
+    """Return how well the appearance of some marks tells the side of others, (B,): 1 always, 0 no better than chance.
+
+    The window is parted into blocks, half of which are learnt from and the other half foretold, and the other way
+    round; each side counts alike.
+    """
+    features, marks = _looked_at(image, marks, config)
+    flat = features.flatten(2)
+    blocks = [torch.arange(n, device=image.device) // max(1, n // 16) for n in features.shape[2:]]
+    half = torch.stack(torch.meshgrid(*blocks, indexing="ij")).sum(0).remainder(2).bool()
+    right = torch.zeros(len(image), 2, device=image.device)
+    count = torch.zeros_like(right)
+    for learnt in (half, ~half):
+        slope = _logistic(*_lesson(flat, marks & learnt, config), config)
+        x, y, weight = _lesson(flat, marks & ~learnt, config)
+        odds = torch.einsum("bnf,bf->bn", x, slope[:, :-1]) + slope[:, -1:]
+        for side in (0, 1):
+            chosen = (weight > 0) & (y == 1 - side)
+            right[:, side] += (((odds > 0) == (y > 0)) & chosen).sum(1)
+            count[:, side] += chosen.sum(1)
+    return (2 * (right / count.clamp(min=1)).mean(1) - 1).clamp(min=0)
+
+
+def _looked_at(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> tuple[Tensor, Tensor]:
+    """Return features (B, F, ...) and marks (B, 2, ...) on the grid that appearance is looked at."""
+    ndim, stride = smooth.ndim - 2, config.appearance_stride
+    features = _features(_AVERAGED[ndim](smooth, stride), config)
+    return features, _LARGEST[ndim](marks.float(), stride) > 0
+
+
+def _lesson(flat: Tensor, marks: Tensor, config: AdviserConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features (B, 2 n, F), the side (1 inside) and the weight (B, 2 n) of some marked voxels."""
+    sides = [_sampled(flat, mark.flatten(1), config.n_marked) for mark in marks.unbind(1)]
+    x = torch.cat([side[0] for side in sides], 1)
+    y = torch.cat([torch.ones_like(sides[0][1]), torch.zeros_like(sides[1][1])], 1)
+    return x, y, torch.cat([side[1] for side in sides], 1)
+
+
 def _features(level: Tensor, config: AdviserConfig) -> Tensor:
     ndim, shape = level.ndim - 2, level.shape[2:]
-    found = [level, edge_strength(level)]
+    found = [_seen_at(level, config)]
     for _ in range(1, config.n_levels):
         level = _AVERAGED[ndim](level, 2)
-        both = torch.cat([level, edge_strength(level)], 1)
+        both = _seen_at(level, config)
         found.append(F.interpolate(both, shape, mode=_LINEAR[ndim], align_corners=False))
     lines = [torch.linspace(-1, 1, n, device=level.device) for n in shape]
     place = torch.stack(torch.meshgrid(*lines, indexing="ij")).expand(len(level), -1, *shape)

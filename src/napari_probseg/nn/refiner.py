@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, smoothed
+from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, foresight, smoothed
 from napari_probseg.nn.inputs import N_MARKS
 
-N_FACTS = 4  # about the whole window, the same in each voxel
-FINE = AdviserConfig(full_scan=False, appearance_stride=1, n_levels=5, place=0.2, squares=True)
+N_FACTS = 5  # about the whole window, the same in each voxel
+FINE = AdviserConfig(full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256)
 LIMIT = 6.0  # log-odds that the network's answer is clipped to
 
 
@@ -41,7 +41,7 @@ class Refiner(nn.Module):
 
 @torch.no_grad()
 def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
-    """Return what a `Refiner` looks at, (B, 12, Y, X).
+    """Return what a `Refiner` looks at, (B, 13, Y, X).
 
     Parameters
     ----------
@@ -49,19 +49,20 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
         Image, strokes and what was accepted, on the fine grid.
     probability : (B, Y, X) tensor
         What the network says.
-    facts : (B, N_FACTS) tensor
-        See `facts_of`.
+    facts : (B, N_FACTS - 1) tensor
+        See `facts_of`; how well appearance foretells the marks is added.
     """
     image, inside, outside = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0
+    foreseen = foresight(image, torch.stack([inside, outside], 1), FINE)[:, None]
     logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT) / LIMIT
     marks = torch.stack([inside, outside], 1).to(x)
     edges = edge_strength(smoothed(image)).clamp(max=2)
-    everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    everywhere = torch.cat([facts, foreseen], 1)[:, :, None, None].expand(-1, -1, *x.shape[2:])
     return torch.cat([logit[:, None], advice(image, inside, outside, FINE), marks, edges, everywhere], 1)
 
 
 def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float) -> Tensor:
-    """Return what is the same in each voxel, (N_FACTS,).
+    """Return what is the same in each voxel, (N_FACTS - 1,).
 
     Parameters
     ----------

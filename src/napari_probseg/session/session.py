@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, hull
 from napari_probseg.session.history import Change, History, Step, change_between
@@ -318,7 +318,7 @@ class Session:
         if offer is None:
             raise RuntimeError("there is nothing to choose from: call propose() first")
         if not len(offer.candidates):
-            raise RuntimeError("the proposer found nothing to add: brush a little more, or ask again with reject()")
+            raise RuntimeError(NOTHING_LEFT)
         case = offer.candidates.accept(i)
         case = case.with_markers(case.partial, self._case.strokes, marked=hull(case.marked, self._case.marked))
         slab = tuple(

@@ -38,7 +38,7 @@ class View:
 
     Parameters
     ----------
-    seen : (12, S, S) float16 tensor
+    seen : (13, S, S) float16 tensor
         See `refiner_input`.
     truth : (S, S) bool tensor
     """

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.session.request import Request
 from napari_probseg.widgets.segment.thumbnails import Thumbnail, thumbnails
 from napari_probseg.widgets.tasks.torch_import import quiet_import
@@ -100,6 +100,8 @@ def proposing(
 def exhibit(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool, advice: str = "") -> Exhibit:
     """Return what is shown of candidates on a canvas with these axes: downwards, to the right."""
     pictures = thumbnails(candidates, axes, in_volume=in_volume)
+    if not len(candidates):
+        advice = f"{NOTHING_LEFT[0].upper()}{NOTHING_LEFT[1:]}."
     return Exhibit(pictures, candidates.disagreement(), in_volume, advice)
 
 

@@ -1,0 +1,142 @@
+"""Answers at several scales, fused and refined, and the distinct readings beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import napari_probseg as ps
+from napari_probseg.inference.answer import answer, fine_size
+from napari_probseg.inference.fusion import Looks, resampled
+from napari_probseg.inference.hint import with_hint
+from napari_probseg.inference.readings import candidates_of
+from napari_probseg.inference.windows import Window
+from napari_probseg.nn.advised import AdvisedCVAE
+
+SHAPE = (120, 150)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network() -> AdvisedCVAE:
+    torch.manual_seed(0)
+    network = AdvisedCVAE().eval()
+    with torch.no_grad():
+        for head in (network.head, network.control):
+            head.out.weight.mul_(30)  # an untrained network has no opinion
+    return network
+
+
+def dab(y: int, x: int, r: int = 2) -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[y - r : y + r + 1, x - r : x + r + 1] = True
+    return mask
+
+
+@pytest.fixture
+def case() -> ps.Case:
+    image = np.random.default_rng(0).normal(size=SHAPE)
+    image[40:80, 50:100] += 3
+    return ps.Case(image).mark(dab(60, 75), dab(20, 20))
+
+
+def test_a_map_is_the_same_on_its_own_grid_and_nothing_outside() -> None:
+    values = torch.rand(24, 24)
+    here, wider = Window((10, 20), (24, 24)), Window((-2, 8), (48, 48))
+    torch.testing.assert_close(resampled(values, here, here, 24), values)
+    seen = resampled(values, here, wider, 48)
+    torch.testing.assert_close(seen[12:36, 12:36], values)
+    seen[12:36, 12:36] = 0
+    assert not seen.any()
+
+
+def test_what_is_made_much_smaller_is_averaged() -> None:
+    stripes = torch.arange(64).remainder(2).float().expand(64, 64)
+    seen = resampled(stripes, Window((0, 0), (64, 64)), Window((0, 0), (64, 64)), 16)
+    assert (seen - 0.5).abs().max() < 0.1
+
+
+def looks(case: ps.Case, qualities: list[float], *, cut_off: bool = False) -> Looks:
+    windows = [Window((0, 0), (40, 40)), Window((0, 0), (80, 80))]
+    logit = torch.full((2, 16, 16), -5.0)
+    logit[0, 4:12, 2 : 16 if cut_off else 6] = 5.0
+    logit[1, 1:4, 1:12] = 5.0
+    return Looks.of(case, windows, logit, torch.tensor(qualities).logit())
+
+
+def test_windows_count_by_how_good_they_are_and_what_they_cut_off(case: ps.Case) -> None:
+    trusted = looks(case, [0.9, 0.3])
+    assert trusted.weight[0] > 20 * trusted.weight[1]
+    over = trusted.windows[0]
+    assert trusted.probability(over, 40)[25, 8] > 0.9, "object to the first, background to the second"
+    assert trusted.probability(over, 40)[6, 30] < 0.1, "background to the first, object to the second"
+    assert looks(case, [0.9, 0.3], cut_off=True).weight[0] < trusted.weight[0]
+    both = trusted + looks(case, [0.1, 0.1])
+    assert len(both.windows) == len(both.weight) == len(both.logit) == 4
+
+
+def test_an_answer_is_for_a_window_that_holds_the_strokes(network: AdvisedCVAE, case: ps.Case) -> None:
+    found = answer(network, case, CPU)
+    where = found.window.within(SHAPE)
+    assert all(s.start <= a and b <= s.stop for s, a, b in zip(where, (58, 73), (63, 78), strict=True))
+    probability = found.probability(SHAPE)
+    assert probability.shape == case.partial[where].shape
+    assert 0 <= probability.min() <= probability.max() <= 1
+    assert found.logit.shape == (fine_size(found.window),) * 2
+    assert 0 < found.confidence <= 1
+    again = answer(network, case, CPU)
+    assert torch.equal(found.logit, again.logit), "the same every time"
+
+
+@pytest.mark.parametrize("change", ["x 1e-9", "+ 1e6", "negative", "12 bits in 16"])
+def test_the_intensities_scale_does_not_matter(network: AdvisedCVAE, case: ps.Case, change: str) -> None:
+    image = np.asarray(case.image) * 100 + 1000
+    changed = {
+        "x 1e-9": image * 1e-9,
+        "+ 1e6": image + 1e6,
+        "negative": image - 5000,
+        "12 bits in 16": image.astype(np.uint16),
+    }[change]
+    before, after = (
+        answer(network, ps.Case(i, partial=case.partial, strokes=case.strokes), CPU)
+        for i in (image.astype(np.uint16) * 1.0 if change.startswith("12") else image, changed)
+    )
+    assert before.window == after.window
+    torch.testing.assert_close(before.logit, after.logit, atol=2e-2, rtol=1e-2)
+
+
+def test_candidates_are_distinct_and_obey_what_is_decided(network: AdvisedCVAE, case: ps.Case) -> None:
+    candidates = candidates_of(network, case, 6, seed=3, reach=1.0, device=CPU)
+    assert 1 <= len(candidates) <= 6
+    objects = [partial == ps.Marker.OBJECT for partial in candidates.partial]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(objects) for b in objects[:i])
+    for partial in candidates.partial:
+        decided = case.partial != ps.Marker.UNKNOWN
+        assert (partial[decided] == case.partial[decided]).all()
+    again = candidates_of(network, case, 6, seed=3, reach=1.0, device=CPU)
+    assert np.array_equal(candidates.patches, again.patches), "the same seed gives the same"
+    assert (np.diff(candidates.score) <= 0).all()
+    assert (candidates.share.sum() <= 1 + 1e-6) and candidates.share.min() >= 0
+
+
+def test_what_is_decided_everywhere_leaves_nothing_to_offer(network: AdvisedCVAE, case: ps.Case) -> None:
+    whole = np.ones(SHAPE, dtype=bool)
+    full = case.mark(inside=whole & (case.partial != ps.Marker.BACKGROUND))
+    candidates = candidates_of(network, full, 6, seed=0, reach=1.0, device=CPU)
+    assert len(candidates) == 0
+    assert str(candidates) == "nothing is left to add near the strokes: brush further out, complete or finish"
+
+
+def test_a_network_sees_a_mark_where_nobody_has_drawn_one_inside(case: ps.Case) -> None:
+    assert with_hint(case) is case
+    accepted = np.where(dab(60, 75, 15), np.uint8(ps.Marker.OBJECT), np.uint8(0))
+    hinted = with_hint(ps.Case(case.image, partial=accepted))
+    inside = np.argwhere(hinted.strokes == ps.Marker.OBJECT)
+    assert np.abs(inside.mean(0) - (60, 75)).max() <= 1, "in the middle of what was accepted"
+    where = (slice(0, 120), slice(0, 150))
+    hinted = with_hint(ps.Case(case.image).mark(outside=dab(5, 5)).with_evidence(where, accepted))
+    assert (hinted.strokes == ps.Marker.OBJECT).any(), "evidence is as good"
+    assert hinted.evidence is not None
+    with pytest.raises(ValueError, match="neither a stroke inside nor a box"):
+        with_hint(ps.Case(case.image).mark(outside=dab(5, 5)))
