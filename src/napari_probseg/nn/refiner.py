@@ -10,7 +10,9 @@ from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_streng
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 5  # about the whole window, the same in each voxel
-FINE = AdviserConfig(full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256)
+FINE = AdviserConfig(
+    full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256
+)
 LIMIT = 6.0  # log-odds that the network's answer is clipped to
 
 
