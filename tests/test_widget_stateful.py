@@ -80,7 +80,8 @@ class Window(RuleBasedStateMachine):
         self.work, self.panel = self.widget.work, self.widget.panel
         rng = np.random.default_rng(0)
         self.images = {name: self.viewer.add_image(rng.random(SHAPE), name=name) for name in "AB"}
-        self.sessions: dict[str, object] = {}
+        for name in "AB":
+            self.stroke(name, (4, 4), False)
 
     def teardown(self) -> None:
         self.work.release()
@@ -116,7 +117,7 @@ class Window(RuleBasedStateMachine):
         self.settle()
         assert self.at_work() == name
 
-    @rule(name=names, at=places, outside=st.booleans())
+    @rule(name=names, at=places, outside=st.sampled_from([False, False, False, True]))
     def stroke(self, name: str, at: tuple[int, int], outside: bool) -> None:
         """Brush on the markers of an image, be it at work or not."""
         layers = self.layers_of(name)
@@ -141,27 +142,35 @@ class Window(RuleBasedStateMachine):
         return self.work.session is not None and bool((self.work.session.case.partial == 1).any())
 
     @precondition(ready)
-    @rule()
-    def propose(self) -> None:
-        self.panel.propose.click() if self.panel.propose.isVisibleTo(self.panel) else self.work.propose()
+    @rule(answered=st.sampled_from([True, True, False]))
+    def propose(self, answered: bool) -> None:
+        self.work.propose()
+        if answered:
+            self.arrive()
 
-    @precondition(lambda self: self.work.asking.background.task is not None)
+    @precondition(lambda self: self.work.asking.is_busy)
     @rule()
     def arrive(self) -> None:
         self.work.asking.background.arrive()
 
+    @precondition(lambda self: self.work.asking.is_busy)
     @rule()
     def cancel(self) -> None:
-        self.work.cancel()
+        self.panel.cancel.click()
 
-    @rule()
-    def reject(self) -> None:
-        self.work.reject()
+    @precondition(lambda self: self.work.on_offer is not None)
+    @rule(answered=st.booleans())
+    def reject(self, answered: bool) -> None:
+        self.panel.none.click()
+        if answered:
+            self.arrive()
 
+    @precondition(lambda self: self.work.on_offer is not None)
     @rule(key=st.sampled_from(["next", "previous"]))
     def turn(self, key: str) -> None:
         self.widget.verbs[key]()
 
+    @precondition(ready)
     @rule()
     def accept(self) -> None:
         """Press the key, whatever there is on show."""
@@ -174,6 +183,7 @@ class Window(RuleBasedStateMachine):
             assert np.array_equal(self.work.session.case.partial, offer.candidates.accept(current).partial)
             assert not self.panel.gallery.cells
 
+    @precondition(ready)
     @rule(key=st.sampled_from(["undo", "redo", "finish"]))
     def step(self, key: str) -> None:
         name, before = self.work.image.name, self.states()
@@ -181,6 +191,7 @@ class Window(RuleBasedStateMachine):
         others = {n: s for n, s in self.states().items() if n != name}
         assert others == {n: s for n, s in before.items() if n != name and n in others}
 
+    @precondition(ready)
     @rule(name=names)
     def undo_on_the_layer(self, name: str) -> None:
         layers = self.layers_of(name)
@@ -188,6 +199,7 @@ class Window(RuleBasedStateMachine):
             layers._undo(None)
             assert self.at_work() == name
 
+    @precondition(ready)
     @rule(name=st.sampled_from(["markers", "objects", "preview"]))
     def remove_a_layer(self, name: str) -> None:
         if name in self.viewer.layers:
