@@ -1,6 +1,6 @@
 """The pictures of the documentation: screenshots of the widget at work, made by ``python docs/pictures.py [NAME ...]``.
 
-Each scene opens napari on an image that comes with scikit-image or is made here, and does what its page tells: it
+Each scene opens napari on an image that comes with scikit-image or is made up, and does what its page tells: it
 brushes on the canvas's layer and clicks the widget's buttons, and takes a picture of the whole window. It needs a
 display; where there is none, ``xvfb-run -a -s "-screen 0 1400x900x24"`` gives one.
 """
@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import napari
 import numpy as np
 from napari.layers import Labels
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication, QMenu
+from qtpy.QtWidgets import QAbstractButton, QApplication
 from scipy import ndimage
 from skimage import data
 
@@ -102,23 +104,14 @@ class Desk:
             menu.aboutToShow.emit()
             action = next(action for action in menu.actions() if action.text().startswith(text))
             menu = action.menu() or menu
-        owner = action.parent()
         action.trigger()
-        if isinstance(owner, QMenu) and owner is not menu:
-            self.settle()
-        self.settle()
-
-    def zoom(self, centre: Point, factor: float) -> None:
-        """Look closer at a place (in voxels of the plane on view)."""
-        scene = getattr(self.viewer, "scene", self.viewer)  # the camera moved there in napari 0.9
-        scene.camera.center = centre
-        scene.camera.zoom *= factor
         self.settle()
 
     def picture(self, name: str) -> None:
         """Save the window as it is."""
         self.settle(1)
-        self.viewer.screenshot(str(FOLDER / f"{name}.png"), canvas_only=False, flash=False)
+        shown = Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+        shown.save(FOLDER / f"{name}.webp", quality=88)
 
 
 @contextmanager
@@ -135,14 +128,14 @@ def _along(points: Iterable[Point], step: float) -> Iterator[tuple[int, ...]]:
     """Yield the voxels on the way through points, a step apart."""
     corners = [np.asarray(point, dtype=float) for point in points]
     yield tuple(np.round(corners[0]).astype(int))
-    for a, b in zip(corners, corners[1:], strict=False):
+    for a, b in pairwise(corners):
         n = max(1, int(np.ceil(np.abs(b - a).max() / step)))
         for i in range(1, n + 1):
             yield tuple(np.round(a + (b - a) * i / n).astype(int))
 
 
 def stack(n_slices: int = 40, size: int = 200) -> np.ndarray:
-    """Return a made-up stack of (n_slices, size, size): a branching process among round ones, from slice to slice."""
+    """Return a made-up stack of (n_slices, size, size): round things that sway and swell from slice to slice."""
     rng = np.random.default_rng(3)
     z, y, x = np.meshgrid(np.arange(n_slices), np.arange(size), np.arange(size), indexing="ij")
     image = np.full((n_slices, size, size), 0.75) + 0.05 * ndimage.gaussian_filter(rng.normal(size=z.shape), 2) * 10
@@ -173,7 +166,88 @@ def start() -> None:
         d.picture("start-finished")
 
 
-SCENES: dict[str, Callable[[], None]] = {"start": start}
+def cells() -> None:
+    """Glands of a stained section, in colour: several readings of two strokes, a correction, two finished objects."""
+    with desk(data.immunohistochemistry(), "section", rgb=True) as d:
+        d.inside((390, 300), (430, 330), size=12)
+        d.outside((340, 200), (420, 225), size=12)
+        d.ask(d.panel.propose)
+        d.picture("cells-candidates")
+        d.inside((325, 295), (360, 355), (420, 368), (485, 340), (490, 310), (400, 272), (340, 275), size=8)
+        d.outside((290, 300), (310, 370), (400, 395), (500, 385), size=8)
+        d.outside((400, 235), (490, 275), size=8)
+        d.ask(d.panel.complete)
+        d.picture("cells-corrected")
+        d.accept(0)
+        d.click(d.panel.finish)
+        d.inside((15, 300), (130, 320), (230, 350), (280, 410), (230, 430), (100, 440), (15, 410), size=10)
+        d.outside((215, 285), (270, 340), (310, 430), (180, 470), (30, 460), size=10)
+        d.outside((10, 245), (130, 265), (190, 265), size=10)
+        d.ask(d.panel.complete)
+        d.accept(0)
+        d.click(d.panel.finish)
+        d.picture("cells-finished")
+
+
+def organ() -> None:
+    """The liver of a made-up body, with the tumours in it: on a slice, in the volume, and in napari's 3-D display."""
+    with desk(phantom_3d()[0], "body", scale=(2.4, 1, 1), units=("mm",) * 3) as d:
+        d.viewer.dims.set_current_step(0, 24)
+        d.inside((24, 68, 32), (24, 54, 42), (24, 34, 48), size=4)
+        d.outside((24, 50, 68), (24, 80, 56), (24, 82, 34), size=4)
+        d.ask(d.panel.propose)
+        d.picture("organ-slice")
+        d.inside((24, 32, 30), (24, 45, 20), (24, 62, 23), size=4)
+        d.outside((24, 20, 22), (24, 50, 10), (24, 74, 16), size=4)
+        d.click(d.panel.volume)
+        d.ask(d.panel.complete)
+        d.picture("organ-volume")
+        d.accept(0)
+        d.viewer.layers["body"].opacity = 0.5
+        d.viewer.dims.ndisplay = 3
+        scene = getattr(d.viewer, "scene", d.viewer)  # the camera moved there in napari 0.9
+        scene.camera.angles = (-15, 30, 110)
+        scene.camera.zoom *= 0.85
+        d.picture("organ-3d")
+
+
+def vessels() -> None:
+    """Vessels of a retina, completed by what the strokes look like, then corrected by more strokes."""
+    with desk(data.retina()[350:950, 300:900, 1], "retina") as d:
+        d.inside((163, 110), (161, 180), (140, 217), (100, 262), (80, 310), size=5)
+        d.outside((230, 60), (230, 170), size=8)
+        d.choose("Complete by", "what the strokes look like")
+        d.ask(d.panel.complete)
+        d.picture("vessels-first")
+        d.outside((300, 340), (390, 420), (360, 480), size=12)
+        d.outside((280, 130), (420, 130), size=8)
+        d.inside((438, 130), (436, 200), (405, 225), size=4)
+        d.ask(d.panel.complete)
+        d.picture("vessels-corrected")
+
+
+def slices() -> None:
+    """One thing in a made-up stack, brushed on a slice and carried to the others."""
+    with desk(stack(), "stack") as d:
+        d.viewer.dims.set_current_step(0, 20)
+        d.inside((20, 140, 30), (20, 144, 33), size=6)
+        d.outside((20, 112, 55), (20, 165, 58), size=6)
+        d.ask(d.panel.propose)
+        d.picture("stack-slice")
+        d.accept(0)
+        d.choose("Carry the object on this slice")
+        d.wait(lambda: d.panel.accept.isEnabled())
+        d.viewer.dims.set_current_step(0, 30)
+        d.picture("stack-carried")
+
+
+SCENES: dict[str, Callable[[], None]] = {
+    "start": start,
+    "cells": cells,
+    "organ": organ,
+    "vessels": vessels,
+    "slices": slices,
+}
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,80 @@
+"""The code of the documentation runs, and what a package index shows of the README is found there."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = ["README.md", *sorted(str(page.relative_to(REPOSITORY)) for page in (REPOSITORY / "docs").rglob("*.md"))]
+
+
+def code_of(page: str) -> str:
+    """Return the Python blocks of a page, one after another; a line that takes in a file is replaced by the file."""
+    blocks = re.findall(
+        r"^```(?:python| {\.python .*?})\n(.*?)^```", (REPOSITORY / page).read_text(encoding="utf-8"), re.M | re.S
+    )
+    code = "\n".join(blocks)
+    return re.sub(
+        r'^--8<-- "(.*)"$', lambda found: (REPOSITORY / found[1]).read_text(encoding="utf-8"), code, flags=re.M
+    )
+
+
+WITH_CODE = [page for page in PAGES if code_of(page)]
+
+
+def test_there_is_code_to_run() -> None:
+    assert {"README.md", "docs/scripts.md", "docs/proposer.md"} <= set(WITH_CODE)
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = re.sub(r"^from __future__ .*$", "", code_of(page), flags=re.M)
+    exec(compile(program, page, "exec"), {"__name__": "docs"})
+
+
+def test_the_readme_is_whole_where_its_folder_is_not() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    addresses = re.findall(r"\]\(([^)]+)\)|^\[[^\]]+\]: (\S+)$", text, re.M)
+    assert addresses
+    assert [one for pair in addresses for one in pair if one and not one.startswith("https://")] == []
+
+
+def test_addresses_of_this_repository_lead_to_files() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    files = re.findall(r"napari-probseg/(?:blob/)?main/([\w./]+)", text)
+    pages = re.findall(r"github\.io/napari-probseg/(\w+)/", text)
+    assert files and pages
+    for path in (*files, *(f"docs/{page}.md" for page in pages)):
+        assert (REPOSITORY / path).is_file(), path
+
+
+def test_the_proposer_of_the_documentation_keeps_the_contract() -> None:
+    proposer = runpy.run_path(str(REPOSITORY / "examples" / "flood_proposer.py"))["FloodProposer"]()
+    y, x = np.mgrid[:80, :90]
+    image = (np.hypot(y - 40, x - 40) < 20) * 0.6 + (np.hypot(y - 40, x - 40) < 8) * 0.3
+    stack = np.stack([np.zeros_like(image), image + np.random.default_rng(0).normal(0, 0.02, image.shape)])
+    case = ps.Case(stack)
+    with pytest.raises(ValueError, match="no stroke inside"):
+        proposer.propose(case)
+    inside, outside = np.zeros((2, *stack.shape), dtype=bool)
+    inside[1, 39:42, 39:42], outside[1, 70:75, 70:75] = True, True
+    case = case.mark(inside, outside)
+    first, second = (proposer.propose(case, 6, seed=3) for _ in range(2))
+    assert np.array_equal(first.patches, second.patches)
+    assert 2 <= len(first) <= 6
+    assert len({patch.tobytes() for patch in first.patches}) == len(first)
+    for i, partial in enumerate(first.partial):
+        assert not partial[0].any(), "the other slice is untouched"
+        assert (partial[case.strokes > 0] == case.strokes[case.strokes > 0]).all()
+        assert first.added(i)[0] > 0
+    disk = np.hypot(y - 40, x - 40) < 20
+    overlaps = [2 * (p[1][disk] == 1).sum() / ((p[1] == 1).sum() + disk.sum()) for p in first.partial]
+    assert max(overlaps) > 0.95
