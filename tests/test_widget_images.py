@@ -15,7 +15,7 @@ from napari.layers import Image, Labels
 from napari_probseg import Case
 from napari_probseg.widgets.layers.image import case_of, placement
 from napari_probseg.widgets.layers.session_layers import touched_region
-from napari_probseg.widgets.segment.thumbnails import thumbnails
+from napari_probseg.widgets.thumbnails import thumbnails
 from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
 
 rng = np.random.default_rng(0)

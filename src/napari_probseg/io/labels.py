@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.picture import Picture
+from napari_probseg.io.whole_numbers import in_whole_numbers
 
 MAX_OFF_VOXELS = 0.05  # how far corners may lie apart that are meant to be the same: affines are rounded in files
 MAX_SPACING_OFF = 0.01  # of spacings, where only they are known
@@ -113,16 +114,6 @@ def whole_numbers(values: NDArray[Any], *, name: str = "labels") -> NDArray[Any]
     raise ValueError(
         f"{name} must be whole numbers from 0, got {whole.dtype}{such}: take the labels, not probabilities"
     )
-
-
-def in_whole_numbers(values: Any) -> Any:
-    """Return floats that are whole numbers as integers; anything else as it is."""
-    if values.dtype.kind != "f":
-        return values
-    array = np.asarray(values)
-    if not array.size or not np.isfinite(array).all() or (array != np.rint(array)).any() or abs(array).max() >= 2**53:
-        return values
-    return array.astype(np.int64 if abs(array).max() >= 2**31 else np.int32)
 
 
 def _laid(path: Path, image: Picture, of: Path | str, resample: bool) -> NDArray[Any]:

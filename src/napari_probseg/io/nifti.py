@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.labels import in_whole_numbers
 from napari_probseg.io.limits import DEFLATE, refuse_to_unpack
 from napari_probseg.io.mapped import MAX_BYTES_IN_MEMORY, OnDisk
 from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
 from napari_probseg.io.units import MM_PER
+from napari_probseg.io.whole_numbers import in_whole_numbers
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
 _LARGE = MAX_BYTES_IN_MEMORY  # of float32: above, scaled intensities are made where they are asked for

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Marker
+from napari_probseg.case import Case, Marker
 from napari_probseg.region import hull, relative
 from napari_probseg.session.history import Step
 
-if TYPE_CHECKING:
-    from napari_probseg.session.session import Session
 
+def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, completer: str) -> str:
+    """Return a program that does a session's steps again; see `Session.script`.
 
-def script_of(session: Session, image: str) -> str:
-    """Return the program of a session; see `Session.script`."""
-    case = session.start
+    Parameters
+    ----------
+    case : Case
+        What the session began with.
+    steps : sequence of Step
+    image : str
+        The path of the image.
+    proposer, completer : str
+        What made the candidates of steps that do not say it.
+    """
     lines = [
         '"""What was done in napari-probseg; the strokes are packed into the text."""',
         "",
@@ -38,8 +45,8 @@ def script_of(session: Session, image: str) -> str:
     lines += ["session = ps.Session(case)"]
     body: list[str] = []
     loaded: dict[str, str] = {}
-    for step in session.steps:
-        role, name = _maker(step, session)
+    for step in steps:
+        role, name = _maker(step, {"proposer": proposer, "completer": completer})
         if role and loaded.get(role) != name:
             # The first of each is loaded at the top, another one where it was taken up.
             (body if role in loaded else lines).append(f"session.{role} = ps.load_{role}({name!r})")
@@ -49,14 +56,13 @@ def script_of(session: Session, image: str) -> str:
     return "\n".join(lines)
 
 
-def _maker(step: Step, session: Session) -> tuple[str, str]:
+def _maker(step: Step, otherwise: Mapping[str, str]) -> tuple[str, str]:
     """Return who made what a step brought, the proposer or the completer, and its name; nothing of other steps."""
     if step.verb not in ("accept", "adapt"):
         return "", ""
     verb = step.arguments.get("verb", "propose") if step.verb == "accept" else "complete"
     role = {"propose": "proposer", "complete": "completer"}.get(verb, "")
-    own = session.proposer if role == "proposer" else session.completer
-    return role, str(step.arguments.get("maker") or getattr(own, "name", "general"))
+    return role, str(step.arguments.get("maker") or otherwise.get(role, ""))
 
 
 def _mark_lines(step: Step) -> list[str]:

@@ -426,7 +426,7 @@ class Session:
         """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
         from napari_probseg.session.storage import write_session
 
-        write_session(path, self)
+        write_session(path, self.start, self.steps, self._n_asked)
 
     @classmethod
     def load(
@@ -466,7 +466,8 @@ class Session:
         """
         from napari_probseg.session.script import script_of
 
-        return script_of(self, image)
+        proposer, completer = (getattr(maker, "name", "general") for maker in (self.proposer, self.completer))
+        return script_of(self.start, self.steps, image, proposer=proposer, completer=completer)
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 

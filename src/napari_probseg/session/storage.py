@@ -6,8 +6,9 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +17,25 @@ from napari_probseg.case import Case
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.session.history import Change, Step, change_between
 
-if TYPE_CHECKING:
-    from napari_probseg.session.session import Session
-
 FORMAT = "napari-probseg session"
 VERSION = 1
 
 
-def write_session(path: str | Path, session: Session) -> None:
-    """Write a session's start and its steps; see `Session.save`."""
-    start = session.start
+def write_session(path: str | Path, start: Case, steps: Sequence[Step], n_asked: int) -> None:
+    """Write what a session began with, its steps, and how often it asked; see `Session.save`."""
     blank = np.zeros(start.shape, dtype=np.uint8)
     begun = change_between("partial", blank, start.partial) + change_between("strokes", blank, start.strokes)
     arrays: dict[str, NDArray[Any]] = {}
-    steps = [_described(step, f"step{i}", arrays) for i, step in enumerate(session.steps)]
+    described = [_described(step, f"step{i}", arrays) for i, step in enumerate(steps)]
     about = {
         "format": FORMAT,
         "version": VERSION,
         "shape": start.shape,
         "spacing": start.spacing,
         "channel_axis": start.channel_axis,
-        "n_asked": session._n_asked,
+        "n_asked": n_asked,
         "start": _described(Step("start", {}, begun), "start", arrays),
-        "steps": steps,
+        "steps": described,
     }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     buffer = io.BytesIO()

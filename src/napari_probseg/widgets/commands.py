@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import napari
 
-if TYPE_CHECKING:
-    from napari_probseg.widgets.segment.widget import SegmentWidget
+
+class SegmentWidget(Protocol):
+    """What the commands know of the Segment widget."""
+
+    verbs: Mapping[str, Callable[[], None]]
+    work: Any
+    panel: Any
+
+    def parent(self) -> Any:
+        """Return the dock that it is in."""
+        ...
+
+    def belongs_to(self, viewer: Any) -> bool:
+        """Return whether it is the widget of a viewer."""
+        ...
+
 
 _open: WeakSet[SegmentWidget] = WeakSet()
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.session.request import Request
-from napari_probseg.widgets.segment.thumbnails import Thumbnail, thumbnails
 from napari_probseg.widgets.tasks.torch_import import quiet_import
+from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
 
 _loading = Lock()
 
