@@ -7,7 +7,7 @@ display; where there is none, ``xvfb-run -a -s "-screen 0 1400x900x24"`` gives o
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,11 +26,11 @@ from skimage import data
 
 from napari_probseg.simulate.phantoms import phantom_3d
 
-FOLDER = Path(__file__).parent / "img"
 WINDOW = (1280, 800)
 MAX_SECONDS = 300
 
 Point = tuple[float, ...]
+Pictures = Iterator[tuple[str, Image.Image]]
 
 
 class Desk:
@@ -107,11 +107,10 @@ class Desk:
         action.trigger()
         self.settle()
 
-    def picture(self, name: str) -> None:
-        """Save the window as it is."""
+    def picture(self) -> Image.Image:
+        """Return the window as it is."""
         self.settle(1)
-        shown = Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
-        shown.save(FOLDER / f"{name}.webp", quality=88)
+        return Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
 
 
 @contextmanager
@@ -151,33 +150,33 @@ def stack(n_slices: int = 40, size: int = 200) -> np.ndarray:
     return (255 * image.clip(0, 1)).astype(np.uint8)
 
 
-def start() -> None:
+def start() -> Pictures:
     """Getting started: the widget as it opens, strokes, candidates, an accepted one, a finished object."""
     with desk(data.cell(), "cell") as d:
-        d.picture("start-open")
+        yield "start-open", d.picture()
         d.inside((370, 426))
         d.outside((420, 160), (470, 200))
-        d.picture("start-strokes")
+        yield "start-strokes", d.picture()
         d.ask(d.panel.propose)
-        d.picture("start-candidates")
+        yield "start-candidates", d.picture()
         d.accept(0)
-        d.picture("start-accepted")
+        yield "start-accepted", d.picture()
         d.click(d.panel.finish)
-        d.picture("start-finished")
+        yield "start-finished", d.picture()
 
 
-def cells() -> None:
+def cells() -> Pictures:
     """Glands of a stained section, in colour: several readings of two strokes, a correction, two finished objects."""
     with desk(data.immunohistochemistry(), "section", rgb=True) as d:
         d.inside((390, 300), (430, 330), size=12)
         d.outside((340, 200), (420, 225), size=12)
         d.ask(d.panel.propose)
-        d.picture("cells-candidates")
+        yield "cells-candidates", d.picture()
         d.inside((325, 295), (360, 355), (420, 368), (485, 340), (490, 310), (400, 272), (340, 275), size=8)
         d.outside((290, 300), (310, 370), (400, 395), (500, 385), size=8)
         d.outside((400, 235), (490, 275), size=8)
         d.ask(d.panel.complete)
-        d.picture("cells-corrected")
+        yield "cells-corrected", d.picture()
         d.accept(0)
         d.click(d.panel.finish)
         d.inside((15, 300), (130, 320), (230, 350), (280, 410), (230, 430), (100, 440), (15, 410), size=10)
@@ -186,62 +185,62 @@ def cells() -> None:
         d.ask(d.panel.complete)
         d.accept(0)
         d.click(d.panel.finish)
-        d.picture("cells-finished")
+        yield "cells-finished", d.picture()
 
 
-def organ() -> None:
+def organ() -> Pictures:
     """The liver of a made-up body, with the tumours in it: on a slice, in the volume, and in napari's 3-D display."""
     with desk(phantom_3d()[0], "body", scale=(2.4, 1, 1), units=("mm",) * 3) as d:
         d.viewer.dims.set_current_step(0, 24)
         d.inside((24, 68, 32), (24, 54, 42), (24, 34, 48), size=4)
         d.outside((24, 50, 68), (24, 80, 56), (24, 82, 34), size=4)
         d.ask(d.panel.propose)
-        d.picture("organ-slice")
+        yield "organ-slice", d.picture()
         d.inside((24, 32, 30), (24, 45, 20), (24, 62, 23), size=4)
         d.outside((24, 20, 22), (24, 50, 10), (24, 74, 16), size=4)
         d.click(d.panel.volume)
         d.ask(d.panel.complete)
-        d.picture("organ-volume")
+        yield "organ-volume", d.picture()
         d.accept(0)
         d.viewer.layers["body"].opacity = 0.5
         d.viewer.dims.ndisplay = 3
         scene = getattr(d.viewer, "scene", d.viewer)  # the camera moved there in napari 0.9
         scene.camera.angles = (-15, 30, 110)
         scene.camera.zoom *= 0.85
-        d.picture("organ-3d")
+        yield "organ-3d", d.picture()
 
 
-def vessels() -> None:
+def vessels() -> Pictures:
     """Vessels of a retina, completed by what the strokes look like, then corrected by more strokes."""
     with desk(data.retina()[350:950, 300:900, 1], "retina") as d:
         d.inside((163, 110), (161, 180), (140, 217), (100, 262), (80, 310), size=5)
         d.outside((230, 60), (230, 170), size=8)
         d.choose("Complete by", "what the strokes look like")
         d.ask(d.panel.complete)
-        d.picture("vessels-first")
+        yield "vessels-first", d.picture()
         d.outside((300, 340), (390, 420), (360, 480), size=12)
         d.outside((280, 130), (420, 130), size=8)
         d.inside((438, 130), (436, 200), (405, 225), size=4)
         d.ask(d.panel.complete)
-        d.picture("vessels-corrected")
+        yield "vessels-corrected", d.picture()
 
 
-def slices() -> None:
+def slices() -> Pictures:
     """One thing in a made-up stack, brushed on a slice and carried to the others."""
     with desk(stack(), "stack") as d:
         d.viewer.dims.set_current_step(0, 20)
         d.inside((20, 140, 30), (20, 144, 33), size=6)
         d.outside((20, 112, 55), (20, 165, 58), size=6)
         d.ask(d.panel.propose)
-        d.picture("stack-slice")
+        yield "stack-slice", d.picture()
         d.accept(0)
         d.choose("Carry the object on this slice")
         d.wait(lambda: d.panel.accept.isEnabled())
         d.viewer.dims.set_current_step(0, 30)
-        d.picture("stack-carried")
+        yield "stack-carried", d.picture()
 
 
-SCENES: dict[str, Callable[[], None]] = {
+SCENES: dict[str, Callable[[], Pictures]] = {
     "start": start,
     "cells": cells,
     "organ": organ,
@@ -250,15 +249,19 @@ SCENES: dict[str, Callable[[], None]] = {
 }
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Make the pictures of some scenes, or of all."""
-    if unknown := set(names) - set(SCENES):
-        raise SystemExit(f"there is no scene {', '.join(sorted(unknown))}: name some of {', '.join(SCENES)}")
-    FOLDER.mkdir(exist_ok=True)
-    for name in names or SCENES:
-        SCENES[name]()
-        print(name)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenes", nargs="*", help=f"some of {', '.join(SCENES)}; all if absent")
+    parser.add_argument("--into", type=Path, default=Path(__file__).parent / "img", help="the folder of the pictures")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.scenes) - set(SCENES):
+        parser.error(f"there is no scene {', '.join(sorted(unknown))}")
+    chosen.into.mkdir(exist_ok=True)
+    for name in chosen.scenes or SCENES:
+        for title, picture in SCENES[name]():
+            picture.save(chosen.into / f"{title}.webp", quality=88)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
