@@ -49,7 +49,7 @@ def test_the_readme_is_whole_where_its_folder_is_not() -> None:
 
 def test_addresses_of_this_repository_lead_to_files() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    files = re.findall(r"napari-probseg/(?:blob/)?main/([\w./]+)", text)
+    files = re.findall(r"napari-probseg/(?:blob/)?main/([\w./-]+)", text)
     pages = re.findall(r"github\.io/napari-probseg/(\w+)/", text)
     assert files and pages
     for path in (*files, *(f"docs/{page}.md" for page in pages)):
