@@ -32,9 +32,9 @@ class FloodProposer:
         smooth = gaussian(case.read()[0], 1)  # the first channel
         tolerances = smooth.std() * np.linspace(0.25, MAX_TOLERANCE, n)
         floods = [self._flooded(case, smooth, shuffled, tolerance) for tolerance in tolerances]
-        distinct = [flood for i, flood in enumerate(floods) if i == 0 or (flood != floods[i - 1]).any()]
-        distinct.sort(key=lambda flood: -self._contrast(smooth, flood))
-        patches = np.stack([self._patch(case, flood) for flood in distinct])
+        distinct = [mask for i, mask in enumerate(floods) if i == 0 or (mask != floods[i - 1]).any()]
+        distinct.sort(key=lambda mask: -self._contrast(smooth, mask))
+        patches = np.stack([self._patch(case, mask) for mask in distinct])
         return ps.Candidates(
             case,
             where=tuple(slice(0, length) for length in case.shape),
