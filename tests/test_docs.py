@@ -40,6 +40,13 @@ def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.
     exec(compile(program, page, "exec"), {"__name__": "docs"})
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_what_an_excerpt_imports_is_there(page: str) -> None:
+    """Excerpts that need data or trained weights cannot run; what they begin with can."""
+    for line in re.findall(r"^ {4}((?:from|import) napari_probseg.*)$", (REPOSITORY / page).read_text("utf-8"), re.M):
+        exec(line, {})
+
+
 def test_the_readme_is_whole_where_its_folder_is_not() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     addresses = re.findall(r"\]\(([^)]+)\)|^\[[^\]]+\]: (\S+)$", text, re.M)
@@ -54,6 +61,17 @@ def test_addresses_of_this_repository_lead_to_files() -> None:
     assert files and pages
     for path in (*files, *(f"docs/{page}.md" for page in pages)):
         assert (REPOSITORY / path).is_file(), path
+
+
+def test_every_package_is_on_the_page_of_the_architecture() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in text.splitlines() if line[:2] == "| ")))
+    there = {path.stem for path in Path(ps.__file__).parent.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert {name for name in there if not name.startswith("_")} <= listed
+    files = re.findall(r"`((?:io|nn|cli|widgets|tests)/[\w/]+\.py)`", text)
+    assert files
+    for path in files:
+        assert any((folder / path).is_file() for folder in (Path(ps.__file__).parent, REPOSITORY)), path
 
 
 def test_the_proposer_of_the_documentation_keeps_the_contract() -> None:
