@@ -1,7 +1,6 @@
-"""What every proposer promises: shapes, order, distinctness, repeatability, and that decided voxels stay."""
+"""What the general proposer promises, trained or not, beside what every proposer does (test_proposer_contract)."""
 
 import warnings
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,16 +13,9 @@ from napari_probseg.inference.diversity import SAME, choose_distinct, pairwise_i
 from napari_probseg.inference.inputs import with_channels
 from napari_probseg.inference.windows import windows_around
 from napari_probseg.morphology import ball
-from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.proposers import cvae
 from napari_probseg.proposers.cvae import CVAEProposer
-
-
-def untrained() -> CVAEProposer:
-    torch.manual_seed(0)
-    small = GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4)
-    return CVAEProposer({n: GeneralCVAE(replace(small, ndim=n)) for n in (2, 3)}, device="cpu")
-
+from untrained import cvae_proposer as untrained
 
 PROPOSERS = {"untrained": untrained, "general": lambda: ps.load_proposer("general", device="cpu")}
 
@@ -198,12 +190,10 @@ def test_reach_says_how_far_to_grow() -> None:
     assert near < 0.5 * far
 
 
-def test_the_first_day(proposer: CVAEProposer) -> None:
+def test_the_first_day() -> None:
     """The shipped weights find a plain disk among their candidates."""
-    if proposer.networks[2].config.widths == (8, 16, 24):
-        return
     truth = np.hypot(*(np.mgrid[:120, :150] - np.array([60, 70])[:, None, None])) < 20
-    candidates = proposer.propose(marked(disk_image()), 8)
+    candidates = ps.load_proposer("general", device="cpu").propose(marked(disk_image()), 8)
     masks = [p == ps.Marker.OBJECT for p in candidates.partial]
     assert max(2 * (m & truth).sum() / (m.sum() + truth.sum()) for m in masks) > 0.9
 

@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.widgets.segment.widget import SegmentWidget
 from napari_probseg.widgets.tasks import complete as completing
+from window import click, dice, threads_ended
 
 
 class Counted(GraphCut):
@@ -35,10 +35,6 @@ def image(shape: tuple[int, ...] = (64, 64)) -> np.ndarray:
     return (truth(shape) + np.random.default_rng(0).normal(0, 0.3, shape)).astype(np.float32)
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
 @pytest.fixture
 def counted(monkeypatch):
     completer = Counted()
@@ -47,25 +43,13 @@ def counted(monkeypatch):
 
 
 @pytest.fixture
-def open_widget(make_napari_viewer_proxy, counted):
-    opened = []
+def open_widget(open_widget, counted):
+    """Return a function that opens a noisy disk or ball, completed without a network."""
 
     def opener(shape=(64, 64), **kwargs):
-        viewer = make_napari_viewer_proxy()
-        viewer.add_image(image(shape), name="image", **kwargs)
-        widget = SegmentWidget(viewer, GraphCut())
-        viewer.window.add_dock_widget(widget, name="Segment")
-        opened.append(widget)
-        return viewer, widget
+        return open_widget(image(shape), GraphCut(), **kwargs)
 
-    yield opener
-    for widget in opened:
-        widget.release()
-
-
-def click(qtbot, button) -> None:
-    assert button.isEnabled(), button.text()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    return opener
 
 
 def dab(qtbot, widget, at, marker) -> None:
@@ -130,7 +114,7 @@ def test_a_stroke_takes_the_completion_off_offer(open_widget, qtbot, counted):
     dab(qtbot, widget, (50, 50), 2)
     assert widget.work.on_offer is None
     widget.panel.smoothness.setValue(3)
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert widget.work.candidates is None
     assert not completed(qtbot, widget)[50, 50]
     assert counted.n_looks == 2

@@ -1,6 +1,5 @@
 """The Dataset widget, used as a person uses it: finish, add, train, adopt, go back, next image."""
 
-# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 import subprocess
@@ -28,7 +27,7 @@ from napari_probseg.widgets.dataset import class_dialog as kinds
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from napari_probseg.widgets.tasks import next_image
-from test_widget_segment import click, disk, offer, open_widget, stroke
+from window import click, disk, offer, stroke
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Saving objects and sessions from the widget, opening them again, and the script."""
 
-# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,7 +14,7 @@ import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
-from test_widget_segment import click, disk, offer, open_widget, stroke
+from window import click, disk, offer, stroke
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from qtpy.QtCore import Qt
 import napari_probseg as ps
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.widgets.segment.widget import SegmentWidget
 from napari_probseg.widgets.tasks import complete as completing
+from window import threads_ended
 
 SHAPE = (48, 48)
 
@@ -55,15 +55,12 @@ def learner(monkeypatch):
 
 
 @pytest.fixture
-def widget(make_napari_viewer_proxy, learner, qtbot):
-    viewer = make_napari_viewer_proxy()
+def widget(open_widget, learner):
     truth = np.hypot(*(np.indices(SHAPE) - 24)) <= 10
-    viewer.add_image((truth + np.random.default_rng(0).normal(0, 0.2, SHAPE)).astype(np.float32), name="image")
-    widget = SegmentWidget(viewer, GraphCut())
-    viewer.window.add_dock_widget(widget, name="Segment")
+    noise = np.random.default_rng(0).normal(0, 0.2, SHAPE)
+    _, widget = open_widget((truth + noise).astype(np.float32), GraphCut())
     yield widget
     learner.may_go_on.set()
-    widget.release()
 
 
 def dab(qtbot, widget, at, marker) -> None:
@@ -142,7 +139,7 @@ def test_progress_is_told_and_cancelling_changes_nothing(widget, qtbot, learner)
     qtbot.mouseClick(widget.panel.cancel, Qt.MouseButton.LeftButton)
     learner.may_go_on.set()
     assert widget.panel.status.text() == "Cancelled; nothing has changed."
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert len(widget.work.session.steps) == n_steps and widget.work.session.learnt is None
 
 

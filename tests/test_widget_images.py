@@ -1,6 +1,5 @@
 """Which images the Segment widget takes, how it lays markers over them, which plane it works on."""
 
-# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 from itertools import pairwise
@@ -16,7 +15,7 @@ from napari_probseg import Case
 from napari_probseg.widgets.layers.image import case_of, placement
 from napari_probseg.widgets.layers.session_layers import touched_region
 from napari_probseg.widgets.thumbnails import thumbnails
-from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
+from window import Balls, click, disk, offer, stroke
 
 rng = np.random.default_rng(0)
 

@@ -14,99 +14,9 @@ pytest.importorskip("napari")
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
-from napari_probseg import Candidates, Case, Marker
+from napari_probseg import Marker
 from napari_probseg.widgets.segment.widget import SegmentWidget
-
-DISK_RADIUS = 12
-
-
-class Balls:
-    """Offers balls of growing radius around the middle of what is marked inside; waits at a gate if it has one."""
-
-    def __init__(self, gate: threading.Event | None = None) -> None:
-        self.gate = gate
-        self.asked: list[tuple[Case, int, tuple[int, int] | None]] = []
-        self.threads: list[threading.Thread] = []
-
-    def propose(self, case: Case, n: int = 8, *, seed: int = 0, plane: tuple[int, int] | None = None) -> Candidates:
-        self.asked.append((case, seed, plane))
-        self.threads.append(threading.current_thread())
-        if self.gate is not None:
-            assert self.gate.wait(20)
-        where = [slice(0, size) for size in case.shape]
-        if plane is not None:
-            where[plane[0]] = slice(plane[1], plane[1] + 1)
-        before = case.partial[tuple(where)]
-        marked = np.argwhere(before == Marker.OBJECT)
-        if not len(marked):
-            raise ValueError("there is no stroke inside: brush inside the object first")
-        middle = np.round(marked.mean(axis=0))
-        distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(before.shape), middle, strict=True)))
-        patches = np.stack([(distance <= 6 + 2 * i).astype(np.uint8) for i in range(n)])
-        patches = np.where(before == Marker.UNKNOWN, patches, before)
-        return Candidates(
-            case,
-            tuple(where),
-            patches,
-            score=np.linspace(1, 0.1, n, dtype=np.float32),
-            share=np.full(n, 1 / n, np.float32),
-            probability=(patches == Marker.OBJECT).mean(axis=0).astype(np.float32),
-        )
-
-
-def disk(shape: tuple[int, ...] = (64, 64), middle: tuple[int, ...] = (30, 30)) -> np.ndarray:
-    distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(shape), middle, strict=True)))
-    return distance <= DISK_RADIUS
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
-@pytest.fixture
-def open_widget(make_napari_viewer_proxy, qtbot):
-    """Return a function that opens a viewer with an image and the docked widget."""
-    opened = []
-
-    def opener(image=None, proposer=None, **kwargs):
-        viewer = make_napari_viewer_proxy()
-        if image is not None:
-            viewer.add_image(image, name="image", **kwargs)
-        widget = SegmentWidget(viewer, proposer or Balls())
-        viewer.window.add_dock_widget(widget, name="Segment")
-        opened.append(widget)
-        return viewer, widget
-
-    yield opener
-    for widget in opened:
-        widget.release()
-
-
-def click(qtbot, button) -> None:
-    assert button.isEnabled(), button.text()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def stroke(qtbot, widget, at, marker=Marker.OBJECT) -> None:
-    """Brush one dab as the brush tool does, and let the window take it in."""
-    click(qtbot, widget.panel.inside if marker == Marker.OBJECT else widget.panel.outside)
-    n_steps = len(widget.work.session.steps)
-    widget.work.layers.markers.paint(at, int(marker))
-    qtbot.waitUntil(lambda: len(widget.work.session.steps) == n_steps + 1)
-
-
-def offer(qtbot, widget) -> None:
-    click(qtbot, widget.panel.propose)
-    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
-
-
-def names(viewer) -> list[str]:
-    return [layer.name for layer in viewer.layers]
-
-
-def press(qtbot, widget, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
-    """Press a key on the panel; the dock hands it to the canvas."""
-    qtbot.keyClick(widget.panel, key, modifier)
+from window import Balls, click, dice, disk, names, offer, press, stroke, threads_ended, turned
 
 
 def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
@@ -234,7 +144,7 @@ def test_cancel_leaves_everything_as_it_was(open_widget, qtbot):
     qtbot.waitUntil(lambda: bool(proposer.asked))
     click(qtbot, widget.panel.cancel)
     proposer.gate.set()
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert widget.work.candidates is None and widget.work.session.case is before and names(viewer) == layers
 
 
@@ -246,7 +156,7 @@ def test_a_stroke_during_the_drawing_wins(open_widget, qtbot):
     qtbot.waitUntil(lambda: bool(proposer.asked))
     stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
     proposer.gate.set()
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert widget.work.candidates is None
     offer(qtbot, widget)
 
@@ -259,7 +169,7 @@ def test_the_image_may_go_while_candidates_are_drawn(open_widget, qtbot):
     qtbot.waitUntil(lambda: bool(proposer.asked))
     viewer.layers.remove("image")
     proposer.gate.set()
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert names(viewer) == ["objects", "markers"]
     assert widget.work.image is None and not widget.panel.empty.isHidden()
 
@@ -383,7 +293,7 @@ def test_a_closed_widget_is_released(make_napari_viewer_proxy, qtbot):
     assert names(viewer) == ["image", "objects", "markers"], "the work stays in ordinary layers"
     assert viewer.layers["objects"].editable
     del widget
-    qtbot.wait(50)
+    turned(qtbot)
     gc.collect()
     assert gone() is None and work() is None
     viewer.bind_key("G", lambda _: None)  # raises if the key is still taken
@@ -400,7 +310,7 @@ def test_a_viewer_may_close_while_candidates_are_drawn(make_napari_viewer_proxy,
     qtbot.waitUntil(lambda: bool(proposer.asked))
     viewer.close()
     proposer.gate.set()
-    qtbot.wait(200)
+    threads_ended(qtbot)
 
 
 @pytest.mark.parametrize("tool", ["paint", "fill", "polygon", "data"])
@@ -426,9 +336,9 @@ def test_a_drag_of_the_mouse_is_one_step(open_widget, qtbot):
     with markers.block_history():
         for x in range(20, 40):
             markers.paint((30, x), 1)
-            qtbot.wait(1)
+            turned(qtbot)
     qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
-    qtbot.wait(20)
+    turned(qtbot)
     assert len(widget.work.session.steps) == 1
 
 
@@ -446,6 +356,6 @@ def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_
     widget.resize(320, 500)
     viewer.add_image(np.random.default_rng(0).random((32, 32)))
     qtbot.waitUntil(widget.panel.work.isVisible)
-    qtbot.wait(50)
+    turned(qtbot)
     assert not widget.panel.empty.isVisible()
     assert widget.height() <= max(500, widget.minimumSizeHint().height())

@@ -1,6 +1,5 @@
 """What is on show, what is accepted and what is drawn on belong together, whichever image is at work."""
 
-# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 import threading
@@ -17,7 +16,7 @@ import napari_probseg as ps
 from fakes import GrowingProposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets.segment.view_state import BRUSH_HINT, BUSY_HINT, PROPOSE_HINT, view_state
-from test_widget_segment import Balls, click, disk, offer, open_widget, press, stroke
+from window import Balls, click, disk, offer, press, stroke
 
 
 class Gated(Balls):
@@ -29,7 +28,7 @@ class Gated(Balls):
 
 
 @pytest.fixture
-def two_images(open_widget, caplog):
+def two_images(open_widget):
     """Return a viewer with the images "A" and "B", the widget, A at work, and a proposer with a gate."""
     proposer = Gated()
     viewer, widget = open_widget(None, proposer)
@@ -38,7 +37,6 @@ def two_images(open_widget, caplog):
     widget.panel.images.setCurrentText("A")
     yield viewer, widget, proposer
     proposer.gate.set()
-    caplog.get_records("call").clear()  # of what was refused: their frames would keep the viewer alive
 
 
 def at_work(widget) -> str:

@@ -1,6 +1,5 @@
 """Candidates of a whole volume in the Segment widget: asked for, looked at, accepted, done again."""
 
-# ruff: noqa: F401, F811 (the fixture open_widget is imported, and named as an argument)
 from __future__ import annotations
 
 import threading
@@ -16,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_probseg as ps
 from napari_probseg.widgets.segment.gallery import added, measure
-from test_widget_segment import Balls, click, disk, offer, open_widget, stroke
+from window import Balls, click, disk, offer, stroke, threads_ended, turned
 
 SHAPE, MIDDLE = (20, 48, 56), (10, 24, 30)
 
@@ -155,7 +154,7 @@ def test_cancel_leaves_a_volume_as_it_was(open_volume, qtbot):
     qtbot.waitUntil(lambda: bool(proposer.asked))
     click(qtbot, widget.panel.cancel)
     proposer.gate.set()
-    qtbot.wait(200)
+    threads_ended(qtbot)
     assert widget.work.candidates is None and widget.work.session.case is before
 
 
@@ -193,7 +192,7 @@ def test_the_choice_makes_no_window_grow(open_widget, qtbot):
     viewer.add_image(disk(SHAPE, MIDDLE).astype(np.float32), name="volume")
     widget.panel.images.setCurrentIndex(1)
     click(qtbot, widget.panel.inside)
-    qtbot.wait(20)
+    turned(qtbot)
     assert widget.panel.extent.isVisibleTo(widget) and widget.minimumSizeHint().height() == height
 
 

@@ -14,6 +14,7 @@ from napari_probseg import Case
 from napari_probseg.widgets.tasks import propose as asking
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.propose import taken_by
+from window import threads_ended
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_cancelled_task_says_nothing_more(background, qtbot):
     background.cancel()
     gate.set()
     assert ended.wait(20)
-    qtbot.wait(50)
+    threads_ended(qtbot)
     assert not background.results and background.sentences == ["one"] and not background.is_busy
 
 
@@ -86,7 +87,7 @@ def test_a_second_task_takes_the_place_of_the_first(background, qtbot):
     background.start(second)
     gate.set()
     qtbot.waitUntil(lambda: bool(background.results))
-    qtbot.wait(50)
+    threads_ended(qtbot)
     assert background.results == [2]
 
 

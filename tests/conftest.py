@@ -1,0 +1,28 @@
+"""Fixtures that several files of tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer_proxy, qtbot, caplog):
+    """Return a function that opens a viewer with an image and the docked widget."""
+    from napari_probseg.widgets.segment.widget import SegmentWidget
+    from window import Balls
+
+    opened = []
+
+    def opener(image=None, proposer=None, **kwargs):
+        viewer = make_napari_viewer_proxy()
+        if image is not None:
+            viewer.add_image(image, name="image", **kwargs)
+        widget = SegmentWidget(viewer, proposer or Balls())
+        viewer.window.add_dock_widget(widget, name="Segment")
+        opened.append(widget)
+        return viewer, widget
+
+    yield opener
+    for widget in opened:
+        widget.release()
+    caplog.get_records("call").clear()  # of what was refused: their frames would keep the viewer alive

@@ -1,0 +1,96 @@
+"""What tests do in a window: images, a proposer without a network, clicks, keys and strokes."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from qtpy.QtCore import Qt, QThreadPool, QTimer
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker
+
+DISK_RADIUS = 12
+
+
+class Balls:
+    """Offers balls of growing radius around the middle of what is marked inside; waits at a gate if it has one."""
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+        self.asked: list[tuple[Case, int, tuple[int, int] | None]] = []
+        self.threads: list[threading.Thread] = []
+
+    def propose(self, case: Case, n: int = 8, *, seed: int = 0, plane: tuple[int, int] | None = None) -> Candidates:
+        self.asked.append((case, seed, plane))
+        self.threads.append(threading.current_thread())
+        if self.gate is not None:
+            assert self.gate.wait(20)
+        where = [slice(0, size) for size in case.shape]
+        if plane is not None:
+            where[plane[0]] = slice(plane[1], plane[1] + 1)
+        before = case.partial[tuple(where)]
+        marked = np.argwhere(before == Marker.OBJECT)
+        if not len(marked):
+            raise ValueError("there is no stroke inside: brush inside the object first")
+        middle = np.round(marked.mean(axis=0))
+        distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(before.shape), middle, strict=True)))
+        patches = np.stack([(distance <= 6 + 2 * i).astype(np.uint8) for i in range(n)])
+        patches = np.where(before == Marker.UNKNOWN, patches, before)
+        return Candidates(
+            case,
+            tuple(where),
+            patches,
+            score=np.linspace(1, 0.1, n, dtype=np.float32),
+            share=np.full(n, 1 / n, np.float32),
+            probability=(patches == Marker.OBJECT).mean(axis=0).astype(np.float32),
+        )
+
+
+def disk(shape: tuple[int, ...] = (64, 64), middle: tuple[int, ...] = (30, 30)) -> np.ndarray:
+    distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(shape), middle, strict=True)))
+    return distance <= DISK_RADIUS
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def click(qtbot, button) -> None:
+    assert button.isEnabled(), button.text()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def stroke(qtbot, widget, at, marker=Marker.OBJECT) -> None:
+    """Brush one dab as the brush tool does, and let the window take it in."""
+    click(qtbot, widget.panel.inside if marker == Marker.OBJECT else widget.panel.outside)
+    n_steps = len(widget.work.session.steps)
+    widget.work.layers.markers.paint(at, int(marker))
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == n_steps + 1)
+
+
+def offer(qtbot, widget) -> None:
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+
+
+def names(viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def press(qtbot, widget, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
+    """Press a key on the panel; the dock hands it to the canvas."""
+    qtbot.keyClick(widget.panel, key, modifier)
+
+
+def turned(qtbot) -> None:
+    """Let the window do all that it was told by now."""
+    done = []
+    QTimer.singleShot(0, lambda: done.append(True))
+    qtbot.waitUntil(lambda: bool(done))
+
+
+def threads_ended(qtbot) -> None:
+    """Wait until no thread works any more and the window has heard of all that they did."""
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=20_000)
+    turned(qtbot)
