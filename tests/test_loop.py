@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from napari_probseg.cli.main import app
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.nn.checkpoint import read_weights, write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
-from napari_probseg.progress import Progress
+from napari_probseg.progress import Progress, result_of
 from napari_probseg.training.general import GeneralTraining
 
 TINY = GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)
@@ -44,14 +44,6 @@ def disk(seed: int, shape: tuple[int, int] = (48, 40)) -> tuple[np.ndarray[Any, 
 def add(collection: Collection, n: int) -> None:
     for seed in range(len(collection.cases), len(collection.cases) + n):
         collection.add(f"image_{seed}", *disk(seed))
-
-
-def outcome(work: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value
 
 
 def judgement(score: float) -> Judgement:
@@ -140,7 +132,7 @@ def test_a_volume_is_trained_on_in_3d(collection: Collection, tmp_path: Path, mo
     write_weights(start, GeneralCVAE(config).state_dict(), preset="general", config=asdict(config))
     image, truth = disk(0)
     collection.add("volume", np.stack([image] * 10), np.stack([truth] * 10), spacing=(4, 1, 1))
-    outcome(train.train(collection, steps=1, start=start, device="cpu"))  # type: ignore[arg-type]
+    result_of(train.train(collection, steps=1, start=start, device="cpu"))  # type: ignore[arg-type]
     _, completer = judge.load_models(models_of(collection)[0].weights, device="cpu")
     assert set(completer.networks) == {2, 3} and completer.networks[3].n_latent == 2, "slices by the shipped weights"
 
@@ -149,6 +141,7 @@ _KILLED = """
 import sys
 from dataclasses import replace
 from napari_probseg.dataset.collection import Collection
+from napari_probseg.progress import result_of
 from napari_probseg.active_learning import train
 from napari_probseg.training.general import GeneralTraining
 train.TRAINING = {2: GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)}
@@ -186,12 +179,12 @@ def _trained(collection: Collection, start: Path) -> subprocess.Popen[str]:
 
 def test_training_says_what_is_missing(collection: Collection) -> None:
     with pytest.raises(ValueError, match="no image for training yet"):
-        outcome(train.train(collection))  # type: ignore[arg-type]
+        result_of(train.train(collection))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1 step, got 0"):
-        outcome(train.train(collection, steps=0))  # type: ignore[arg-type]
+        result_of(train.train(collection, steps=0))  # type: ignore[arg-type]
     collection.add("empty", *(part * (i == 0) for i, part in enumerate(disk(0))))
     with pytest.raises(ValueError, match="no object"):
-        outcome(train.train(collection))  # type: ignore[arg-type]
+        result_of(train.train(collection))  # type: ignore[arg-type]
     assert not models.is_under_way(collection)
 
 
@@ -201,9 +194,9 @@ def test_training_says_what_is_missing(collection: Collection) -> None:
 def test_the_same_model_is_judged_the_same(collection: Collection) -> None:
     add(collection, 1)
     with pytest.raises(ValueError, match=r"holds out no image yet.*add 4 more"):
-        outcome(judge.judge(collection, "general", device="cpu"))
+        result_of(judge.judge(collection, "general", device="cpu"))
     add(collection, 4)
-    first, second = (outcome(judge.judge(collection, "general", device="cpu")) for _ in range(2))
+    first, second = (result_of(judge.judge(collection, "general", device="cpu")) for _ in range(2))
     assert first == second and first.n_images == len(collection.split("test")) == first.n_objects
     assert tuple(first.dice) == judge.DABS and 0.5 < first.score <= 1
 
@@ -241,11 +234,11 @@ def test_only_a_better_model_is_adopted_and_every_adoption_is_taken_back(collect
 
 def test_a_model_that_is_gone_or_a_damaged_history_is_said(collection: Collection) -> None:
     with pytest.raises(LookupError, match="none yet: train one first"):
-        outcome(judge.compare(collection))
+        result_of(judge.compare(collection))
     trained(collection, "0001")
     adopt(collection, Comparison("0001", "general", judgement(0.6), judgement(0.5)))
     with pytest.raises(ValueError, match="0001 is in use already"):
-        outcome(judge.compare(collection))
+        result_of(judge.compare(collection))
     (collection.folder / "models" / "0001" / "weights.safetensors").unlink()
     with pytest.raises(LookupError, match="no model 0001"):
         model_in_use(collection)
@@ -290,8 +283,8 @@ def test_images_are_ranked_and_the_others_named(
     add(collection, 1)
     paths = images_in(folder)
     assert len(paths) == 7, "the notes are no image"
-    found = outcome(rank(collection, paths, device="cpu"))
-    assert found == outcome(rank(collection, paths, device="cpu"))
+    found = result_of(rank(collection, paths, device="cpu"))
+    assert found == result_of(rank(collection, paths, device="cpu"))
     ranked = {one.path.name: one for one in found}
     assert {name for name in ranked if not ranked[name].passed_over} == {"1.tif", "2.tif", "noise.tif"}
     values = [one.uncertainty for one in found]
@@ -299,7 +292,7 @@ def test_images_are_ranked_and_the_others_named(
     assert "already, as image_0" in ranked["0.tif"].passed_over
     assert "3-D with 1 channels" in ranked["volume.tif"].passed_over
     assert "constant" in ranked["flat.tif"].passed_over and "damaged" in ranked["damaged.png"].passed_over
-    everything = outcome(rank(None, paths[:2], device="cpu"))
+    everything = result_of(rank(None, paths[:2], device="cpu"))
     assert not everything[0].passed_over, "without a data set nothing is there already"
 
 

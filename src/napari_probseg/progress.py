@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -63,3 +66,22 @@ def told_of(outcomes: Iterable[Outcome], n: int) -> Iterator[str]:
     if counts[Fate.FAILED]:
         raise RuntimeError(f"{said}: mend what is named above and do it again, what is done is left")
     yield said or "there is nothing to do"
+
+
+def result_of(work: Generator[Any, None, T], tell: Callable[[Any], object] | None = None) -> T:
+    """Return what a work returns in the end.
+
+    Parameters
+    ----------
+    work : generator
+        It yields its progress.
+    tell : callable, optional
+        Hears of each progress.
+    """
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        if tell is not None:
+            tell(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +53,7 @@ def train(
     seed: int = 0,
     anew: bool = False,
     device: str = "auto",
-) -> Iterator[str | Progress]:
+) -> Generator[str | Progress, None, None]:
     """Train a model on the training images of a collection; the model in use stays that until `adopt`.
 
     A training that was broken off, however it ended, goes on where its last checkpoint was written, on the images that

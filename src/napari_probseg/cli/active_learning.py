@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_probseg.cli.dataset import Folder, app
+from napari_probseg.progress import Progress, result_of
 
 if TYPE_CHECKING:
     from napari_probseg.active_learning.registry import Change
@@ -92,35 +94,29 @@ def rank(
 
     paths = images_in(images)
     found = ranking(None if str(folder) == "-" else Collection(folder), paths, device=device)
-    done = 0
-    while True:
-        try:
-            next(found)
-        except StopIteration as stop:
-            ranked = stop.value
-            break
-        done += 1
-        typer.echo(f"\r\x1b[K{done}/{len(paths)}", nl=False, err=True)
+    done = count(1)
+    ranked = result_of(found, lambda _: _on_one_line(f"{next(done)}/{len(paths)}"))
     typer.echo("", err=True)
     for image in ranked:
         found_out = f"passed over: {image.passed_over}" if image.passed_over else f"{image.uncertainty:.3f}"
         typer.echo(f"{image.path}\t{found_out}")
 
 
-def _told(work: Generator[Any, None, Any] | Any) -> Any:
+def _told(work: Generator[Any, None, Any]) -> Any:
     """Show what long work says on one line that moves, and return what comes of it."""
-    from napari_probseg.progress import Progress
 
-    steps = iter(work)
-    while True:
-        try:
-            said = next(steps)
-        except StopIteration as stop:
-            typer.echo("", err=True)
-            return stop.value
+    def show(said: str | Progress) -> None:
         if isinstance(said, Progress):
             said = f"{said.step}/{said.n_steps}  loss {said.losses['total']:.3f}"
-        typer.echo(f"\r\x1b[K{said}", nl=False, err=True)
+        _on_one_line(said)
+
+    result = result_of(work, show)
+    typer.echo("", err=True)
+    return result
+
+
+def _on_one_line(text: str) -> None:
+    typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 def _line(change: Change) -> str:

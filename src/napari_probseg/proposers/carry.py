@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from scipy import ndimage
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.morphology import with_rim
+from napari_probseg.progress import result_of
 from napari_probseg.proposers.next_slice import Carried, CarryConfig, Sight, accepted
 from napari_probseg.proposers.plane import plane_with_most_strokes
 from napari_probseg.region import Region, hull
@@ -67,12 +67,7 @@ class Carrier:
         ValueError
             If the case is no volume, the slice holds no object or is not among ``slices``, or the image is not finite.
         """
-        steps = self.carrying(case, plane, slices=slices)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                return cast(Candidates, stop.value)
+        return result_of(self.carrying(case, plane, slices=slices))
 
     def carrying(
         self, case: Case, plane: Plane | None = None, *, slices: tuple[int, int] | None = None

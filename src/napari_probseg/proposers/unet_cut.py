@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from copy import copy, deepcopy
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from napari_probseg.inference.windows import Window, cut_off, window_on, windows
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE
 from napari_probseg.nn.presets import General
-from napari_probseg.progress import Progress
+from napari_probseg.progress import Progress, result_of
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 from napari_probseg.region import bounding_box
@@ -142,12 +142,7 @@ class UNetCut:
         ValueError
             As `propose`, and if only one side of the border is marked.
         """
-        steps = self.adapting(case, config, plane=plane)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                return cast(UNetCut, stop.value)
+        return result_of(self.adapting(case, config, plane=plane))
 
     def adapting(
         self, case: Case, config: AdaptConfig | None = None, *, plane: Plane | None = None

@@ -190,7 +190,7 @@ def training(folder: Path, points: list[tuple[int, float]], stop: Event, device:
     steps = train(collection, anew=anew, device=device)
     for told in steps:
         if stop.is_set():
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()
             return Done(State.of(Collection(folder)), "Stopped: “Go on training” takes it up again. Nothing is lost.")
         if isinstance(told, Progress):
             curve.add(told)
