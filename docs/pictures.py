@@ -8,6 +8,7 @@ display; where there is none, ``xvfb-run -a -s "-screen 0 1400x900x24"`` gives o
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,11 +21,13 @@ from napari.layers import Labels
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication
+from qtpy.QtWidgets import QAbstractButton, QApplication, QFileDialog
 from scipy import ndimage
 from skimage import data
 
-from napari_probseg.simulate.phantoms import phantom_3d
+import napari_probseg as ps
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.simulate.phantoms import phantom_2d, phantom_3d
 
 WINDOW = (1280, 800)
 MAX_SECONDS = 300
@@ -240,12 +243,43 @@ def slices() -> Pictures:
         yield "stack-carried", d.picture()
 
 
+def dataset() -> Pictures:
+    """A data set of made-up body slices in the Dataset widget, with the images that could be next."""
+    with tempfile.TemporaryDirectory() as place, desk(phantom_2d(11)[0], "body_11") as d:
+        collection = Collection.create(Path(place) / "Dataset701_Liver", ["liver"], ending=".tif")
+        for seed in range(7):
+            image, labels = phantom_2d(seed)
+            collection.add(f"body_{seed:02}", image, ((labels == 1) | (labels == 2)).astype(np.uint8))
+        for seed in range(12, 16):
+            ps.write(Path(place) / "images" / f"body_{seed}.tif", phantom_2d(seed)[0], labels=False)
+        _, there = d.viewer.window.add_plugin_dock_widget("napari-probseg", "Dataset", tabify=True)
+        with _answering(collection.folder):
+            d.click(there.panel.empty.open)
+            d.wait(lambda: there.panel.images.topLevelItemCount() == 7)
+        with _answering(Path(place) / "images"):
+            d.click(there.panel.search)
+            d.wait(lambda: there.panel.found.count() == 4 and there.panel.search.isVisible())
+        yield "dataset", d.picture()
+
+
+@contextmanager
+def _answering(folder: Path) -> Iterator[None]:
+    """Answer every dialog that asks for a folder."""
+    asked = QFileDialog.getExistingDirectory
+    QFileDialog.getExistingDirectory = lambda *_: str(folder)
+    try:
+        yield
+    finally:
+        QFileDialog.getExistingDirectory = asked
+
+
 SCENES: dict[str, Callable[[], Pictures]] = {
     "start": start,
     "cells": cells,
     "organ": organ,
     "vessels": vessels,
     "slices": slices,
+    "dataset": dataset,
 }
 
 
