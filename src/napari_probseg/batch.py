@@ -1,4 +1,4 @@
-"""A folder of images completed one by one, here or by the workers of a dask cluster."""
+"""Batch completion of a folder of images, here or on a dask cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates: several larger partial segmentations on offer, and the protocol of what makes them."""
+"""Candidates: larger partial segmentations to choose from, and the protocol of proposers."""
 
 from __future__ import annotations
 

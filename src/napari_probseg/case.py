@@ -1,4 +1,4 @@
-"""A case: an image, its spacing, and what has been decided about one object so far."""
+"""Case: an image, its spacing, and the partial segmentation of one object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Geodesic distance: how far a voxel is from the strokes when crossing an edge of the image counts as a way."""
+"""Geodesic distance to strokes, lengthened by the edges of the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a segmentation is, and how good a set of samples."""
+"""Metrics of segmentations and of sets of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial segmentations drawn on their image, as pictures."""
+"""Rendering of partial segmentations over their image, as pictures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The loop that learns: train on what was finished, judge on what is held out, adopt, and choose the next image."""
+"""Active learning: train on finished images, validate on held-out ones, adopt or go back, acquire the next image."""

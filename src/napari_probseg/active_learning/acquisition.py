@@ -1,4 +1,4 @@
-"""Which image to segment next: those of a folder by how unsure the model is of them."""
+"""Acquisition: the images of a folder ranked by the uncertainty of the model in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a model is on what is held out, and how it does beside the one in use; no torch here."""
+"""Comparison of two models by their Dice on held-out images; without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models that a collection has taught, which of them is in use, and how it came to be; no torch here.
+"""Registry of the models trained on a data set: which is in use, adoption and rollback; without torch.
 
 They lie below ``COLLECTION/models``, which nnU-Net ignores: a folder ``0001``, ``0002``, ... of each trained model,
 ``training`` of the training under way, and ``models.json``, which tells what was adopted and taken back.

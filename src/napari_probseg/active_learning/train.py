@@ -1,4 +1,4 @@
-"""Training a model on what is in a collection, from the one in use; it can be stopped, killed and gone on with."""
+"""Training of a model on a data set, from the one in use; resumable after a stop or a kill."""
 
 from __future__ import annotations
 

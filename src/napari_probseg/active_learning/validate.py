@@ -1,4 +1,4 @@
-"""How good a model is on what is held out: objects completed after a few simulated dabs, always the same ones first."""
+"""Validation of a model on held-out images: Dice of objects completed after a few simulated dabs."""
 
 from __future__ import annotations
 

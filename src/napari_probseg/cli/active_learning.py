@@ -1,4 +1,4 @@
-"""The command line of the loop that learns: dataset train, adopt, rollback, models, rank."""
+"""Commands of active learning: dataset train, adopt, rollback, models, rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of data sets: add, label, list, import, export."""
+"""Commands of data sets: dataset add, label, list, import, export."""
 
 from __future__ import annotations
 

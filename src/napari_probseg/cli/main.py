@@ -1,4 +1,4 @@
-"""The command line: demo, propose, complete, train, evaluate, reproduce."""
+"""Commands: demo, propose, complete, train, evaluate, reproduce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset that finished images are added to: an nnU-Net v2 raw data set that grows.
+"""Data set in the nnU-Net v2 raw format that grows by finished images.
 
 Beside what nnU-Net reads, and ignored by it, there are ``provenance/CASE/``, which tells of every version of a case
 how it was made and keeps the earlier labels, and a part of ``dataset.json``, which tells which cases are held out.

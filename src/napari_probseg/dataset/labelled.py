@@ -1,4 +1,4 @@
-"""A finished image: its intensities, its labels, and the place that both lie in."""
+"""Labelled image on its way into a data set: intensities, labels and geometry."""
 
 from __future__ import annotations
 

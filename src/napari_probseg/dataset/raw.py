@@ -1,4 +1,4 @@
-"""A folder of images with labels in the nnU-Net v2 raw format."""
+"""Reader of data sets in the nnU-Net v2 raw format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset and other data sets in the nnU-Net v2 raw format: taking in their images, and a clean copy for nnU-Net."""
+"""Import from other nnU-Net v2 raw data sets, and export of a clean copy."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How many interactions each method needs: the objects, the annotator, the methods, and the tables of it."""
+"""Evaluation of interactive segmentation: objects, simulated annotator, methods, tables."""

@@ -1,4 +1,4 @@
-"""Dice over interactions, as a picture: the mean over data sets large, each data set small beside it."""
+"""Plots of Dice over interactions, the mean over data sets and each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods in the table: ours, and their peers."""
+"""Methods that are evaluated: ours, and their peers."""
 
 from __future__ import annotations
 

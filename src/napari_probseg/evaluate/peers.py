@@ -1,4 +1,4 @@
-"""Classical methods that others use, with all channels of the image: functions from a case to the mask of its object.
+"""Peers: classical interactive segmentation methods, from a case to a mask.
 
 They need the extra ``peers``.
 """

@@ -1,4 +1,4 @@
-"""The rows that an evaluation writes as it goes on, in csv files that survive being broken off."""
+"""Result rows of an evaluation, in csv files that survive an interruption."""
 
 from __future__ import annotations
 

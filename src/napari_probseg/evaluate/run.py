@@ -1,4 +1,4 @@
-"""An evaluation on data sets: rows that are written case by case, so that a run that was broken off goes on."""
+"""Evaluation run on data sets, case by case and resumable."""
 
 from __future__ import annotations
 

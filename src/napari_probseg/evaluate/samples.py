@@ -1,4 +1,4 @@
-"""What the candidates for two strokes are worth: the best of eight, what they cover, what they promise.
+"""Metrics of samples: best of 8, energy distance, coverage, calibration.
 
 The control is a deterministic decoder: a head of the same size on the same trunk, trained on the same batches.
 """

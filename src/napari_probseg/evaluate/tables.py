@@ -1,4 +1,4 @@
-"""The tables of an evaluation, as markdown and csv: per data set, and the mean over data sets."""
+"""Result tables of an evaluation, as markdown and csv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph that is kept: nodes for the voxels near the boundary only, and more where the cut asks for them."""
+"""Band cut: the graph of a narrow band around the boundary, widened until it is certified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cut: probabilities and markers in, the mask of least energy out."""
+"""Graph cut: from probabilities and markers to the mask of least energy."""
 
 from __future__ import annotations
 

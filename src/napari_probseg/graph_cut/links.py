@@ -1,4 +1,4 @@
-"""Which voxels are neighbours, and what it costs to label them differently."""
+"""Pairwise terms of the graph cut: neighbours and their boundary costs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a case to a network's input and back: windows, scale, diversity of samples, device."""
+"""Inference: from a case to a network's input and back, at several scales, with distinct samples."""

@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""Device on which a network runs."""
 
 from __future__ import annotations
 

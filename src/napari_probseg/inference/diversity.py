@@ -1,4 +1,4 @@
-"""From many samples to a few distinct ones."""
+"""Diversity: a few distinct samples out of many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several windows to believe, where each sees an object at its own zoom."""
+"""Scale selection: which of several windows to believe."""
 
 from __future__ import annotations
 

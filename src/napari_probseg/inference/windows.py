@@ -1,4 +1,4 @@
-"""The square or cubic windows around the marks that a network looks at, and the way there and back."""
+"""Windows around the marks, square or cubic in mm, on which networks look."""
 
 from __future__ import annotations
 

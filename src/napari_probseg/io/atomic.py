@@ -1,4 +1,4 @@
-"""Writing files whole: one, or several together."""
+"""Atomic writing of one file, or of several together, and locks."""
 
 from __future__ import annotations
 

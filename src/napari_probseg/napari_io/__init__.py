@@ -1,1 +1,1 @@
-"""napari's readers, writers and sample data."""
+"""Readers, writers and sample data for napari."""

@@ -1,4 +1,4 @@
-"""napari's readers, writers and sample data: the files of `napari_probseg.io` as layer data tuples.
+"""Readers, writers and sample data for napari: files as layer data tuples.
 
 Layers get the scale and units of their file, not its origin and directions: napari slices a turned volume
 badly, and nobody brushes on one. The geometry travels in the metadata instead, so that what is drawn is saved

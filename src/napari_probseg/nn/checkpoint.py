@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with the network's configuration in the header, never pickle."""
+"""Checkpoints: weights as safetensors with the configuration of the network in the header, never pickle."""
 
 from __future__ import annotations
 

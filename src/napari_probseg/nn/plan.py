@@ -1,4 +1,4 @@
-"""How deep a U-Net should be, and how large its patches, from the data alone (Isensee et al. 2018, section 2.2)."""
+"""Planner of U-Nets: depth and patch size from the data (Isensee et al. 2018, section 2.2)."""
 
 from __future__ import annotations
 

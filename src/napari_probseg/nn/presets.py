@@ -1,4 +1,4 @@
-"""The networks by name, so that a weights file can say what it is for."""
+"""Presets: networks by name, as weights files name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One U-Net, and the published ones as values of its configuration."""
+"""U-Net with a configuration, and the published ones as values of it."""
 
 from __future__ import annotations
 

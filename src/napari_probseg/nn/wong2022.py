@@ -1,4 +1,4 @@
-"""The conditional VAE of Wong, Guttag & Dalca (2022), with the sizes of the paper."""
+"""Conditional VAE of Wong, Guttag & Dalca (2022), with the sizes of the paper."""
 
 from __future__ import annotations
 

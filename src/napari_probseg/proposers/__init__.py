@@ -1,4 +1,4 @@
-"""From a case to candidates."""
+"""Proposers and completers: from a case to candidates; loading them with their weights."""
 
 from __future__ import annotations
 

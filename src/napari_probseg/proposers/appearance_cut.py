@@ -1,4 +1,4 @@
-"""The completer of all that looks like the strokes: vessels and other things that are thin, branching or scattered."""
+"""Completer by pixel classifier and graph cut, for vessels and other things that are thin or scattered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From slice to volume: an accepted slice is carried to its neighbours, one by one, as long as they look like it."""
+"""Slice propagation: an accepted slice is carried to its neighbours as long as they look like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A completion: how likely each voxel around the marks is object, and the best mask through it, cut anew at will."""
+"""Completion: the probability of object around the marks, and the masks cut from it."""
 
 from __future__ import annotations
 

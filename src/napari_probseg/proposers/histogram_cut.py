@@ -1,4 +1,4 @@
-"""The completer without a network: intensities under the strokes, a graph cut, and both in turn."""
+"""Completer by intensity histograms and graph cut (GrabCut, Rother et al. 2004); without a network."""
 
 from __future__ import annotations
 

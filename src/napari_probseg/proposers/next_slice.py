@@ -1,4 +1,4 @@
-"""The object on a slice of a volume, as it is on the slice beside it and as the intensities tell."""
+"""Prior and cut of one slice from the slice beside it, for slice propagation."""
 
 from __future__ import annotations
 

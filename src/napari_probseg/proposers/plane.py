@@ -1,4 +1,4 @@
-"""Planes of a volume: which one is meant, and the way from a plane's candidates to the volume's."""
+"""Planes of a volume: which one is meant, and candidates of a plane as candidates of the volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The completer by a U-Net that was trained on a data set of one's own, and a graph cut that obeys the strokes."""
+"""Completer by a U-Net trained on a data set of one's own, and graph cut."""
 
 from __future__ import annotations
 

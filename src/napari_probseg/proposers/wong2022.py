@@ -1,4 +1,4 @@
-"""The proposer of the paper: the whole image at once, for pictures like its disks."""
+"""Proposer of Wong, Guttag & Dalca (2022): the whole image at once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Published experiments, done again."""
+"""Reproductions of published experiments."""

@@ -1,4 +1,4 @@
-"""The comparisons of the U-Nets' papers, small enough for two CPU cores, on data that is at hand.
+"""Reproduction of the comparisons in the papers of the U-Nets, small enough for two CPU cores.
 
 Each variant sees the same patches in the same order, for the same number of steps, and changes one thing.
 """

@@ -1,4 +1,4 @@
-"""Small networks that complete, trained without some of the data sets: those are unseen objects to them."""
+"""Small networks trained without some data sets, to which those are unseen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wong, Guttag & Dalca (2022), section 3: partial segmentations of three disks."""
+"""Reproduction of Wong, Guttag & Dalca (2022), section 3: partial segmentations of three disks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The work on one image as a value that moves in steps: history, correction, storage and script."""
+"""Session: the state of the work on one image, its history, its file and its script."""

@@ -1,4 +1,4 @@
-"""Strokes that contradict what was accepted, and what they open again so that new candidates can repair it."""
+"""Corrections: strokes that contradict what was accepted, and what they open again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was done, in steps that can be taken back: each keeps the small regions that it changed."""
+"""History of steps that can be undone: each keeps the regions that it changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session: the one place with state. What was marked, offered, chosen and finished; undo, save, replay."""
+"""Session: the one place with state, of one image from the first stroke to the last finished object."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Images, label maps and strokes made at run time."""
+"""Simulation: synthetic images, label maps and strokes, and a simulated annotator."""

@@ -1,4 +1,4 @@
-"""A simulated annotator: one dab or scribble at a time, where the result is most wrong; or a box around the object."""
+"""Simulated annotator: a dab or scribble where the result is most wrong, or a bounding box."""
 
 from __future__ import annotations
 

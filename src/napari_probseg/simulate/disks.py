@@ -1,4 +1,4 @@
-"""The experiment of Wong, Guttag & Dalca (2022), section 3: three disks, any subset of which may be meant."""
+"""Synthetic data of Wong, Guttag & Dalca (2022), section 3: three disks, any subset of which may be meant."""
 
 from __future__ import annotations
 

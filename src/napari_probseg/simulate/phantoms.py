@@ -1,4 +1,4 @@
-"""Pictures made at run time to try things on: disks, a 2-D phantom, a 3-D phantom."""
+"""Phantoms to try things on: disks, a 2-D and a 3-D body."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Losses and the training loop."""
+"""Training: losses, crops, augmentation, and the training loop."""

@@ -1,4 +1,4 @@
-"""Fine-tuning to one image: the network learns from its own cut and from the strokes (BIFSeg, Wang et al. 2018)."""
+"""Image-specific fine-tuning (BIFSeg, Wang et al. 2018)."""
 
 from __future__ import annotations
 

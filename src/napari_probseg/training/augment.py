@@ -1,4 +1,4 @@
-"""Random changes of patches, from MONAI: flips, rotations and scales, elastic deformation, intensities."""
+"""Data augmentation by MONAI: flips, rotations and scales, elastic deformation, intensities."""
 
 from __future__ import annotations
 

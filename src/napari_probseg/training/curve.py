@@ -1,4 +1,4 @@
-"""The learning curve of a training: kept beside its checkpoints as a table, drawn as a picture."""
+"""Learning curve of a training, as a table and as a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on several GPUs or machines through Lightning Fabric: a process for each GPU, each with its own batches."""
+"""Distributed training on several GPUs or machines by Lightning Fabric."""
 
 from __future__ import annotations
 

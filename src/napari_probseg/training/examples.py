@@ -1,4 +1,4 @@
-"""Labelled images in memory, checked before any training starts, and random patches of them."""
+"""Training examples of a U-Net: labelled images in memory, and random patches of them."""
 
 from __future__ import annotations
 

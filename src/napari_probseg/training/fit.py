@@ -1,4 +1,4 @@
-"""The training loop: a generator that yields its progress and can be stopped and resumed at any step."""
+"""Training loop: a generator that yields its progress and can be stopped and resumed."""
 
 from __future__ import annotations
 

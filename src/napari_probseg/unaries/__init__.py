@@ -1,1 +1,1 @@
-"""P(object) of each voxel from the strokes alone, without a trained network."""
+"""Unaries: P(object) of each voxel from the strokes alone, without a trained network."""

@@ -1,4 +1,4 @@
-"""What object and background look like: histograms of the intensities under the strokes."""
+"""Histogram unary: P(object) from the intensities under the strokes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What object and background look like at several scales: brightness, edges, ridges and blobs."""
+"""Pixel classifier: logistic regression on multi-scale features of the strokes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the strokes flood, up to the image's edges: the side of the border that each voxel lies on without any model."""
+"""Seeded-watershed prior on a probability map (Meyer 1994)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The napari widgets: the only modules that import napari and Qt."""
+"""Widgets of napari; beside the command line the only modules that import napari and Qt."""
 
 from importlib.metadata import version
 

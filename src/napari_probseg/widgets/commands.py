@@ -1,4 +1,4 @@
-"""The verbs of the Segment widget as commands of napari's palette, for the viewer in front."""
+"""Commands of napari's palette: the verbs of the Segment widget of the viewer in front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: bound on one viewer without taking another plugin's, and given back."""
+"""Key bindings on one viewer, without taking those of another plugin."""
 
 from __future__ import annotations
 

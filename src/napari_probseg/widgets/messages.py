@@ -1,4 +1,4 @@
-"""What the widget says in words."""
+"""Messages of the widgets to the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may set in napari's Preferences, read when the widget opens."""
+"""Settings from napari's Preferences, read when a widget opens."""
 
 from __future__ import annotations
 

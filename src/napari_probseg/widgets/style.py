@@ -1,4 +1,4 @@
-"""Looks: the theme's colours, and the small parts that Qt has no widget for."""
+"""Style of the widgets: the theme's colours, and small parts that Qt has no widget for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of candidates: the image around what changes, with the candidate drawn over it."""
+"""Thumbnails of candidates: the image around what changes, with the candidate drawn over it."""
 
 from __future__ import annotations
 

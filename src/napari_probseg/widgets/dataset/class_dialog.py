@@ -1,4 +1,4 @@
-"""Asking what kind each finished object is, where a data set knows several."""
+"""Dialog for the class of each finished object."""
 
 from __future__ import annotations
 

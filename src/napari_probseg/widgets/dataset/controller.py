@@ -1,4 +1,4 @@
-"""The loop that learns, on one viewer: a data set, its training, its models, and the next image."""
+"""Controller of the Dataset widget: a data set, its training, its models, and the next image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning curve of a training, drawn while it grows."""
+"""Plot of the learning curve, while it grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of the Dataset widget and how they are laid out; what they do is wired in controller.py."""
+"""Layout of the Dataset widget; what its parts do is wired in widget.py."""
 
 from __future__ import annotations
 

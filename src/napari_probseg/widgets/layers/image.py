@@ -1,4 +1,4 @@
-"""What an Image layer of napari means: its case, where it lies, which plane of it is on view."""
+"""Image layers: their case, their placement, the plane on view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that come and go: the candidate on show, and where the samples disagree."""
+"""Preview layers: the candidate on show, and the uncertainty."""
 
 from __future__ import annotations
 

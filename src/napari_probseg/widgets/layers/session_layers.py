@@ -1,4 +1,4 @@
-"""The markers and objects layers of one session: strokes come in through them, results come out."""
+"""Markers and objects layers of a session: strokes come in through them, results come out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bounding box around the object: a rectangle drawn on the canvas, or one of a Shapes layer."""
+"""Bounding-box tool: a rectangle drawn on the canvas, or one of a Shapes layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saving objects, saving and opening sessions: a file dialog, then the work in a thread."""
+"""File dialogs of the Segment widget: save objects, save and open sessions, in a thread."""
 
 from __future__ import annotations
 

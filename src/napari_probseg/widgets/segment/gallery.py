@@ -1,4 +1,4 @@
-"""The candidates on offer as thumbnails to look at, hover and click."""
+"""Gallery of the candidates as thumbnails to look at, hover and click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picking a finished object by a click on the canvas."""
+"""Label picker: a finished object by a click on the canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The menu of the Segment widget: what is needed now and then."""
+"""Menu of the Segment widget: channels, completers, objects of other layers, sessions, the script."""
 
 from __future__ import annotations
 

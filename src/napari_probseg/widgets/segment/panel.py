@@ -1,4 +1,4 @@
-"""The parts of the Segment widget and how they are laid out; what they do is wired in widget.py."""
+"""Layout of the Segment widget; what its parts do is wired in widget.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dialog that shows the script of what was done."""
+"""Dialog with the script of what was done."""
 
 from __future__ import annotations
 

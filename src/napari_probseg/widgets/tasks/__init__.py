@@ -1,1 +1,1 @@
-"""Work of the widgets that runs in a thread."""
+"""Tasks of the widgets, each a generator that runs in a thread."""

@@ -1,4 +1,4 @@
-"""Work in a thread: one task at a time, whose result is dropped once it is no longer wanted."""
+"""Background tasks: one at a time in a thread, whose result is dropped once it is not wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Dataset widget has done in threads: opening, adding, training, comparing, adopting."""
+"""Tasks of the Dataset widget: opening, adding, training, comparing, adopting."""
 
 from __future__ import annotations
 

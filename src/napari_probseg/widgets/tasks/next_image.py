@@ -1,4 +1,4 @@
-"""Finding the next image, in a thread: ranking a folder, small pictures, and opening one of its images."""
+"""Tasks of the next image: ranking a folder, thumbnails, and reading one of its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing torch in a thread without stopping the window."""
+"""Import of torch in a thread without stopping the window."""
 
 from __future__ import annotations
 
