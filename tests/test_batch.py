@@ -19,7 +19,7 @@ from napari_probseg.batch import BatchConfig, Job, complete_all, jobs_of
 from napari_probseg.cli.main import app
 from napari_probseg.io.atomic import locked
 from napari_probseg.morphology import ball
-from napari_probseg.progress import Fate, Outcome, told_of
+from napari_probseg.progress import Fate, Outcome, report_of
 
 SHAPE = (40, 50)
 WITHOUT_NETWORK = BatchConfig(weights="intensities")
@@ -78,9 +78,9 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(folders: dict[str, Path]) ->
     (folders["outside"] / "2.png").unlink()
     ps.write(folders["inside"] / "3.png", np.ones((4, 4), dtype=np.uint8))
     found = {o.name: o for o in complete_all(jobs(folders), WITHOUT_NETWORK)}
-    assert "1.tif is damaged" in found["1.tif"].told
-    assert "there is no stroke yet" in found["2.tif"].told
-    assert "shape" in found["3.tif"].told
+    assert "1.tif is damaged" in found["1.tif"].message
+    assert "there is no stroke yet" in found["2.tif"].message
+    assert "shape" in found["3.tif"].message
     assert [found[f"{i}.tif"].fate for i in (0, 4)] == [Fate.DONE] * 2
     assert sorted(path.name for path in folders["out"].glob("*.*")) == [".lock", "0.tif", "4.tif"]
 
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_is_told(folders: dict[str, Path], monkeypatch: pytes
     client = Client()
     found = list(complete_all(jobs(folders), WITHOUT_NETWORK, client=client))
     assert len(found) == len(client.cancelled) == 5
-    assert all(outcome.fate is Fate.FAILED and "killed" in outcome.told for outcome in found)
+    assert all(outcome.fate is Fate.FAILED and "killed" in outcome.message for outcome in found)
 
 
 def test_two_do_not_fill_one_folder(folders: dict[str, Path]) -> None:
@@ -196,5 +196,5 @@ def test_killed_at_any_moment_no_half_file_is_left(folders: dict[str, Path]) -> 
 
 
 def test_nothing_to_do_is_said() -> None:
-    assert list(told_of([], 0)) == ["there is nothing to do"]
+    assert list(report_of([], 0)) == ["there is nothing to do"]
     assert str(Outcome("a", Fate.DONE)) == "a: done"

@@ -92,7 +92,7 @@ def test_a_turned_volume_stays_where_it_is(tmp_path: Path) -> None:
     entry = Collection.create(tmp_path / "new").add("a", picture.data, labels(DEEP), like=picture)
     for path in (*entry.images, entry.label):
         np.testing.assert_array_equal(ps.read(path).affine, picture.affine)
-    assert entry.told()["affine"] == picture.affine.tolist()
+    assert entry.metadata()["affine"] == picture.affine.tolist()
     again = Collection(tmp_path / "new").add("a", picture.data, labels(DEEP) * 0, like=picture)
     np.testing.assert_array_equal(ps.read(again.label).affine, picture.affine)
 
@@ -107,7 +107,7 @@ def test_one_channel_of_an_image_can_be_added(tmp_path: Path) -> None:
 def test_provenance_lies_beside_it(collection: Collection) -> None:
     session = ps.Session(ps.Case(image(1)).mark(inside=labels() > 0))
     entry = collection.add("a", image(1), labels(), provenance={"model": "general", "n": np.int64(3)}, session=session)
-    told = entry.told()
+    told = entry.metadata()
     assert told["model"] == "general" and told["n"] == 3
     assert told["versions"]["napari-probseg"] == ps.__version__ and told["date"].endswith("+00:00")
     assert entry.provenance is not None
@@ -119,7 +119,7 @@ def test_the_same_image_again_replaces_its_label_and_keeps_the_old_ones(collecti
     for value in (1, 2, 0):
         entry = collection.add("a", image(1), labels(value=value), provenance={"value": value})
     assert collection.cases == ["a"] and len(collection.entries) == 1
-    assert collection.load("a").label.max() == 0 and entry.told()["value"] == 0
+    assert collection.load("a").label.max() == 0 and entry.metadata()["value"] == 0
     assert [int(ps.read(path).data.max()) for path in entry.earlier] == [1, 2]
     assert json.loads((collection.folder / "dataset.json").read_text())["numTraining"] == 1
 
@@ -241,7 +241,7 @@ def assert_whole(folder: Path) -> dict[str, int]:
     for entry in collection.entries:
         case = collection.load(entry.name)
         np.testing.assert_array_equal(case.image[0], image(entry.name))
-        steps[entry.name] = entry.told()["step"]
+        steps[entry.name] = entry.metadata()["step"]
         np.testing.assert_array_equal(case.label, labels(value=steps[entry.name] % 3))
         assert [int(path.name[:4]) for path in entry.earlier] == list(range(1, len(entry.earlier) + 1))
         assert entry.provenance is not None and int(entry.provenance.stem) == len(entry.earlier) + 1

@@ -64,7 +64,7 @@ def test_a_data_set_is_taken_in_with_its_geometry_labels_and_strokes(source: Col
             picture = ps.read(path)
             np.testing.assert_allclose(picture.affine, AFFINE, atol=1e-6)
             assert picture.data.dtype == np.uint8
-        assert taken[name].told()["told_there"]["affine"] == source[name].told()["affine"]
+        assert taken[name].metadata()["told_there"]["affine"] == source[name].metadata()["affine"]
     provenance = taken["s0"].provenance
     assert provenance is not None and provenance.with_suffix(".npz").is_file()
 
@@ -75,8 +75,8 @@ def test_what_is_there_already_stays_under_whatever_name(source: Collection, tmp
     taken.add("s2", image(9, (2, *SHAPE)), labels(2), channel_axis=0)
     found = {outcome.name: outcome for outcome in take_in(taken, source)}
     assert found["s0"].fate is Fate.DONE
-    assert found["s1"].fate is Fate.THERE and "as other_name" in found["s1"].told
-    assert found["s2"].fate is Fate.FAILED and "has another image 's2' already" in found["s2"].told
+    assert found["s1"].fate is Fate.THERE and "as other_name" in found["s1"].message
+    assert found["s2"].fate is Fate.FAILED and "has another image 's2' already" in found["s2"].message
     assert taken.cases == ["other_name", "s0", "s2"] and numbers_of(taken, "other_name") == [2, 0]
     assert [o.fate for o in take_in(taken, source)] == [Fate.THERE, Fate.THERE, Fate.FAILED], "broken off, it goes on"
 
@@ -86,7 +86,7 @@ def test_labels_come_in_under_their_names(source: Collection, tmp_path: Path) ->
     assert all(outcome.fate is Fate.DONE for outcome in take_in(turned, source))
     assert numbers_of(turned, "s0") == [2, 1]
     one = Collection.create(tmp_path / "one", ["thing"], channels=["T1", "FLAIR"])
-    failed = [outcome.told for outcome in take_in(one, source)]
+    failed = [outcome.message for outcome in take_in(one, source)]
     assert len(failed) == 3 and "names cell, nucleus" in failed[0] and "dataset label" in failed[0]
     assert all(o.fate is Fate.DONE for o in take_in(one, source, kinds={1: "thing", 2: "thing"}))
     assert numbers_of(one, "s0") == [1, 1]
@@ -114,7 +114,7 @@ def test_a_damaged_image_is_named_and_the_rest_comes_in(source: Collection, tmp_
     source["s1"].images[1].write_bytes(b"no image")
     taken = create_like(tmp_path / "new", source)
     found = {outcome.name: outcome for outcome in take_in(taken, source)}
-    assert "s1_0001.nii.gz is damaged" in found["s1"].told
+    assert "s1_0001.nii.gz is damaged" in found["s1"].message
     assert taken.cases == ["s0", "s2"]
 
 

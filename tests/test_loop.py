@@ -88,7 +88,7 @@ def test_training_makes_a_model_of_the_training_images_alone(collection: Collect
     progress = [p for p in train.train(collection, steps=2, start=start, device="cpu") if isinstance(p, Progress)]
     assert [p.step for p in progress] == [1, 2]
     (model,) = models_of(collection)
-    assert sorted(model.told["cases"]) == collection.split("training") and collection.split("test")
+    assert sorted(model.metadata["cases"]) == collection.split("training") and collection.split("test")
     assert model_in_use(collection) == "general", "training adopts nothing"
     assert sorted(p.name for p in model.folder.iterdir()) == [
         "about.json",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from napari_probseg.progress import Fate, Outcome, result_of, told_of
+from napari_probseg.progress import Fate, Outcome, report_of, result_of
 
 
 def work() -> Iterator[int]:
@@ -30,8 +30,8 @@ def test_an_error_comes_through() -> None:
 
 def test_a_bad_image_is_named_and_the_rest_goes_on() -> None:
     outcomes = [Outcome("a", Fate.DONE), Outcome("b", Fate.FAILED, "it is empty"), Outcome("c", Fate.THERE)]
-    lines = told_of(outcomes, 3)
+    lines = report_of(outcomes, 3)
     assert [next(lines) for _ in outcomes] == ["1/3 a: done", "2/3 b: failed, it is empty", "3/3 c: there already"]
     with pytest.raises(RuntimeError, match="1 done, 1 there already, 1 failed: mend what is named above"):
         next(lines)
-    assert list(told_of([], 0)) == ["there is nothing to do"]
+    assert list(report_of([], 0)) == ["there is nothing to do"]

@@ -121,7 +121,7 @@ def test_a_finished_image_is_added_and_the_same_one_again_keeps_its_labels(open_
     assert status(widget).startswith("image has new labels")
     collection = Collection(tmp_path / "Dataset700_New")
     assert np.array_equal(collection.load("image").label > 0, segment.work.session.objects > 0)
-    assert collection["image"].told()["n_steps"] > 0 and len(collection["image"].earlier) == 1
+    assert collection["image"].metadata()["n_steps"] > 0 and len(collection["image"].earlier) == 1
     assert widget.panel.images.topLevelItemCount() == 1
 
 

@@ -38,19 +38,19 @@ class Outcome:
     ----------
     name : str
     fate : Fate
-    told : str
+    message : str
         More about it; of a failure, the sentence of the error.
     """
 
     name: str
     fate: Fate
-    told: str = ""
+    message: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.fate}{', ' if self.told else ''}{self.told}"
+        return f"{self.name}: {self.fate}{', ' if self.message else ''}{self.message}"
 
 
-def told_of(outcomes: Iterable[Outcome], n: int) -> Iterator[str]:
+def report_of(outcomes: Iterable[Outcome], n: int) -> Iterator[str]:
     """Yield a line for each of ``n`` outcomes as it comes, and one that counts them.
 
     Raises

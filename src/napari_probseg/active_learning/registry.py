@@ -37,13 +37,13 @@ class Model:
     name : str
         ``"0001"`` is the first.
     folder : path
-    told : mapping
+    metadata : mapping
         What it was trained from and on, when, and by which versions.
     """
 
     name: str
     folder: Path
-    told: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @property
     def weights(self) -> Path:
@@ -53,7 +53,7 @@ class Model:
     @property
     def n_images(self) -> int:
         """How many images it was trained on."""
-        return len(self.told["cases"])
+        return len(self.metadata["cases"])
 
 
 @dataclass(frozen=True)

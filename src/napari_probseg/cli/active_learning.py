@@ -33,7 +33,7 @@ def train(
     from napari_probseg.active_learning.train import train as training
     from napari_probseg.dataset.collection import Collection
 
-    _told(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
+    _shown(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
     typer.echo(f"compare it with the model in use, and take it if it is better: napari-probseg dataset adopt {folder}")
 
 
@@ -49,7 +49,7 @@ def adopt(
     from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
-    comparison = _told(compare(collection, model, device=device))
+    comparison = _shown(compare(collection, model, device=device))
     change = adopted(collection, comparison)
     typer.echo(f"{comparison}; model {change.after} is in use now")
 
@@ -75,8 +75,8 @@ def models(folder: Folder) -> None:
     typer.echo(f"# in use: {model_in_use(collection)}")
     for model in models_of(collection):
         mark = "in use" if model.name == in_use else ""
-        told = model.told
-        typer.echo(f"{model.name}\t{model.n_images} images\tfrom {told['start']}\t{told['date']}\t{mark}")
+        metadata = model.metadata
+        typer.echo(f"{model.name}\t{model.n_images} images\tfrom {metadata['start']}\t{metadata['date']}\t{mark}")
     for change in history(collection):
         typer.echo(_line(change))
 
@@ -102,7 +102,7 @@ def rank(
         typer.echo(f"{image.path}\t{found_out}")
 
 
-def _told(work: Generator[Any, None, Any]) -> Any:
+def _shown(work: Generator[Any, None, Any]) -> Any:
     """Show what long work says on one line that moves, and return what comes of it."""
 
     def show(said: str | Progress) -> None:

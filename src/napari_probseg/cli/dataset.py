@@ -69,7 +69,7 @@ def show(folder: Folder) -> None:
     typer.echo(f"# {folder}: {len(collection.cases)} images, {n_held_out} held out; {numbers}")
     for entry in collection.entries:
         part = "held out" if entry.held_out else "training"
-        date = entry.told().get("date", "")
+        date = entry.metadata().get("date", "")
         typer.echo(f"{entry.name}\t{part}\t{len(entry.earlier)} earlier labels\t{date}")
 
 
@@ -87,13 +87,13 @@ def take_in(
 
     from napari_probseg.dataset import transfer as exchange
     from napari_probseg.dataset.collection import Collection
-    from napari_probseg.progress import told_of
+    from napari_probseg.progress import report_of
 
     given = Collection(source)
     is_there = (folder / "dataset.json").exists()
     collection = Collection(folder) if is_there else exchange.create_like(folder, given)
     kinds = _kinds(label, np.asarray([n for n in given.labels.values() if isinstance(n, int)])) if label else None
-    for line in told_of(exchange.take_in(collection, given, kinds=kinds), len(given.cases)):
+    for line in report_of(exchange.take_in(collection, given, kinds=kinds), len(given.cases)):
         typer.echo(line)
 
 

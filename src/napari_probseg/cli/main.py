@@ -154,7 +154,7 @@ def complete(
     Of a folder, each image is completed whose mask is not there yet; what cannot be is named at the end.
     """
     from napari_probseg import batch
-    from napari_probseg.progress import told_of
+    from napari_probseg.progress import report_of
 
     config = batch.BatchConfig(weights, device, smoothness, edges, plane, label)
     if not image.is_dir():
@@ -163,7 +163,7 @@ def complete(
         return
     jobs = batch.jobs_of(image, out, inside=inside, outside=outside)
     with batch.cluster(n_workers=workers, scheduler=scheduler) as client:
-        for line in told_of(batch.complete_all(jobs, config, client=client), len(jobs)):
+        for line in report_of(batch.complete_all(jobs, config, client=client), len(jobs)):
             typer.echo(line)
 
 

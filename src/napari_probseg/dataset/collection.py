@@ -67,7 +67,7 @@ class Entry:
     provenance: Path | None
     earlier: tuple[Path, ...]
 
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what is known of how the label was made; empty if nothing is."""
         told: dict[str, Any] = {}
         if self.provenance is not None:

@@ -86,7 +86,7 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
         meant = given
         if source.instances and given:  # all its numbers are objects of one kind
             meant = dict.fromkeys(np.unique(labels[labels > 0]).tolist(), next(iter(given.values())))
-        told = {"imported_from": source.folder.resolve(), "told_there": entry.told()}
+        told = {"imported_from": source.folder.resolve(), "told_there": entry.metadata()}
         session = entry.provenance.with_suffix(".npz") if entry.provenance else None
         try:
             added = collection.add(

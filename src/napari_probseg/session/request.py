@@ -54,8 +54,8 @@ class Request:
         """The case to ask about: what strokes contradicted is open again, so that new candidates can repair it."""
         return opened_by_corrections(self.case, self.objects, self.steps, self.plane)
 
-    def told(self, **arguments: Any) -> Request:
-        """Return the same request, told with other arguments: options, say, that are known once a network is loaded."""
+    def with_arguments(self, **arguments: Any) -> Request:
+        """Return the same request with other arguments: options, say, that are known once a network is loaded."""
         again = replace(self, arguments={**self.arguments, **arguments})
         if "question" in self.__dict__:
             again.__dict__["question"] = self.question

@@ -28,6 +28,6 @@ def nothing_on_view(i: int) -> str:
     return f"Candidate {i + 1} adds nothing on this slice: right-click its picture to go to where it does."
 
 
-def told(step: Step) -> str:
+def name_of(step: Step) -> str:
     """Return a step in words: "a stroke"."""
     return _STEPS.get(step.verb, step.verb)

@@ -13,7 +13,7 @@ from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import told
+from napari_probseg.widgets.messages import name_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
@@ -219,13 +219,13 @@ class Stage(Speaking):
     def undo(self) -> None:
         """Take back the latest step, a stroke or the model's."""
         step = self._session().undo()
-        self._stepped(step, f"Took back: {told(step)}.")
+        self._stepped(step, f"Took back: {name_of(step)}.")
 
     @verb
     def redo(self) -> None:
         """Do the step again that was taken back last."""
         step = self._session().redo()
-        self._stepped(step, f"Did again: {told(step)}.")
+        self._stepped(step, f"Did again: {name_of(step)}.")
 
     # What verbs need ----------------------------------------------------------------------------------------------
 

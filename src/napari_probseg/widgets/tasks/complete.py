@@ -69,7 +69,7 @@ def cutting_again(offer: Offer, cut: CutConfig, *, axes: tuple[int, int], advice
 def _answer(
     request: Request, maker: Any, completion: Completion, cut: CutConfig, axes: tuple[int, int], advice: str
 ) -> Answer:
-    request = request.told(**asdict(cut))
+    request = request.with_arguments(**asdict(cut))
     candidates = _candidates(request, completion, cut)
     is_of_volume = request.plane is None and request.case.ndim == 3
     shown = exhibit(candidates, axes, in_volume=is_of_volume, advice=advice)

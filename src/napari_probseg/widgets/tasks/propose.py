@@ -91,7 +91,7 @@ def proposing(
     options = taken_by(proposer, reach=reach, **({"ndim": 3} if in_volume else {}))
     if in_volume and "ndim" not in options:
         raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
-    request = request.told(**options)
+    request = request.with_arguments(**options)
     candidates = proposer.propose(request.question, **request.arguments)
     advice = "Hover to look, click or press a key to accept."
     return Answer(request, proposer, candidates, exhibit(candidates, axes, in_volume=in_volume, advice=advice))
