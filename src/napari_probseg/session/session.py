@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, hull
-from napari_probseg.session.history import Change, History, Step, change_between
+from napari_probseg.session.history import Change, History, Step
+from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.request import Offer, Request
 
 __all__ = ["Change", "Session", "Step"]
 
-MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
 
-
+# More than 400 lines: the verbs of a session are one public interface, most of it docstrings; what they do lies beside.
 class Session:
     """One image from the first stroke to the last finished object; every step can be taken back.
 
@@ -341,18 +341,8 @@ class Session:
             Its arguments tell the object's ``label``, its ``n_voxels``, and ``n_locked``: the voxels that belong to
             earlier objects and stay with them.
         """
-        where = self._decided()
-        chosen = self._case.partial[where] == Marker.OBJECT
-        free = chosen & (self._objects[where] == 0)
-        n_voxels, n_chosen = int(np.count_nonzero(free)), int(np.count_nonzero(chosen))
-        if not n_chosen:
-            raise RuntimeError("there is no object to finish yet: brush inside it or accept a candidate first")
-        if not n_voxels:
-            raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
         label = self._reopened_label() or self._max_label + 1
-        objects = np.where(free, np.uint32(label), self._objects[where])
-        told = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
-        return self._do("finish", told, self._changes(where, _blank(objects), np.uint8(Marker.UNKNOWN), objects))
+        return self._do("finish", *finishing(self._case, self._objects, label))
 
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
@@ -364,16 +354,7 @@ class Session:
         RuntimeError
             If another object is in work.
         """
-        where = self._decided()
-        chosen = self._objects[where] == label
-        if label < 1 or not chosen.any():
-            raise ValueError(f"there is no finished object {label}")
-        if self._case.strokes[where].any() or (self._case.partial[where] == Marker.OBJECT).any():
-            raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
-        objects = np.where(chosen, np.uint32(0), self._objects[where])
-        partial = np.where(chosen, np.uint8(Marker.OBJECT), _blank(objects))
-        changes = self._changes(where, partial, np.uint8(Marker.UNKNOWN), objects)
-        return self._do("reopen", {"label": int(label)}, changes)
+        return self._do("reopen", {"label": int(label)}, reopening(self._case, self._objects, label))
 
     def take(self, labels: NDArray[Any]) -> Step:
         """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
@@ -388,22 +369,8 @@ class Session:
         ValueError
             If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
         """
-        labels = np.asarray(labels)
-        if labels.shape != self._case.shape:
-            raise ValueError(f"the labels must have the image's shape {self._case.shape}, got {labels.shape}")
-        if labels.dtype.kind not in "iu" or labels.min() < 0:
-            raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype}")
-        new = (labels > 0) & (self._objects == 0)
-        if not new.any():
-            raise ValueError("the labels hold no object that is not finished already: choose others")
         first = max(self._max_label, self._reopened_label() or 0)
-        if first + int(labels.max()) > MAX_LABEL:
-            raise ValueError(f"objects are numbered up to {MAX_LABEL}, got label {labels.max()}: number them anew")
-        objects = np.where(new, labels.astype(np.uint32) + np.uint32(first), self._objects)
-        partial = np.where(new, np.uint8(Marker.BACKGROUND), self._case.partial)
-        strokes = np.where(new, np.uint8(Marker.UNKNOWN), self._case.strokes)
-        changes = self._changes((slice(None),) * labels.ndim, partial, strokes, objects)
-        return self._do("take", {"first": first}, changes)
+        return self._do("take", {"first": first}, taking(self._case, self._objects, labels, first))
 
     # Going back and forth -----------------------------------------------------------------------------------------
 
@@ -508,33 +475,12 @@ class Session:
     def _changes_to(self, case: Case, where: Region | None = None) -> tuple[Change, ...]:
         """Return what a case changes in a region, outside of which it is as before."""
         where = where or hull(case.marked, self._case.marked)
-        return self._changes(where, case.partial[where], case.strokes[where])
-
-    def _changes(
-        self,
-        where: Region,
-        partial: NDArray[np.uint8],
-        strokes: NDArray[np.uint8] | np.uint8,
-        objects: NDArray[np.uint32] | None = None,
-    ) -> tuple[Change, ...]:
-        old = self._case.strokes[where]
-        changes = change_between("partial", self._case.partial[where], partial, where)
-        changes += change_between("strokes", old, np.broadcast_to(strokes, old.shape), where)
-        return changes if objects is None else changes + change_between("objects", self._objects[where], objects, where)
-
-    def _decided(self) -> Region:
-        """Return the box that holds all that is decided, finished objects too; it is empty if nothing is."""
-        return self._case.marked
+        return changes_to(self._case, self._objects, where, case.partial[where], case.strokes[where])
 
     def _reopened_label(self) -> int | None:
         """Return the number of the object in work if it was a finished one before."""
         last = next((s for s in reversed(self.steps) if s.verb in ("finish", "reopen")), None)
         return int(last.arguments["label"]) if last is not None and last.verb == "reopen" else None
-
-
-def _blank(objects: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return markers of which nothing is decided but that finished objects are background."""
-    return np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,114 @@
+"""Finished objects: what moves an object in work to them, back from them, or adopts others, as changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.region import Region
+from napari_probseg.session.history import Change, change_between
+
+MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
+
+Objects = NDArray[np.uint32]
+
+
+def changes_to(
+    case: Case,
+    objects: Objects,
+    where: Region,
+    partial: NDArray[np.uint8],
+    strokes: NDArray[np.uint8] | np.uint8,
+    new_objects: Objects | None = None,
+) -> tuple[Change, ...]:
+    """Return what makes a region hold other values, smallest boxes alone.
+
+    Parameters
+    ----------
+    case, objects : Case, uint32 array of the spatial shape
+        As they are.
+    where : tuple of slices
+    partial, strokes : uint8 arrays of the region's shape
+    new_objects : uint32 array of the region's shape, optional
+        The objects stay if absent.
+    """
+    old = case.strokes[where]
+    changes = change_between("partial", case.partial[where], partial, where)
+    changes += change_between("strokes", old, np.broadcast_to(strokes, old.shape), where)
+    if new_objects is None:
+        return changes
+    return changes + change_between("objects", objects[where], new_objects, where)
+
+
+def finishing(case: Case, objects: Objects, label: int) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Return what there is to tell of finishing the object in work under a label, and the changes.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no object, or all of it belongs to finished ones.
+    """
+    where = case.marked
+    chosen = case.partial[where] == Marker.OBJECT
+    free = chosen & (objects[where] == 0)
+    n_voxels, n_chosen = int(np.count_nonzero(free)), int(np.count_nonzero(chosen))
+    if not n_chosen:
+        raise RuntimeError("there is no object to finish yet: brush inside it or accept a candidate first")
+    if not n_voxels:
+        raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
+    after = np.where(free, np.uint32(label), objects[where])
+    arguments = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
+    return arguments, changes_to(case, objects, where, _blank(after), np.uint8(Marker.UNKNOWN), after)
+
+
+def reopening(case: Case, objects: Objects, label: int) -> tuple[Change, ...]:
+    """Return the changes that make a finished object the one in work.
+
+    Raises
+    ------
+    ValueError
+        If there is no such object.
+    RuntimeError
+        If another object is in work.
+    """
+    where = case.marked
+    chosen = objects[where] == label
+    if label < 1 or not chosen.any():
+        raise ValueError(f"there is no finished object {label}")
+    if case.strokes[where].any() or (case.partial[where] == Marker.OBJECT).any():
+        raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
+    after = np.where(chosen, np.uint32(0), objects[where])
+    partial = np.where(chosen, np.uint8(Marker.OBJECT), _blank(after))
+    return changes_to(case, objects, where, partial, np.uint8(Marker.UNKNOWN), after)
+
+
+def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tuple[Change, ...]:
+    """Return the changes that adopt objects from a label image, whose numbers follow on from ``first``.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != case.shape:
+        raise ValueError(f"the labels must have the image's shape {case.shape}, got {labels.shape}")
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype}")
+    new = (labels > 0) & (objects == 0)
+    if not new.any():
+        raise ValueError("the labels hold no object that is not finished already: choose others")
+    if first + int(labels.max()) > MAX_LABEL:
+        raise ValueError(f"objects are numbered up to {MAX_LABEL}, got label {labels.max()}: number them anew")
+    after = np.where(new, labels.astype(np.uint32) + np.uint32(first), objects)
+    partial = np.where(new, np.uint8(Marker.BACKGROUND), case.partial)
+    strokes = np.where(new, np.uint8(Marker.UNKNOWN), case.strokes)
+    return changes_to(case, objects, (slice(None),) * labels.ndim, partial, strokes, after)
+
+
+def _blank(objects: Objects) -> NDArray[np.uint8]:
+    """Return markers of which nothing is decided but that finished objects are background."""
+    return np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
