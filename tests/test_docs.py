@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,11 @@ def test_there_is_code_to_run() -> None:
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     program = re.sub(r"^from __future__ .*$", "", code_of(page), flags=re.M)
-    exec(compile(program, page, "exec"), {"__name__": "docs"})
+    done: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(program, page, "exec"), done)
+    if page == "README.md":
+        assert done["session"].objects.max() == 1
+        assert (ps.read("objects.tif").data == done["session"].objects).all()
 
 
 @pytest.mark.parametrize("page", PAGES)
