@@ -1,6 +1,7 @@
 """The verbs of a session, one by one."""
 
 import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import tifffile
 
 import napari_probseg as ps
 from fakes import GrowingProposer
+from napari_probseg.session.identity import Identity, OtherImageError
 from napari_probseg.session.script import pack, unpack
 
 SHAPE = (40, 40)
@@ -415,3 +417,156 @@ def test_an_empty_offer_is_told(session: ps.Session) -> None:
     session.offer(nothing)
     with pytest.raises(RuntimeError, match="nothing is left to add near the strokes: brush further out"):
         session.accept()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        np.s_[-10:-5, -8:],
+        np.s_[::-1, 3:20],
+        np.s_[30:4:-3, ::2],
+        np.s_[:0, :],
+        np.s_[5:100, -100:7],
+    ],
+)
+def test_a_stroke_in_any_slices_is_recorded_where_it_lies(session: ps.Session, tmp_path: Path, where: object) -> None:
+    session.mark(square(20, 20, 18))
+    before = state(session)
+    drawn = np.random.default_rng(1).random(np.zeros(SHAPE)[where].shape) < 0.5
+    expected = session.case.partial.copy()
+    expected[where][drawn] = ps.Marker.BACKGROUND
+    session.mark(outside=drawn, where=where)
+    assert np.array_equal(session.case.partial, expected)
+    session.save(tmp_path / "work.npz")
+    assert state(ps.Session.load(tmp_path / "work.npz", session.case.image)) == state(session)
+    if drawn.any():
+        session.undo()
+    assert state(session) == before
+
+
+@pytest.mark.parametrize("where", [np.s_[3:5], np.s_[3, 4:5], np.s_[..., 3:5], [slice(0, 3)] * 3])
+def test_what_is_no_region_is_told(session: ps.Session, where: object) -> None:
+    with pytest.raises(ValueError, match="one slice for each of 2 axes"):
+        session.mark(np.ones((2, 2), bool), where=where)
+    assert not session.steps
+
+
+def test_undo_is_exact_after_a_correction_elsewhere_in_the_volume() -> None:
+    image = np.random.default_rng(0).random((5, 40, 40))
+    session = ps.Session(ps.Case(image, spacing=(3, 1, 1)), GrowingProposer())
+    for z, n in ((1, 2), (3, 1)):
+        where = (slice(z, z + 1), slice(0, 40), slice(0, 40))
+        session.mark(square(20, 10, n)[None], where=where)
+        session.propose(8, plane=(0, z))
+        session.accept(7)
+    session.mark(outside=square(20, 24)[None], where=where)
+    before = state(session)
+    session.propose(8)  # on the plane with most strokes, which is another one
+    assert session.candidates.where[0] == slice(1, 2), "test invalid"
+    assert session.candidates.case is not session.case, "test invalid"
+    session.accept(3)
+    session.undo()
+    assert state(session) == before
+    session.redo()
+    session.undo()
+    assert state(session) == before
+
+
+@pytest.mark.parametrize("verb", ["undo", "redo"])
+def test_what_fails_for_lack_of_memory_changes_nothing(
+    session: ps.Session, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    session.take(square(30, 30) * 1)
+    session.mark(square(10, 10))
+    session.finish()
+    if verb == "redo":
+        session.undo()
+    before, steps, undone = state(session), session.steps, session.undone
+    made = ps.Case.with_part
+
+    def scarce(self: ps.Case, name: str, *args: object) -> ps.Case:
+        if name == "strokes":
+            raise MemoryError
+        return made(self, name, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ps.Case, "with_part", scarce)
+        with pytest.raises(MemoryError):
+            getattr(session, verb)()
+    assert state(session) == before and session.steps == steps and session.undone == undone
+    getattr(session, verb)()
+    assert state(session) != before
+
+
+def test_what_was_undone_can_be_done_again_after_loading(session: ps.Session, tmp_path: Path) -> None:
+    worked(session)
+    states = [state(session)]
+    for _ in range(5):
+        session.undo()
+        states.append(state(session))
+    session.save(tmp_path / "work.npz")
+    again = ps.Session.load(tmp_path / "work.npz", session.case.image)
+    for expected in states[-2::-1]:
+        again.redo()
+        assert state(again) == expected
+    assert not again.can_redo
+
+
+def test_a_session_belongs_to_its_image(session: ps.Session, tmp_path: Path) -> None:
+    session.mark(square(10, 10))
+    session.save(tmp_path / "work.npz")
+    image = session.case.image
+    other = image.copy()
+    other[3, 7] += 1
+    for wrong, says in ((other, "intensities"), (image.astype(np.float32), "float32 values, not float64")):
+        with pytest.raises(OtherImageError, match=says):
+            ps.Session.load(tmp_path / "work.npz", wrong)
+        assert state(ps.Session.load(tmp_path / "work.npz", wrong, any_image=True)) == state(session)
+    swapped = image.astype(image.dtype.newbyteorder())
+    assert state(ps.Session.load(tmp_path / "work.npz", swapped)) == state(session), "the byte order is no matter"
+
+
+def test_the_identity_of_a_large_image_reads_a_small_part_of_it() -> None:
+    class Lazy:
+        def __init__(self, data: np.ndarray) -> None:
+            self.data, self.shape, self.dtype, self.n_read = data, data.shape, data.dtype, 0
+
+        def __getitem__(self, where: object) -> np.ndarray:
+            self.n_read += self.data[where].size
+            return self.data[where]
+
+    data = np.random.default_rng(0).integers(0, 200, (40, 256, 512), dtype=np.int16)
+    lazy, one = Lazy(data), Identity.of(ps.Case(data))
+    assert Identity.of(ps.Case(lazy)) == one and 0 < lazy.n_read < data.size / 100
+    assert Identity.restored(json.loads(json.dumps(one.told()))) == one
+    shifted = Identity.of(ps.Case(np.roll(data, 1, axis=0)))
+    assert "intensities" in one.difference(shifted)
+    assert "spacing is (2, 1, 1), not (1, 1, 1)" in one.difference(Identity.of(ps.Case(data, spacing=(2, 1, 1))))
+
+
+def test_the_script_of_a_session_that_began_with_a_partial_segmentation(session: ps.Session) -> None:
+    partial = square(10, 10, 3) * np.uint8(1) + square(30, 30, 2) * np.uint8(2)
+    begun = ps.Case(session.case.image, partial=partial, strokes=square(10, 10) * np.uint8(1))
+    session = ps.Session(begun, GrowingProposer())
+    session.propose(4)
+    session.accept(2)
+    session.finish()
+    session.mark(erase=square(10, 10, 4))
+    session.mark(square(11, 11, 5))
+    session.mark(erase=square(10, 10, 2))
+    names = run_script(session)
+    assert np.array_equal(names["objects"], session.objects)
+    assert np.array_equal(names["partial"], session.case.partial)
+    assert np.array_equal(names["session"].case.strokes, session.case.strokes)
+
+
+def run_script(session: ps.Session) -> dict[str, object]:
+    class Picture:
+        data = session.case.image
+
+    names: dict[str, object] = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(vars(ps), "read", lambda _: Picture())
+        patched.setitem(vars(ps), "load_proposer", lambda _: GrowingProposer())
+        exec(session.script(), names)
+    return names

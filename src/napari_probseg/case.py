@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.region import Region, bounding_box, hull, overlap, relative
+from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, relative
 
 Plane: TypeAlias = tuple[int, int]
 
@@ -167,9 +167,10 @@ class Case:
         erase : bool array, optional
             Voxels that become unknown again.
         where : tuple of slices, optional
-            The region that the masks cover; the whole image if absent.
+            The region that the masks cover, one slice for each axis; the whole image if absent.
         """
-        shape = self.shape if where is None else self.partial[where].shape
+        box, within = (None, None) if where is None else boxed(where, self.shape)
+        shape = self.shape if box is None else self.partial[box][within].shape
         drawn_by: dict[Marker, NDArray[Any]] = {}
         for name, mask, marker in (
             ("erase", erase, Marker.UNKNOWN),
@@ -181,14 +182,15 @@ class Case:
             drawn_by[marker] = np.asarray(mask)
             if drawn_by[marker].shape != shape:
                 raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
-        if where is None:
-            boxes = [box for box in map(bounding_box, drawn_by.values()) if box]
+        if box is None:
+            boxes = [found for found in map(bounding_box, drawn_by.values()) if found]
             if not boxes:
                 return self
-            where = hull(*boxes)
-            drawn_by = {marker: mask[where] for marker, mask in drawn_by.items()}
+            box = hull(*boxes)
+            drawn_by = {marker: mask[box] for marker, mask in drawn_by.items()}
         partial, strokes = (_copied(markers, self.marked) for markers in (self.partial, self.strokes))
-        drawn = np.zeros(partial[where].shape, dtype=np.uint8)
+        views = [markers[box] if within is None else markers[box][within] for markers in (partial, strokes)]
+        drawn = np.zeros(views[0].shape, dtype=np.uint8)
         for marker, mask in drawn_by.items():
             chosen = mask.astype(bool)
             n_twice = int(np.count_nonzero(drawn[chosen]))
@@ -197,9 +199,9 @@ class Case:
                     f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one"
                 )
             drawn[chosen] = marker
-            partial[where][chosen] = marker
-            strokes[where][chosen] = marker
-        return self.with_markers(partial, strokes, marked=self._marked_with(where))
+            for view in views:
+                view[chosen] = marker
+        return self.with_markers(partial, strokes, marked=self._marked_with(box))
 
     def decide(self, where: Region, patch: NDArray[np.uint8]) -> Case:
         """Return the case with the unknown voxels of a region set to ``patch``; decided ones stay.

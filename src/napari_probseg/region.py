@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +27,39 @@ def hull(*boxes: Region) -> Region:
     """Return the smallest box that holds some boxes, of which empty ones do not count."""
     boxes = tuple(box for box in boxes if all(s.stop > s.start for s in box)) or boxes[:1]
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*boxes, strict=True))
+
+
+def boxed(where: Sequence[slice], shape: tuple[int, ...]) -> tuple[Region, Region]:
+    """Return the smallest box that holds what slices of any kind choose, and where it lies in that box.
+
+    Parameters
+    ----------
+    where : sequence of slices
+        One for each axis; they may be open, count from the end, or have steps.
+    shape : tuple of int
+
+    Returns
+    -------
+    box : tuple of slices
+        With starts and stops from 0 on, and no steps.
+    within : tuple of slices
+        What is chosen of it, in the order in which it is chosen.
+
+    Raises
+    ------
+    ValueError
+        If they are no slices, or not as many as there are axes.
+    """
+    where = tuple(where) if isinstance(where, list | tuple) else (where,)
+    if len(where) != len(shape) or not all(isinstance(s, slice) for s in where):
+        raise ValueError(f"a region must be one slice for each of {len(shape)} axes, got {where}")
+    box, within = [], []
+    for s, n in zip(where, shape, strict=True):
+        chosen = range(*s.indices(n))
+        low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
+        box.append(slice(low, high))
+        within.append(slice(None, None, chosen.step))  # backwards it begins at the last one, which is chosen
+    return tuple(box), tuple(within)
 
 
 def relative(region: Region, outer: Region) -> Region:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,11 +63,16 @@ class Step:
 
 
 class History:
-    """The steps that are done, and those that were undone and can be done again."""
+    """The steps that are done, and those that were undone and can be done again.
 
-    def __init__(self, done: tuple[Step, ...] = ()) -> None:
-        self._done = list(done)
-        self._undone: list[Step] = []
+    Parameters
+    ----------
+    done, undone : iterables of Step
+        See the properties.
+    """
+
+    def __init__(self, done: Iterable[Step] = (), undone: Iterable[Step] = ()) -> None:
+        self._done, self._undone = list(done), list(undone)
 
     @property
     def done(self) -> tuple[Step, ...]:
@@ -75,33 +80,22 @@ class History:
         return tuple(self._done)
 
     @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return bool(self._done)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a step to do again."""
-        return bool(self._undone)
+    def undone(self) -> tuple[Step, ...]:
+        """The steps that can be done again, the one to be done next last."""
+        return tuple(self._undone)
 
     def add(self, step: Step) -> None:
         """Note a new step; what was undone before it cannot be done again."""
         self._done.append(step)
         self._undone.clear()
 
-    def undo(self) -> Step:
-        """Move the latest step to the undone ones and return it."""
-        if not self._done:
-            raise RuntimeError("there is nothing to undo")
+    def undo(self) -> None:
+        """Move the latest step to the undone ones."""
         self._undone.append(self._done.pop())
-        return self._undone[-1]
 
-    def redo(self) -> Step:
-        """Move the step undone last back to the done ones and return it."""
-        if not self._undone:
-            raise RuntimeError("there is nothing to redo")
+    def redo(self) -> None:
+        """Move the step undone last back to the done ones."""
         self._done.append(self._undone.pop())
-        return self._done[-1]
 
 
 def change_between(

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.region import hull, relative
+from napari_probseg.region import Region, hull, relative
+from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
+
+_DRAWN = {"inside": Marker.OBJECT, "outside": Marker.BACKGROUND, "erase": Marker.UNKNOWN}
 
 
 def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, completer: str) -> str:
@@ -39,9 +42,12 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
         f"image = ps.read({image!r}).data",
         f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis})",
     ]
-    for marker, name in ((Marker.OBJECT, "inside"), (Marker.BACKGROUND, "outside")):
-        if (case.partial == marker).any():
-            lines.append(f"case = case.mark({name}=unpack({pack(case.partial == marker)!r}))")
+    if begun := start_of(case).changes:
+        lines.append("begun = {name: np.zeros(case.shape, dtype=np.uint8) for name in ('partial', 'strokes')}")
+        for change in begun:
+            packed = pack(change.after.astype(np.uint32))
+            lines.append(f"begun[{change.name!r}][{_spans(change.where)}] = unpack({packed!r})")
+        lines.append(f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis}, **begun)")
     lines += ["session = ps.Session(case)"]
     body: list[str] = []
     loaded: dict[str, str] = {}
@@ -68,14 +74,18 @@ def _maker(step: Step, otherwise: Mapping[str, str]) -> tuple[str, str]:
 def _mark_lines(step: Step) -> list[str]:
     """Return the call that draws a step's strokes: its changed voxels, by the marker they got."""
     where = hull(*(change.where for change in step.changes))
-    masks = {name: np.zeros([s.stop - s.start for s in where], dtype=bool) for name in ("inside", "outside", "erase")}
-    for change in step.changes:
-        own = relative(change.where, where)
-        for name, marker in zip(masks, (Marker.OBJECT, Marker.BACKGROUND, Marker.UNKNOWN), strict=True):
-            masks[name][own] |= (change.before != change.after) & (change.after == marker)
-    drawn = ", ".join(f"{name}=unpack({pack(mask)!r})" for name, mask in masks.items() if mask.any())
-    spans = ", ".join(f"{s.start}:{s.stop}" for s in where)
-    return [f"session.mark({drawn}, where=np.s_[{spans}])"]
+    drawn = np.full([s.stop - s.start for s in where], -1, dtype=np.int8)
+    for change in sorted(step.changes, key=lambda change: change.name):  # strokes last: what was erased may be locked
+        here = drawn[relative(change.where, where)]
+        changed = change.before != change.after
+        here[changed] = change.after[changed]
+    masks = {name: drawn == marker for name, marker in _DRAWN.items()}
+    strokes = ", ".join(f"{name}=unpack({pack(mask)!r})" for name, mask in masks.items() if mask.any())
+    return [f"session.mark({strokes}, where=np.s_[{_spans(where)}])"]
+
+
+def _spans(where: Region) -> str:
+    return ", ".join(f"{s.start}:{s.stop}" for s in where)
 
 
 def _accept_lines(step: Step) -> list[str]:
@@ -91,12 +101,11 @@ def _adapt_lines(step: Step) -> list[str]:
 
 def _take_lines(step: Step) -> list[str]:
     change = next(c for c in step.changes if c.name == "objects")
-    spans = ", ".join(f"{s.start}:{s.stop}" for s in change.where)
     first = int(step.arguments["first"])
     new = np.where(change.before != change.after, change.after.astype(np.int64) - first, 0).astype(np.uint32)
     return [
         "labels = np.zeros(case.shape, dtype=np.uint32)",
-        f"labels[{spans}] = unpack({pack(new)!r})",
+        f"labels[{_spans(change.where)}] = unpack({pack(new)!r})",
         "session.take(labels)",
     ]
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, hull
-from napari_probseg.session.history import Change, History, Step
+from napari_probseg.region import Region, boxed, hull
+from napari_probseg.session.encoding import Stored, start_of
+from napari_probseg.session.history import Change, History, Step, change_between
+from napari_probseg.session.identity import Identity
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.request import Offer, Request
+
+if TYPE_CHECKING:
+    from napari_probseg.session.journal import Journal
 
 __all__ = ["Change", "Session", "Step"]
 
@@ -44,6 +49,7 @@ class Session:
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
         self._n_asked = 0
         self._max_label = 0
+        self.journal: Journal | None = None  # what every step is written to as soon as it is done
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -96,19 +102,29 @@ class Session:
         return None
 
     @property
+    def n_asked(self) -> int:
+        """How many requests for candidates there were, which number their seeds."""
+        return self._n_asked
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """What was done and not undone."""
         return self._history.done
 
     @property
+    def undone(self) -> tuple[Step, ...]:
+        """What was undone and can be done again, the one to be done next last."""
+        return self._history.undone
+
+    @property
     def can_undo(self) -> bool:
         """Whether there is a step to take back."""
-        return self._history.can_undo
+        return bool(self._history.done)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a step to do again."""
-        return self._history.can_redo
+        return bool(self._history.undone)
 
     # Marking and choosing -----------------------------------------------------------------------------------------
 
@@ -122,12 +138,13 @@ class Session:
     ) -> Step:
         """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
         marked = self._case.mark(inside, outside, erase=erase, where=where)
+        where = None if where is None else boxed(where, self._case.shape)[0]
         if erase is not None:
-            box = marked.marked
+            box = marked.marked if where is None else where
             locked = (self._objects[box] > 0) & (marked.partial[box] == Marker.UNKNOWN)
             partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial[box])
             marked = marked.with_part("partial", box, partial)
-        return self._do("mark", {}, self._changes_to(marked, where), marked)
+        return self._do("mark", {}, self._changes_to(marked, where))
 
     def ask(self, verb: str = "propose", **arguments: Any) -> Request:
         """Return a request to be answered here or elsewhere, and then put on `offer`.
@@ -320,13 +337,13 @@ class Session:
         if not len(offer.candidates):
             raise RuntimeError(NOTHING_LEFT)
         case = offer.candidates.accept(i)
-        case = case.with_markers(case.partial, self._case.strokes, marked=hull(case.marked, self._case.marked))
-        slab = tuple(
-            s if s.stop - s.start == 1 else box for s, box in zip(offer.candidates.where, case.marked, strict=True)
-        )
+        marked = hull(case.marked, self._case.marked)
+        slab = tuple(s if s.stop - s.start == 1 else box for s, box in zip(offer.candidates.where, marked, strict=True))
         request, maker = offer.request, getattr(offer.maker, "name", "")
         arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
-        step = self._do("accept", arguments, self._changes_to(case, slab), case)
+        step = self._do(
+            "accept", arguments, change_between("partial", self._case.partial[slab], case.partial[slab], slab)
+        )
         self.withdraw()  # also where it added nothing
         return step
 
@@ -376,30 +393,79 @@ class Session:
 
     def undo(self) -> Step:
         """Take back the latest step; return it with its changes reversed, as they were just made."""
-        step = self._history.undo()
+        if not self.can_undo:
+            raise RuntimeError("there is nothing to undo")
+        step = self._history.done[-1]
         back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
         self._apply(back.changes)
+        self._history.undo()
+        if self.journal is not None:
+            self.journal.undid()
         return back
 
     def redo(self) -> Step:
         """Do again what was undone last."""
-        step = self._history.redo()
+        if not self.can_redo:
+            raise RuntimeError("there is nothing to redo")
+        step = self._history.undone[-1]
         self._apply(step.changes)
+        self._history.redo()
+        if self.journal is not None:
+            self.journal.redid()
         return step
 
     # Keeping ------------------------------------------------------------------------------------------------------
+
+    def keep(self, path: str | Path, **options: Any) -> Journal:
+        """Write every step to a journal as soon as it is done: after a crash, `load` opens that like a saved session.
+
+        Parameters
+        ----------
+        path : path
+            Of a new file; what was done already is written first.
+        **options
+            See `Journal`.
+
+        Returns
+        -------
+        Journal
+            It writes in a thread: `Journal.flush` waits for it.
+
+        Raises
+        ------
+        FileExistsError
+            If there is such a file, and it is not to be gone on with.
+        """
+        from napari_probseg.session.journal import Journal
+
+        if Path(path).exists() and options.get("kept") is None:
+            raise FileExistsError(f"{path} is there already: open it with Session.load, or choose another name")
+        self.journal = Journal(path, self.start, self.steps, self.undone, n_asked=self._n_asked, **options)
+        return self.journal
+
+    def stored(self) -> Stored:
+        """Return what there is to keep of it: all but the image and the models."""
+        case, about = self.start, Identity.of(self.start)
+        history = self.steps, self.undone
+        return Stored(about.shape, about.spacing, case.channel_axis, start_of(case), *history, self._n_asked, about)
 
     def save(self, path: str | Path) -> None:
         """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
         from napari_probseg.session.storage import write_session
 
-        write_session(path, self.start, self.steps, self._n_asked)
+        write_session(path, self.stored())
 
     @classmethod
     def load(
-        cls, path: str | Path, image: Any, proposer: Proposer | None = None, completer: Proposer | None = None
+        cls,
+        path: str | Path,
+        image: Any,
+        proposer: Proposer | None = None,
+        completer: Proposer | None = None,
+        *,
+        any_image: bool = False,
     ) -> Session:
-        """Return a saved session, with all its steps to undo.
+        """Return a saved session, with all its steps to undo and to do again; a journal is one, too.
 
         Parameters
         ----------
@@ -407,20 +473,41 @@ class Session:
         image : array
             The image that it was made on.
         proposer, completer : Proposer, optional
+        any_image : bool
+            Whether another image of the same shape will do.
 
         Raises
         ------
         FileNotFoundError, ValueError
             If the file is missing, damaged, or was made on an image of another shape.
+        OtherImageError
+            If it was made on another image of the same shape.
         """
-        from napari_probseg.session.storage import read_session
+        from napari_probseg.session.storage import read_stored
 
-        start, steps, n_asked = read_session(path, image)
-        session = cls(start, proposer, completer)
-        for step in steps:
-            session._apply(step.changes)
-            session._note(step)
-        session._n_asked = n_asked
+        stored = read_stored(path)
+        case = stored.case(image)
+        stored.check(case, str(path), any_image=any_image)
+        return cls.restored(stored, case, proposer, completer)
+
+    @classmethod
+    def restored(
+        cls, stored: Stored, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None
+    ) -> Session:
+        """Return a session as it was stored, on a case of its image on which nothing is decided."""
+        partial, strokes = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
+        objects = np.zeros(case.shape, np.uint32)
+        arrays: dict[str, NDArray[Any]] = {"partial": partial, "strokes": strokes, "objects": objects}
+        for change in stored.start.changes:
+            arrays[change.name][change.where] = change.after
+        session = cls(case.with_markers(partial.copy(), strokes.copy()), proposer, completer)
+        for step in stored.done:  # in place: what lies between is seen by no one
+            for change in step.changes:
+                arrays[change.name][change.where] = change.after
+        session._case, session._objects = case.with_markers(partial, strokes), objects
+        session._max_label = int(session._objects.max())
+        session._history = History(stored.done, stored.undone)
+        session._n_asked = stored.n_asked
         return session
 
     def script(self, image: str = "image.tif") -> str:
@@ -438,11 +525,11 @@ class Session:
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 
-    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...], case: Case | None = None) -> Step:
-        """Make a step, to ``case`` if it is known already; one that changes nothing is not remembered."""
+    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...]) -> Step:
+        """Make a step; one that changes nothing is not remembered."""
         step = Step(verb, arguments, changes)
         if changes:
-            self._apply(changes, case)
+            self._apply(changes)
             self._note(step)
         return step
 
@@ -452,17 +539,21 @@ class Session:
 
     def _note(self, step: Step) -> Step:
         self._history.add(step)
+        if self.journal is not None:
+            self.journal.did(step, self._n_asked)
         return step
 
-    def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
+    def _apply(self, changes: tuple[Change, ...]) -> None:
+        """Make changes, all of them or, should memory not suffice, none: the state is what the steps say, always."""
         now = self._case
+        for change in changes:
+            if change.name != "objects":
+                now = now.with_part(change.name, change.where, change.after)
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
                 self._count(change)
-            elif case is None:
-                now = now.with_part(change.name, change.where, change.after)
-        self._case = case or now
+        self._case = now
         self.withdraw()
 
     def _count(self, change: Change) -> None:

@@ -5,37 +5,35 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case
 from napari_probseg.io.atomic import write_whole
-from napari_probseg.session.history import Change, Step, change_between
+from napari_probseg.session.encoding import BROKEN, Stored, described, restored
+from napari_probseg.session.identity import Identity
+from napari_probseg.session.journal import is_journal, read_journal
 
 FORMAT = "napari-probseg session"
 VERSION = 1
 
 
-def write_session(path: str | Path, start: Case, steps: Sequence[Step], n_asked: int) -> None:
-    """Write what a session began with, its steps, and how often it asked; see `Session.save`."""
-    blank = np.zeros(start.shape, dtype=np.uint8)
-    begun = change_between("partial", blank, start.partial) + change_between("strokes", blank, start.strokes)
+def write_session(path: str | Path, stored: Stored) -> None:
+    """Write what is to be stored of a session; see `Session.save`."""
     arrays: dict[str, NDArray[Any]] = {}
-    described = [_described(step, f"step{i}", arrays) for i, step in enumerate(steps)]
     about = {
         "format": FORMAT,
         "version": VERSION,
-        "shape": start.shape,
-        "spacing": start.spacing,
-        "channel_axis": start.channel_axis,
-        "n_asked": n_asked,
-        "start": _described(Step("start", {}, begun), "start", arrays),
-        "steps": described,
+        "shape": stored.shape,
+        "spacing": stored.spacing,
+        "channel_axis": stored.channel_axis,
+        "n_asked": stored.n_asked,
+        "identity": None if stored.identity is None else stored.identity.told(),
+        "start": described(stored.start, "start", arrays),
+        "steps": [described(step, f"step{i}", arrays) for i, step in enumerate(stored.done)],
+        "undone": [described(step, f"undone{i}", arrays) for i, step in enumerate(stored.undone)],
     }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -43,56 +41,49 @@ def write_session(path: str | Path, start: Case, steps: Sequence[Step], n_asked:
     write_whole(path, buffer.getvalue())
 
 
-def read_session(path: str | Path, image: Any) -> tuple[Case, list[Step], int]:
-    """Return the case that a session began with, its steps, and how often it had asked; see `Session.load`."""
-    if not Path(path).is_file():
+def read_stored(path: str | Path) -> Stored:
+    """Return what a session file or a journal holds; see `Session.load`."""
+    path = Path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no session file {path}")
+    if is_journal(path):
+        return read_journal(path).stored
     try:
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            about = json.loads(bytes(file["about"]))
-            start = _restored(about["start"], file)
-            steps = [_restored(step, file) for step in about["steps"]]
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        with path.open("rb") as raw, zipfile.ZipFile(raw) as file:
+            with file.open("about.npy") as member:
+                about = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
+            if about["format"] == FORMAT and about["version"] == VERSION:
+                return _stored(about, file)
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
+    except BROKEN as error:
         raise ValueError(f"{path} is damaged or no session of napari-probseg: open another file") from error
-    if about.get("format") != FORMAT or about.get("version") != VERSION:
-        raise ValueError(
-            f"{path} is of version {about.get('version')}, this release reads version {VERSION}: "
-            f"open it with the release that wrote it"
-        )
-    case = Case(image, about["spacing"], about["channel_axis"])
-    if case.shape != tuple(about["shape"]):
-        raise ValueError(f"{path} was made on an image of {tuple(about['shape'])}, this one is {case.shape}")
-    arrays = {change.name: change.applied(getattr(case, change.name)) for change in start.changes}
-    start_case = case.with_markers(arrays.get("partial", case.partial), arrays.get("strokes", case.strokes))
-    return start_case, steps, int(about["n_asked"])
-
-
-def _described(step: Step, name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Put a step's regions into ``arrays`` and return the rest as JSON can hold it."""
-    changes = []
-    for i, change in enumerate(step.changes):
-        arrays[f"{name}_{i}_before"], arrays[f"{name}_{i}_after"] = change.before, change.after
-        changes.append({"name": change.name, "key": f"{name}_{i}", "where": [[s.start, s.stop] for s in change.where]})
-    return {"verb": step.verb, "arguments": dict(step.arguments), "changes": changes}
-
-
-def _restored(about: dict[str, Any], file: Any) -> Step:
-    changes = (
-        Change(
-            change["name"],
-            tuple(slice(a, b) for a, b in change["where"]),
-            file[f"{change['key']}_before"],
-            file[f"{change['key']}_after"],
-        )
-        for change in about["changes"]
+    raise ValueError(
+        f"{path} is of version {about['version']}, this release reads version {VERSION}: "
+        f"open it with the release that wrote it"
     )
-    return Step(about["verb"], about["arguments"], tuple(changes))
+
+
+def _stored(about: dict[str, Any], file: zipfile.ZipFile) -> Stored:
+    def fetch(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        with file.open(f"{key}.npy") as member:
+            np.lib.format.read_magic(member)
+            told = np.lib.format.read_array_header_1_0(member)
+            if told != (shape, False, dtype):  # before anything is made of the size that it tells
+                raise ValueError(f"{key} is {told}, not {shape} {dtype}")
+            content = member.read(int(np.prod(shape)) * dtype.itemsize)
+        return np.frombuffer(content, dtype=dtype).reshape(shape)
+
+    shape = tuple(map(int, about["shape"]))
+    identity = about.get("identity")
+    axis = about["channel_axis"]
+    return Stored(
+        shape,
+        tuple(map(float, about["spacing"])),
+        None if axis is None else int(axis),
+        restored(about["start"], fetch, shape, verbs=("start",)),
+        tuple(restored(step, fetch, shape) for step in about["steps"]),
+        tuple(restored(step, fetch, shape) for step in about.get("undone", ())),
+        int(about["n_asked"]),
+        None if identity is None else Identity.restored(identity),
+    )

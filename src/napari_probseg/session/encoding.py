@@ -1,0 +1,196 @@
+"""What is stored of a session, and its steps as JSON and arrays, and back: for session files and journals."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.region import Region
+from napari_probseg.session.history import Change, Step, change_between
+from napari_probseg.session.identity import Identity, OtherImageError
+
+# The arrays of a session: their data type and the largest value that they hold.
+ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
+    "partial": (np.dtype("u1"), max(Marker)),
+    "strokes": (np.dtype("u1"), max(Marker)),
+    "objects": (np.dtype("<u4"), 2**31 - 1),
+}
+VERBS = ("mark", "accept", "finish", "reopen", "take", "adapt", "forget")
+ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
+BROKEN = (  # what reading raises of a file in which anything may be wrong
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# How arrays are fetched that `described` put away under a key: by key, shape and data type.
+Fetch = Callable[[str, tuple[int, ...], "np.dtype[Any]"], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A session without its image and its models.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The spatial shape.
+    spacing : tuple of float
+        In mm.
+    channel_axis : int or None
+    start : Step
+        What was decided when it began, as a step from nothing.
+    done, undone : tuple of Step
+        See `History`.
+    n_asked : int
+        How often it had asked.
+    identity : Identity or None
+        Of its image; release 0.1.0 kept none.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    channel_axis: int | None
+    start: Step
+    done: tuple[Step, ...] = ()
+    undone: tuple[Step, ...] = ()
+    n_asked: int = 0
+    identity: Identity | None = None
+
+    def case(self, image: Any) -> Case:
+        """Return the image as the session knows it."""
+        return Case(image, self.spacing, self.channel_axis)
+
+    def check(self, case: Case, where: str, *, any_image: bool = False) -> None:
+        """Raise if a case is not of the image that the session belongs to.
+
+        Parameters
+        ----------
+        case : Case
+        where : str
+            Where the session was kept, for the sentence.
+        any_image : bool
+            Whether any image of the same shape will do.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another.
+        OtherImageError
+            If it is another image of the same shape.
+        """
+        if case.shape != self.shape:
+            raise ValueError(f"{where} was made on an image of {self.shape}, this one is {case.shape}")
+        difference = "" if any_image or self.identity is None else self.identity.difference(Identity.of(case))
+        if difference:
+            raise OtherImageError(
+                f"{where} was made on another image than this one: {difference}; any_image=True opens it all the same"
+            )
+
+
+def start_of(case: Case) -> Step:
+    """Return what a case has decided, as a step from nothing."""
+    where = case.marked
+    parts = {"partial": case.partial[where], "strokes": case.strokes[where]}
+    found = (change_between(name, np.zeros_like(values), values, where) for name, values in parts.items())
+    return Step("start", {}, tuple(change for changes in found for change in changes))
+
+
+def described(step: Step, name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Put a step's regions into ``arrays``, under names that begin with ``name``; return the rest for JSON."""
+    changes = []
+    for i, change in enumerate(step.changes):
+        arrays[f"{name}_{i}_before"], arrays[f"{name}_{i}_after"] = change.before, change.after
+        changes.append({"name": change.name, "key": f"{name}_{i}", "where": [[s.start, s.stop] for s in change.where]})
+    return {"verb": step.verb, "arguments": dict(step.arguments), "changes": changes}
+
+
+def restored(about: Mapping[str, Any], fetch: Fetch, shape: Sequence[int], *, verbs: Sequence[str] = VERBS) -> Step:
+    """Return the step that was `described`.
+
+    Parameters
+    ----------
+    about : mapping
+        What `described` returned.
+    fetch : function
+        Returns the array of a key, which must have a shape and a data type.
+    shape : sequence of int
+        The spatial shape of the image.
+    verbs : sequence of str
+        The verbs that it can be of.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If that is none, or none on such an image.
+    """
+    if about["verb"] not in verbs or not isinstance(about["arguments"], dict):
+        raise ValueError(f"there is no step {about['verb']!r}")
+    changes = []
+    for told in about["changes"]:
+        where = _region(told["where"], shape)
+        dtype, largest = ARRAYS[told["name"]]
+        sides = tuple(s.stop - s.start for s in where)
+        before, after = (fetch(f"{told['key']}_{when}", sides, dtype) for when in ("before", "after"))
+        if max(int(before.max(initial=0)), int(after.max(initial=0))) > largest:
+            raise ValueError(f"{told['name']} of a step hold values that they cannot have")
+        changes.append(Change(told["name"], where, before, after))
+    step = Step(about["verb"], about["arguments"], tuple(changes))
+    _check_arguments(step)
+    return step
+
+
+def _region(told: Any, shape: Sequence[int]) -> Region:
+    """Return a region of an image that JSON told."""
+    where = tuple(slice(_whole(start), _whole(stop)) for start, stop in told)
+    if len(where) != len(shape) or not all(0 <= s.start < s.stop <= n for s, n in zip(where, shape, strict=True)):
+        raise ValueError(f"a step lies at {told}, which is not in an image of {tuple(shape)}")
+    return where
+
+
+def _check_arguments(step: Step) -> None:
+    """Raise if the arguments of a step are not what its verb takes: they come from a file that may hold anything."""
+    told = step.arguments
+    if step.verb in ("finish", "reopen"):
+        _whole(told["label"])
+    elif step.verb == "take":
+        _whole(told["first"])
+    elif step.verb == "accept":
+        _whole(told["i"])
+        request, verb = told["request"], told.get("verb", "propose")
+        if verb not in ASKED or not isinstance(told.get("maker", ""), str):
+            raise ValueError(f"a candidate was accepted of {verb!r}, which is no way to ask")
+        if not isinstance(request, dict) or not all(name.isidentifier() for name in request):
+            raise ValueError("a request has arguments that are no names")
+        for value in request.values():
+            _plain(value)
+    elif step.verb == "adapt":
+        _plain(told["plane"])
+        if not isinstance(told.get("maker", ""), str):
+            raise ValueError("what was fine-tuned has no name")
+
+
+def _plain(value: Any) -> None:
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not all(part is None or isinstance(part, bool | int | float | str) for part in parts):
+        raise ValueError(f"an argument cannot be {value!r}")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"a whole number is needed, got {value!r}")
+    return value
