@@ -61,8 +61,8 @@ def test_every_step_is_in_the_journal_as_soon_as_it_is_done(tmp_path: Path) -> N
     journal = session.keep(tmp_path / "work.journal")
     worked(session)
     assert journal.flush(10)
-    assert same(recovered(journal.path), session)
     kept = read_journal(journal.path)
+    assert same(recovered(journal.path), session)
     assert kept.n_objects == len(np.unique(session.objects)) - 1 and not kept.is_damaged and not kept.saved_as
     assert kept.stored.spacing == (2, 1) and abs(kept.time - time.time()) < 60
 
