@@ -239,18 +239,15 @@ def test_markers_are_obeyed_at_any_smoothness(blob, smoothness):
     assert mask[markers == Marker.OBJECT].all() and not mask[markers == Marker.BACKGROUND].any()
 
 
-def test_a_finite_stroke_can_be_overruled(blob):
+def test_a_mask_against_a_marker_costs_infinitely_much(blob):
     case, _ = blob
     markers = np.zeros(case.shape, dtype=np.uint8)
     markers[20, 20] = Marker.OBJECT
     background = np.full(case.shape, 0.02)
-    for strength, survives in ((None, True), (1.0, False), (200.0, True)):
-        cutter = Cutter(case, sigma=10.0, stroke_strength=strength)
-        assert cutter.cut(background, markers, smoothness=5.0)[20, 20] == survives
-    weak = Cutter(case, sigma=10.0, stroke_strength=1.0)
+    cutter = Cutter(case, sigma=10.0)
+    assert cutter.cut(background, markers, smoothness=5.0)[20, 20]
     nothing, one = np.zeros(case.shape, dtype=bool), markers == Marker.OBJECT
-    assert weak.energy(nothing, background, markers) < weak.energy(one, background, markers) < np.inf
-    assert Cutter(case).energy(nothing, background, markers) == np.inf
+    assert cutter.energy(one, background, markers) < cutter.energy(nothing, background, markers) == np.inf
 
 
 def test_a_region_is_cut_like_an_image_of_its_own():
@@ -339,5 +336,3 @@ def test_bad_markers_masks_and_strengths_are_one_sentence(blob):
         Cutter(case).cut(probability, np.full(case.shape, 3, dtype=np.uint8))
     with pytest.raises(ValueError, match="mask must have the image's shape"):
         energy(np.zeros((3, 3), dtype=bool), probability, case)
-    with pytest.raises(ValueError, match="stroke_strength must be positive"):
-        Cutter(case, stroke_strength=-1)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.region import bounding_box
+from napari_probseg.region import bounding_box, grown
 
 LEAST = 3.0
 
@@ -36,7 +36,7 @@ def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     radius = np.sqrt(n / np.pi) if inside.ndim == 2 else (3 * n / (4 * np.pi)) ** (1 / 3)
     reach = max(LEAST, 0.5 * float(radius))
     margin = int(reach) + 1
-    near = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
+    near = grown(box, [margin] * inside.ndim, inside.shape)
     rim = np.zeros_like(inside)
     rim[near] = ndimage.distance_transform_edt(~inside[near]) <= reach
     return rim

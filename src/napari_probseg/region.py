@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,3 +76,9 @@ def overlap(a: Region, b: Region) -> Region | None:
     """Return the part that two regions have in common, None if there is none."""
     both = tuple(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
     return both if all(s.start < s.stop for s in both) else None
+
+
+def grown(region: Region, margins: Iterable[int], shape: Sequence[int]) -> Region:
+    """Return a region grown by a margin of voxels on both sides of each axis, within an image of a shape."""
+    sides = zip(region, margins, shape, strict=True)
+    return tuple(slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, margin, n in sides)

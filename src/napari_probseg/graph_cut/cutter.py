@@ -83,9 +83,6 @@ class Cutter:
         The image, its spacing, and the markers unless `cut` gets others.
     sigma, connectivity : optional
         As for `napari_probseg.graph_cut.cut`.
-    stroke_strength : float, optional
-        The log-odds of a decided voxel in favour of its marker, in place of its probability's: 5 is as good as
-        P = 0.993, and may be overruled by its neighbours. Absent, markers are obeyed.
 
     Raises
     ------
@@ -99,14 +96,8 @@ class Cutter:
         *,
         sigma: float | None = None,
         connectivity: int | None = None,
-        stroke_strength: float | None = None,
     ) -> None:
-        if stroke_strength is not None and not (np.isfinite(stroke_strength) and stroke_strength > 0):
-            raise ValueError(
-                f"stroke_strength must be positive log-odds, got {stroke_strength}: leave it out to obey the markers"
-            )
         self._case = case
-        self._strength = np.inf if stroke_strength is None else stroke_strength
         self._links = Links.of(case, sigma=sigma, connectivity=connectivity)
         self._band = Band(self._links)
 
@@ -146,8 +137,8 @@ class Cutter:
         def unary(voxels: NDArray[np.intp]) -> NDArray[np.float64]:
             favour = _log_odds(probability.reshape(-1)[voxels])
             marked = markers.reshape(-1)[voxels]
-            favour[marked == Marker.OBJECT] = self._strength
-            favour[marked == Marker.BACKGROUND] = -self._strength
+            favour[marked == Marker.OBJECT] = np.inf
+            favour[marked == Marker.BACKGROUND] = -np.inf
             favour /= smoothness
             # A voxel that outweighs all its links is decided; to cut it off there keeps the flow's rounding small.
             return np.clip(favour, -self._links.most - 1, self._links.most + 1)
@@ -169,7 +160,7 @@ class Cutter:
             raise ValueError(f"the mask must have the image's shape {self._case.shape}, got {mask.shape}")
         decided = markers != Marker.UNKNOWN
         n_contradicted = np.count_nonzero(mask[decided] != (markers[decided] == Marker.OBJECT))
-        strokes = self._strength * n_contradicted if n_contradicted else 0.0
+        strokes = np.inf if n_contradicted else 0.0
         log_odds = _log_odds(probability[~decided])
         # -log P of either label, from the log-odds: the rounding of 1 - P is the cut's own.
         regions = np.logaddexp(0, np.where(mask[~decided], -log_odds, log_odds)).sum()

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.graph_cut import Cutter, noise_of
-from napari_probseg.region import Region, bounding_box
+from napari_probseg.region import Region, bounding_box, grown
 from napari_probseg.unaries.histogram import Codes
 
 Mask = NDArray[np.bool_]
@@ -178,7 +178,7 @@ def accepted(case: Case, plane: Plane) -> Carried | None:
 def _grown(box: Region, shape: tuple[int, ...]) -> Region:
     """Return a box with room around it for a slice that is larger."""
     margin = ROOM + max(s.stop - s.start for s in box) // 2
-    return tuple(slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, shape, strict=True))
+    return grown(box, [margin] * len(box), shape)
 
 
 def _pasted(slice_: Carried, shape: tuple[int, ...]) -> Map:

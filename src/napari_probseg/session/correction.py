@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, absolute, bounding_box, overlap, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
 from napari_probseg.session.history import Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
@@ -96,5 +96,4 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
         return None
     box = absolute(box, case.marked)
     margins = [8 + (s.stop - s.start) // 4 for s in box]
-    sides = zip(box, margins, case.shape, strict=True)
-    return tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in sides)
+    return grown(box, margins, case.shape)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.morphology import ball, deepest
+from napari_probseg.region import bounding_box, grown
 
 RADIUS_AT_256 = 3.0
 
@@ -66,12 +67,12 @@ def box(truth: NDArray[np.bool_], *, margin: float = 0.1) -> NDArray[np.bool_]:
     margin : float
         Between object and box on each side, over the object's size; sides beyond the image are not drawn.
     """
-    where = ndimage.find_objects(truth.astype(np.uint8))[0]
+    where = bounding_box(truth)
+    if where is None:
+        raise ValueError("there is no object to draw a box around: the label is empty")
     drawn = np.zeros(truth.shape, dtype=bool)
     gaps = [1 + round(margin * (s.stop - s.start)) for s in where]
-    whole = tuple(
-        slice(max(0, s.start - gap), min(n, s.stop + gap)) for s, gap, n in zip(where, gaps, truth.shape, strict=True)
-    )
+    whole = grown(where, gaps, truth.shape)
     for axis, (s, gap) in enumerate(zip(where, gaps, strict=True)):
         for side in (s.start - gap, s.stop + gap - 1):
             if 0 <= side < truth.shape[axis]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit
 
 SCALES = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
 LIMIT = 5.0  # standard deviations from the mean at which a feature is clipped
@@ -62,7 +63,7 @@ def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[
         weight.append(np.full(len(seen), WEIGHT * n_strokes / len(seen)))
     slope, offset = _fitted(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
     odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
-    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), dtype=np.float32)
+    return np.asarray(expit(odds), dtype=np.float32)
 
 
 def _fitted(
@@ -74,7 +75,7 @@ def _fitted(
     ridge[-1] = 1e-3
     b = np.zeros(x.shape[1])
     for _ in range(N_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(x @ b, -30, 30)))
+        p = expit(x @ b)
         gradient = x.T @ (weight * (p - y)) + ridge * b
         hessian = (x.T * (weight * p * (1 - p))) @ x + np.diag(ridge)
         step = np.linalg.solve(hessian, gradient)

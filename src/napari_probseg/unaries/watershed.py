@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit, logit
 
 from napari_probseg.case import Marker
 
@@ -39,4 +40,4 @@ def with_flood(
     edges = np.max([sobel(channel) for channel in image], axis=0)
     side = np.where(watershed(edges, markers.astype(np.int32)) == Marker.OBJECT, WEIGHT, -WEIGHT)
     p = np.clip(probability, NEVER, 1 - NEVER)
-    return np.asarray(1 / (1 + (1 - p) / p * np.exp(-side)), dtype=np.float32)
+    return np.asarray(expit(logit(p) + side), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
-from napari_probseg.region import Region
+from napari_probseg.region import Region, grown, relative
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -96,7 +96,7 @@ def region_of(corners: NDArray[np.float64], shape: tuple[int, ...]) -> Region:
 def framed(where: Region, shape: tuple[int, ...]) -> tuple[Region, NDArray[np.bool_]]:
     """Return a box grown by a few voxels, and a mask of what was added; a plane of a volume stays a plane."""
     thick = [_FRAME if s.stop - s.start > 1 else 0 for s in where]
-    grown = tuple(slice(max(0, s.start - t), min(n, s.stop + t)) for s, t, n in zip(where, thick, shape, strict=True))
-    mask = np.ones([s.stop - s.start for s in grown], dtype=bool)
-    mask[tuple(slice(s.start - g.start, s.stop - g.start) for s, g in zip(where, grown, strict=True))] = False
-    return grown, mask
+    frame = grown(where, thick, shape)
+    mask = np.ones([s.stop - s.start for s in frame], dtype=bool)
+    mask[relative(where, frame)] = False
+    return frame, mask
