@@ -12,7 +12,7 @@ from torch import nn
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.plan import GIB, SMALLEST, levels, memory_needed, plan
 from napari_probseg.nn.presets import build, load_network
-from napari_probseg.nn.unet import GENERAL, UNETS, UNet, UNetConfig
+from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.segmentation import segmentation_loss
 
@@ -42,7 +42,7 @@ def test_every_preset_takes_every_size(name: str, size: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("isensee2017", 8.8), ("kayalibay2017", 2.0), ("nnunet2018", 4.9), ("avetisian2018", 1.6), ("general_unet", 3.9)],
+    [("isensee2017", 8.8), ("kayalibay2017", 2.0), ("nnunet2018", 4.9), ("avetisian2018", 1.6)],
 )
 def test_sizes_of_the_presets_in_3d(name: str, millions: float) -> None:
     assert count(UNet(replace(UNETS[name], ndim=3))) / 1e6 == pytest.approx(millions, abs=0.05)
@@ -59,11 +59,6 @@ def test_presets_are_what_their_papers_say() -> None:
     assert not has("avetisian2018", nn.InstanceNorm3d) and not has("avetisian2018", nn.BatchNorm3d)
     kernels = {m.kernel_size for m in UNet(UNETS["avetisian2018"]).modules() if isinstance(m, nn.Conv3d)}
     assert kernels == {(1, 3, 3), (3, 1, 3), (3, 3, 1), (1, 1, 1)}
-
-
-def test_general_works_at_half_of_the_resolution() -> None:
-    wide = {m.in_channels for m in UNet(GENERAL).fine.modules() if isinstance(m, nn.Conv2d)}
-    assert max(wide) <= 16
 
 
 def test_size_of_one_convolution_after_another() -> None:
@@ -104,9 +99,17 @@ def test_factorised_convolutions_have_a_third_of_the_weights() -> None:
     assert flat / full == pytest.approx(1 / 3, abs=0.01)
 
 
-def test_stem_and_norms_do_not_mix_items() -> None:
-    network = built(GENERAL).eval()
-    x = torch.randn(2, 3, 20, 20)
+def test_what_release_0_1_0_wrote_of_a_u_net_is_read() -> None:
+    written = {**asdict(SMALL), "stem": 1}
+    network = build("kayalibay2017", written)
+    assert isinstance(network, UNet) and network.config == SMALL
+    with pytest.raises(ValueError, match="does not fit the network"):
+        build("kayalibay2017", {**written, "stem": 2})
+
+
+def test_norms_do_not_mix_items() -> None:
+    network = built(SMALL).eval()
+    x = torch.randn(2, 1, 20, 20)
     assert torch.allclose(network(x)[1:], network(x[1:]), atol=1e-4)
 
 
@@ -174,7 +177,7 @@ def test_weights_of_a_unet_come_back(tmp_path: Path, name: str) -> None:
 
 
 def test_unknown_networks_say_what_is_known() -> None:
-    with pytest.raises(ValueError, match="this release knows general, wong2022, isensee2017"):
+    with pytest.raises(ValueError, match="this release knows advised, general, wong2022, isensee2017"):
         build("vnet", {})
     with pytest.raises(ValueError, match="does not fit the network 'nnunet2018'"):
         build("nnunet2018", {"depth": 3})

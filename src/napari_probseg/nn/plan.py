@@ -119,7 +119,7 @@ def memory_needed(config: UNetConfig, patch: Sequence[int], *, n_batch: int) -> 
     Of each convolution the answer, its norm and its activation are kept for the gradient; of each weight also the
     gradient, the average and Adam's two moments.
     """
-    voxels = prod(patch) / config.stem**config.ndim
+    voxels = float(prod(patch))
     n_kept = n_weights = 0.0
     for width, kernel, stride in zip(
         config.widths, config.kernel_of, ((1,) * config.ndim, *config.stride_of), strict=True

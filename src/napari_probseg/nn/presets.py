@@ -31,7 +31,8 @@ def build(preset: str, config: Mapping[str, Any]) -> General | Wong2022 | UNet:
         if preset == "wong2022":
             return Wong2022(**config)
         if preset in UNETS:
-            return UNet(UNetConfig(**config))
+            # Release 0.1.0 also wrote a stem, of 1.
+            return UNet(UNetConfig(**{name: value for name, value in config.items() if (name, value) != ("stem", 1)}))
     except TypeError as error:
         raise ValueError(f"the configuration {dict(config)} does not fit the network {preset!r}: {error}") from error
     known = ", ".join(["advised", "general", "wong2022", *UNETS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any, Literal
@@ -59,8 +59,6 @@ class UNetConfig:
         Segmentation maps, from the decoder's finest levels.
     sum_maps : bool
         Whether the logits are the sum of the maps; if not, the coarser ones serve for deep supervision alone.
-    stem : int
-        The network works at ``1 / stem`` of the resolution, with few channels beside it at all of it.
     """
 
     ndim: int = 2
@@ -80,7 +78,6 @@ class UNetConfig:
     dropout: float = 0.0
     n_maps: int = 1
     sum_maps: bool = False
-    stem: int = 1
 
     def __post_init__(self) -> None:
         for name in ("widths", "kernels", "strides"):  # lists, when they come from a weights file
@@ -109,7 +106,7 @@ class UNetConfig:
     @property
     def step(self) -> Sizes:
         """Voxels of the image that one of the coarsest level stands for, along each axis."""
-        return tuple(self.stem * prod(along) for along in zip(*self.stride_of, strict=True))
+        return tuple(prod(along) for along in zip(*self.stride_of, strict=True))
 
 
 def _as_tuples(value: Any) -> Any:
@@ -134,16 +131,11 @@ NNUNET2018 = UNetConfig(ndim=3, widths=(30, 60, 120, 240), down="pool")
 AVETISIAN2018 = UNetConfig(
     ndim=3, widths=(24, 48, 96, 192), norm="none", activation="relu", factorised=True, dropout=0.1
 )
-# Ours: grey image, marks inside and outside -> logit of the object. Most work is done at half of the resolution.
-GENERAL = UNetConfig(
-    n_channels=3, n_labels=1, widths=(32, 64, 96, 128), norm="group", activation="silu", up="nearest", stem=2
-)
 UNETS = {
     "isensee2017": ISENSEE2017,
     "kayalibay2017": KAYALIBAY2017,
     "nnunet2018": NNUNET2018,
     "avetisian2018": AVETISIAN2018,
-    "general_unet": GENERAL,
 }
 
 
@@ -154,11 +146,10 @@ class UNet(nn.Module):
         super().__init__()
         self.config = c = config or UNetConfig()
         widths, kernels, strides = c.widths, c.kernel_of, c.stride_of
-        n_in = c.n_channels * c.stem**c.ndim
         arriving = widths[:-1] if c.down == "pool" else widths[1:]  # a strided convolution widens on the way down
         self.encoder = nn.ModuleList(
             _residual(c, a, b, k) if c.residual else _block(c, a, b, k)
-            for a, b, k in zip((n_in, *arriving), widths, kernels, strict=True)
+            for a, b, k in zip((c.n_channels, *arriving), widths, kernels, strict=True)
         )
         self.down = nn.ModuleList(
             _down(c, a, b, k, s) for (a, b), k, s in zip(pairwise(widths), kernels[1:], strides, strict=True)
@@ -170,13 +161,7 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(
             _block(c, n_joined * a, a, k) for a, k in zip(widths[:-1], kernels[:-1], strict=True)
         )
-        n_fine = max(8, widths[0] // 4)
-        feature_widths = widths
-        if c.stem > 1:
-            self.to_fine = _layer(c, widths[0], n_fine * c.stem**c.ndim, (1,) * c.ndim)
-            self.fine = _block(replace(c, n_convolutions=1), n_fine + c.n_channels, n_fine, kernels[0])
-            feature_widths = (n_fine, *widths)
-        self.segment = nn.ModuleList(_of("Conv", c.ndim)(w, c.n_labels, 1) for w in feature_widths[: c.n_maps])
+        self.segment = nn.ModuleList(_of("Conv", c.ndim)(w, c.n_labels, 1) for w in widths[: c.n_maps])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, (B, n_labels, Z, Y, X), of x, (B, n_channels, Z, Y, X); without Z in 2-D."""
@@ -194,7 +179,7 @@ class UNet(nn.Module):
         if x.ndim != c.ndim + 2 or x.shape[1] != c.n_channels:
             raise ValueError(f"the network takes (batch, {c.n_channels}) and {c.ndim} axes, got {tuple(x.shape)}")
         size, x = x.shape[2:], _padded(x, c.step)
-        h = self.encoder[0](_unshuffled(x, c.stem))
+        h = self.encoder[0](x)
         skips = []
         for down, block in zip(self.down, self.encoder[1:], strict=True):
             skips.append(h)
@@ -203,9 +188,6 @@ class UNet(nn.Module):
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = block(self._joined(up(h), skips.pop()))
             features.insert(0, h)
-        if c.stem > 1:
-            h = _shuffled(self.to_fine(h), c.stem)
-            features.insert(0, self.fine(torch.cat([h, x], 1)))
         maps = [segment(h) for segment, h in zip(self.segment, features[: c.n_maps], strict=True)]
         if c.sum_maps:
             for i in reversed(range(len(maps) - 1)):
@@ -340,17 +322,3 @@ def _cropped(m: Tensor, size: Sequence[int], padded: Sequence[int]) -> Tensor:
 
 def _resized(m: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(m, list(size), mode="bilinear" if m.ndim == 4 else "trilinear", align_corners=False)
-
-
-def _unshuffled(x: Tensor, n: int) -> Tensor:
-    """Return (B, C n^2, Y / n, X / n) of (B, C, Y, X), and likewise in 3-D."""
-    for axis in range(2, x.ndim):
-        x = x.unflatten(axis, (-1, n)).movedim(axis + 1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
-    return x
-
-
-def _shuffled(x: Tensor, n: int) -> Tensor:
-    """Return (B, C, Y n, X n) of (B, C n^2, Y, X), and likewise in 3-D."""
-    for axis in reversed(range(2, x.ndim)):
-        x = x.unflatten(1, (-1, n)).movedim(2, axis + 1).flatten(axis, axis + 1)  # type: ignore[no-untyped-call]
-    return x
