@@ -50,11 +50,11 @@ def boxed(where: Sequence[slice], shape: tuple[int, ...]) -> tuple[Region, Regio
     ValueError
         If they are no slices, or not as many as there are axes.
     """
-    where = tuple(where) if isinstance(where, list | tuple) else (where,)
-    if len(where) != len(shape) or not all(isinstance(s, slice) for s in where):
-        raise ValueError(f"a region must be one slice for each of {len(shape)} axes, got {where}")
+    slices: tuple[Any, ...] = tuple(where) if isinstance(where, list | tuple) else (where,)
+    if len(slices) != len(shape) or not all(isinstance(s, slice) for s in slices):
+        raise ValueError(f"a region must be one slice for each of {len(shape)} axes, got {slices}")
     box, within = [], []
-    for s, n in zip(where, shape, strict=True):
+    for s, n in zip(slices, shape, strict=True):
         chosen = range(*s.indices(n))
         low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
         box.append(slice(low, high))
