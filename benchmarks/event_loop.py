@@ -47,17 +47,17 @@ def main() -> None:
     longest_block(lambda: True, 1.0)
     for name in ("first proposal", "second proposal", "third proposal"):
         panel.propose.click()
-        took, longest = longest_block(lambda: not work.offers.background.is_busy)
+        took, longest = longest_block(lambda: not work.asking.is_busy)
         print(f"{name}: {took:.2f} s, window still for at most {1000 * longest:.0f} ms ({panel.status.text()})")
     for name in ("first completion", "second completion"):
         panel.complete.click()
-        took, longest = longest_block(lambda: not work.offers.background.is_busy)
+        took, longest = longest_block(lambda: not work.asking.is_busy)
         print(f"{name}: {took:.2f} s, window still for at most {1000 * longest:.0f} ms ({panel.status.text()})")
     for slider, step in ((panel.smoothness, 3), (panel.smoothness, 12), (panel.edges, 4), (panel.edges, 16)):
-        before = work.completion
+        before = work.on_offer
         slider.setValue(step)
-        took, longest = longest_block(lambda b=before: work.completion is not b, 0.0)
-        print(f"{work.completion.request.cut}: {1000 * took:.0f} ms, window still for at most {1000 * longest:.0f} ms")
+        took, longest = longest_block(lambda b=before: work.on_offer is not b, 0.0)
+        print(f"{work.tools.cut}: {1000 * took:.0f} ms, window still for at most {1000 * longest:.0f} ms")
     viewer.close()
 
 
