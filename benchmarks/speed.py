@@ -23,9 +23,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import napari_probseg as ps
+from napari_probseg.inference.readings import N_DRAWN, N_WINDOWS
 from napari_probseg.morphology import ball
-from napari_probseg.nn.general import SIZE, GeneralCVAE
-from napari_probseg.proposers.cvae import N_DRAWN, N_WINDOWS
+from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.inputs import N_MARKS
+from napari_probseg.nn.presets import General
 
 SIDE, CROP = 256, 128  # pixels of the image that we are asked about, and of the U-Net's input
 GOAL = 0.5
@@ -66,7 +68,7 @@ def main() -> None:
     lines = [
         f"Medians of {arguments.rounds} rounds on {arguments.threads} thread(s), of images of {SIDE}x{SIDE}.",
         f"{size('The U-Net', peer, lambda: one_pass(peer))} on {CROP}x{CROP}.",
-        f"{size('Ours', ours, lambda: samples(ours))} for {N_DRAWN[2]} samples in each of {N_WINDOWS} windows.",
+        f"{size('Ours', ours, lambda: samples(ours))} for {N_DRAWN} samples in each of {N_WINDOWS} windows.",
         "",
         "| | candidates | U-Net | our network | `propose` | ratio to the U-Net | goal | `complete` | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -110,11 +112,12 @@ def one_pass(network: PlainUNet) -> Tensor:
 
 
 @torch.inference_mode()
-def samples(network: GeneralCVAE) -> Tensor:
+def samples(network: General) -> Tensor:
     """Return what a proposal asks of the network."""
-    n = N_WINDOWS * N_DRAWN[2]
-    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + 2, SIZE[2], SIZE[2])
-    features = network.features(x.to(memory_format=torch.channels_last))
+    n = N_WINDOWS * N_DRAWN
+    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, SIZE[2], SIZE[2])
+    x[:, -N_MARKS, 40:50, 40:50] = x[:, 1 - N_MARKS, :5, :5] = 1
+    features = network.features(x)
     network.decode_control(features, torch.ones(N_WINDOWS))
     return network.decode(features, torch.zeros(n, network.n_latent), torch.ones(n)).object
 

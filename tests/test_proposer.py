@@ -1,7 +1,9 @@
 """What the general proposer promises, trained or not, beside what every proposer does (test_proposer_contract)."""
 
 import warnings
+from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ import torch
 import napari_probseg as ps
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import SAME, choose_distinct, pairwise_iou
-from napari_probseg.inference.inputs import with_channels
+from napari_probseg.inference.inputs import window_input, with_channels
 from napari_probseg.inference.windows import windows_around
 from napari_probseg.morphology import ball
+from napari_probseg.nn.checkpoint import write_weights
+from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE
 from napari_probseg.proposers import cvae
 from napari_probseg.proposers.cvae import CVAEProposer
 from untrained import cvae_proposer as untrained
@@ -128,7 +132,7 @@ def test_the_shipped_weights_find_a_ball() -> None:
 def test_windows_grow_where_there_is_nothing_to_see() -> None:
     image = ball((600, 600), (300, 300), 120, np.ones(2)) * 0.6  # even around the dab: the close windows show nothing
     case = ps.Case(image).mark(ball(image.shape, (300, 300), 3, np.ones(2)))
-    draw = ps.load_proposer(device="cpu").draw(case, 8, seed=0)
+    draw = untrained().draw(case, 8, seed=0)
     assert draw.windows[-1].size[0] > 240 and len(draw.windows) == len(draw.object) == len(draw.control)
 
 
@@ -184,10 +188,35 @@ def test_odd_sizes(proposer: CVAEProposer, shape: tuple[int, ...]) -> None:
 
 
 def test_reach_says_how_far_to_grow() -> None:
-    proposer = ps.load_proposer("general", device="cpu")
-    case = marked(disk_image(radius=35))
-    near, far = (float((proposer.draw(case, 4, seed=0, reach=r).mask > 0).float().mean()) for r in (0.05, 1.0))
+    network, case = ps.load_proposer("general", device="cpu").networks[2], marked(disk_image(radius=35))
+    x = window_input(case, windows_around(case, 1)[0], SIZE[2])[None]
+    z = torch.randn(8, network.n_latent, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = network.features(x)
+        near, far = (
+            float((network.decode(features, z, torch.full((8,), r)).mask > 0).float().mean()) for r in (0.05, 1)
+        )
     assert near < 0.5 * far
+
+
+def test_the_completion_comes_first() -> None:
+    case = marked(disk_image(radius=35))
+    [whole] = ps.load_completer("general", device="cpu").propose(case).partial
+    first = ps.load_proposer("general", device="cpu").propose(case, 8).partial[0]
+    assert ps.metrics.dice(first == ps.Marker.OBJECT, whole == ps.Marker.OBJECT) > 0.97
+
+
+def test_weights_of_an_earlier_release_propose_and_complete(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4)
+    write_weights(
+        tmp_path / "mine.safetensors", GeneralCVAE(config).state_dict(), preset="general", config=asdict(config)
+    )
+    case = marked(disk_image())
+    for load in (ps.load_proposer, ps.load_completer):
+        candidates = load(tmp_path / "mine.safetensors", device="cpu").propose(case, 2)
+        decided = case.partial != ps.Marker.UNKNOWN
+        assert all((partial[decided] == case.partial[decided]).all() for partial in candidates.partial)
 
 
 def test_the_first_day() -> None:

@@ -375,8 +375,8 @@ def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | 
             typer.echo(told)
         elif told.step % 50 == 0:
             typer.echo(f"{told.step}/{told.n_steps}  loss {told.losses['total']:.3f}")
-    write_network(out / "general.safetensors", network)
-    typer.echo(f"the weights are {out / 'general.safetensors'}")
+    write_network(out / "general.safetensors", network, half=True)
+    typer.echo(f"the weights are {out / 'general.safetensors'}, in half precision")
 
 
 def _shown(progress: Iterator[Progress]) -> None:

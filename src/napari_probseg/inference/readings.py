@@ -64,7 +64,7 @@ def candidates_of(
     network: AdvisedCVAE, case: Case, n: int, *, seed: int, reach: float, device: torch.device
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
-    found = answer(network, with_hint(case), device)
+    found = answer(network, _hinted(case), device)
     readings = _drawn(network, case, found, seed=seed, reach=reach, device=device)
     over, grid = _on_common_grid(case, found, readings)
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
@@ -93,6 +93,16 @@ def candidates_of(
         choice.share[kept],
         in_region(agreed, over, cut.where, case.shape),
     )
+
+
+def _hinted(case: Case) -> Case:
+    """Return a case with a mark inside where there is any ground for one; strokes outside alone are strokes, too."""
+    try:
+        return with_hint(case)
+    except ValueError:
+        if not case.strokes[case.marked].any():
+            raise
+        return case
 
 
 def _drawn(

@@ -233,10 +233,12 @@ class ShareOfTime:
         return f"{self.seconds_for_data / max(self.seconds, 1e-9):.1%} of the time went into data"
 
 
-def write_network(path: str | Path, network: General) -> None:
-    """Write the weights of a network with what is needed to build it."""
+def write_network(path: str | Path, network: General, *, half: bool = False) -> None:
+    """Write the weights of a network with what is needed to build it; in half precision to be shipped."""
     preset = "advised" if isinstance(network, AdvisedCVAE) else "general"
-    write_weights(path, network.state_dict(), preset=preset, config=asdict(network.config))
+    state = network.state_dict()
+    tensors = {name: tensor.half() for name, tensor in state.items()} if half else state
+    write_weights(path, tensors, preset=preset, config=asdict(network.config))
 
 
 def _first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfig, seed: int) -> General:
