@@ -15,7 +15,9 @@ from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.advisers import checkered
 from napari_probseg.nn.general import SIZE, Features
+from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import facts_of, refiner_input
 from napari_probseg.region import bounding_box, hull
 
@@ -25,7 +27,7 @@ MARGIN = 1.6  # of the last window over the object
 ALIKE = 1.25  # ratio of the sides of windows, below which one need not be looked at beside the other
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
-MARK_MARGIN_VOXELS = 2
+MIN_FORETOLD = 2  # strokes on each side, from which the network is asked to foretell half of them
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device, *, refine: bo
     if not refine:
         size = SIZE[2]
         return Answer(looks, window, _logit(looks.probability(window, size)), confidence, found)
-    seen = refinable(case, window, looks)
+    seen = refinable(network, case, window, looks, device)
     return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), confidence, found)
 
 
@@ -97,15 +99,34 @@ def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.
     return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu()), features
 
 
-def refinable(case: Case, window: Window, looks: Looks) -> Tensor:
-    """Return what the refiner sees of a window, (1, 13, size, size)."""
+def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, device: torch.device) -> Tensor:
+    """Return what the refiner sees of a window, (1, 14, size, size)."""
     size = fine_size(window)
     x = window_input(case, window, size)
     probability = looks.probability(window, size)
     marks = case.strokes[window.within(case.shape)]
     counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
-    facts = facts_of(counts[0], counts[1], size / SIZE[2], float(looks.weight.max()) ** 0.25)
+    confidence = float(looks.weight.max()) ** 0.25
+    foreseen = _foresight(network, case, window, device) if min(counts) >= MIN_FORETOLD else 0.0
+    facts = facts_of(counts[0], counts[1], size / SIZE[2], confidence, foreseen)
     return refiner_input(x[None], probability[None], facts[None])
+
+
+@torch.inference_mode()
+def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float:
+    """Return how well the network foretells half of the strokes in a window from the others, in [0, 1]."""
+    x = window_input(case, window, SIZE[2])
+    half = checkered(x.shape[1:])
+    shown = torch.stack([x, x])
+    inside, outside = -N_MARKS, 1 - N_MARKS
+    for item, hidden in zip(shown, (half, ~half), strict=True):
+        item[inside:, hidden] = 0
+    said = network.decode_control(network.features(shown.to(device)), torch.ones(2, device=device)).object.cpu() > 0
+    shares = []
+    for marker, is_right in ((inside, said), (outside, ~said)):
+        hidden = torch.stack([(x[marker] > 0) & half, (x[marker] > 0) & ~half])
+        shares.append(float((is_right & hidden).sum() / hidden.sum().clamp(min=1)))
+    return max(0.0, sum(shares) - 1)
 
 
 def fine_size(window: Window) -> int:

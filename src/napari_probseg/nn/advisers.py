@@ -8,6 +8,7 @@ where a shape says (B, 1, Y, X), it may be (B, 1, Z, Y, X).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
 _LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 _FAR = 1e4
+N_BLOCKS = 8  # along each side of a window, where half of the marks foretell the other half
 
 
 @dataclass(frozen=True)
@@ -320,8 +322,7 @@ def foresight(image: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """
     features, marks = _looked_at(image, marks, config)
     flat = features.flatten(2)
-    blocks = [torch.arange(n, device=image.device) // max(1, n // 16) for n in features.shape[2:]]
-    half = torch.stack(torch.meshgrid(*blocks, indexing="ij")).sum(0).remainder(2).bool()
+    half = checkered(features.shape[2:]).to(image.device)
     right = torch.zeros(len(image), 2, device=image.device)
     count = torch.zeros_like(right)
     for learnt in (half, ~half):
@@ -333,6 +334,12 @@ def foresight(image: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
             right[:, side] += (((odds > 0) == (y > 0)) & chosen).sum(1)
             count[:, side] += chosen.sum(1)
     return (2 * (right / count.clamp(min=1)).mean(1) - 1).clamp(min=0)
+
+
+def checkered(shape: Sequence[int]) -> Tensor:
+    """Return every second of the blocks, eight along each side, that a window is parted into, (Y, X) bool."""
+    blocks = [torch.arange(n) // max(1, -(-n // N_BLOCKS)) for n in shape]
+    return torch.stack(torch.meshgrid(*blocks, indexing="ij")).sum(0).remainder(2).bool()
 
 
 def _looked_at(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, foresight, smoothed
 from napari_probseg.nn.inputs import N_MARKS
 
-N_FACTS = 5  # about the whole window, the same in each voxel
+N_FACTS = 6  # about the whole window, the same in each voxel
 FINE = AdviserConfig(
     full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256
 )
@@ -43,7 +43,7 @@ class Refiner(nn.Module):
 
 @torch.no_grad()
 def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
-    """Return what a `Refiner` looks at, (B, 13, Y, X).
+    """Return what a `Refiner` looks at, (B, 14, Y, X).
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
     return torch.cat([logit[:, None], advice(image, inside, outside, FINE), marks, edges, everywhere], 1)
 
 
-def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float) -> Tensor:
+def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float, foresight: float) -> Tensor:
     """Return what is the same in each voxel, (N_FACTS - 1,).
 
     Parameters
@@ -74,6 +74,8 @@ def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float) 
         Places of the fine grid to one of the network's.
     confidence : float
         The Dice that the network expects of its best answer.
+    foresight : float
+        How well it foretells half of the strokes from the others, in [0, 1].
     """
     counts = torch.tensor([n_inside, n_outside], dtype=torch.float32).add(1).log2() / 4
-    return torch.cat([counts, torch.tensor([fineness / 4, confidence], dtype=torch.float32)])
+    return torch.cat([counts, torch.tensor([fineness / 4, confidence, foresight], dtype=torch.float32)])

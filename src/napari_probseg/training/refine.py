@@ -38,7 +38,7 @@ class View:
 
     Parameters
     ----------
-    seen : (13, S, S) float16 tensor
+    seen : (14, S, S) float16 tensor
         See `refiner_input`.
     truth : (S, S) bool tensor
     """
@@ -57,7 +57,7 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         case = case.mark(*drawn)
         found = answer(network, case, torch.device("cpu"))
         if i in LOOKED_AT:
-            seen = refinable(case, found.window, found.looks)[0]
+            seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
             yield View(seen.half(), _truth_over(found.window, target.truth, seen.shape[-1]))
         result = _cut(case, found.window, found.probability(case.shape))
 
