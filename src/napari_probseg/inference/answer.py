@@ -61,7 +61,7 @@ class Answer:
 
 
 @torch.inference_mode()
-def answer(network: AdvisedCVAE, case: Case, device: torch.device, *, refine: bool = True) -> Answer:
+def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     """Look at a case.
 
     Raises
@@ -84,9 +84,6 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device, *, refine: bo
         looks, found = looks + closer, [*found, features]
         window = _last_window(case, looks)
     confidence = float(looks.weight.max()) ** 0.25
-    if not refine:
-        size = SIZE[2]
-        return Answer(looks, window, _logit(looks.probability(window, size)), confidence, found)
     seen = refinable(network, case, window, looks, device)
     return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), confidence, found)
 
@@ -168,7 +165,3 @@ def _is_like(window: Window, other: Window) -> bool:
         for a, n, b, m in zip(window.low, window.size, other.low, other.size, strict=True)
     )
     return 1 / ALIKE < ratio < ALIKE and shift < 0.15
-
-
-def _logit(probability: Tensor) -> Tensor:
-    return probability.clamp(1e-4, 1 - 1e-4).logit()

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
 import torch
+from torch import nn
+
+_T = TypeVar("_T")
+
+
+class OnDevice(Protocol):
+    """What has networks on a device."""
+
+    device: torch.device
+
+    @property
+    def networks(self) -> Mapping[int, nn.Module]:
+        """The networks by their number of axes."""
+        ...
 
 
 def chosen_device(name: str) -> torch.device:
@@ -20,3 +38,16 @@ def chosen_device(name: str) -> torch.device:
         usable = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise RuntimeError(f"there is no device {name!r} here: use device='auto', or one of {usable}")
     return torch.device(name)
+
+
+def with_fallback(owner: OnDevice, work: Callable[[], _T]) -> _T:
+    """Return what some work returns; where the GPU's memory does not do, it is done again on the CPU, for good."""
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
+    torch.cuda.empty_cache()
+    owner.device = torch.device("cpu")
+    for network in owner.networks.values():
+        network.to(owner.device)
+    return work()

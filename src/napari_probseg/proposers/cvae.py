@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.device import chosen_device, with_fallback
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
 from napari_probseg.inference.readings import candidates_of
@@ -103,7 +102,9 @@ class CVAEProposer:
             return in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
         network = self.networks.get(ndim)
         if isinstance(network, AdvisedCVAE):
-            return candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
+            return with_fallback(
+                self, lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
+            )
         return _candidates(case, self.draw(case, N_DRAWN[ndim], seed=seed, reach=reach), n)
 
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
@@ -134,15 +135,7 @@ class CVAEProposer:
         n_channels = network.config.n_image_channels
         windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
         z = torch.randn(len(windows) * n, network.n_latent, generator=generator)
-        try:
-            return self._drawn(network, windows, x, z, reach)
-        except torch.OutOfMemoryError:
-            warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
-            torch.cuda.empty_cache()
-            self.device = torch.device("cpu")
-            for each in self.networks.values():
-                each.to(self.device)
-            return self._drawn(network, windows, x, z, reach)
+        return with_fallback(self, lambda: self._drawn(network, windows, x, z, reach))
 
     @torch.inference_mode()
     def _drawn(self, network: GeneralCVAE, windows: list[Window], x: Tensor, z: Tensor, reach: float) -> Draw:

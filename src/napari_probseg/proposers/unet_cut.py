@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.answer import answer
-from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.device import chosen_device, with_fallback
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
@@ -93,7 +93,7 @@ class UNetCut:
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
-            found = answer(network, hinted, self.device)
+            found = with_fallback(self, lambda: answer(network, hinted, self.device))
             return Completion(case, found.window, found.probability(case.shape))
         return self._completed(case, hinted)
 
@@ -197,8 +197,12 @@ class UNetCut:
         network = self.networks[case.ndim]
         n_channels = network.config.n_image_channels
         windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
-        features = network.features(x.to(self.device))
-        return windows, network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
+
+        def said() -> Tensor:
+            features = network.features(x.to(self.device))
+            return network.decode_control(features, torch.ones(len(x), device=self.device)).object.float().cpu()
+
+        return windows, with_fallback(self, said)
 
     def _around_object(self, case: Case, window: Window, logit: Tensor) -> Window | None:
         """Return the window that fits the object found in another, None if there is none or it fits already."""
