@@ -151,7 +151,7 @@ def test_parts_of_a_network_are_trained_at_rates_of_their_own() -> None:
 
 def test_an_untrained_refiner_leaves_the_answer_as_it_is() -> None:
     x, probability = an_input(1), torch.rand(1, 64, 64) * 0.9 + 0.05
-    seen = refiner_input(x, probability, facts_of(1, 1, 1.0, 0.5, 0.0)[None])
+    seen = refiner_input(x, probability, facts_of(1, 1, 1.0, 0.5, (0.0, 0.0))[None])
     torch.testing.assert_close(Refiner()(seen).sigmoid(), probability)
 
 
@@ -160,7 +160,7 @@ def test_a_refiner_learns_that_the_network_is_wrong() -> None:
     truth = torch.zeros(1, 64, 64)
     truth[:, 16:48, 16:48] = 1
     x[:, :3] = 2 * truth[:, None] - 1
-    seen = refiner_input(x, torch.full((1, 64, 64), 0.4), facts_of(1, 1, 1.0, 0.5, 0.0)[None])
+    seen = refiner_input(x, torch.full((1, 64, 64), 0.4), facts_of(1, 1, 1.0, 0.5, (0.0, 0.0))[None])
     refiner = Refiner()
     loss = nn.functional.binary_cross_entropy_with_logits
 

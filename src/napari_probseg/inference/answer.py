@@ -15,16 +15,17 @@ from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import checkered
+from napari_probseg.nn.advisers import checkered, foresight
 from napari_probseg.nn.general import SIZE, Features
 from napari_probseg.nn.inputs import N_MARKS
-from napari_probseg.nn.refiner import facts_of, refiner_input
+from napari_probseg.nn.refiner import FINE, facts_of, refiner_input
 from napari_probseg.region import bounding_box, hull
 
 N_WINDOWS = 5
 CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
 MARGIN = 1.6  # of the last window over the object
-ALIKE = 1.25  # ratio of the sides of windows, below which one need not be looked at beside the other
+ALIKE = 1.4  # ratio of the sides of windows, below which one need not be looked at beside the other
+MAX_SHIFT = 0.2  # of their middles, in sides, up to which they are alike
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
 MIN_FORETOLD = 2  # strokes on each side, from which the network is asked to foretell half of them
@@ -104,8 +105,12 @@ def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, de
     marks = case.strokes[window.within(case.shape)]
     counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
     confidence = float(looks.weight.max()) ** 0.25
-    foreseen = _foresight(network, case, window, device) if min(counts) >= MIN_FORETOLD else 0.0
-    facts = facts_of(counts[0], counts[1], size / SIZE[2], confidence, foreseen)
+    foretold = (0.0, 0.0)
+    if min(counts) >= MIN_FORETOLD:
+        image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
+        by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE))
+        foretold = (_foresight(network, case, window, device), by_appearance)
+    facts = facts_of(counts[0], counts[1], size / SIZE[2], confidence, foretold)
     return refiner_input(x[None], probability[None], facts[None])
 
 
@@ -164,4 +169,4 @@ def _is_like(window: Window, other: Window) -> bool:
         abs((a + n / 2) - (b + m / 2)) / n
         for a, n, b, m in zip(window.low, window.size, other.low, other.size, strict=True)
     )
-    return 1 / ALIKE < ratio < ALIKE and shift < 0.15
+    return 1 / ALIKE < ratio < ALIKE and shift < MAX_SHIFT

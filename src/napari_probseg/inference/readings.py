@@ -24,10 +24,10 @@ from napari_probseg.nn.general import Features
 from napari_probseg.region import Region, bounding_box, hull, relative
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
-N_DRAWN = 12  # in each window ...
-N_STEPS = 4  # ... of which so many go a part of the way
+N_DRAWN = 9  # in each window ...
+N_STEPS = 3  # ... of which so many go a part of the way
 STEP = 0.35  # of the reach that was asked for
-GRID = 160  # places along a side of the grid on which readings are compared
+GRID = 128  # places along a side of the grid on which readings are compared
 SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
 MAX_CUT_PIXELS = 2**22
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, foresight, smoothed
+from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, smoothed
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 6  # about the whole window, the same in each voxel
@@ -51,20 +51,21 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
         Image, strokes and what was accepted, on the fine grid.
     probability : (B, Y, X) tensor
         What the network says.
-    facts : (B, N_FACTS - 1) tensor
-        See `facts_of`; how well appearance foretells the marks is added.
+    facts : (B, N_FACTS) tensor
+        See `facts_of`.
     """
     image, inside, outside = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0
-    foreseen = foresight(image, torch.stack([inside, outside], 1), FINE)[:, None]
     logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT) / LIMIT
     marks = torch.stack([inside, outside], 1).to(x)
     edges = edge_strength(smoothed(image)).clamp(max=2)
-    everywhere = torch.cat([facts, foreseen], 1)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
     return torch.cat([logit[:, None], advice(image, inside, outside, FINE), marks, edges, everywhere], 1)
 
 
-def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float, foresight: float) -> Tensor:
-    """Return what is the same in each voxel, (N_FACTS - 1,).
+def facts_of(
+    n_inside: int, n_outside: int, fineness: float, confidence: float, foretold: tuple[float, float]
+) -> Tensor:
+    """Return what is the same in each voxel, (N_FACTS,).
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def facts_of(n_inside: int, n_outside: int, fineness: float, confidence: float, 
         Places of the fine grid to one of the network's.
     confidence : float
         The Dice that the network expects of its best answer.
-    foresight : float
-        How well it foretells half of the strokes from the others, in [0, 1].
+    foretold : (float, float)
+        How well it, and the strokes' appearance, foretell half of the strokes from the others, in [0, 1].
     """
     counts = torch.tensor([n_inside, n_outside], dtype=torch.float32).add(1).log2() / 4
-    return torch.cat([counts, torch.tensor([fineness / 4, confidence, foresight], dtype=torch.float32)])
+    return torch.cat([counts, torch.tensor([fineness / 4, confidence, *foretold], dtype=torch.float32)])
