@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.case import Case, Marker
 from napari_probseg.inference.windows import Window, windows_around
 from napari_probseg.morphology import far_from
+from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
-from napari_probseg.proposers.plane import in_volume
 from napari_probseg.unaries.histogram import Codes
 
 N_ROUNDS = 4
 N_WINDOWS = 4
 
 
-class GraphCut:
+class GraphCut(Completer):
     """Completes an object by its intensities alone; needs no weights. Satisfies `napari_probseg.Proposer`.
 
     The histograms of the strokes say how likely each voxel is object (Boykov & Jolly 2001); the mask that is cut out of
@@ -28,13 +25,6 @@ class GraphCut:
     """
 
     name = "intensities"
-
-    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
-        """Return one candidate that decides every voxel; the arguments are those of `UNetCut.propose`."""
-        config = CutConfig(**cut)
-        if plane is not None:
-            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
-        return self.complete(case).candidates(config)
 
     def complete(self, case: Case) -> Completion:
         """Look at the intensities of a case; masks are cut from what comes back."""

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.case import Case, Marker
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.sliding_window import logits
 from napari_probseg.morphology import far_from
 from napari_probseg.nn.inputs import z_scored
 from napari_probseg.nn.unet import UNet
+from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.histogram_cut import window_for
-from napari_probseg.proposers.plane import in_volume
 
 
-class TrainedUNet:
+class TrainedUNet(Completer):
     """Completes the objects that a U-Net was trained to find; satisfies `napari_probseg.Proposer`.
 
     Where nothing is marked, it is all that the network finds. Strokes inside say which of its labels is meant, and
@@ -82,13 +80,6 @@ class TrainedUNet:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about} is damaged ({error}): get it anew from where {path.name} was trained") from error
         return cls(network, labels=labels, patch=patch, label=label, name=str(path), device=device)
-
-    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
-        """Return one candidate that decides every voxel; the arguments are those of `UNetCut.propose`."""
-        config = CutConfig(**cut)
-        if plane is not None:
-            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
-        return self.complete(case).candidates(config)
 
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.

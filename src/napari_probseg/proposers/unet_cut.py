@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from copy import copy, deepcopy
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.answer import answer
 from napari_probseg.inference.device import chosen_device, with_fallback
@@ -22,8 +20,8 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress, result_of
+from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.proposers.plane import in_volume
 from napari_probseg.region import bounding_box
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
 from napari_probseg.unaries.watershed import with_flood
@@ -38,7 +36,7 @@ MOST_FLOODED = 2**22  # pixels, of which it takes about a second
 MARGIN = 1.7  # window over object, where it is looked at a second time
 
 
-class UNetCut:
+class UNetCut(Completer):
     """Completes an object; satisfies `napari_probseg.Proposer`, with one candidate.
 
     Parameters
@@ -55,31 +53,6 @@ class UNetCut:
         self.name = name
         self.device = chosen_device(device)
         self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
-
-    def propose(self, case: Case, n: int = 1, *, seed: int = 0, plane: Plane | None = None, **cut: Any) -> Candidates:
-        """Return one candidate, which decides every voxel unless asked otherwise.
-
-        Parameters
-        ----------
-        case : Case
-            (Y, X) or (Z, Y, X).
-        n, seed
-            There is one answer, always the same.
-        plane : (axis, index), optional
-            Complete this plane of a volume alone; the whole volume if absent.
-        **cut
-            Fields of `CutConfig`: ``smoothness``, ``edges``, ``everywhere``.
-
-        Raises
-        ------
-        ValueError
-            If nothing is marked, the image is constant or not finite around the marks, these lie too far apart in a
-            large volume, or an argument is out of range.
-        """
-        config = CutConfig(**cut)
-        if plane is not None:
-            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
-        return self.complete(case).candidates(config)
 
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.
