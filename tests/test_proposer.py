@@ -272,7 +272,7 @@ class TestBadInput:
         def failing_once(x: torch.Tensor) -> object:
             calls.append(x)
             if len(calls) == 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
             return working(x)
 
         monkeypatch.setattr(proposer.networks[2], "features", failing_once)

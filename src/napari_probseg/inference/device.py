@@ -44,7 +44,7 @@ def with_fallback(owner: OnDevice, work: Callable[[], _T]) -> _T:
     """Return what some work returns; where the GPU's memory does not do, it is done again on the CPU, for good."""
     try:
         return work()
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:  # the name that torch 2.2 knows, too
         warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
     torch.cuda.empty_cache()
     owner.device = torch.device("cpu")
