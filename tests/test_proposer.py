@@ -11,7 +11,7 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.inference.device import chosen_device
-from napari_probseg.inference.diversity import SAME, choose_distinct, pairwise_iou
+from napari_probseg.inference.diversity import MIN_IOU_ALIKE, choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import window_input, with_channels
 from napari_probseg.inference.windows import windows_around
 from napari_probseg.morphology import ball
@@ -308,7 +308,7 @@ def test_distinct_merges_what_is_alike_and_keeps_the_best() -> None:
     assert choose_distinct(pairwise_iou(masks), np.array([0.5, 0.9, 0.1, 0.7, 0.3]), 2).index.tolist() == [1, 3]
     overlap = pairwise_iou(masks)
     assert overlap[0, 2] == pytest.approx(63 / 64)
-    assert overlap[0, 2] > SAME
+    assert overlap[0, 2] > MIN_IOU_ALIKE
 
 
 def test_channels_become_three() -> None:

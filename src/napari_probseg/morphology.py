@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from napari_probseg.region import bounding_box, grown
 
-LEAST = 3.0
+MIN_RIM_VOXELS = 3.0
 
 
 def ball(
@@ -34,7 +34,7 @@ def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return np.zeros_like(inside)
     n = np.count_nonzero(inside)
     radius = np.sqrt(n / np.pi) if inside.ndim == 2 else (3 * n / (4 * np.pi)) ** (1 / 3)
-    reach = max(LEAST, 0.5 * float(radius))
+    reach = max(MIN_RIM_VOXELS, 0.5 * float(radius))
     margin = int(reach) + 1
     near = grown(box, [margin] * inside.ndim, inside.shape)
     rim = np.zeros_like(inside)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-SAME = 0.85
+MIN_IOU_ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def choose_distinct(
 ) -> Choice:
     """Choose at most ``n`` distinct samples, best first.
 
-    Samples that overlap (IoU) by `SAME` or more count as one reading, shown by its best. Where more readings remain
-    than asked for, the best one and then those farthest from what is chosen are kept (farthest-point selection,
+    Samples that overlap (IoU) by `MIN_IOU_ALIKE` or more count as one reading, shown by its best. Where more readings
+    remain than asked for, the best one and then those farthest from what is chosen are kept (farthest-point selection,
     weighted with the score).
 
     Parameters
@@ -51,7 +51,7 @@ def choose_distinct(
         leaders = _farthest(overlap, score, leaders, n)
     leaders = sorted(leaders, key=lambda i: -score[i])
     nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
-    alike = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= SAME
+    alike = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= MIN_IOU_ALIKE
     votes = np.ones(len(overlap), dtype=bool) if votes is None else votes
     counts = np.bincount(nearest[alike & votes], minlength=len(leaders))
     return Choice(np.asarray(leaders, dtype=np.intp), (counts / max(1, int(votes.sum()))).astype(np.float32))
@@ -69,7 +69,7 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _leaders(overlap: NDArray[np.float32], order: NDArray[np.intp]) -> list[int]:
     leaders: list[int] = []
     for i in order:
-        if not leaders or overlap[i, leaders].max() < SAME:
+        if not leaders or overlap[i, leaders].max() < MIN_IOU_ALIKE:
             leaders.append(int(i))
     return leaders
 

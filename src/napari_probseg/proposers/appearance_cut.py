@@ -12,7 +12,7 @@ from napari_probseg.proposers.completion import Completion
 from napari_probseg.proposers.histogram_cut import GraphCut, window_for
 from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
 
-MOST = 2**21  # voxels of a region: each has 32 features for each channel
+MAX_REGION_VOXELS = 2**21  # voxels of a region: each has 32 features for each channel
 
 
 class AppearanceCut(GraphCut):
@@ -30,7 +30,7 @@ class AppearanceCut(GraphCut):
 
     def complete(self, case: Case) -> Completion:
         """Look at a case; masks are cut from what comes back."""
-        window = window_for(case, MOST)
+        window = window_for(case, MAX_REGION_VOXELS)
         where = window.within(case.shape)
         markers = case.strokes[where]
         if len(np.unique(markers[markers != Marker.UNKNOWN])) < 2:

@@ -17,7 +17,7 @@ from napari_probseg.region import relative
 if TYPE_CHECKING:
     from napari_probseg.inference.windows import Window
 
-WHOLE = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
+MAX_WHOLE_VOXELS = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Completion:
 
     def candidates(self, config: CutConfig) -> Candidates:
         """Return the mask as one candidate."""
-        is_small = config.everywhere and self.case.partial.size <= WHOLE
+        is_small = config.everywhere and self.case.partial.size <= MAX_WHOLE_VOXELS
         where = tuple(slice(0, n) for n in self.case.shape) if is_small else self.where
         inner = relative(self.where, where)
         patch = self.case.partial[where].copy()

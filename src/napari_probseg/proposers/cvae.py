@@ -19,7 +19,7 @@ from napari_probseg.inference.inputs import enlarged, window_inputs
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.scale_selection import beliefs, seen_from
 from napari_probseg.inference.windows import Window, cut_off, wider, windows_around
-from napari_probseg.morphology import LEAST, with_rim
+from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import General
@@ -241,7 +241,7 @@ def _box_of(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None
 
 def _grown(box: Region, within: Region) -> Region:
     """Return a box with the rim that is decided around an object as large as it, inside another."""
-    margin = int(LEAST + 0.25 * max(s.stop - s.start for s in box)) + 1
+    margin = int(MIN_RIM_VOXELS + 0.25 * max(s.stop - s.start for s in box)) + 1
     return tuple(
         slice(max(w.start, s.start - margin), min(w.stop, s.stop + margin)) for s, w in zip(box, within, strict=True)
     )

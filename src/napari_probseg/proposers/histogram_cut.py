@@ -9,7 +9,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.windows import Window, windows_around
 from napari_probseg.morphology import far_from
 from napari_probseg.proposers.completer import Completer
-from napari_probseg.proposers.completion import WHOLE, Completion, CutConfig
+from napari_probseg.proposers.completion import MAX_WHOLE_VOXELS, Completion, CutConfig
 from napari_probseg.unaries.histogram import Codes
 
 N_ROUNDS = 4
@@ -51,7 +51,7 @@ class GraphCut(Completer):
         return completion
 
 
-def window_for(case: Case, most: int = WHOLE // 4) -> Window:
+def window_for(case: Case, most: int = MAX_WHOLE_VOXELS // 4) -> Window:
     """Return the whole image, or of a large one the largest window around the marks of ``most`` voxels or fewer.
 
     Raises

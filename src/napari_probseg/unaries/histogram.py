@@ -11,7 +11,7 @@ from scipy.cluster.vq import kmeans2, vq
 
 N_CODES = 64
 N_SAMPLE = 20_000
-DOUBT = 0.02  # share of each histogram that is spread evenly, so that no intensity is impossible
+SHARE_SPREAD = 0.02  # share of each histogram that is spread evenly, so that no intensity is impossible
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Codes:
     def _histogram(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         counts = np.bincount(self.code[mask], minlength=len(self.kernel)).astype(float)
         smooth = counts @ self.kernel / max(1.0, counts.sum())
-        return np.asarray((1 - DOUBT) * smooth + DOUBT / len(self.kernel))
+        return np.asarray((1 - SHARE_SPREAD) * smooth + SHARE_SPREAD / len(self.kernel))
 
 
 def _kernel(centres: NDArray[np.float64]) -> NDArray[np.float64]:

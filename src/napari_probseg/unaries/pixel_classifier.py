@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-SCALES = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
-LIMIT = 5.0  # standard deviations from the mean at which a feature is clipped
-PENALTY = 3.0
-WEIGHT = 5.0  # of each label's strokes, times the number of strokes
-MOST = 20_000  # voxels of each label that are learnt from
-N_STEPS, ENOUGH = 20, 1e-4
+SCALES_VOXELS = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
+MAX_DEVIATIONS = 5.0  # standard deviations from the mean at which a feature is clipped
+RIDGE_PENALTY = 3.0
+WEIGHT_PER_STROKE = 5.0  # of each label's strokes, times the number of strokes
+MAX_VOXELS_PER_LABEL = 20_000  # voxels of each label that are learnt from
+MAX_NEWTON_STEPS, TOLERANCE = 20, 1e-4
 
 Features = NDArray[np.float32]
 
@@ -32,12 +32,12 @@ def features_of(image: NDArray[np.float32]) -> Features:
 
     if np.ptp(image) == 0:
         raise ValueError(f"the image is constant ({image.flat[0]:g} everywhere): nothing looks like anything there")
-    low, high, n = SCALES
+    low, high, n = SCALES_VOXELS
     flat = np.squeeze(image, tuple(axis for axis in range(1, image.ndim) if image.shape[axis] == 1))
     found = multiscale_basic_features(flat, sigma_min=low, sigma_max=high, num_sigma=n, channel_axis=0)
     values = np.asarray(found, dtype=np.float32).reshape(-1, found.shape[-1]).T
     values = (values - values.mean(1, keepdims=True)) / np.maximum(values.std(1, keepdims=True), 1e-6)
-    features = np.clip(values, -LIMIT, LIMIT).reshape(-1, *image.shape[1:])
+    features = np.clip(values, -MAX_DEVIATIONS, MAX_DEVIATIONS).reshape(-1, *image.shape[1:])
     return np.concatenate([features, features**2 - 1])
 
 
@@ -57,10 +57,10 @@ def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[
     x, y, weight = [], [], []
     for mask, label in ((outside, 0.0), (inside, 1.0)):
         seen = features[:, mask].T
-        seen = seen[:: max(1, len(seen) // MOST)].astype(np.float64)
+        seen = seen[:: max(1, len(seen) // MAX_VOXELS_PER_LABEL)].astype(np.float64)
         x.append(seen)
         y.append(np.full(len(seen), label))
-        weight.append(np.full(len(seen), WEIGHT * n_strokes / len(seen)))
+        weight.append(np.full(len(seen), WEIGHT_PER_STROKE * n_strokes / len(seen)))
     slope, offset = _fitted(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
     odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
     return np.asarray(expit(odds), dtype=np.float32)
@@ -71,15 +71,15 @@ def _fitted(
 ) -> tuple[NDArray[np.float64], float]:
     """Return slope, (F,), and offset of the logistic regression with a ridge penalty, by Newton's method."""
     x = np.column_stack([x, np.ones(len(x))])
-    ridge = np.full(x.shape[1], PENALTY)
+    ridge = np.full(x.shape[1], RIDGE_PENALTY)
     ridge[-1] = 1e-3
     b = np.zeros(x.shape[1])
-    for _ in range(N_STEPS):
+    for _ in range(MAX_NEWTON_STEPS):
         p = expit(x @ b)
         gradient = x.T @ (weight * (p - y)) + ridge * b
         hessian = (x.T * (weight * p * (1 - p))) @ x + np.diag(ridge)
         step = np.linalg.solve(hessian, gradient)
         b -= step
-        if np.abs(step).max() < ENOUGH:
+        if np.abs(step).max() < TOLERANCE:
             break
     return b[:-1], float(b[-1])

@@ -9,18 +9,18 @@ from scipy.special import expit, logit
 
 from napari_probseg.case import Marker
 
-LEAST = 3  # strokes; fewer flood the image at random
-WEIGHT = 2.0  # in log-odds; chosen on training parts
-NEVER = 1e-3  # what no probability is below, so that it can be moved
+MIN_STROKES = 3  # strokes; fewer flood the image at random
+WEIGHT_LOG_ODDS = 2.0  # in log-odds; chosen on training parts
+MIN_PROBABILITY = 1e-3  # what no probability is below, so that it can be moved
 
 
 def with_flood(
     probability: NDArray[np.float32], image: NDArray[np.float32], markers: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Return probabilities of object moved by `WEIGHT` towards the side that the strokes flood (Meyer 1994).
+    """Return probabilities of object moved by `WEIGHT_LOG_ODDS` towards the side that the strokes flood (Meyer 1994).
 
     Where a network is sure it is as before; where it is not, strokes count that it does not heed. They stay as they are
-    with fewer than `LEAST` strokes, or with strokes on one side alone.
+    with fewer than `MIN_STROKES` strokes, or with strokes on one side alone.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def with_flood(
 
     every = np.ones((3,) * markers.ndim)
     n_strokes = [ndimage.label(markers == marker, every)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
-    if min(n_strokes) == 0 or sum(n_strokes) < LEAST:
+    if min(n_strokes) == 0 or sum(n_strokes) < MIN_STROKES:
         return probability
     edges = np.max([sobel(channel) for channel in image], axis=0)
-    side = np.where(watershed(edges, markers.astype(np.int32)) == Marker.OBJECT, WEIGHT, -WEIGHT)
-    p = np.clip(probability, NEVER, 1 - NEVER)
+    side = np.where(watershed(edges, markers.astype(np.int32)) == Marker.OBJECT, WEIGHT_LOG_ODDS, -WEIGHT_LOG_ODDS)
+    p = np.clip(probability, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     return np.asarray(expit(logit(p) + side), dtype=np.float32)
