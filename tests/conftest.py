@@ -5,6 +5,16 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def journals(request, monkeypatch, tmp_path_factory):
+    """Return the folder of journals of the tests of a window: none of them finds the work of another."""
+    if not request.node.path.name.startswith("test_widget"):
+        return None
+    folder = tmp_path_factory.mktemp("journals")
+    monkeypatch.setattr("napari_probseg.widgets.segment.recovery.settings_folder", lambda: folder)
+    return folder
+
+
 @pytest.fixture
 def open_widget(make_napari_viewer_proxy, qtbot, caplog):
     """Return a function that opens a viewer with an image and the docked widget."""

@@ -89,13 +89,39 @@ class History:
         self._done.append(step)
         self._undone.clear()
 
-    def undo(self) -> None:
-        """Move the latest step to the undone ones."""
-        self._undone.append(self._done.pop())
+    @property
+    def latest(self) -> Step:
+        """The step to be undone next."""
+        if not self._done:
+            raise RuntimeError("there is nothing to undo")
+        return self._done[-1]
 
-    def redo(self) -> None:
-        """Move the step undone last back to the done ones."""
-        self._done.append(self._undone.pop())
+    @property
+    def next(self) -> Step:
+        """The step to be done again next."""
+        if not self._undone:
+            raise RuntimeError("there is nothing to redo")
+        return self._undone[-1]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to do again."""
+        return bool(self._undone)
+
+    def undo(self) -> Step:
+        """Move the latest step to the undone ones and return it."""
+        self._undone.append(self.latest)
+        return self._done.pop()
+
+    def redo(self) -> Step:
+        """Move the step undone last back to the done ones and return it."""
+        self._done.append(self.next)
+        return self._undone.pop()
 
 
 def change_between(

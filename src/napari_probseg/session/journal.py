@@ -150,6 +150,10 @@ class Journal:
             self.flush(0)
         _open.add(self)
 
+    def __del__(self) -> None:
+        if hasattr(self, "_records"):
+            self._end()
+
     def did(self, step: Step, n_asked: int) -> None:
         """Note a new step."""
         self._note({"what": "step", "n_asked": n_asked}, step)
@@ -168,29 +172,34 @@ class Journal:
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything is written, for so many seconds at most; return whether it is."""
-        with suppress(RuntimeError, TimeoutError):  # closed, or not in time
+        with suppress(RuntimeError, TimeoutError):  # at the end of the program, or not in time
             self._thread.submit(self._write).result(timeout)
         return self._n_written == len(self._records)
 
     def close(self) -> bool:
-        """Write everything, and let the file go; return whether everything is written."""
+        """Write everything, and let the file go until there is more; return whether everything is written."""
         _open.discard(self)
         try:
             self._thread.submit(self._end).result()
         except RuntimeError:  # at the end of the program, when no thread takes work any more
             self._end()
-        self._thread.shutdown(wait=False)
         return self._n_written == len(self._records)
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether everything was saved to a file since the latest step."""
+        return bool(self._records) and self._records[-1][0]["what"] == "saved"
+
     def remove(self) -> None:
-        """Let the file go, and remove it."""
+        """Let the file go, and remove it; should there be more to write, it is made again, whole."""
         self._n_written = len(self._records)
         self.close()
         remove(self.path)
 
     def _note(self, about: dict[str, Any], step: Step | None = None) -> None:
         self._records.append(({**about, "time": time.time()}, step))
-        with suppress(RuntimeError):  # closed
+        _open.add(self)
+        with suppress(RuntimeError):  # at the end of the program: `_close_all` writes it
             self._thread.submit(self._write)
 
     # In the thread ------------------------------------------------------------------------------------------------

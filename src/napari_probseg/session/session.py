@@ -49,6 +49,7 @@ class Session:
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
         self._n_asked = 0
         self._max_label = 0
+        self._n_object_changes = self._n_saved = 0  # of the finished objects: all, and those before they were saved
         self.journal: Journal | None = None  # what every step is written to as soon as it is done
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -79,6 +80,11 @@ class Session:
     def max_label(self) -> int:
         """The largest number of a finished object; 0 if there is none."""
         return self._max_label
+
+    @property
+    def has_unsaved_objects(self) -> bool:
+        """Whether there are finished objects that `note_saved` was not told of as they are now."""
+        return self._max_label > 0 and self._n_object_changes != self._n_saved
 
     @property
     def completer(self) -> Any:
@@ -119,12 +125,12 @@ class Session:
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to take back."""
-        return bool(self._history.done)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a step to do again."""
-        return bool(self._history.undone)
+        return self._history.can_redo
 
     # Marking and choosing -----------------------------------------------------------------------------------------
 
@@ -393,9 +399,7 @@ class Session:
 
     def undo(self) -> Step:
         """Take back the latest step; return it with its changes reversed, as they were just made."""
-        if not self.can_undo:
-            raise RuntimeError("there is nothing to undo")
-        step = self._history.done[-1]
+        step = self._history.latest
         back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
         self._apply(back.changes)
         self._history.undo()
@@ -405,9 +409,7 @@ class Session:
 
     def redo(self) -> Step:
         """Do again what was undone last."""
-        if not self.can_redo:
-            raise RuntimeError("there is nothing to redo")
-        step = self._history.undone[-1]
+        step = self._history.next
         self._apply(step.changes)
         self._history.redo()
         if self.journal is not None:
@@ -454,6 +456,12 @@ class Session:
         from napari_probseg.session.storage import write_session
 
         write_session(path, self.stored())
+
+    def note_saved(self, path: str | Path, *, whole: bool) -> None:
+        """Note that the finished objects are in a file, or the whole session."""
+        self._n_saved = self._n_object_changes
+        if whole and self.journal is not None:
+            self.journal.saved(path)
 
     @classmethod
     def load(
@@ -506,6 +514,7 @@ class Session:
                 arrays[change.name][change.where] = change.after
         session._case, session._objects = case.with_markers(partial, strokes), objects
         session._max_label = int(session._objects.max())
+        session._n_object_changes = 1
         session._history = History(stored.done, stored.undone)
         session._n_asked = stored.n_asked
         return session
@@ -558,6 +567,7 @@ class Session:
 
     def _count(self, change: Change) -> None:
         """Note the largest label after a change; all objects are looked through only where it may have gone."""
+        self._n_object_changes += 1
         if (most := int(change.after.max())) >= self._max_label:
             self._max_label = most
         elif int(change.before.max()) == self._max_label:

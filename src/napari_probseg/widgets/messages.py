@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+
 from napari_probseg.session.session import Step
 
 _LONGEST = 240
@@ -26,6 +29,35 @@ def sentence_of(error: Exception) -> str:
 def nothing_on_view(i: int) -> str:
     """Return what to say of candidate ``i`` of a volume where the slice on view shows nothing of it."""
     return f"Candidate {i + 1} adds nothing on this slice: right-click its picture to go to where it does."
+
+
+def question_of(
+    name: str, n_steps: int, n_objects: int, when: float, *, difference: str = "", now: float | None = None
+) -> str:
+    """Return what to ask about earlier work on an image.
+
+    Parameters
+    ----------
+    name : str
+        Of the image.
+    n_steps, n_objects : int
+        How much was done.
+    when, now : float
+        In seconds since 1970.
+    difference : str
+        How the image differs from the one that was worked on.
+    """
+    then, today = datetime.fromtimestamp(when), datetime.fromtimestamp(time.time() if now is None else now).date()
+    days = (today - then.date()).days
+    day = {0: "today", 1: "yesterday"}.get(days, f"{then:%d %B %Y}".lstrip("0"))
+    counted = f"{n_steps} {'step' if n_steps == 1 else 'steps'}"
+    counted += f", {n_objects} finished {'object' if n_objects == 1 else 'objects'}" if n_objects else ""
+    if difference:
+        return (
+            f"There is earlier work on “{name}”: {counted}, {day} {then:%H:%M}. But this is another image of the "
+            f"same shape: {difference}. Go on here all the same?"
+        )
+    return f"Go on where you were on “{name}”?\n{counted}, {day} {then:%H:%M}"
 
 
 def name_of(step: Step) -> str:

@@ -31,6 +31,9 @@ KEYS: Mapping[str, str] = MappingProxyType(
 )
 
 
+BESIDE_SETTINGS, BESIDE_IMAGE = "beside napari's settings", "beside the image"
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of the Segment widget.
@@ -43,6 +46,8 @@ class Settings:
         Diameter of the brush, in voxels.
     device : str
         Where networks run: "auto", "cpu", "cuda", "mps".
+    journal : str
+        Where the journals of the work are: `BESIDE_SETTINGS` or `BESIDE_IMAGE`.
     keys : mapping of str to str
         The key of each verb; an empty one binds nothing.
     """
@@ -50,6 +55,7 @@ class Settings:
     n_candidates: int = 6
     brush_size: int = 10
     device: str = "auto"
+    journal: str = BESIDE_SETTINGS
     keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
 
 
@@ -63,6 +69,7 @@ def read_settings() -> Settings:
             n_candidates=stored.segment.n_candidates,
             brush_size=stored.segment.brush_size,
             device=stored.segment.device,
+            journal=stored.segment.journal,
             keys=MappingProxyType({verb: getattr(stored.keys, verb) for verb in KEYS}),
         )
     except (ImportError, KeyError, AttributeError):

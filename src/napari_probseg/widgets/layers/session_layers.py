@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, ref
@@ -105,15 +105,21 @@ class SessionLayers:
     ) -> None:
         self.session = session
         self.image_name, self.pixels = image.name, finest(image)
-        self._viewer = viewer
-        self._painted, self._brushed = self._telling(painted), self._telling(brushed)
-        self._undo, self._redo = self._telling(undo), self._telling(redo)
+        self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
+        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo)
         self._touched: Region | None = None
+        self.is_drawing = False  # a stroke, of which napari tells when it is complete
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
         self.objects = self._new_objects()
         self.markers = self._new_markers()
         self.show()
+
+    @property
+    def _viewer(self) -> Viewer:
+        if (viewer := self._viewer_of()) is None:
+            raise RuntimeError("the viewer was closed")
+        return viewer
 
     def show(self) -> None:
         """Put the layers into the viewer, again if they were removed."""
@@ -134,6 +140,8 @@ class SessionLayers:
 
     def take_strokes(self) -> Strokes | None:
         """Return what was painted since the last call; whatever may not be painted is taken off the layer."""
+        if self.is_drawing:
+            self._touched = tuple(slice(0, n) for n in self.session.case.shape)
         if self._touched is None:
             return None
         where, self._touched = self._touched, None
@@ -173,12 +181,32 @@ class SessionLayers:
             self.markers.selected_label = int(marker)
             self.markers.mode = "paint"
 
+    def resume(self, **wiring: Callable[[SessionLayers], Any]) -> None:
+        """Go on after `release`; what was painted meanwhile are strokes.
+
+        Parameters
+        ----------
+        **wiring
+            ``painted``, ``brushed``, ``undo``, ``redo``, as to begin with.
+        """
+        self._wire(**wiring)
+        if not np.array_equal(self.objects.data, self.session.objects):  # changed as an ordinary layer: it stays one
+            self.objects = self._new_objects()
+        else:
+            self.objects.editable = False
+            self._bind_undo(self.objects)
+        self._connect(self.markers)
+        self._note_data()
+        self.show()
+
     def recolour(self) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
         self.markers.colormap = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
 
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
+        self.is_drawing = False
+        self.markers.mouse_drag_callbacks.remove(self._follow)
         self.markers.events.paint.disconnect(self._note_paint)
         self.markers.events.data.disconnect(self._note_data)
         for name in _BRUSH:
@@ -188,6 +216,17 @@ class SessionLayers:
         for layer in (self.markers, self.objects):
             for key in ("Control-Z", "Control-Shift-Z"):
                 layer.bind_key(key, None)
+
+    def _wire(
+        self,
+        *,
+        painted: Callable[[SessionLayers], Any],
+        brushed: Callable[[SessionLayers], Any],
+        undo: Callable[[SessionLayers], Any],
+        redo: Callable[[SessionLayers], Any],
+    ) -> None:
+        self._painted, self._brushed = self._telling(painted), self._telling(brushed)
+        self._undo, self._redo = self._telling(undo), self._telling(redo)
 
     def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
         """Return a function that calls a method with these layers, as long as both live."""
@@ -209,12 +248,17 @@ class SessionLayers:
     def _new_markers(self) -> Labels:
         colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
         layer = Labels(self._shown(...), name="markers", colormap=colours, opacity=0.5, **self._placement)
+        self._connect(layer)
+        return layer
+
+    def _connect(self, layer: Labels) -> None:
         layer.events.paint.connect(self._note_paint)
         layer.events.data.connect(self._note_data)
         for name in _BRUSH:
             getattr(layer.events, name).connect(self._note_brush)
+        self._follow = _following(self)
+        layer.mouse_drag_callbacks.append(self._follow)
         self._bind_undo(layer)
-        return layer
 
     def _new_objects(self) -> Labels:
         layer = Labels(
@@ -252,6 +296,23 @@ class SessionLayers:
             where = hull(self._touched, where)
         self._touched = where
         self._painted(None)
+
+
+def _following(layers: SessionLayers) -> Callable[[Any, Any], Generator[None, None, None]]:
+    """Return a mouse callback that notes whether a stroke is being drawn, as long as the layers live."""
+    me = ref(layers)
+
+    def follow(_: Any, event: Any) -> Generator[None, None, None]:
+        if (alive := me()) is not None:
+            alive.is_drawing = True
+            del alive
+        yield
+        while event.type == "mouse_move":
+            yield
+        if (alive := me()) is not None:
+            alive.is_drawing = False
+
+    return follow
 
 
 def touched_region(edits: Any, shape: tuple[int, ...]) -> Region:

@@ -175,6 +175,9 @@ class Workspace(Stage):
             raise RuntimeError("the image that the session belongs to was removed meanwhile: open it, and the session")
         layers = self.open_layers()
         session.proposer = given(self.viewer).proposer
+        self.recovery.put_aside(layers.session)
+        if self.image is not None:
+            self.recovery.keep(session, self.image)
         layers.session = session
         self._hide()
         layers.repaint()

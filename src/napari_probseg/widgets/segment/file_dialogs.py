@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from napari_probseg.case import Case
+from napari_probseg.progress import result_of
+from napari_probseg.session.encoding import Stored
+from napari_probseg.session.identity import Identity
 from napari_probseg.session.session import Session
+from napari_probseg.session.storage import read_stored
 from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.tasks.background import Background, Task
 
 _SESSIONS = "Session (*.npz)"
+_SESSIONS_AND_JOURNALS = "Sessions and journals (*.npz *.journal)"
 _OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;All files (*)"
 
 
@@ -44,10 +51,10 @@ class Files(QObject):
         layers = self._work.layers
         if layers is None:
             return
-        path = self._ask_to_save("Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
+        path = _path_to_save(self._widget, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
         if path is not None:
-            data, meta, _ = layers.objects.as_layer_data_tuple()
-            self._start(lambda: _write_objects(Labels(data.copy(), **meta), path))
+            objects = _copied(layers)
+            self._start(lambda: _write_objects(objects, path, layers.session))
 
     def save_session(self) -> None:
         """Ask for a file and write the session to it."""
@@ -55,13 +62,13 @@ class Files(QObject):
         if layers is None:
             return
         self._work.take_strokes()
-        path = self._ask_to_save("Save session", f"{layers.image_name}_session.npz", _SESSIONS)
+        path = _path_to_save(self._widget, "Save session", f"{layers.image_name}_session.npz", _SESSIONS)
         if path is not None:
             self._start(lambda: _write_session(layers.session, path))
 
     def open_session(self) -> None:
         """Ask for a file and go on with the session in it, in place of the one at hand."""
-        path, _ = QFileDialog.getOpenFileName(self._widget, "Open session", "", _SESSIONS)
+        path, _ = QFileDialog.getOpenFileName(self._widget, "Open session", "", _SESSIONS_AND_JOURNALS)
         if not path or not self._may_replace():
             return
         try:
@@ -72,25 +79,26 @@ class Files(QObject):
         case = self._opened_on.session.case
         self._start(lambda: _read_session(Path(path), case))
 
+    def _may_be_of_another_image(self, found: _OfAnotherImage) -> bool:
+        asked = QMessageBox.question(
+            self._widget,
+            "Open session",
+            f"This session was made on another image of the same shape: of this one, {found.difference}. "
+            f"Open it all the same?",
+        )
+        return bool(asked == QMessageBox.StandardButton.Yes)
+
     @property
     def _widget(self) -> QWidget:
         parent: QWidget = self.parent()
         return parent
-
-    def _ask_to_save(self, title: str, name: str, kinds: str) -> Path | None:
-        path, kind = QFileDialog.getSaveFileName(self._widget, title, name, kinds)
-        if not path:
-            return None
-        if not Path(path).suffix:
-            path += kind.partition("*")[2].partition(" ")[0].rstrip(")")
-        return Path(path)
 
     def _may_replace(self) -> bool:
         session = self._work.session
         if session is None or not session.steps:
             return True
         asked = QMessageBox.question(
-            self._widget, "Open session", "Replace the work at hand? What is not saved is lost."
+            self._widget, "Open session", "Replace the work at hand? What is not saved stays in its journal."
         )
         return bool(asked == QMessageBox.StandardButton.Yes)
 
@@ -98,31 +106,82 @@ class Files(QObject):
         self._work.hold()
         self.background.start(task)
 
-    def _end(self, result: Session | str) -> None:
+    def _end(self, result: _OfAnotherImage | Session | str) -> None:
         self._work.release_hold()
         if isinstance(result, str):
             self._work.say(result)
-        else:
+        elif isinstance(result, Session):
             self._work.replace_session(result, self._opened_on)
+        elif self._may_be_of_another_image(result):
+            self._start(lambda: _restore_session(result.stored, result.case))
 
     def _fail(self, error: Exception) -> None:
         self._work.release_hold()
         self._work.refuse(error)
 
 
-def _write_objects(layer: Labels, path: Path) -> Generator[str, None, str]:
+@dataclass(frozen=True, eq=False)
+class _OfAnotherImage:
+    """A session that was made on another image of the same shape."""
+
+    stored: Stored
+    case: Case
+    difference: str
+
+
+def save_objects_at_once(layers: SessionLayers, parent: QWidget) -> bool:
+    """Ask for a file and write the finished objects of an image to it; return whether that was done."""
+    path = _path_to_save(parent, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
+    if path is None:
+        return False
+    try:
+        result_of(_write_objects(_copied(layers), path, layers.session))
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        QMessageBox.warning(parent, "Save objects", sentence_of(error))
+        return False
+    return True
+
+
+def _path_to_save(parent: QWidget, title: str, name: str, kinds: str) -> Path | None:
+    path, kind = QFileDialog.getSaveFileName(parent, title, name, kinds)
+    if not path:
+        return None
+    if not Path(path).suffix:
+        path += kind.partition("*")[2].partition(" ")[0].rstrip(")")
+    return Path(path)
+
+
+def _copied(layers: SessionLayers) -> Labels:
+    data, meta, _ = layers.objects.as_layer_data_tuple()
+    return Labels(data.copy(), **meta)
+
+
+def _write_objects(layer: Labels, path: Path, session: Session) -> Generator[str, None, str]:
     yield "Saving the objects…"
     if not layer.save(str(path)):
         raise ValueError(f"no writer knows “{path.name}”: choose a name that ends in .nii.gz or .tif")
+    session.note_saved(path, whole=False)
     return f"Saved the objects as {path.name}."
 
 
 def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
     yield "Saving the session…"
     session.save(path)
-    return f"Saved the session as {path.name}."
+    session.note_saved(path, whole=True)
+    lost = " What was learnt of the image is not in it." if session.learnt is not None else ""
+    return f"Saved the session as {path.name}.{lost}"
 
 
-def _read_session(path: Path, case: Any) -> Generator[str, None, Session]:
+def _read_session(path: Path, case: Case) -> Generator[str, None, Session | _OfAnotherImage]:
     yield "Opening the session…"
-    return Session.load(path, case.image)
+    stored = read_stored(path)
+    case = Case(case.image, case.spacing, case.channel_axis)
+    stored.check(case, path.name, any_image=True)
+    if stored.identity is not None and (difference := stored.identity.difference(Identity.of(case))):
+        return _OfAnotherImage(stored, case, difference)
+    return Session.restored(stored, case)
+
+
+def _restore_session(stored: Stored, case: Case) -> Generator[str, None, Session]:
+    yield "Opening the session…"
+    return Session.restored(stored, case)

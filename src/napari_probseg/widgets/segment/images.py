@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from napari.layers import Image
 
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import case_of, finest
+from napari_probseg.widgets.layers.image import bare, case_of, finest
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.models import given
 
@@ -24,24 +24,38 @@ class Images:
     ----------
     viewer : napari.viewer.Viewer
         Where they are shown.
-    painted, brushed, undo, redo : bound methods
-        See `SessionLayers`; called with the layers of the image.
     """
 
-    def __init__(
-        self,
-        viewer: Viewer,
-        *,
-        painted: Callable[[SessionLayers], Any],
-        brushed: Callable[[SessionLayers], Any],
-        undo: Callable[[SessionLayers], Any],
-        redo: Callable[[SessionLayers], Any],
-    ) -> None:
-        self._viewer = viewer
-        self._wiring = {"painted": painted, "brushed": brushed, "undo": undo, "redo": redo}
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer_of = ref(bare(viewer))  # weak: they are found by their viewer, and would keep it alive
+        self._wiring: dict[str, Callable[[SessionLayers], Any]] = {}
+        self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self.at_work: Image | None = None
         self.channels: list[Image] = []  # further ones of the image at work, until its session begins
+
+    def connect(self, keep: Callable[[Session, Image], Any], **wiring: Callable[[SessionLayers], Any]) -> None:
+        """Take up the work where it was left when `release` was called.
+
+        Parameters
+        ----------
+        keep : function
+            Lets a new session have a journal.
+        **wiring : bound methods
+            ``painted``, ``brushed``, ``undo``, ``redo``: see `SessionLayers`; called with the layers of the image.
+        """
+        self._keep, self._wiring = keep, wiring
+        for image, layers in list(self._all.items()):
+            if image in self._viewer.layers:
+                layers.resume(**wiring)
+            else:
+                del self._all[image]
+
+    @property
+    def _viewer(self) -> Viewer:
+        if (viewer := self._viewer_of()) is None:
+            raise RuntimeError("the viewer was closed")
+        return viewer
 
     @property
     def layers(self) -> SessionLayers | None:
@@ -77,6 +91,8 @@ class Images:
             said.append("The image has new data: work on it begins anew, the earlier layers stay.")
         if layers is None:
             session = Session(case_of(image, self.channels), given(self._viewer).proposer)
+            if self._keep is not None:
+                self._keep(session, image)
             layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
             if image.multiscale:
                 said.append("The image has several scales: the work is on the finest.")
@@ -84,15 +100,34 @@ class Images:
             layers.show()
         return layers, " ".join(said)
 
+    def adopt(self, image: Image, session: Session) -> SessionLayers:
+        """Return new layers of an image, with a session that was found of it."""
+        session.proposer = given(self._viewer).proposer
+        layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
+        return layers
+
     def remove(self, image: Image) -> None:
         """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones."""
         if (layers := self._all.pop(image, None)) is not None:
             layers.release()
+            if layers.session.journal is not None:
+                layers.session.journal.close()
         if image is self.at_work:
             self.turn_to(None)
 
     def release(self) -> None:
-        """Let go of the viewer: the work stays in ordinary layers."""
-        for image in list(self._all):
-            self.remove(image)
-        self.turn_to(None)
+        """Let go of the layers, which are ordinary ones until `connect` takes the work up again."""
+        for layers in self:
+            layers.release()
+        self._keep, self._wiring = None, {}
+
+
+_images: WeakKeyDictionary[Any, Images] = WeakKeyDictionary()
+
+
+def images_of(viewer: Any) -> Images:
+    """Return the images of a viewer: they outlive the widget."""
+    viewer = bare(viewer)
+    if viewer not in _images:
+        _images[viewer] = Images(viewer)
+    return _images[viewer]

@@ -107,10 +107,16 @@ class Panel(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(320, super().sizeHint().height())
 
-    def show_work(self, on: bool) -> None:
-        """Show what works on an image, or what is there while there is none; never both, or the window would grow."""
-        shown, hidden = (self.work, self.empty) if on else (self.empty, self.work)
-        hidden.hide()
+    def show_work(self, on: bool, question: str = "") -> None:
+        """Show what works on an image, a question about it, or what is there while there is none.
+
+        Never two of them, or the window would grow.
+        """
+        shown = self.question if question else self.work if on else self.empty
+        for page in (self.work, self.empty, self.question):
+            if page is not shown:
+                page.hide()
+        self.question.text.setText(question)
         shown.show()
 
     def show_extent(self, on: bool) -> None:
@@ -150,6 +156,9 @@ class Panel(QWidget):
         whole.addWidget(work)
         self.empty = _EmptyState()
         whole.addWidget(self.empty)
+        self.question = _Question()
+        self.question.hide()
+        whole.addWidget(self.question)
         whole.addStretch(1)
         whole.addWidget(self.status)
         for stretchy in (self.images, self.propose, self.cancel, self.brush_size, self.reach):
@@ -191,6 +200,24 @@ class _EmptyState(QWidget):
         layout.setSpacing(16)
         layout.addWidget(text)
         layout.addWidget(self.sample)
+
+
+class _Question(QWidget):
+    """Asks whether to go on with earlier work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.go_on = KeyButton("Go on", tip="Take up strokes, choices, finished objects and Undo as they were")
+        self.go_on.setObjectName("primary")
+        self.anew = KeyButton("Start anew", tip="Begin with nothing; the earlier work stays in a file")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 80, 16, 24)
+        layout.setSpacing(16)
+        layout.addWidget(self.text)
+        layout.addLayout(row(self.go_on, self.anew, stretch=(1, 1)))
 
 
 def _brush(text: str, colour: tuple[float, float, float] | None, tip: str) -> KeyButton:

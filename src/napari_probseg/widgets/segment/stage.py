@@ -13,11 +13,12 @@ from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import name_of
+from napari_probseg.widgets.messages import name_of, question_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
-from napari_probseg.widgets.segment.images import Images
+from napari_probseg.widgets.segment.images import images_of
+from napari_probseg.widgets.segment.recovery import Recovery
 from napari_probseg.widgets.segment.tools import Tools
 from napari_probseg.widgets.segment.verbs import Speaking, verb
 from napari_probseg.widgets.settings import Settings
@@ -26,6 +27,9 @@ from napari_probseg.widgets.tasks.propose import Answer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+
+MAX_WAIT = 0.04  # seconds that a choice waits for the disk; the window stands still meanwhile
 
 
 class Stage(Speaking):
@@ -48,8 +52,11 @@ class Stage(Speaking):
         super().__init__()
         self.viewer, self.settings = viewer, settings or Settings()
         self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
-        self.images = Images(viewer, painted=self._painted, brushed=self._brushed, undo=self._undo, redo=self._redo)
+        self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal)
         self.view, self.asking = CandidatesView(viewer), Asking(self.settings.device)
+        self.recovery.changed.connect(self.changed)
+        self.recovery.said.connect(self.said)
+        self.recovery.recovered.connect(self._recovered)
         self.view.shown.connect(self._advise)
         self.asking.offered.connect(self._offered)
         self.asking.learnt.connect(self._learnt)
@@ -61,6 +68,8 @@ class Stage(Speaking):
         viewer.dims.events.ndisplay.connect(self._turned)
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
+        wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
+        self.images.connect(self.recovery.keep, **wiring)
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -84,6 +93,15 @@ class Stage(Speaking):
     def candidates(self) -> Candidates | None:
         return self.session.candidates if self.session else None
 
+    @property
+    def question(self) -> str:
+        """What to ask about earlier work on the image at work; empty if there is none."""
+        if (earlier := self.recovery.earlier) is None or self.image is None:
+            return ""
+        kept = earlier.kept
+        n_steps = len(kept.stored.done)
+        return question_of(self.image.name, n_steps, kept.n_objects, kept.time, difference=earlier.difference)
+
     def choices(self) -> list[Image]:
         """Return the viewer's images that can be worked on."""
         return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
@@ -106,6 +124,8 @@ class Stage(Speaking):
 
     def open_layers(self) -> SessionLayers:
         """Return the layers of the image at work, made when first needed and put back if they were removed."""
+        if self.recovery.is_pending:
+            raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
         before = self.layers
         layers, sentence = self.images.open()
         if layers is not before:
@@ -123,6 +143,8 @@ class Stage(Speaking):
         images = self.choices()
         if self.image not in images and not self.is_held:
             self._turn_to(images[-1] if images else None)
+        elif self.layers is not None and self.view.offer is None:
+            self._show()  # the work is taken up again
         self.changed.emit()
 
     def take_strokes(self) -> None:
@@ -154,6 +176,7 @@ class Stage(Speaking):
         self.viewer.dims.events.current_step.disconnect(self._advise)
         self.viewer.dims.events.ndisplay.disconnect(self._turned)
         self._hide()
+        self.recovery.forget()
         self.images.release()
 
     def _show(self) -> None:
@@ -177,10 +200,28 @@ class Stage(Speaking):
         if image is not self.image:
             self.images.turn_to(image)
             self._hide()
+            self.recovery.forget()
+            if self.layers is None:
+                self.recovery.look(image)
         self._show()
 
+    def _recovered(self, image: Image, session: Session) -> None:
+        """Go on with earlier work."""
+        if image is not self.image:
+            return
+        layers = self.images.adopt(image, session)
+        self.view.preview.prepare(session.case.shape, self._placement())
+        layers.repaint()
+        self.asking.warm_up()
+        self._show()
+        lost = any(step.verb == "adapt" for step in session.steps)
+        self.say("Go on where you were." + (" What was learnt of the image is not kept: fine-tune again." * lost))
+
     def _stepped(self, step: Step, sentence: str) -> None:
-        """Show what a step changed."""
+        """Show what a step changed, once a choice is on the disk: what was told of is never lost."""
+        journal = None if self.session is None else self.session.journal
+        if journal is not None and step.verb != "mark":
+            journal.flush(MAX_WAIT)
         self.asking.give_up()
         if self.layers is not None:
             self.layers.show()
@@ -289,10 +330,12 @@ class Stage(Speaking):
     def _note_removed(self, event: Any) -> None:
         layer = bare(event.value)
         if layer is self.image:
+            self.recovery.forget_image(layer)
             self.images.remove(layer)
             self._hide()
             self.say("The image was removed; its objects stay in their layer.")
         elif isinstance(layer, Image):
+            self.recovery.forget_image(layer)
             self.images.remove(layer)  # if it is one of those that are worked on
         elif self.layers is not None and self.layers.holds(layer):
             self.say(f"“{layer.name}” was removed; nothing is lost, it comes back with the next step.")

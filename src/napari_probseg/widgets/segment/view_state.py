@@ -34,6 +34,8 @@ class ViewState:
         Whether it is known where samples disagree.
     brush : Marker or None
         The brush in hand; UNKNOWN is the eraser.
+    question : str
+        What earlier work there is to go on with; empty if there is none to be asked about.
     hint : str
         What to do next, where the candidates will be.
     """
@@ -51,6 +53,7 @@ class ViewState:
     max_label: int = 0
     knows_uncertainty: bool = False
     brush: Marker | None = None
+    question: str = ""
     hint: str = BRUSH_HINT
 
 
@@ -63,6 +66,7 @@ def view_state(
     knows_uncertainty: bool,
     mode: str = "",
     label: int = 0,
+    question: str = "",
 ) -> ViewState:
     """Derive what the widget draws.
 
@@ -74,6 +78,8 @@ def view_state(
         See `ViewState`; ``is_held`` while a file is read or written.
     mode, label : str, int
         Of the markers layer.
+    question : str
+        See `ViewState`.
     """
     offer = None if session is None or is_asking else session.on_offer
     hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
@@ -91,6 +97,7 @@ def view_state(
         max_label=0 if session is None else session.max_label,
         knows_uncertainty=knows_uncertainty,
         brush=_brush(mode, label),
+        question=question,
         hint=hint,
     )
 

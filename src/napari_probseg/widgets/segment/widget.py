@@ -15,6 +15,7 @@ from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, unit_of
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
+from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
 from napari_probseg.widgets.segment.gallery import measure
@@ -91,6 +92,8 @@ class SegmentWidget(QWidget):
                 self._was_docked = True
             elif self._was_docked:
                 self.release()
+        elif event.type() == QEvent.Type.Show:
+            guard(self, self.work.images)
         return bool(super().event(event))
 
     def release(self) -> None:
@@ -129,6 +132,8 @@ class SegmentWidget(QWidget):
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
         panel.cancel.clicked.connect(weakly(work.cancel))
+        panel.question.go_on.clicked.connect(weakly(work.recovery.go_on))
+        panel.question.anew.clicked.connect(weakly(work.recovery.start_anew))
         work.changed.connect(self._redraw)
         work.view.shown.connect(panel.gallery.set_current)
         work.said.connect(self._say)
@@ -181,11 +186,12 @@ class SegmentWidget(QWidget):
             knows_uncertainty=work.view.uncertainty.is_known,
             mode="" if layers is None else str(layers.markers.mode),
             label=0 if layers is None else int(layers.markers.selected_label),
+            question=work.question,
         )
 
     def _draw(self, state: ViewState) -> None:
         panel = self.panel
-        panel.show_work(state.has_image)
+        panel.show_work(state.has_image, state.question)
         panel.accept.setEnabled(state.can_accept)
         for part in (panel.next, panel.previous, panel.none):
             part.setEnabled(state.can_choose)

@@ -1,0 +1,195 @@
+"""Recovery: journals of the images of a viewer, and the offer to go on where one was."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.layers import Image
+from napari.settings import get_settings
+from qtpy.QtCore import QObject, Signal
+
+from napari_probseg.session.journal import ENDING, MAX_AGE_DAYS, MAX_BYTES, Subject, new_path, tidy
+from napari_probseg.session.session import Session
+from napari_probseg.widgets.layers.image import case_of
+from napari_probseg.widgets.messages import sentence_of
+from napari_probseg.widgets.settings import BESIDE_IMAGE
+from napari_probseg.widgets.tasks.background import Background
+from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of_shape, looking, recovering
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery(QObject):
+    """Keeps a journal of the work on each image, and finds the earlier ones of an image that is opened.
+
+    Parameters
+    ----------
+    place : str
+        Where new journals are: `Settings.journal`.
+    """
+
+    changed = Signal()
+    said = Signal(str, bool)
+    recovered = Signal(object, object)  # the image, its session
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self._place = place
+        self._looked_for: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
+        self._image: Image | None = None  # of the question
+        self._is_tidied = False
+        self.earlier: Earlier | None = None
+        self._background = Background()
+        self._background.said.connect(self._say)
+        self._background.done.connect(self._take)
+        self._background.failed.connect(self._fail)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is not known yet, or not answered, whether to go on with earlier work."""
+        return self._background.is_busy or self.earlier is not None
+
+    def keep(self, session: Session, image: Image) -> None:
+        """Let a session have a journal from now on."""
+        subject = subject_of(image)
+        folder = self._folders(subject)[0]
+        session.keep(new_path(folder, subject.name), subject=subject, told=self._tell)
+
+    def put_aside(self, session: Session) -> None:
+        """Let the journal of a session go that is replaced: it is kept, and offered no more."""
+        if session.journal is not None:
+            session.journal.close()
+            _put_aside(session.journal.path)
+
+    def look(self, image: Image | None) -> None:
+        """Look for earlier work on an image, once."""
+        if image is None or image in self._looked_for:
+            return
+        self._looked_for[image] = True
+        try:
+            case, subject = case_of(image), subject_of(image)
+        except (ValueError, TypeError):  # the first verb says so
+            return
+        folders = self._folders(subject)
+        self._tidy(folders)
+        if paths := journals_of_shape(folders, case):
+            self._image = image
+            self._background.start(lambda: looking(paths, case, subject))
+            self.changed.emit()
+
+    def forget(self) -> None:
+        """Look no further, for the image at work is another one; the question comes again with the image."""
+        if self._image is not None and self.is_pending:
+            self._looked_for.pop(self._image, None)
+        self._background.cancel()
+        self.earlier = self._image = None
+
+    def forget_image(self, image: Image) -> None:
+        """Look anew for work on an image should it come back."""
+        if image is self._image:
+            self.forget()
+        self._looked_for.pop(image, None)
+
+    def go_on(self) -> None:
+        """Go on with the earlier work."""
+        earlier, image = self.earlier, self._image
+        if earlier is not None and image is not None and not self._background.is_busy:
+            case = case_of(image)
+            self._background.start(lambda: recovering(earlier, case))
+            self.changed.emit()
+
+    def start_anew(self) -> None:
+        """Put the earlier work aside."""
+        if (earlier := self.earlier) is None or self._background.is_busy:
+            return
+        where = earlier.kept.path
+        if not earlier.difference:  # else it is the work on another image, which may come back
+            for path in (earlier.kept.path, *earlier.older):
+                aside = _put_aside(path)
+                where = aside if path == earlier.kept.path else where
+        self.earlier = None
+        self._say(f"The earlier work stays in a file for {MAX_AGE_DAYS} days: ••• > Open session… > {where}")
+        self.changed.emit()
+
+    def _take(self, got: Earlier | Session | None) -> None:
+        if isinstance(got, Session):
+            self._recover(got)
+        else:
+            self.earlier = got
+            self._say("")
+        self.changed.emit()
+
+    def _recover(self, session: Session) -> None:
+        earlier, image, self.earlier = self.earlier, self._image, None
+        if earlier is None or image is None:
+            return
+        try:
+            if earlier.difference:
+                self.keep(session, image)
+            else:
+                subject = earlier.kept.subject
+                session.keep(earlier.kept.path, kept=earlier.kept, subject=subject, told=self._tell)
+        except OSError as error:
+            self.said.emit(sentence_of(error), True)
+            return
+        self.recovered.emit(image, session)
+
+    def _fail(self, error: Exception) -> None:
+        logger.warning("could not go on", exc_info=error)
+        self.said.emit(sentence_of(error), True)
+        self.earlier = None
+        self.changed.emit()
+
+    def _tell(self, sentence: str) -> None:
+        """Say what is wrong with a journal; called in its thread."""
+        with suppress(RuntimeError):  # the window is gone
+            if sentence:
+                self.said.emit(f"{sentence[0].upper()}{sentence[1:]}. The work goes on in memory.", True)
+            else:
+                self.said.emit("The journal is written again.", False)
+
+    def _say(self, sentence: str) -> None:
+        self.said.emit(sentence, False)
+
+    def _folders(self, subject: Subject) -> list[Path]:
+        """Return where journals of an image are looked for; new ones are written to the first."""
+        folders = [settings_folder()]
+        if subject.source:
+            beside = Path(subject.source).parent
+            folders.insert(0 if self._place == BESIDE_IMAGE else 1, beside)
+        return folders
+
+    def _tidy(self, folders: list[Path]) -> None:
+        """Remove what is too old or too much, once, and say so."""
+        removed = [path for folder in ([] if self._is_tidied else folders) for path in tidy(folder)]
+        self._is_tidied = True
+        if removed:
+            self._say(
+                f"Removed {len(removed)} journals of earlier work: older than {MAX_AGE_DAYS} days, or beyond "
+                f"{MAX_BYTES / 1e9:.0f} GB."
+            )
+
+
+def subject_of(image: Image) -> Subject:
+    """Return the name of an image, and the path of its file."""
+    path = image.source.path
+    return Subject(image.name, str(Path(path).absolute()) if path and Path(path).is_file() else "")
+
+
+def settings_folder() -> Path:
+    """Return the folder of journals beside napari's settings."""
+    path: Any = get_settings().config_path
+    return (Path(path).parent if path else Path.home() / ".napari-probseg") / "probseg-journals"
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a journal so that it is offered no more; return where it is."""
+    aside = path.with_name(path.name.removesuffix(ENDING) + ASIDE)
+    try:
+        return path.replace(aside)
+    except OSError:
+        return path
