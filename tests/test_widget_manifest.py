@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt
 import napari_probseg
 from napari_probseg.napari_io.version import check_version
 from napari_probseg.widgets.keys import Keys, short
-from napari_probseg.widgets.settings import KEYS, Settings, read_settings
+from napari_probseg.widgets.settings import BESIDE_IMAGE, KEYS, Settings, read_settings
 
 MANIFEST = PluginManifest.from_file(f"{napari_probseg.__path__[0]}/napari.yaml")
 COMMANDS = [command for command in MANIFEST.contributions.commands if ".widgets." in command.python_name]
@@ -46,9 +46,11 @@ def test_the_settings_page_has_the_defaults_of_the_code():
 def test_settings_are_read_as_the_user_set_them(monkeypatch):
     """The stored settings stand in for the user's own page, which a test must not touch."""
     keys = SimpleNamespace(**{**KEYS, "propose": "W"})
-    stored = SimpleNamespace(segment=SimpleNamespace(n_candidates=4, brush_size=3, device="cpu"), keys=keys)
+    stored = SimpleNamespace(
+        segment=SimpleNamespace(n_candidates=4, brush_size=3, device="cpu", journal=BESIDE_IMAGE), keys=keys
+    )
     monkeypatch.setattr("napari.settings.get_plugin_settings", lambda plugin: stored, raising=False)
-    assert read_settings() == Settings(4, 3, "cpu", {**KEYS, "propose": "W"})
+    assert read_settings() == Settings(4, 3, "cpu", {**KEYS, "propose": "W"}, BESIDE_IMAGE)
 
 
 def test_without_a_settings_page_the_defaults_hold(monkeypatch):

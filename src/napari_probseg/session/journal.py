@@ -348,7 +348,7 @@ def read_journal(path: str | Path) -> Kept:
         identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity
     )
     subject = Subject(str(about.get("name", "")), str(about.get("source", "")))
-    return Kept(path, stored, subject, when, saved_as, _n_objects(done), n_bytes, is_damaged)
+    return Kept(path, stored, subject, when, saved_as, count_objects(done), n_bytes, is_damaged)
 
 
 def read_identity(path: str | Path) -> tuple[Identity, Subject]:
@@ -449,7 +449,7 @@ def _record(about: Mapping[str, Any], step: Step | None) -> bytes:
     return _FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
-def _n_objects(steps: list[Step]) -> int:
+def count_objects(steps: Sequence[Step]) -> int:
     """Return how many objects are finished after some steps."""
     labels: set[int] = set()
     for step in steps:

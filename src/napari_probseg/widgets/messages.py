@@ -31,6 +31,11 @@ def nothing_on_view(i: int) -> str:
     return f"Candidate {i + 1} adds nothing on this slice: right-click its picture to go to where it does."
 
 
+def counted_objects(n: int) -> str:
+    """Return how many objects there are: "2 objects"."""
+    return f"{n} {'object' if n == 1 else 'objects'}"
+
+
 def question_of(
     name: str, n_steps: int, n_objects: int, when: float, *, difference: str = "", now: float | None = None
 ) -> str:
@@ -51,7 +56,7 @@ def question_of(
     days = (today - then.date()).days
     day = {0: "today", 1: "yesterday"}.get(days, f"{then:%d %B %Y}".lstrip("0"))
     counted = f"{n_steps} {'step' if n_steps == 1 else 'steps'}"
-    counted += f", {n_objects} finished {'object' if n_objects == 1 else 'objects'}" if n_objects else ""
+    counted += f", {counted_objects(n_objects).replace(' ', ' finished ')}" if n_objects else ""
     if difference:
         return (
             f"There is earlier work on “{name}”: {counted}, {day} {then:%H:%M}. But this is another image of the "

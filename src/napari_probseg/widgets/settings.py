@@ -46,17 +46,17 @@ class Settings:
         Diameter of the brush, in voxels.
     device : str
         Where networks run: "auto", "cpu", "cuda", "mps".
-    journal : str
-        Where the journals of the work are: `BESIDE_SETTINGS` or `BESIDE_IMAGE`.
     keys : mapping of str to str
         The key of each verb; an empty one binds nothing.
+    journal : str
+        Where the journals of the work are: `BESIDE_SETTINGS` or `BESIDE_IMAGE`.
     """
 
     n_candidates: int = 6
     brush_size: int = 10
     device: str = "auto"
-    journal: str = BESIDE_SETTINGS
     keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
+    journal: str = BESIDE_SETTINGS
 
 
 def read_settings() -> Settings:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
+from napari_probseg.session.journal import count_objects
 from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once
 
 if TYPE_CHECKING:
@@ -70,10 +72,10 @@ def guard(widget: QWidget, images: Images) -> None:
 def _ask(parent: QWidget, unsaved: list[SessionLayers]) -> str:
     """Ask what is to become of finished objects that are in no file; return the text of the button."""
     counts = [(layers.image_name, layers.session) for layers in unsaved]
-    names = "\n".join(f"{name}: objects up to number {session.max_label}" for name, session in counts)
+    names = "\n".join(f"{counted_objects(count_objects(session.steps))} of “{name}”" for name, session in counts)
     box = QMessageBox(parent)
     box.setWindowTitle("Unsaved objects")
-    box.setText(f"There are finished objects that were not saved:\n{names}")
+    box.setText(f"Finished, and not saved to a file:\n{names}")
     lost = any(session.learnt is not None for _, session in counts)
     box.setInformativeText(
         "What is kept in the journal is offered when the image is opened again."

@@ -18,7 +18,7 @@ from napari_probseg.widgets.layers.image import case_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of_shape, looking, recovering
+from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, recovering
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,13 @@ class Recovery(QObject):
         self._background.done.connect(self._take)
         self._background.failed.connect(self._fail)
 
+    def refuse_while_pending(self) -> None:
+        """Raise if it is not known yet, or not answered, whether to go on with earlier work."""
+        if self._background.is_busy:
+            raise RuntimeError("earlier work on this image is looked for: one moment")
+        if self.earlier is not None:
+            raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
+
     @property
     def is_pending(self) -> bool:
         """Whether it is not known yet, or not answered, whether to go on with earlier work."""
@@ -76,7 +83,7 @@ class Recovery(QObject):
             return
         folders = self._folders(subject)
         self._tidy(folders)
-        if paths := journals_of_shape(folders, case):
+        if paths := journals_of(folders, case, subject):
             self._image = image
             self._background.start(lambda: looking(paths, case, subject))
             self.changed.emit()

@@ -124,8 +124,7 @@ class Stage(Speaking):
 
     def open_layers(self) -> SessionLayers:
         """Return the layers of the image at work, made when first needed and put back if they were removed."""
-        if self.recovery.is_pending:
-            raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
+        self.recovery.refuse_while_pending()
         before = self.layers
         layers, sentence = self.images.open()
         if layers is not before:

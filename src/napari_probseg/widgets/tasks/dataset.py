@@ -173,6 +173,7 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
             collection.add_label(kind)
     told = {"image": lesson.source, "model": str(model_in_use(collection)), "n_steps": len(session.steps)}
     entry = collection.add(name, image, session.objects, **place, kinds=lesson.kinds, provenance=told, session=session)
+    session.note_saved(folder, whole=True)
     part = "is held out, to compare models on" if entry.held_out else "is for training"
     news = "has new labels; the earlier ones are kept" if there else part
     return Done(State.of(collection), f"{name} {news}. {folder.name} has {counted(len(collection.cases))}.", added=True)

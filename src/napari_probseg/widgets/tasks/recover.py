@@ -7,6 +7,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from napari_probseg.case import Case
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.journal import Kept, Subject, is_in_use, journals_in, read_identity, read_journal
@@ -34,18 +36,24 @@ class Earlier:
     older: tuple[Path, ...] = ()
 
 
-def journals_of_shape(folders: Sequence[Path], case: Case) -> list[Path]:
-    """Return the journals in some folders that may be of an image: those of its shape, the latest first."""
+def journals_of(folders: Sequence[Path], case: Case, subject: Subject) -> list[Path]:
+    """Return the journals in some folders that may be of an image, or of its file as it was, the latest first.
+
+    An image in memory is compared; one that is read piece by piece is not, for that may take long.
+    """
     found = []
     for path in (path for folder in folders for path in journals_in(folder) if not path.name.endswith(ASIDE)):
         try:
-            about, _ = read_identity(path)
+            about, of = read_identity(path)
         except (OSError, ValueError):
             logger.info("passed over", exc_info=True)
             continue
         if (about.shape, about.n_channels) == (case.shape, case.n_channels):
-            found.append(path)
-    return found
+            found.append((path, about, of))
+    if found and type(case.image) is np.ndarray:
+        identity = Identity.of(case)
+        found = [one for one in found if _is_of(*one[1:], identity, subject)]
+    return [path for path, _, _ in found if not is_in_use(path)]
 
 
 def looking(paths: Sequence[Path], case: Case, subject: Subject) -> Generator[str, None, Earlier | None]:
@@ -67,18 +75,20 @@ def looking(paths: Sequence[Path], case: Case, subject: Subject) -> Generator[st
     for path in paths:
         try:
             about, of = read_identity(path)
-            difference = about.difference(identity)
-            is_of_file = bool(subject.source) and of.source == subject.source
-            is_same = about.fingerprint == identity.fingerprint
-            if not (is_same or is_of_file) or is_in_use(path):
+            if not _is_of(about, of, identity, subject):
                 continue
             if found:
                 older.append(path)
             elif (kept := read_journal(path)).stored.done or kept.stored.undone:
-                found.append(Earlier(kept, difference))
+                found.append(Earlier(kept, about.difference(identity)))
         except (OSError, ValueError):
             logger.info("passed over", exc_info=True)
     return replace(found[0], older=tuple(older)) if found else None
+
+
+def _is_of(about: Identity, of: Subject, identity: Identity, subject: Subject) -> bool:
+    """Return whether a journal is of an image, or of the file that it comes from."""
+    return about.fingerprint == identity.fingerprint or bool(subject.source and of.source == subject.source)
 
 
 def recovering(earlier: Earlier, case: Case) -> Generator[str, None, Session]:
