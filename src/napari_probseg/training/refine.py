@@ -20,6 +20,7 @@ from napari_probseg.inference.answer import answer, refinable
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.refiner import LIMIT
 from napari_probseg.progress import Progress
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.training.fit import FitConfig, Losses, fit
@@ -27,8 +28,9 @@ from napari_probseg.training.losses import soft_dice_loss
 
 PATCH = 128  # places of the fine grid along a side of what is learnt from
 LOOKED_AT = (1, 2, 3, 4, 5, 7, 9, 12, 15, 20)  # strokes after which an answer is learnt from
-FIT = FitConfig(800, learning_rate=3e-3, n_warmup=30, average=0.98, clip=2.0)
+FIT = FitConfig(450, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 12
+MOVE_PENALTY = 0.02  # of what the refiner changes, in squared log-odds: what is right already is to stay
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut that the annotator sees
 
 
@@ -162,7 +164,9 @@ def _loss(refiner: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> Losses
     open_ = (seen[:, 5:7].amax(1) == 0).float()
     entropy = F.binary_cross_entropy_with_logits(logit, target, weight=open_, reduction="none").mean((1, 2))
     overlap = soft_dice_loss(logit.sigmoid(), target, open_)
-    return {"total": (entropy + 0.5 * overlap).mean(), "entropy": entropy.mean(), "dice": overlap.mean()}
+    moved = (logit - LIMIT * seen[:, 0]).square().mean((1, 2))
+    total = (entropy + 0.5 * overlap + MOVE_PENALTY * moved).mean()
+    return {"total": total, "entropy": entropy.mean(), "dice": overlap.mean(), "moved": moved.mean()}
 
 
 @torch.inference_mode()
