@@ -32,7 +32,7 @@ class Case:
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array, with one more axis if ``channel_axis`` is given
-        Real numbers. A NumPy array, a memory map or anything that slices like one (dask, zarr):
+        Real numbers; bool counts as 0 and 1. A NumPy array, a memory map or anything that slices like one (dask, zarr):
         it is read region by region, never whole.
     spacing : sequence of float, optional
         Distance between voxels along each spatial axis, in mm (any one unit will do); 1 if absent.
@@ -110,25 +110,16 @@ class Case:
         return hull(*boxes) if boxes else (slice(0, 0),) * self.ndim
 
     def read(self, where: Region | None = None) -> NDArray[np.float32]:
-        """Return the intensities of a region, channels first: (C, ...) float32.
+        """Return the intensities of a region, channels first: (C, ...) float32, all of them finite.
 
-        Raises
-        ------
-        ValueError
-            If the region holds NaN or infinite values.
+        NaN, as files have it around the subject, is outside of the image and as dark as the darkest voxel of its
+        channel in the region; so is minus infinity, and infinity is as bright as the brightest.
         """
         region: list[slice] = list(where or (slice(None),) * self.ndim)
         if self.channel_axis is not None:
             region.insert(self.channel_axis, slice(None))
         values = np.asarray(self.image[tuple(region)], dtype=np.float32)
-        values = values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0)
-        n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-        if n_bad:
-            raise ValueError(
-                f"the image holds NaN or infinite values ({n_bad} where it was read): "
-                f"replace them first, for example with numpy.nan_to_num"
-            )
-        return values
+        return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
         """Return one plane of a volume as a 2-D case (a view: nothing is copied or read)."""
@@ -291,6 +282,18 @@ def _evidence_on_plane(
     return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
 
 
+def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return intensities, (C, ...), without NaN and infinity; see `Case.read`."""
+    is_good = np.isfinite(image)
+    if is_good.all():
+        return image
+    image = image.copy()
+    for channel, good in zip(image, is_good, strict=True):
+        low, high = (channel[good].min(), channel[good].max()) if good.any() else (0.0, 0.0)
+        np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
+    return image
+
+
 def _copied(markers: NDArray[np.uint8], where: Region) -> NDArray[np.uint8]:
     """Return a copy of markers that are unknown but in a box: the rest of a large volume takes no memory."""
     copied = np.zeros(markers.shape, dtype=np.uint8)
@@ -306,8 +309,8 @@ def _checked_image(image: Any) -> Any:
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
         raise TypeError(f"an image must be an array, got {type(image).__name__}")
     kind = np.dtype(image.dtype).kind
-    if kind not in "iuf":
-        advice = {"b": "use image.astype('uint8')", "c": "use numpy.abs(image)"}.get(kind, "convert it first")
+    if kind not in "iufb":
+        advice = "use numpy.abs(image)" if kind == "c" else "convert it first"
         raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
     return image
 
