@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,6 +15,7 @@ import numpy as np
 from napari_probseg.case import Marker, Plane
 from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
 from napari_probseg.io.atomic import locked
+from napari_probseg.io.labels import read_mask
 from napari_probseg.progress import Fate, Outcome
 
 
@@ -37,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How the images of a batch are completed; see `load_completer` and `CutConfig`."""
+    """How the images of a batch are completed; see `load_completer`, `CutConfig` and `laid_on`."""
 
     weights: str = "general"
     device: str = "auto"
@@ -45,10 +46,13 @@ class BatchConfig:
     edges: float = 2.0
     plane: Plane | None = None
     label: str | None = None
+    resample: bool = False
 
 
 def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Path | None = None) -> list[Job]:
     """Return a job for each image of a folder; the strokes of an image have its name, with any ending.
+
+    An image whose strokes are not in a folder that is named is told of, and not completed from the others alone.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Pat
     images = _by_stem(folder)
     if not images:
         raise FileNotFoundError(f"{folder} holds no image that can be read: their names end in {', '.join(READABLE)}")
-    within, without = ({} if given is None else _by_stem(given) for given in (inside, outside))
+    within, without = (_strokes(given, images) for given in (inside, outside))
     return [
         Job(image, within.get(stem), without.get(stem), out / f"{stem}{_ending_of_result(image)}")
         for stem, image in images.items()
@@ -118,7 +122,10 @@ def complete_file(job: Job, config: BatchConfig) -> int:
         As `read`, `load_completer`, its ``propose`` and `write`.
     """
     source = read(job.image)
-    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (job.inside, job.outside)]
+    masks = [
+        None if path is None else read_mask(path, source, of=job.image, resample=config.resample)
+        for path in (job.inside, job.outside)
+    ]
     completer = _completer(config.weights, config.label, config.device)
     candidates = completer.propose(
         source.case().mark(*masks), plane=config.plane, smoothness=config.smoothness, edges=config.edges
@@ -132,6 +139,10 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
     """Complete one image; an error becomes a failed outcome."""
     if job.out.exists():
         return Outcome(job.image.name, Fate.THERE)
+    for strokes in (job.inside, job.outside):
+        if strokes is not None and not strokes.is_file():
+            told = f"there is no stroke yet: {strokes.parent} holds no mask named {strokes.stem}, in just these letters"
+            return Outcome(job.image.name, Fate.FAILED, told)
     try:
         n = complete_file(job, config)
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
@@ -199,6 +210,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             raise ValueError(f"{folder} has both {found[stem].name} and {path.name}: give them different names")
         found[stem] = path
     return found
+
+
+def _strokes(folder: Path | None, images: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the masks of images by their names; the place where one ought to be, where it is not."""
+    if folder is None:
+        return {}
+    found = _by_stem(folder)
+    return {stem: found.get(stem, folder / image.name) for stem, image in images.items()}
 
 
 def _ending_of_result(image: Path) -> str:

@@ -32,14 +32,17 @@ def add(
         list[str] | None,
         typer.Option(help="What the numbers in LABELS are: NAME=NUMBER, again for each; NAME alone is all of them."),
     ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Take labels that lie on other voxels to the nearest of the image's.")
+    ] = False,
 ) -> None:
     """Add an image with its labels, or new labels of an image that is there; the labels before them are kept."""
-    import numpy as np
-
     from napari_probseg.dataset.collection import Collection
     from napari_probseg.io import read
+    from napari_probseg.io.labels import read_labels
 
-    picture, drawn = read(image), np.asarray(read(labels).data)
+    picture = read(image).in_colours()
+    drawn = read_labels(labels, picture, of=image, resample=resample)
     kinds = _kinds(label, drawn) if label else None
     is_there = (folder / "dataset.json").exists()
     collection = Collection(folder) if is_there else _new(folder, image, picture, drawn, kinds)

@@ -24,6 +24,10 @@ app = typer.Typer(
 app.add_typer(cli_loop.app, name="dataset")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Resample = Annotated[
+    bool,
+    typer.Option("--resample", help="Take masks that lie on other voxels to the nearest of the image's."),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 
 
@@ -98,20 +102,22 @@ def propose(
     plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a volume's plane.")] = None,
     volume: Annotated[bool, typer.Option("--volume", help="Continue the object in 3-D, not on one plane.")] = False,
     reach: Annotated[float, typer.Option(help="How far to grow, in (0, 1].")] = 1.0,
+    resample: Resample = False,
     weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the candidates, too.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
-    import numpy as np
-
     from napari_probseg.io import read, write
+    from napari_probseg.io.labels import read_mask
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
     source = read(image)
-    masks = [None if path is None else np.asarray(read(path).data) > 0 for path in (inside, outside)]
+    masks = [
+        None if path is None else read_mask(path, source, of=image, resample=resample) for path in (inside, outside)
+    ]
     case = source.case().mark(*masks)
     proposer = load_proposer(weights, device=device)
     options: dict[str, Any] = ({"reach": reach} if reach != 1 else {}) | ({"ndim": 3} if volume else {})
@@ -136,6 +142,7 @@ def complete(
         typer.Option(help="A mask of strokes inside the object; or a folder of masks, named as the images."),
     ] = None,
     outside: Annotated[Path | None, typer.Option(help="A mask of strokes outside of it; or a folder.")] = None,
+    resample: Resample = False,
     plane: Annotated[tuple[int, int] | None, typer.Option(help="Axis and index of a plane; else the volume.")] = None,
     smoothness: Annotated[float, typer.Option(help="Of the border; 0 takes what is likelier, voxel by voxel.")] = 1.0,
     edges: Annotated[float, typer.Option(help="An edge's difference of intensity, over the image's noise.")] = 2.0,
@@ -156,7 +163,7 @@ def complete(
     from napari_probseg import batch
     from napari_probseg.progress import report_of
 
-    config = batch.BatchConfig(weights, device, smoothness, edges, plane, label)
+    config = batch.BatchConfig(weights, device, smoothness, edges, plane, label, resample)
     if not image.is_dir():
         n = batch.complete_file(batch.Job(image, inside, outside, out), config)
         typer.echo(f"{out}: {n} voxels")

@@ -26,6 +26,7 @@ from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
 from napari_probseg.dataset.raw import RawDataset, read_about
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
 from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, settle, together, write_whole
+from napari_probseg.io.labels import refuse_other_place
 
 VERSION = 1
 ONE_IN = 5  # of so many cases one is held out
@@ -410,6 +411,7 @@ class Collection(RawDataset):
                 f"{name} is in {self.folder} with a spacing of {there.spacing} mm, now it came with {given.spacing}: "
                 f"correct the one or the other"
             )
+        refuse_other_place(given, there, name=f"the image {name} that came", of=str(self._images[name][0]))
         return there
 
 

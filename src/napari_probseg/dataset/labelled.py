@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case
 from napari_probseg.io import Picture
+from napari_probseg.io.labels import whole_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +70,10 @@ class Finished:
                 raise ValueError("like tells spacing and channels: leave out spacing and channel_axis")
             spacing, channel_axis = like.spacing, _channel_axis_in(tuple(image.shape), like)
         case = Case(image, spacing, channel_axis)
-        labels = np.asarray(labels)
+        labels = whole_numbers(np.asarray(labels))
         if labels.shape != case.shape:
             raise ValueError(f"the labels must have the image's shape {case.shape}, got {labels.shape}")
-        if labels.dtype.kind not in "iub" or labels.min() < 0:
+        if labels.min() < 0:
             raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype} from {labels.min()}")
         values = np.asarray(image)
         channels = values[None] if channel_axis is None else np.moveaxis(values, channel_axis, 0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_probseg.case import finite
+from napari_probseg.io import Picture, read
+from napari_probseg.io.labels import laid_on, read_labels
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,17 @@ class RawDataset:
         Raises
         ------
         ValueError
-            If image and label differ in shape.
+            If image and label do not lie in the same place.
         """
-        label, spacing = _read(self.folder / "labelsTr" / f"{case}{self.ending}")
-        channels: list[NDArray[np.float32]] = []
-        for path in sorted((self.folder / "imagesTr").glob(f"{case}_[0-9][0-9][0-9][0-9]{self.ending}")):
-            channel = _read(path)[0].astype(np.float32)
-            parts = np.moveaxis(channel, -1, 0) if channel.ndim > label.ndim else channel[None]  # RGB in one file
-            if parts.shape[1:] != label.shape:
-                raise ValueError(f"{path} is {parts.shape[1:]}, its label {label.shape}: they must be of one shape")
-            channels.extend(parts)
-        if not channels:
+        pattern = f"{glob.escape(case)}_[0-9][0-9][0-9][0-9]{self.ending}"
+        paths = sorted((self.folder / "imagesTr").glob(pattern))
+        if not paths:
             raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}")
-        return LabelledImage(case, np.stack(channels), label.astype(np.int32), spacing, self.instances)
+        place, image = image_of(paths)
+        label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
+        return LabelledImage(
+            case, finite(image.astype(np.float32)), label.astype(np.int32), place.spacing, self.instances
+        )
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self.load(case) for case in self.cases)
@@ -129,8 +132,16 @@ def all_but(left_out: Iterable[str], datasets: Iterable[RawDataset]) -> list[Raw
     return [dataset for dataset in datasets if dataset.folder not in folders]
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], tuple[float, ...]]:
-    from napari_probseg.io import read
+def image_of(paths: Sequence[Path]) -> tuple[Picture, NDArray[Any]]:
+    """Return the place that an image of one or several files lies in, and its channels, (C, Y, X) or (C, Z, Y, X).
 
-    picture = read(path)
-    return np.asarray(picture.data), tuple(picture.spacing)
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or does not lie where the first one does.
+    """
+    first = read(paths[0])
+    if len(paths) == 1:
+        return first, first.channels()
+    others = [laid_on(read(path), first, name=str(path), of=str(paths[0])) for path in paths[1:]]
+    return first, np.stack([np.asarray(first.data), *others])

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_probseg.dataset.collection import Collection, Entry
 from napari_probseg.dataset.labelled import fingerprint
-from napari_probseg.dataset.raw import read_about
+from napari_probseg.dataset.raw import image_of, read_about
 from napari_probseg.io import Picture, read, write
+from napari_probseg.io.labels import read_labels
 from napari_probseg.progress import Fate, Outcome
 
 
@@ -74,7 +74,8 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
     for name in source.cases:
         try:
             entry = source[name]
-            picture, labels = _picture_of(entry), np.asarray(read(entry.label).data)
+            picture = _picture_of(entry)
+            labels = read_labels(entry.label, picture, of=entry.images[0])
             known = fingerprint(picture.case().read())
         except (ValueError, TypeError, OSError) as error:
             yield Outcome(name, Fate.FAILED, str(error))
@@ -214,16 +215,8 @@ def _numbers(source: Collection) -> dict[int, str]:
 
 
 def _picture_of(entry: Entry) -> Picture:
-    """Return the image of a case with all its channels."""
-    pictures = [read(path) for path in entry.images]
-    first = pictures[0]
-    if len(pictures) == 1:
-        return replace(first, data=_in_memory(first))
-    shapes = {tuple(picture.data.shape) for picture in pictures}
-    if len(shapes) > 1:
-        raise ValueError(f"the channels of {entry.name} have different shapes, {sorted(shapes)}: get it anew")
-    return replace(first, data=np.stack([_in_memory(p) for p in pictures]), axes=f"C{first.axes}")
-
-
-def _in_memory(picture: Picture) -> NDArray[Any]:
-    return np.asarray(picture.data)
+    """Return the image of a case with all its channels, in memory."""
+    place, channels = image_of(entry.images)
+    if len(channels) == 1:
+        return replace(place, data=channels[0], axes=place.spatial_axes, colours=None)
+    return replace(place, data=channels, axes=f"C{place.spatial_axes}", colours=None)

@@ -5,6 +5,8 @@ Here alone it is decided whether a second file or layer lies on an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.picture import Picture
+from napari_probseg.io.units import PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
 
 MAX_OFF_VOXELS = 0.05  # how far corners may lie apart that are meant to be the same: affines are rounded in files
@@ -46,32 +49,27 @@ def laid_on(labels: Picture, image: Picture, *, name: str, of: str, resample: bo
     if labels.axes != labels.spatial_axes:
         what = "is a time series" if "T" in labels.axes else "has colours or channels"
         raise ValueError(f"{name} {what}, {tuple(labels.data.shape)}: labels and masks have one number a voxel")
-    if len(labels.shape) != len(image.shape):
-        raise _misplaced(name, of, f"it is {labels.shape}, the image {image.shape}")
+    turn = _turn(labels, image)
+    if isinstance(turn, _Turn):
+        return turn.of(np.asarray(labels.data), _shape_xyz(labels)).reshape(image.shape)
     of_labels, of_image = labels.affine_in_mm, image.affine_in_mm
-    if of_labels is None or of_image is None:
-        if labels.shape != image.shape:
-            raise _misplaced(name, of, f"it is {labels.shape}, the image {image.shape}")
-        if "pixel" not in (labels.unit, image.unit) and not np.allclose(
-            labels.spacing, image.spacing, rtol=MAX_SPACING_OFF, atol=0
-        ):
-            raise _misplaced(name, of, f"its spacing is {_mm(labels.spacing)}, the image's {_mm(image.spacing)}")
-        return np.asarray(labels.data)
-    to_image = np.asarray(
-        np.linalg.solve(of_image, of_labels), dtype=np.float64
-    )  # from voxel indices (x, y, z) to those of the image
-    order = _order(to_image, _shape_xyz(labels), _shape_xyz(image))
-    if order is not None:
-        return _reordered(np.asarray(labels.data), _shape_xyz(labels), *order).reshape(image.shape)
-    if resample:
-        return _resampled(np.asarray(labels.data), to_image, _shape_xyz(labels), _shape_xyz(image)).reshape(image.shape)
-    if sorted(labels.shape) != sorted(image.shape):
-        reason = f"it is {labels.shape}, the image {image.shape}"
-    elif not np.allclose(sorted(labels.spacing), sorted(image.spacing), rtol=MAX_SPACING_OFF, atol=0):
-        reason = f"its spacing is {_mm(labels.spacing)}, the image's {_mm(image.spacing)}"
-    else:
-        reason = f"its corners lie up to {_farthest(of_labels, of_image, _shape_xyz(image)):.3g} mm from the image's"
-    raise _misplaced(name, of, reason)
+    if resample and of_labels is not None and of_image is not None:
+        return _resampled(labels, image, of_labels, of_image)
+    raise _misplaced(name, of, turn)
+
+
+def refuse_other_place(picture: Picture, other: Picture, *, name: str, of: str) -> None:
+    """Raise if two pictures do not have the same voxels in the same order, as far as they say where they lie.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    turn = _turn(picture, other)
+    if turn != _SAME:
+        reason = turn if isinstance(turn, str) else "its axes are turned"
+        raise ValueError(f"{name} does not lie where {of} does: {reason}; correct the one or the other")
 
 
 def read_labels(path: Path, image: Picture, *, of: Path | str, resample: bool = False) -> NDArray[Any]:
@@ -122,6 +120,55 @@ def _laid(path: Path, image: Picture, of: Path | str, resample: bool) -> NDArray
     return laid_on(read(path), image, name=str(path), of=str(of), resample=resample)
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """How two grids of the same voxels differ: which axis, (x, y, z), goes where, and which are then flipped."""
+
+    axes: tuple[int, ...]
+    flips: tuple[bool, ...]
+
+    def of(self, data: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return data of a shape, (x, y, z), in the other order; (Z, Y, X)."""
+        turned = data.reshape(shape[::-1]).T.transpose(self.axes)
+        return np.asarray(np.flip(turned, tuple(axis for axis in range(3) if self.flips[axis])).T)
+
+
+_SAME = _Turn((0, 1, 2), (False,) * 3)
+
+
+def _turn(labels: Picture, image: Picture) -> _Turn | str:
+    """Return how the voxels of labels become those of an image, or why they are not the same ones."""
+    of_labels, of_image = labels.affine_in_mm, image.affine_in_mm
+    if len(labels.shape) != len(image.shape) or sorted(labels.shape) != sorted(image.shape):
+        return f"its shape is {labels.shape}, the image's {image.shape}"
+    is_as_wide = _alike(sorted(labels.spacing), sorted(image.spacing)) or PIXEL in (labels.unit, image.unit)
+    if of_labels is None or of_image is None:
+        if labels.shape != image.shape:
+            return f"its shape is {labels.shape}, the image's {image.shape}"
+        if PIXEL in (labels.unit, image.unit) or _alike(labels.spacing, image.spacing):
+            return _SAME
+        is_as_wide = False
+    if not is_as_wide or of_labels is None or of_image is None:
+        return f"its spacing is {_mm(labels.spacing)}, the image's {_mm(image.spacing)}"
+    shape, wanted = _shape_xyz(labels), _shape_xyz(image)
+    corners = _corners(shape)
+    there = (np.linalg.solve(of_image, of_labels) @ corners)[:3]  # in voxels of the image
+    for axes, flips in product(permutations(range(3)), product((False, True), repeat=3)):
+        if tuple(shape[axis] for axis in axes) != wanted:
+            continue
+        expected = corners[list(axes)]
+        for axis, is_flipped in enumerate(flips):
+            if is_flipped:
+                expected[axis] = wanted[axis] - 1 - expected[axis]
+        if np.abs(there - expected).max() <= MAX_OFF_VOXELS:
+            return _Turn(axes, flips)
+    return f"its corners lie up to {_farthest(of_labels, of_image, wanted):.3g} mm from the image's"
+
+
+def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
+    return bool(np.allclose(a, b, rtol=MAX_SPACING_OFF, atol=0))
+
+
 def _misplaced(name: str, of: str, reason: str) -> ValueError:
     return ValueError(f"{name} does not lie on {of}: {reason}; resample it onto the image first")
 
@@ -135,41 +182,18 @@ def _corners(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.array([[*corner, 1.0] for corner in product(*((0, n - 1) for n in shape))]).T
 
 
-def _order(
-    to_image: NDArray[np.float64], shape: tuple[int, ...], wanted: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[bool, ...]] | None:
-    """Return which axis goes where, and which are then flipped, for two grids of the same voxels; else None."""
-    corners = _corners(shape)
-    there = (to_image @ corners)[:3]
-    for axes, flips in product(permutations(range(3)), product((False, True), repeat=3)):
-        if tuple(shape[axis] for axis in axes) != wanted:
-            continue
-        expected = corners[list(axes)]
-        for axis, is_flipped in enumerate(flips):
-            if is_flipped:
-                expected[axis] = wanted[axis] - 1 - expected[axis]
-        if np.abs(there - expected).max() <= MAX_OFF_VOXELS:
-            return axes, flips
-    return None
-
-
-def _reordered(
-    data: NDArray[Any], shape: tuple[int, ...], axes: tuple[int, ...], flips: tuple[bool, ...]
-) -> NDArray[Any]:
-    turned = data.reshape(shape[::-1]).T.transpose(axes)  # (x, y, z)
-    return np.asarray(np.flip(turned, tuple(axis for axis in range(3) if flips[axis])).T)
-
-
 def _resampled(
-    data: NDArray[Any], to_image: NDArray[np.float64], shape: tuple[int, ...], wanted: tuple[int, ...]
+    labels: Picture, image: Picture, of_labels: NDArray[np.float64], of_image: NDArray[np.float64]
 ) -> NDArray[Any]:
+    """Return labels in the voxels of an image, each from the nearest of theirs; 0 beyond them."""
     from scipy.ndimage import affine_transform
 
-    back = np.linalg.inv(to_image)
+    back = np.linalg.solve(of_labels, of_image)
+    data = np.asarray(labels.data).reshape(_shape_xyz(labels)[::-1]).T
     moved = affine_transform(
-        data.reshape(shape[::-1]).T, back[:3, :3], back[:3, 3], output_shape=wanted, order=0, mode="constant"
+        data, back[:3, :3], back[:3, 3], output_shape=_shape_xyz(image), order=0, mode="grid-constant"
     )
-    return np.asarray(moved.T)
+    return np.asarray(moved.T.reshape(image.shape))
 
 
 def _farthest(a: NDArray[np.float64], b: NDArray[np.float64], shape: tuple[int, ...]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,9 +111,20 @@ class Picture:
             if not channels:
                 advice += f", or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
             raise ValueError(f"a time series of {tuple(self.data.shape)} is more than one image: {advice}")
-        if self.colours is not None:
-            return Case(self.colours[np.asarray(self.data)], self.spacing, channel_axis=-1)
-        return Case(piecewise(self.data), self.spacing, channel_axis=self.channel_axis)
+        image = self.in_colours()
+        return Case(piecewise(image.data), image.spacing, channel_axis=image.channel_axis)
+
+    def in_colours(self) -> Picture:
+        """Return what this is as an image: the colours of a palette in place of its numbers."""
+        if self.colours is None:
+            return self
+        return replace(self, data=self.colours[np.asarray(self.data)], axes=f"{self.axes}C", colours=None)
+
+    def channels(self) -> NDArray[Any]:
+        """Return the intensities, channels first: (C, Y, X) or (C, Z, Y, X); a time axis stays where it is."""
+        image = self.in_colours()
+        values = np.asarray(image.data)
+        return values[None] if image.channel_axis is None else np.moveaxis(values, image.channel_axis, 0)
 
 
 def drop_axes(data: Any, axes: str, gone: str) -> tuple[Any, str]:
