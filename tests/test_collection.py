@@ -501,7 +501,6 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
         ({"labels": labels((12, 14))}, r"the image's shape \(12, 15\), got \(12, 14\)"),
         ({"labels": labels() * 0.5}, "whole numbers from 0, got float64"),
         ({"labels": -labels()}, "whole numbers from 0, got int64 from -1"),
-        ({"image": np.full(FLAT, np.nan)}, "NaN"),
         ({"like": Picture(image(1, (9, 9)), "YX", (1.0, 1.0))}, r"shape of like, \(9, 9\), got \(12, 15\)"),
         ({"like": Picture(image(1), "YX", (1.0, 1.0)), "spacing": (1, 1)}, "leave out spacing"),
         ({"spacing": (7, 7)}, r"with a spacing of \(0.5, 0.5\) mm, now it came with \(7.0, 7.0\): correct"),

@@ -17,7 +17,7 @@ from napari_probseg.io.plain import png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
 from napari_probseg.io.units import MM_PER, PIXEL
 
-__all__ = ["MM_PER", "NIFTI", "READABLE", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
+__all__ = ["MM_PER", "NIFTI", "PIXEL", "READABLE", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
 
 NIFTI = (".nii.gz", ".nii")
 TIFF = (".tif", ".tiff")

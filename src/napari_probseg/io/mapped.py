@@ -51,6 +51,13 @@ def piecewise(data: Any) -> Any:
     return OnDisk(data) if isinstance(data, np.ndarray) and memory_map_of(data) is not None else data
 
 
+def in_memory_or_on_disk(data: Any) -> Any:
+    """Return data that a file which shrinks can do no harm to: a small memory map is read, a large one guarded."""
+    if isinstance(data, np.ndarray) and memory_map_of(data) is not None:
+        return np.array(data, subok=False) if data.nbytes <= MAX_BYTES_IN_MEMORY else OnDisk(data)
+    return data
+
+
 def refuse_if_shorter(array: NDArray[Any]) -> None:
     """Raise if the file that an array is mapped from has lost its end.
 

@@ -13,7 +13,7 @@ from napari_probseg.io.limits import DEFLATE, refuse_to_unpack
 from napari_probseg.io.mapped import MAX_BYTES_IN_MEMORY, OnDisk
 from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
-from napari_probseg.io.units import MM_PER
+from napari_probseg.io.units import MM_PER, PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
@@ -56,7 +56,9 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
     stored, given = in_order(stored, axes or given)
     data = _scaled(stored, float(image.dataobj.slope), float(image.dataobj.inter))
     unit = _UNITS.get(length, "mm")
-    spacing = tuple(steps[axis] * MM_PER[unit] for axis in given if axis in "ZYX")
+    if length == "unknown" and not _is_placed(image) and set(steps.values()) == {1.0}:
+        unit = PIXEL
+    spacing = tuple(steps[axis] * MM_PER.get(unit, 1.0) for axis in given if axis in "ZYX")
     is_label = str(image.header.get_intent()[0]) == "label"
     if is_label:
         data = in_whole_numbers(data)
@@ -90,7 +92,10 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
         image.header["pixdim"][1:4] = np.divide(steps, MM_PER.get(like.unit, 1.0))
     image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of another image
     image.header.set_intent("label" if labels else "none")
-    if header is None:
+    if header is None and like.unit == PIXEL and like.affine is None:  # nothing is known of where it lies
+        image.header.set_sform(None, 0)
+        image.header.set_qform(None, 0)
+    elif header is None:
         image.header.set_xyzt_units("mm")
     content: bytes = image.to_bytes()
     return gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content
@@ -106,10 +111,9 @@ def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> Any:
 
 def _steps(path: Path, image: Any) -> list[float]:
     """Return the distances between voxels along x, y and z in the file's unit: the affine's, where it is sound."""
-    header = image.header
-    zooms = [abs(float(zoom)) for zoom in header.get_zooms()[:3]]
+    zooms = [abs(float(zoom)) for zoom in image.header.get_zooms()[:3]]
     zooms += [1.0] * (3 - len(zooms))
-    placed = header["qform_code"] > 0 or header["sform_code"] > 0
+    placed = _is_placed(image)
     columns = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0).tolist()
     sound = [bool(np.isfinite(zoom)) and zoom > 0 for zoom in zooms]
     told = [bool(placed and np.isfinite(column)) and column > 0 for column in columns]
@@ -119,6 +123,10 @@ def _steps(path: Path, image: Any) -> list[float]:
     if unknown := [axis for axis, s, t in zip("xyz", sound, told, strict=True) if not (s or t)]:
         tell(f"{path.name} does not say how far apart its voxels are along {', '.join(unknown)}: 1 is assumed")
     return [c if t else z if s else 1.0 for c, t, z, s in zip(columns, told, zooms, sound, strict=True)]
+
+
+def _is_placed(image: Any) -> bool:
+    return bool(image.header["qform_code"] > 0 or image.header["sform_code"] > 0)
 
 
 def _listed(steps: list[float]) -> str:

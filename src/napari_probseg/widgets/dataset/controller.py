@@ -13,9 +13,9 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.active_learning.comparison import Comparison
-from napari_probseg.io import NIFTI, Picture
+from napari_probseg.io import NIFTI
 from napari_probseg.widgets import commands, models
-from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.image import bare, place_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.tasks import dataset as lessons
@@ -96,8 +96,8 @@ class Teaching(QObject):
         segment = commands.found(self.viewer)
         session = None if segment is None else segment.work.session
         image = None if segment is None else segment.work.image
-        geometry = None if image is None else _geometry_of(image)
-        is_nifti = geometry is not None and geometry.header is not None
+        geometry = None if image is None else place_of(image)
+        is_nifti = geometry is not None and geometry.affine is not None
         is_volume = session is not None and session.case.ndim == 3
         ending = NIFTI[0] if is_nifti or is_volume else ".tif"
         self._start(lambda: lessons.making(folder, labels, session, ending=ending))
@@ -130,7 +130,7 @@ class Teaching(QObject):
         if self.state is None or work.session is None or work.image is None or self.work.is_busy:
             return
         folder, image = self.state.folder, work.image
-        lesson = Lesson(image.name, work.session, _geometry_of(image), kinds, str(image.source.path or ""))
+        lesson = Lesson(image.name, work.session, place_of(image), kinds, str(image.source.path or ""))
         self._adding = self._paths.get(bare(image))
         self._held = work
         work.hold()  # nothing is drawn on it while it is written
@@ -265,11 +265,3 @@ class Teaching(QObject):
         if self._held is not None:
             held, self._held = self._held, None
             held.release_hold()
-
-
-def _geometry_of(image: Image) -> Picture | None:
-    """Return the geometry of the file that a layer came from."""
-    from napari_probseg.napari_io.layer_data import KEY
-
-    geometry = image.metadata.get(KEY)
-    return geometry if isinstance(geometry, Picture) else None

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
+from napari_probseg.io import MM_PER, PIXEL, Picture
+from napari_probseg.io.labels import laid_on
+from napari_probseg.io.units import unit_named
+from napari_probseg.napari_io.layer_data import KEY, data_to_world, picture_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+_TIME_NAMES = {"t", "time"}
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
@@ -28,21 +35,30 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
     """
     n_channel_axes = int(_has_channels_first(layer))
     n_spatial = layer.ndim - n_channel_axes
+    if _has_time(layer):
+        raise ValueError(
+            f"“{layer.name}” is a time series {tuple(finest(layer).shape)}, more than one image: split it first "
+            f"(right-click the layer, Split Stack)"
+        )
     if n_spatial > 3:
         raise ValueError(
             f"“{layer.name}” has {n_spatial} axes {tuple(finest(layer).shape)}, but an image must have 2 or 3: "
             f"split it first (right-click the layer, Split Stack)"
         )
-    spacing = [abs(float(mm)) for mm in layer.scale[n_channel_axes:]]
+    spacing = _spacing(layer)[n_channel_axes:]
     if channels:
         return Case(np.stack([finest(part) for part in (layer, *channels)]), spacing, channel_axis=0)
-    return Case(finest(layer), spacing, channel_axis=-1 if layer.rgb else 0 if n_channel_axes else None)
+    if layer.rgb:  # a fourth value is opacity
+        return Case(finest(layer)[..., :3], spacing, channel_axis=-1)
+    return Case(finest(layer), spacing, channel_axis=0 if n_channel_axes else None)
 
 
 def may_be_channels(layer: Image, other: Any) -> bool:
     """Return whether another layer can be a further channel of an image: grey, with the same voxels."""
     grey = all(isinstance(part, Image) and not part.rgb and not _has_channels_first(part) for part in (layer, other))
-    return grey and finest(layer).shape == finest(other).shape and np.allclose(layer.scale, other.scale)
+    if not grey or finest(layer).shape != finest(other).shape:
+        return False
+    return np.allclose(_to_world(layer), _to_world(other), rtol=1e-5)
 
 
 def bare(thing: Any) -> Any:
@@ -114,6 +130,75 @@ def unit_of(layer: Image) -> str | None:
     if units is None or str(units[-1]) in ("pixel", "dimensionless"):
         return None
     return f"{units[-1]:~P}"
+
+
+def voxels_of(layer: Labels, image: Image) -> NDArray[Any]:
+    """Return the labels of a layer in the voxels of an image; see `napari_probseg.io.labels.laid_on`.
+
+    Where both come from files that say where they lie, that counts; else where napari shows them.
+
+    Raises
+    ------
+    ValueError
+        If they do not lie on the image.
+    """
+    is_told = all(
+        isinstance(file := one.metadata.get(KEY), Picture) and file.affine_in_mm is not None for one in (layer, image)
+    )
+    labels, place = (_picture(one, in_world=not is_told) for one in (layer, image))
+    if not is_told and PIXEL in (labels.unit, place.unit):  # then only napari's numbers can be compared
+        labels, place = replace(labels, unit="mm"), replace(place, unit="mm")
+    return laid_on(replace(labels, data=finest(layer)), place, name=f"“{layer.name}”", of=f"“{image.name}”")
+
+
+def place_of(layer: Image) -> Picture:
+    """Return where the image of a layer lies, with its file's geometry if it has one; without its voxels."""
+    picture = _picture(layer, in_world=False)
+    if _has_channels_first(layer) and "C" not in picture.axes:
+        return replace(picture, data=np.broadcast_to(np.uint8(0), finest(layer).shape), axes=f"C{picture.axes}")
+    return picture
+
+
+def _picture(layer: Any, *, in_world: bool) -> Picture:
+    """Return where a layer lies, but for its axis of channels if that is its first."""
+    n_channel_axes = int(isinstance(layer, Image) and _has_channels_first(layer))
+    shape = finest(layer).shape[n_channel_axes:]
+    return picture_of(tuple(shape), _attributes(layer, layer.ndim - n_channel_axes), in_world=in_world)
+
+
+def _attributes(layer: Any, n_axes: int) -> dict[str, Any]:
+    """Return what napari tells of the last axes of a layer."""
+    last = slice(layer.ndim - n_axes, None)
+    told: dict[str, Any] = {name: np.asarray(getattr(layer, name))[last] for name in ("scale", "translate")}
+    told["affine"] = np.asarray(layer.affine.affine_matrix)[layer.ndim - n_axes :, layer.ndim - n_axes :]
+    told["metadata"], told["rgb"] = layer.metadata, bool(getattr(layer, "rgb", False))
+    if n_axes == layer.ndim:
+        told |= {"rotate": layer.rotate, "shear": layer.shear}
+    if (units := getattr(layer, "units", None)) is not None:
+        told["units"] = tuple(units)[last]
+    return told
+
+
+def _to_world(layer: Any) -> NDArray[np.float64]:
+    return data_to_world(_attributes(layer, layer.ndim), layer.ndim)
+
+
+def _spacing(layer: Any) -> list[float]:
+    """Return how far apart voxels are along each axis, in the unit of the last one."""
+    steps = np.linalg.norm(_to_world(layer)[:-1, :-1], axis=0)
+    units = [unit_named(str(unit)) for unit in getattr(layer, "units", None) or ()]
+    if len(units) != layer.ndim or any(unit not in MM_PER for unit in units[-1:]):
+        return [float(step) for step in steps]
+    last = MM_PER[str(units[-1])]
+    return [float(step) * MM_PER.get(str(unit), last) / last for step, unit in zip(steps, units, strict=True)]
+
+
+def _has_time(layer: Any) -> bool:
+    """Return whether an axis of a layer is time, by its unit or its name."""
+    units = getattr(layer, "units", None) or ()
+    labels = getattr(layer, "axis_labels", None) or ()
+    by_unit = any("[time]" in getattr(unit, "dimensionality", ()) for unit in units)
+    return by_unit or any(str(label).lower() in _TIME_NAMES for label in labels)
 
 
 def _has_channels_first(layer: Image) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
@@ -19,6 +20,36 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+class Remover:
+    """Removes layers of ours; a turn of the event loop later, where napari is removing others.
+
+    It goes through a list of them then (*select all, delete*), in which one that is gone already is an error.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._is_removing = False
+        viewer.layers.events.removing.connect(self._note)
+
+    def take_away(self, layer: Any) -> None:
+        """Remove a layer if it is there."""
+        if layer is None or layer not in self._viewer.layers:
+            return
+        if not self._is_removing:
+            self._viewer.layers.remove(layer)
+            return
+        layer.name = f"{layer.name} (removed)"  # the next one gets the name
+        layer.visible = False
+        QTimer.singleShot(0, lambda: layer in self._viewer.layers and self._viewer.layers.remove(layer))
+
+    def _note(self, _: Any) -> None:
+        self._is_removing = True
+        QTimer.singleShot(0, self._settle)
+
+    def _settle(self) -> None:
+        self._is_removing = False
+
+
 class Preview:
     """A passing layer that shows what one candidate would decide; never saved, never in a history.
 
@@ -26,7 +57,7 @@ class Preview:
     """
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+        self._viewer, self._remover = viewer, Remover(viewer)
         self._layer: Labels | None = None
         self._shown: Region | None = None
 
@@ -75,8 +106,7 @@ class Preview:
 
     def clear(self) -> None:
         """Take the layer away."""
-        if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
+        self._remover.take_away(self._layer)
         self._layer, self._shown = None, None
 
     def _blank(self) -> None:
@@ -93,7 +123,7 @@ class Uncertainty:
     """The disagreement of the latest samples, as a layer and as places to go to."""
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+        self._viewer, self._remover = viewer, Remover(viewer)
         self._layer: Image | None = None
         self._where: Region | None = None
         self._values: NDArray[np.float32] | None = None
@@ -134,8 +164,7 @@ class Uncertainty:
 
     def hide(self) -> None:
         """Take the layer away."""
-        if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
+        self._remover.take_away(self._layer)
         self._layer = None
 
     def most_uncertain(self, partial: NDArray[np.uint8]) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ from napari.layers import Labels
 
 from napari_probseg.case import Marker
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import plane_on_view
+from napari_probseg.widgets.layers.image import bare, plane_on_view, voxels_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
@@ -166,7 +166,10 @@ class Workspace(Stage):
     @verb
     def take(self, labels: Labels) -> None:
         """Adopt the objects of a Labels layer from elsewhere."""
-        self._stepped(self._session().take(labels.data), f"Took the objects of “{labels.name}”: reopen any of them.")
+        session = self._session()
+        if self.image is not None:
+            step = session.take(voxels_of(bare(labels), self.image))
+            self._stepped(step, f"Took the objects of “{labels.name}”: reopen any of them.")
 
     @verb
     def replace_session(self, session: Session, layers: SessionLayers | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_probseg.case import Case
+from napari_probseg.napari_io.layer_data import write_labels
 from napari_probseg.progress import result_of
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.identity import Identity
@@ -21,6 +23,7 @@ from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.tasks.background import Background, Task
 
+_ENDING = re.compile(r"\*(\.[\w.]+)")
 _SESSIONS = "Session (*.npz)"
 _SESSIONS_AND_JOURNALS = "Sessions and journals (*.npz *.journal)"
 _OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;All files (*)"
@@ -146,8 +149,10 @@ def _path_to_save(parent: QWidget, title: str, name: str, kinds: str) -> Path | 
     path, kind = QFileDialog.getSaveFileName(parent, title, name, kinds)
     if not path:
         return None
-    if not Path(path).suffix:
-        path += kind.partition("*")[2].partition(" ")[0].rstrip(")")
+    known, chosen = (_ENDING.findall(text) for text in (kinds, kind))
+    is_named = path.lower().endswith(tuple(known)) or (Path(path).suffix and not chosen)
+    if not is_named:  # a dot may be part of the name, as in mouse_0.5um
+        path += (chosen or known)[0]
     return Path(path)
 
 
@@ -156,11 +161,12 @@ def _copied(layers: SessionLayers) -> Labels:
     return Labels(data.copy(), **meta)
 
 
-def _write_objects(layer: Labels, path: Path, session: Session) -> Generator[str, None, str]:
+def _write_objects(layer: Labels, path: Path, session: Session | None = None) -> Generator[str, None, str]:
     yield "Saving the objects…"
-    if not layer.save(str(path)):
-        raise ValueError(f"no writer knows “{path.name}”: choose a name that ends in .nii.gz or .tif")
-    session.note_saved(path, whole=False)
+    data, attributes, _ = layer.as_layer_data_tuple()
+    write_labels(str(path), data, attributes)
+    if session is not None:
+        session.note_saved(path, whole=False)
     return f"Saved the objects as {path.name}."
 
 
