@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import shutil
+import socket
+import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+PART = ".part"  # the ending of a file that is being written
+OLD_SECONDS = 24 * 3600  # after which nobody writes to a part file any more
+_HOST = re.sub(r"[^0-9A-Za-z]", "", socket.gethostname())[:16]
 _STAGED = ".adding"  # files that are being written; of no account until all of them are
 _DECIDED = ".added"  # files that are all written and count, on their way to their places
 
@@ -19,6 +27,9 @@ class UnsettledError(OSError):
 
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file so that a crash or a full disk leaves the old one as it was.
+
+    A link is written through, the mode of the old file is kept, and in a folder that a group may write to, the group
+    may read and write the new file. What a crash leaves of an earlier try is tidied up at the next one.
 
     Parameters
     ----------
@@ -32,18 +43,76 @@ def write_whole(path: str | Path, content: bytes) -> None:
         If it cannot be written; the old file is whole then, and nothing half is left.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    place = Path(os.path.realpath(path))
+    tried = f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]}"  # the name may be as long as names can be
+    part = place.with_name(f"{tried}.{_HOST}-{os.getpid()}{PART}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
+        for half in place.parent.glob(f"{tried}.*{PART}"):
+            _tidy(half)
         part.write_bytes(content)
-        part.replace(path)
+        _share(part, like=place)
+        part.replace(place)
     except OSError as error:
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}): choose another place or free space"
-        ) from error
+        raise OSError(f"{path} could not be written ({error.strerror or error}): {_advice(error)}") from error
     finally:
         with suppress(OSError):  # where the folder could not be made, there is nothing to remove
             part.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, that whoever may write to the one above may write to as well.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in reversed(missing):
+        with suppress(OSError):
+            mode, above = stat.S_IMODE(one.stat().st_mode), stat.S_IMODE(one.parent.stat().st_mode)
+            if above & stat.S_IWGRP and not above & stat.S_ISVTX:
+                one.chmod(mode | above & (stat.S_ISGID | stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _share(path: Path, *, like: Path) -> None:
+    """Give a new file the mode of the one that it takes the place of, or what a shared folder asks for."""
+    with suppress(OSError):
+        if like.exists():
+            path.chmod(stat.S_IMODE(like.stat().st_mode))
+            return
+        mode, above = stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)
+        if above & stat.S_IWGRP and not above & stat.S_ISVTX:
+            path.chmod(mode | above & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH))
+
+
+def _tidy(part: Path) -> None:
+    """Remove a part file whose writer is gone."""
+    host, _, pid = part.name.removesuffix(PART).rpartition(".")[2].rpartition("-")
+    with suppress(OSError, ValueError):
+        is_old = time.time() - part.stat().st_mtime > OLD_SECONDS
+        if is_old or (host == _HOST and pid != str(os.getpid()) and not _runs(int(pid))):
+            part.unlink()
+
+
+def _runs(pid: int) -> bool:
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return "choose another place or free space"
 
 
 @contextmanager
@@ -68,9 +137,13 @@ def locked(folder: Path, *, timeout: float = 60) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock", timeout=timeout, thread_local=False)  # a generator may be closed in any thread
+    path = folder / ".lock"
+    mode = 0o666 & stat.S_IMODE(folder.stat().st_mode) | 0o600  # whoever may write to the folder may lock it
+    lock = FileLock(path, timeout=timeout, mode=mode, thread_local=False)  # a generator may be closed in any thread
     try:
         lock.acquire()
+        with suppress(OSError):  # another's
+            path.chmod(mode)
     except Timeout as error:
         raise TimeoutError(f"another program is writing to {folder}: try again when it is done") from error
     try:
@@ -102,7 +175,7 @@ def together(folder: Path, *, last: Sequence[str] = ()) -> Iterator[Path]:
     settle(folder, last=last)
     staged = folder / _STAGED
     try:
-        staged.mkdir()
+        make_folder(staged)
         yield staged
         for path in _files_below(staged):
             _refuse_place(folder / path.relative_to(staged), staged)
@@ -131,10 +204,12 @@ def settle(folder: Path, *, last: Sequence[str] = ()) -> None:
     decided = folder / _DECIDED
     if not decided.is_dir():
         return
+    _refuse_outside(decided, folder)
     try:
         for path in sorted(_files_below(decided), key=lambda path: _rank(path.relative_to(decided), last)):
             place = folder / path.relative_to(decided)
-            place.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_outside(place, folder)
+            make_folder(place.parent)
             path.replace(place)
         shutil.rmtree(decided)
     except OSError as error:
@@ -155,8 +230,16 @@ def _rank(path: Path, last: Sequence[str]) -> tuple[int, Path]:
 
 def _refuse_place(path: Path, staged: Path) -> None:
     """Raise if a staged file could not be renamed to ``path``, while that still changes nothing."""
+    _refuse_outside(path, staged.parent)
     there = next(parent for parent in path.parents if parent.exists())
     if not os.access(there, os.W_OK):
         raise PermissionError(errno.EACCES, f"{there} is read-only")
     if there.stat().st_dev != staged.stat().st_dev:
         raise OSError(errno.EXDEV, f"{there} lies on another disk than {staged.parent}, move it there")
+
+
+def _refuse_outside(path: Path, folder: Path) -> None:
+    """Raise if a link on the way to ``path`` leads out of ``folder``."""
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not there.resolve().is_relative_to(folder.resolve()):
+        raise PermissionError(errno.EACCES, f"{there} is a link that leads out of {folder}: put a folder in its place")
