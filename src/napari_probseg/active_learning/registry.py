@@ -20,6 +20,7 @@ from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.dataset.collection import Collection, Entry
 from napari_probseg.io import read
 from napari_probseg.io.atomic import locked, write_whole
+from napari_probseg.io.json_file import read_json
 
 GENERAL = "general"  # the shipped weights, as `load_proposer` and `load_completer` call them
 VERSION = 1
@@ -84,8 +85,8 @@ def models_of(collection: Collection) -> tuple[Model, ...]:
     found = []
     for folder in sorted(models_folder(collection).glob("[0-9]*")):
         with suppress(OSError, ValueError):  # a folder that is none of ours
-            told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            if (folder / WEIGHTS).is_file() and "cases" in told:
+            told = read_json(folder / ABOUT)
+            if (folder / WEIGHTS).is_file() and isinstance(told.get("cases"), list | dict):
                 found.append(Model(folder.name, folder, told))
     return tuple(found)
 
@@ -157,7 +158,7 @@ def history(collection: Collection) -> tuple[Change, ...]:
         if content["version"] != VERSION:
             raise ValueError(f"it is of version {content['version']}, this release knows version {VERSION}")
         return tuple(Change(**change) for change in content["history"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}): put back a whole copy, or delete it to use the shipped weights again"
         ) from error

@@ -29,6 +29,7 @@ from napari_probseg.active_learning.registry import (
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.io.atomic import locked, write_whole
+from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.general import SIZE
 from napari_probseg.progress import Progress
 from napari_probseg.training.curve import EVERY, Curve
@@ -98,7 +99,7 @@ def train(
         if anew or not (under_way / ABOUT).is_file():
             shutil.rmtree(under_way, ignore_errors=True)
             yield from _begin(collection, under_way, steps=steps, start=start, seed=seed)
-        told = json.loads((under_way / ABOUT).read_text(encoding="utf-8"))
+        told = read_json(under_way / ABOUT, advice="begin the training anew")
         yield f"training on {_images(len(told['cases']))}, from {told['start']}"
         yield from _train(collection, under_way, told, str(chosen_device(device)))
         done = folder / _next_name(folder)

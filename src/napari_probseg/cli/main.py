@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -60,11 +61,30 @@ class Preset(StrEnum):
 
 def main() -> None:
     """Run the command line; what a user can mend is told in one sentence."""
+    warnings.showwarning = _show
     try:
         app()
-    except (ValueError, TypeError, OSError, RuntimeError, LookupError) as error:
-        typer.echo(f"napari-probseg: {error}", err=True)
+    except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
+        typer.echo(f"napari-probseg: {_sentence_of(error)}", err=True)
         sys.exit(1)
+
+
+def _show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Show a warning on a line of its own."""
+    typer.echo(f"napari-probseg: note: {str(message).splitlines()[0]}", err=True)
+
+
+def _sentence_of(error: Exception) -> str:
+    """Return the first line of an error; of what lacks memory, what to do."""
+    said = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
+    first = said.strip().splitlines()[0] if said.strip() else type(error).__name__
+    if (
+        "out of memory" in said
+        or "can't allocate memory" in said
+        or (isinstance(error, MemoryError) and ":" not in said)
+    ):
+        return "there is not enough memory for this: close other programs, or work on a smaller image or a part of it"
+    return first
 
 
 @app.command()

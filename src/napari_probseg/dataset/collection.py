@@ -26,7 +26,9 @@ from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
 from napari_probseg.dataset.raw import RawDataset, read_about
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
 from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, settle, together, write_whole
+from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import refuse_other_place
+from napari_probseg.io.notice import tell
 
 VERSION = 1
 ONE_IN = 5  # of so many cases one is held out
@@ -69,11 +71,14 @@ class Entry:
     earlier: tuple[Path, ...]
 
     def metadata(self) -> dict[str, Any]:
-        """Return what is known of how the label was made; empty if nothing is."""
-        told: dict[str, Any] = {}
-        if self.provenance is not None:
-            told = json.loads(self.provenance.read_text(encoding="utf-8"))
-        return told
+        """Return what is known of how the label was made; empty if nothing is, or the file of it is broken."""
+        if self.provenance is None:
+            return {}
+        try:
+            return read_json(self.provenance)
+        except (ValueError, OSError) as error:
+            tell(f"how the label of {self.name} was made is not known any more: {error}")
+            return {}
 
 
 @dataclass(frozen=True)
@@ -421,9 +426,17 @@ def _remembered(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, A
         return {}
     try:
         found, cases = about[_KEY]["version"], dict(about[_KEY]["cases"])
-        is_sound = all({"held_out", "image", "shape"} <= set(case) for case in cases.values())
+        is_sound = all(
+            isinstance(case["held_out"], bool)
+            and isinstance(case["image"], str)
+            and all(isinstance(n, int) and n > 0 for n in case["shape"])
+            for case in cases.values()
+        )
     except (KeyError, TypeError, ValueError):
-        found, is_sound = about[_KEY], False
+        raise ValueError(
+            f"{folder / 'dataset.json'} is damaged (what it remembers of its images): put back a whole copy, or remove "
+            f"the entry {_KEY!r} from it to open it as of another program"
+        ) from None
     if not is_sound or found != VERSION:
         raise ValueError(
             f"{folder} is of version {found}, this release knows version {VERSION}: open it with the release that "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import finite
 from napari_probseg.io import Picture, read
+from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import laid_on, read_labels
 
 
@@ -92,16 +92,21 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): get it anew") from error
-    if not isinstance(about, dict) or not isinstance(about.get("labels"), dict) or "file_ending" not in about:
+    about = read_json(path)
+    if not isinstance(about.get("labels"), dict) or "file_ending" not in about:
         raise ValueError(
             f"{path} is not of nnU-Net v2, which tells file_ending and labels by name: convert it first, from nnU-Net "
             f"v1 with nnUNetv2_convert_old_nnUNet_dataset"
         )
-    return about
+    ending, channels, description = (about.get(key) for key in ("file_ending", "channel_names", "description"))
+    if not (isinstance(ending, str) and re.fullmatch(r"(\.[A-Za-z0-9]+)+", ending)):
+        raise ValueError(f"{path} says that its files end in {ending!r:.60}: correct it to an ending such as '.nii.gz'")
+    numbers = [n for value in about["labels"].values() for n in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**31 for n in numbers):
+        raise ValueError(f"{path} has labels that are no numbers from 0, {about['labels']!r:.60}: correct them")
+    if not isinstance(channels, dict | None) or not isinstance(description, str | None):
+        raise ValueError(f"{path} is damaged (channel_names must be a mapping, description a text): correct it")
+    return {key: value for key, value in about.items() if value is not None}
 
 
 def datasets_below(folder: str | Path) -> list[RawDataset]:

@@ -52,8 +52,11 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no safetensors file ({error}): get the file anew") from error
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
+    except (SafetensorError, OSError, ValueError, RuntimeError, LookupError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged or no safetensors file ({reason}): get the file anew") from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} holds no weights of napari-probseg: choose a file that it wrote")
     if header.get("version") != str(VERSION):
@@ -61,4 +64,12 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
             f"{path} has weights of version {header.get('version')}, this release reads version {VERSION}: "
             f"install the release that wrote them, or train anew"
         )
-    return header["preset"], json.loads(header["config"]), tensors
+    try:
+        config = json.loads(header["config"])
+        if not isinstance(config, dict):
+            raise ValueError("its configuration is no mapping")
+        return header["preset"], config, tensors
+    except (ValueError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged (what it says of its network: {error!r:.100}): get the file anew"
+        ) from error

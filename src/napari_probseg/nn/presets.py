@@ -48,11 +48,17 @@ def load_network(path: str | Path) -> General | Wong2022 | UNet:
         If the file is missing, damaged, or does not fit the network that it names.
     """
     preset, config, tensors = read_weights(path)
-    network = build(preset, config)
     try:
+        network = build(preset, config)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except ValueError as error:
+        raise ValueError(f"the weights in {path} cannot be used: {error}") from error
+    except (RuntimeError, ArithmeticError, AttributeError, LookupError, TypeError, AssertionError) as error:
         raise ValueError(f"the weights in {path} do not fit the network {preset!r}: get the file anew") from error
+    except MemoryError as error:
+        raise MemoryError(
+            f"the network of the weights in {path} does not fit into memory: get the file anew"
+        ) from error
     return network.eval()
 
 

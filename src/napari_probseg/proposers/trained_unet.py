@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.sliding_window import logits
+from napari_probseg.io.json_file import read_json
 from napari_probseg.morphology import far_from
 from napari_probseg.nn.inputs import z_scored
 from napari_probseg.nn.unet import UNet
@@ -74,8 +74,8 @@ class TrainedUNet(Completer):
         about = path.with_suffix(".json")
         if not about.is_file():
             raise FileNotFoundError(f"{about} is missing, which says what {path.name} is for: keep both in one folder")
+        told = read_json(about, advice=f"get it anew from where {path.name} was trained")
         try:
-            told = json.loads(about.read_text(encoding="utf-8"))
             labels, patch = dict(told["labels"]), tuple(int(n) for n in told["patch"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about} is damaged ({error}): get it anew from where {path.name} was trained") from error

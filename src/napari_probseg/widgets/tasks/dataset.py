@@ -80,7 +80,7 @@ class State:
     @classmethod
     def of(cls, collection: Collection) -> State:
         """Read the state of a data set."""
-        entries = [(entry, entry.metadata().get("date", "")[:10]) for entry in collection.entries]
+        entries = [(entry, str(entry.metadata().get("date", ""))[:10]) for entry in collection.entries]
         in_use, changes = name_in_use(collection), history(collection)
         refused = {change.before for change in changes if change.verb == "rollback"}
         names = [model.name for model in models_of(collection) if model.name not in {in_use, *refused}]
