@@ -61,7 +61,7 @@ class Preset(StrEnum):
 
 def main() -> None:
     """Run the command line; what a user can mend is told in one sentence."""
-    warnings.showwarning = _show
+    warnings.showwarning = _show  # type: ignore[assignment]
     try:
         app()
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
