@@ -208,3 +208,16 @@ def test_both_from_the_command_line(source: Collection, tmp_path: Path) -> None:
     assert "failed, the labels have" in run("import", tmp_path / "one", source.folder, code=1)
     assert "3 done" in run("import", tmp_path / "one", source.folder, "--label", "thing")
     assert "3 images are in" in run("export", tmp_path / "new", tmp_path / "Dataset702_Clean")
+
+
+def test_numbers_with_gaps_go_out_without(tmp_path: Path) -> None:
+    collection = Collection.create(tmp_path / "set", ["a", "b"])
+    path = collection.folder / "dataset.json"
+    about = json.loads(path.read_text()) | {"labels": {"background": 0, "a": 2, "b": 7, "ignore": 5}}
+    path.write_text(json.dumps(about))
+    labels = np.random.default_rng(0).choice(np.array([0, 2, 5, 7], np.uint8), (4, 5, 6))
+    Collection(collection.folder).add("c", np.random.default_rng(1).normal(size=labels.shape), labels)
+    folder = export(Collection(collection.folder), tmp_path / "Dataset700_X")
+    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "a": 1, "b": 2, "ignore": 3}
+    expected = np.array([0, 0, 1, 0, 0, 3, 0, 2])[labels]
+    assert np.array_equal(ps.read(folder / "labelsTr" / "c.nii.gz").data, expected)

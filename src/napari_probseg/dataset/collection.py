@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
 from napari_probseg.dataset.raw import RawDataset, read_about
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
-from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, settle, together, write_whole
+from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, make_folder, settle, together, write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import refuse_other_place
 from napari_probseg.io.notice import tell
@@ -161,7 +161,7 @@ class Collection(RawDataset):
             _KEY: {"version": VERSION, "cases": {}},
         }
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             with locked(folder):
                 is_empty = all(path.name.startswith(".") for path in folder.iterdir())
                 if is_empty:
@@ -385,7 +385,7 @@ class Collection(RawDataset):
         """Write all files of a case below ``staged``."""
         number, like = self._version(name), finished.like
         told_in = staged / "provenance" / name
-        told_in.mkdir(parents=True)
+        make_folder(told_in)
         if name in self.cases:
             like = self._place_of(name, like)
             shutil.copyfile(self._label(name), told_in / f"{number:04d}{self.ending}")

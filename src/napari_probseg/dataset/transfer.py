@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from napari_probseg.dataset.collection import Collection, Entry
-from napari_probseg.dataset.labelled import fingerprint
+from napari_probseg.dataset.labelled import fingerprint, smallest
 from napari_probseg.dataset.raw import image_of, read_about
 from napari_probseg.io import Picture, read, write
-from napari_probseg.io.labels import read_labels
+from napari_probseg.io.labels import read_labels, whole_numbers
 from napari_probseg.progress import Fate, Outcome
 
 
@@ -108,6 +108,7 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
 def export(collection: Collection, folder: str | Path) -> Path:
     """Write a copy for nnU-Net: images and labels alone, without what is remembered of how they were made.
 
+    Numbers of labels that leave some out become consecutive ones, which nnU-Net insists on.
     nnU-Net also trains on the dataset as it is, and ignores what lies beside. Labels that tell objects apart become
     the one kind that nnU-Net can learn.
 
@@ -140,6 +141,7 @@ def export(collection: Collection, folder: str | Path) -> Path:
         raise ValueError(f"{collection.folder} has no image yet: add one first")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: choose a new folder")
+    numbers = _consecutive(collection)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     for half in folder.parent.glob(f".{folder.name}.*.part"):  # of a program that was killed while it wrote
         shutil.rmtree(half, ignore_errors=True)
@@ -147,8 +149,9 @@ def export(collection: Collection, folder: str | Path) -> Path:
         for sub in ("imagesTr", "labelsTr"):
             (part / sub).mkdir(parents=True)
         for entry in collection.entries:
-            _copy(entry, part, merged=collection.instances)
-        (part / "dataset.json").write_text(json.dumps(_about(collection), indent=1), encoding="utf-8")
+            _copy(entry, part, numbers, merged=collection.instances)
+        about = json.dumps(_about(collection, numbers), indent=1)
+        (part / "dataset.json").write_text(about, encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         part.rename(folder)
@@ -160,20 +163,34 @@ def export(collection: Collection, folder: str | Path) -> Path:
     return folder
 
 
-def _about(collection: Collection) -> dict[str, Any]:
+def _consecutive(collection: Collection) -> dict[int, int]:
+    """Return the number that nnU-Net is to know each by: 0, 1, 2, ..., of which ``ignore`` must be the last."""
+    last = collection.labels.get("ignore")
+    known = {0} | {int(n) for numbers in collection.labels.values() for n in np.ravel(numbers)}
+    return {number: new for new, number in enumerate(sorted(known, key=lambda n: (n == last, n)))}
+
+
+def _about(collection: Collection, numbers: Mapping[int, int]) -> dict[str, Any]:
     about = read_about(collection.folder)
     own = ("name", "description", "licence", "license", "reference", "overwrite_image_reader_writer")
     return {
         **{key: about[key] for key in own if key in about and not (key == "description" and collection.instances)},
         "channel_names": about.get("channel_names", {"0": "image"}),
-        "labels": collection.labels,
-        **{key: about[key] for key in ("regions_class_order",) if key in about},
+        "labels": {
+            name: [numbers[int(n)] for n in value] if isinstance(value, list) else numbers[value]
+            for name, value in collection.labels.items()
+        },
+        **{
+            key: [numbers.get(n, n) for n in about[key]]
+            for key in ("regions_class_order",)
+            if isinstance(about.get(key), list)
+        },
         "numTraining": len(collection.cases),
         "file_ending": collection.ending,
     }
 
 
-def _copy(entry: Entry, folder: Path, *, merged: bool) -> None:
+def _copy(entry: Entry, folder: Path, numbers: Mapping[int, int], *, merged: bool) -> None:
     """Copy the files of a case, and those that tell nnU-Net the spacing of a TIFF volume."""
     for path in (*entry.images, entry.label):
         shutil.copyfile(path, folder / path.parent.name / path.name)
@@ -181,9 +198,19 @@ def _copy(entry: Entry, folder: Path, *, merged: bool) -> None:
         spacing = entry.label.parents[1] / sub / f"{entry.name}.json"
         if spacing.is_file():
             shutil.copyfile(spacing, folder / sub / spacing.name)
+    if not merged and all(old == new for old, new in numbers.items()):
+        return
+    label = read(entry.label)
+    values = whole_numbers(np.asarray(label.data), name=str(entry.label))
     if merged:
-        label = read(entry.label)
-        write(folder / "labelsTr" / entry.label.name, (np.asarray(label.data) > 0).astype(np.uint8), like=label)
+        renumbered = (values > 0).astype(np.uint8)
+    else:
+        found, where = np.unique(values, return_inverse=True)
+        unknown = [n for n in found.tolist() if n not in numbers]
+        if unknown:
+            raise ValueError(f"{entry.label} holds the number {unknown[0]}, which dataset.json gives no name: add one")
+        renumbered = smallest(np.array([numbers[n] for n in found.tolist()])[where].reshape(values.shape))
+    write(folder / "labelsTr" / entry.label.name, renumbered, like=label)
 
 
 def _kinds(collection: Collection, source: Collection) -> dict[int, str] | None:
