@@ -217,7 +217,7 @@ def test_what_is_trained_on_and_taken_in_lies_where_it_lay(tmp_path: Path, files
     collection = Collection.create(tmp_path / "set", ["a"])
     (outcome,) = take_in(collection, source)
     if label == "elsewhere":
-        assert outcome.fate is Fate.FAILED and "does not lie on" in outcome.told
+        assert outcome.fate is Fate.FAILED and "does not lie on" in outcome.message
         with pytest.raises(ValueError, match="does not lie on"):
             RawDataset(source.folder).load("c")
         return

@@ -79,7 +79,8 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
         array = np.expand_dims(array, -3)  # one slice, which was given as 2-D
     steps = (*like.spacing[::-1], 1.0, 1.0)[:3]
     affine = like.affine if header is not None else like.affine_in_mm  # without a header, the unit is mm
-    if affine is None:
+    is_unknown = header is None and affine is None and like.unit == PIXEL  # where it lies, and how large it is
+    if affine is None and not is_unknown:
         affine = np.diag([*steps, 1.0])
     kind: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     try:
@@ -92,9 +93,8 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
         image.header["pixdim"][1:4] = np.divide(steps, MM_PER.get(like.unit, 1.0))
     image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of another image
     image.header.set_intent("label" if labels else "none")
-    if header is None and like.unit == PIXEL and like.affine is None:  # nothing is known of where it lies
-        image.header.set_sform(None, 0)
-        image.header.set_qform(None, 0)
+    if is_unknown:
+        image.header.set_zooms(steps[: array.ndim])
     elif header is None:
         image.header.set_xyzt_units("mm")
     content: bytes = image.to_bytes()

@@ -165,6 +165,9 @@ def _region(told: Any, shape: Sequence[int]) -> Region:
 def _check_arguments(step: Step) -> None:
     """Raise if the arguments of a step are not what its verb takes: they come from a file that may hold anything."""
     told = step.arguments
+    changed = {change.name for change in step.changes}
+    if (step.verb == "mark" and not changed) or (step.verb == "take" and "objects" not in changed):
+        raise ValueError(f"a step {step.verb!r} changes nothing")
     if step.verb in ("finish", "reopen"):
         _whole(told["label"])
     elif step.verb == "take":
@@ -179,7 +182,9 @@ def _check_arguments(step: Step) -> None:
         for value in request.values():
             _plain(value)
     elif step.verb == "adapt":
-        _plain(told["plane"])
+        if told["plane"] is not None:
+            axis, index = told["plane"]
+            _whole(axis), _whole(index)
         if not isinstance(told.get("maker", ""), str):
             raise ValueError("what was fine-tuned has no name")
 

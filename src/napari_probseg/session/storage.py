@@ -77,9 +77,12 @@ def _stored(about: dict[str, Any], file: zipfile.ZipFile) -> Stored:
     shape = tuple(map(int, about["shape"]))
     identity = about.get("identity")
     axis = about["channel_axis"]
+    spacing = tuple(map(float, about["spacing"]))
+    if len(spacing) != len(shape) or not all(np.isfinite(mm) and mm > 0 for mm in spacing):
+        raise ValueError(f"the spacing {spacing} does not fit an image of {shape}")
     return Stored(
         shape,
-        tuple(map(float, about["spacing"])),
+        spacing,
         None if axis is None else int(axis),
         restored(about["start"], fetch, shape, verbs=("start",)),
         tuple(restored(step, fetch, shape) for step in about["steps"]),
