@@ -152,6 +152,8 @@ def picture_of(shape: tuple[int, ...], attributes: Mapping[str, Any], *, in_worl
     found = _open_file(shape, to_world, unit) if like is None and not in_world else like
     if found is not None:
         shown = _shown(found)
+        if "scale" not in attributes:  # nothing is told of how it is shown
+            to_world = shown
         if np.allclose(to_world, shown, rtol=1e-5, atol=1e-9 * np.abs(shown).max()) and shape in (
             found.shape,
             tuple(found.data.shape),
