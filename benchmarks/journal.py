@@ -18,6 +18,7 @@ import tempfile
 import time
 from hashlib import blake2b
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -91,7 +92,23 @@ def window(folder: Path, seed: int) -> None:
             print(verb, time.time(), digest(session), flush=True)
 
 
+def forked_window(folder: Path, seed: int) -> tuple[int, TextIO]:
+    """Begin a window in a process of its own; napari, which takes long to import, was imported before."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        return child, os.fdopen(read)
+    os.dup2(write, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    window(folder, seed)
+    os._exit(0)
+
+
 def kills(n: int) -> None:
+    import napari  # noqa: F401
+
+    import napari_probseg.widgets.segment.widget  # noqa: F401
     from napari_probseg.session.journal import _opened_to_read, _records_of, journals_in
 
     rng = np.random.default_rng(1)
@@ -100,15 +117,14 @@ def kills(n: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, known, offset, last = Path(place), [], 0, ""
         for i in range(n):
-            process = subprocess.Popen(
-                [sys.executable, __file__, "window", folder, str(i)], stdout=subprocess.PIPE, text=True
-            )
-            first = process.stdout.readline()
-            lines = [first]
+            child, output = forked_window(folder, i)
+            lines = [output.readline()]
             time.sleep(rng.uniform(0.0, 3.0))
-            process.send_signal(signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             killed = time.time()
-            lines += process.communicate()[0].splitlines(keepends=True)
+            os.waitpid(child, 0)
+            with output:
+                lines += output.readlines()
             events = [line.split() for line in lines if line.endswith("\n")]
             if events and events[0][0] == "recovered":
                 n_wrong += last not in ("", events[0][1])
@@ -208,7 +224,7 @@ def cost() -> None:
         journal = session.keep(Path(place) / "work.journal")
         here, flushed, without = [], [], []
         for i in range(60):
-            z, y, x = (int(rng.integers(0, n - 13)) for n in shape)
+            z, y, x = (int(n // 2 + rng.integers(-30, 30)) for n in shape)  # strokes of an object lie near one another
             where = (slice(z, z + 1), slice(y, y + 13), slice(x, x + 13))
             if i % 2:
                 session.journal = None
@@ -253,7 +269,7 @@ print("saved", flush=True)
 while True:
     session.save(folder + "/work.npz")
 """
-    n, n_whole, n_left = 20, 0, 0
+    n, n_whole, n_left = 10, 0, 0
     with tempfile.TemporaryDirectory() as place:
         session = ps.Session(ps.Case(np.zeros((64, 64), np.float32)))
         session.mark(np.eye(64, dtype=bool))
@@ -262,7 +278,7 @@ while True:
                 [sys.executable, "-c", code, place], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             process.stdout.readline()
-            time.sleep(0.03 * i)
+            time.sleep(0.05 * i)
             process.send_signal(signal.SIGINT)
             process.communicate()
             case = ps.Case(np.random.default_rng(0).random((400, 400)))

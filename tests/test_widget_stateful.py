@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from fakes import GrowingProposer
-from napari_probseg.widgets.segment import asking
+from napari_probseg.widgets.segment import asking, recovery
 from napari_probseg.widgets.segment.widget import SegmentWidget
 
 SHAPE = (16, 16)
@@ -75,6 +77,8 @@ class Window(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(asking, "Background", Later)
         self.patch.setattr(asking, "Latest", Later)
+        self.journals = TemporaryDirectory(ignore_cleanup_errors=True)  # the work before this one is not asked about
+        self.patch.setattr(recovery, "settings_folder", lambda: Path(self.journals.name))
         self.viewer = ViewerModel()
         self.widget = SegmentWidget(self.viewer, GrowingProposer())
         self.work, self.panel = self.widget.work, self.widget.panel
@@ -88,6 +92,9 @@ class Window(RuleBasedStateMachine):
         self.widget.deleteLater()
         self.settle()
         self.patch.undo()
+        for layers in self.work.images:
+            layers.session.journal.close()
+        self.journals.cleanup()
         gc.collect(0)
 
     @staticmethod

@@ -150,7 +150,7 @@ class Session:
             locked = (self._objects[box] > 0) & (marked.partial[box] == Marker.UNKNOWN)
             partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial[box])
             marked = marked.with_part("partial", box, partial)
-        return self._do("mark", {}, self._changes_to(marked, where))
+        return self._do("mark", {}, self._changes_to(marked, where), marked)
 
     def ask(self, verb: str = "propose", **arguments: Any) -> Request:
         """Return a request to be answered here or elsewhere, and then put on `offer`.
@@ -534,11 +534,11 @@ class Session:
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 
-    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...]) -> Step:
-        """Make a step; one that changes nothing is not remembered."""
+    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...], case: Case | None = None) -> Step:
+        """Make a step, to ``case`` if that is what the changes make; one that changes nothing is not remembered."""
         step = Step(verb, arguments, changes)
         if changes:
-            self._apply(changes)
+            self._apply(changes, case)
             self._note(step)
         return step
 
@@ -552,10 +552,10 @@ class Session:
             self.journal.did(step, self._n_asked)
         return step
 
-    def _apply(self, changes: tuple[Change, ...]) -> None:
+    def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
         """Make changes, all of them or, should memory not suffice, none: the state is what the steps say, always."""
-        now = self._case
-        for change in changes:
+        now = case or self._case
+        for change in changes if case is None else ():
             if change.name != "objects":
                 now = now.with_part(change.name, change.where, change.after)
         for change in changes:
