@@ -151,3 +151,11 @@ def test_no_such_plane() -> None:
         Case(np.zeros((4, 4))).plane(0, 0)
     with pytest.raises(ValueError, match="index 4 of axis 0"):
         Case(np.zeros((4, 4, 4))).plane(0, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_an_offset_costs_no_contrast(dtype: type) -> None:
+    image = np.random.default_rng(0).integers(0, 3, (20, 30)).astype(dtype)
+    read = ps.Case(image + dtype(10**9)).read()[0]
+    assert np.array_equal(read - read.min(), image), "less the least where single precision would blur it"
+    assert np.array_equal(ps.Case(image).read()[0], image), "as it is where it would not"

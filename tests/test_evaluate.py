@@ -396,7 +396,8 @@ def test_the_shipped_weights_are_evaluated_from_the_command_line(data: Path, tmp
     for said in ("Dice@3", "| complete+adapt |", "## Candidates after two strokes", "## Reliability", "curves.png"):
         assert said in result.output
     row = read_rows(tmp_path / "out" / "samples.csv")[0]
-    assert row["n_candidates"] > 1 and 0 <= row["control"] <= 1
+    assert row["n_candidates"] >= 1 and 0 <= row["control"] <= 1
+    assert row["best"] > 0.9, "a plain disk may have one reading, but that is found"
 
 
 def test_curves_need_no_common_data_set() -> None:

@@ -16,6 +16,8 @@ from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, re
 
 Plane: TypeAlias = tuple[int, int]
 
+BLUR = 1e-4  # of what values differ by, up to which it may be lost to single precision
+
 
 class Marker(IntEnum):
     """What is known of a voxel."""
@@ -113,12 +115,13 @@ class Case:
         """Return the intensities of a region, channels first: (C, ...) float32, all of them finite.
 
         NaN, as files have it around the subject, is outside of the image and as dark as the darkest voxel of its
-        channel in the region; so is minus infinity, and infinity is as bright as the brightest.
+        channel in the region; so is minus infinity, and infinity is as bright as the brightest. Where single precision
+        would blur what the values differ by, since all are large, they are given less their least.
         """
         region: list[slice] = list(where or (slice(None),) * self.ndim)
         if self.channel_axis is not None:
             region.insert(self.channel_axis, slice(None))
-        values = np.asarray(self.image[tuple(region)], dtype=np.float32)
+        values = _single(np.asarray(self.image[tuple(region)]))
         return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
@@ -280,6 +283,16 @@ def _evidence_on_plane(
         return None
     where, patch = evidence
     return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
+
+
+def _single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return values in single precision, less their least where it could not tell them apart."""
+    if values.dtype.itemsize > 2 and values.dtype != np.float32 and values.size:
+        good = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
+        if max(abs(low), abs(high)) * np.finfo(np.float32).eps > BLUR * (high - low) > 0:
+            values = values - low
+    return values.astype(np.float32)
 
 
 def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ def channels(case: Case) -> NDArray[np.float32]:
     image = case.read()
     axes = tuple(range(1, image.ndim))
     low, high = image.min(axes, keepdims=True), image.max(axes, keepdims=True)
-    return np.asarray((image - low) / np.maximum(high - low, 1e-6), dtype=np.float32)
+    return np.asarray((image - low) / np.where(high > low, high - low, 1), dtype=np.float32)
 
 
 def _geodesics(case: Case, edge: float) -> tuple[NDArray[Any], NDArray[Any]]:

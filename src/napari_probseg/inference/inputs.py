@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.windows import Window, wider
-from napari_probseg.nn.inputs import network_input
+from napari_probseg.nn.inputs import network_input, z_scored
 from napari_probseg.region import Region, hull, overlap
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
@@ -169,6 +169,6 @@ def with_channels(image: NDArray[np.float32], n: int) -> NDArray[np.float32]:
         mean = image.mean(0, keepdims=True)
         return np.concatenate([image, *[mean] * (n - len(image))])
     flat = image.reshape(len(image), -1)
-    flat = (flat - flat.mean(1, keepdims=True)) / np.maximum(flat.std(1, keepdims=True), 1e-6)
+    flat = z_scored(flat)
     _, vectors = np.linalg.eigh(flat @ flat.T)
     return np.asarray(vectors[:, : -n - 1 : -1].T @ flat, dtype=np.float32).reshape(n, *image.shape[1:])

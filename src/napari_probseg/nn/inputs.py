@@ -44,5 +44,7 @@ def normalised(image: Tensor) -> Tensor:
 def z_scored(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (C, ...) with mean 0 and standard deviation 1 in each channel (Isensee et al. 2018, section 2.3)."""
     axes = tuple(range(1, image.ndim))
-    deviation = image.std(axes, keepdims=True)
-    return np.asarray((image - image.mean(axes, keepdims=True)) / np.maximum(deviation, 1e-6), dtype=np.float32)
+    centred = image - image.mean(axes, keepdims=True)
+    deviation = centred.std(axes, keepdims=True)
+    floor = 1e-6 * np.abs(centred).max(axes, keepdims=True)  # of rounding alone; whatever the unit
+    return np.asarray(centred / np.where(deviation > floor, deviation, 1), dtype=np.float32)

@@ -71,6 +71,6 @@ def _kernel(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weights by which a code counts for those near it: a Gaussian as wide as a step or two."""
     squared = ((centres[:, None] - centres[None]) ** 2).sum(-1)
     nearest = np.sqrt(np.partition(squared, 1, axis=1)[:, 1])
-    width = 1.5 * max(float(np.median(nearest)), 1e-6)
+    width = 1.5 * (float(np.median(nearest)) or 1.0)
     weights = np.exp(-squared / (2 * width**2))
     return np.asarray(weights / weights.sum(1, keepdims=True))
