@@ -156,6 +156,6 @@ def test_no_such_plane() -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.int64])
 def test_an_offset_costs_no_contrast(dtype: type) -> None:
     image = np.random.default_rng(0).integers(0, 3, (20, 30)).astype(dtype)
-    read = ps.Case(image + dtype(10**9)).read()[0]
+    read = Case(image + dtype(10**9)).read()[0]
     assert np.array_equal(read - read.min(), image), "less the least where single precision would blur it"
-    assert np.array_equal(ps.Case(image).read()[0], image), "as it is where it would not"
+    assert np.array_equal(Case(image).read()[0], image), "as it is where it would not"
