@@ -131,7 +131,7 @@ def test_the_network_needs_something_inside() -> None:
     [
         (ps.Case(noisy(disk())), {}, "no stroke"),
         (marked(disk(), np.full((90, 110), 3.0)), {}, "constant"),
-        (marked(disk(), np.full((90, 110), np.nan)), {}, "NaN"),
+        (marked(disk(), np.full((90, 110), np.nan)), {}, "constant"),
         (marked(disk()), {"smoothness": -1}, "smoothness"),
         (marked(disk()), {"edges": 0}, "edges"),
         (marked(disk()), {"plane": (0, 3)}, "volume"),
