@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import napari
 import numpy as np
@@ -28,6 +29,7 @@ from skimage import data
 import napari_probseg as ps
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.simulate.phantoms import phantom_2d, phantom_3d
+from napari_probseg.widgets.segment import recovery
 
 WINDOW = (1280, 800)
 MAX_SECONDS = 300
@@ -292,9 +294,10 @@ def main() -> None:
     if unknown := set(chosen.scenes) - set(SCENES):
         parser.error(f"there is no scene {', '.join(sorted(unknown))}")
     chosen.into.mkdir(exist_ok=True)
-    for name in chosen.scenes or SCENES:
-        for title, picture in SCENES[name]():
-            picture.save(chosen.into / f"{title}.webp", quality=88)
+    with tempfile.TemporaryDirectory() as folder, patch.object(recovery, "settings_folder", lambda: Path(folder)):
+        for name in chosen.scenes or SCENES:  # none of them finds the work of another
+            for title, picture in SCENES[name]():
+                picture.save(chosen.into / f"{title}.webp", quality=88)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """A case with strokes, the name of its image, and the plane that the strokes are on, if it is a volume."""
+    """A case with strokes, the name of its image, and the plane that the strokes are on, if it is a volume.
+
+    ``is_shipped`` is true where the image is no one's work, so that nothing of an earlier demonstration is asked about.
+    """
 
     name: str
     case: Case
     plane: Plane | None = None
+    is_shipped: bool = False
 
 
 def example(path: str | Path | None = None) -> Example:
@@ -43,7 +47,7 @@ def example(path: str | Path | None = None) -> Example:
         from skimage.data import cell
 
         case = Case(cell())
-        return Example("cell", case.mark(*_strokes_at(case.shape, (370, 426), (420, 160))))
+        return Example("cell", case.mark(*_strokes_at(case.shape, (370, 426), (420, 160))), is_shipped=True)
     from napari_probseg.io import read
 
     case = read(path).case()
@@ -117,11 +121,29 @@ def open_example(shown: Example, proposer: Proposer | None = None) -> tuple[View
     viewer.add_image(image, name=shown.name, scale=case.spacing, **options)
     widget = SegmentWidget(viewer, proposer)
     viewer.window.add_dock_widget(widget, name="Segment", area="right")
-    markers = widget.work.open_layers().markers
     if shown.plane is not None:
         axis, index = shown.plane
         viewer.dims.set_current_step(axis, index)
-    drawn = np.nonzero(case.strokes)
-    markers.data_setitem(drawn, case.strokes[drawn])
-    widget.work.propose()
+    recovery = widget.work.recovery
+
+    def begin() -> None:
+        """Draw the strokes, unless earlier work on the image is gone on with."""
+        if shown.is_shipped and recovery.earlier is not None:
+            recovery.start_anew()  # which calls this again
+        elif recovery.is_pending:
+            return  # it is looked for, or asked about: this is called again
+        else:
+            draw()
+
+    def draw() -> None:
+        recovery.changed.disconnect(begin)
+        layers = widget.work.open_layers()
+        markers = layers.markers
+        if not layers.session.steps:
+            drawn = np.nonzero(case.strokes)
+            markers.data_setitem(drawn, case.strokes[drawn])
+            widget.work.propose()
+
+    recovery.changed.connect(begin)
+    begin()
     return viewer, widget
