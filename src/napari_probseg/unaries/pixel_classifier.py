@@ -37,7 +37,7 @@ def features_of(image: NDArray[np.float32]) -> Features:
     found = multiscale_basic_features(flat, sigma_min=low, sigma_max=high, num_sigma=n, channel_axis=0)
     values = np.asarray(found, dtype=np.float32).reshape(-1, found.shape[-1]).T
     deviation = values.std(1, keepdims=True)
-    floor = max(1e-6 * float(deviation.max()), np.finfo(np.float32).tiny)  # below that it is rounding, in any unit
+    floor = max(1e-6 * float(deviation.max()), float(np.finfo(np.float32).tiny))  # below that it is rounding
     values = (values - values.mean(1, keepdims=True)) / np.maximum(deviation, floor)
     features = np.clip(values, -MAX_DEVIATIONS, MAX_DEVIATIONS).reshape(-1, *image.shape[1:])
     return np.concatenate([features, features**2 - 1])
