@@ -408,9 +408,11 @@ def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | 
 
 def _shown(progress: Iterator[Progress]) -> None:
     """Show a training as a line that moves, and how much of it went into data."""
-    last, seconds, seconds_for_data = None, 0.0, 0.0
+    from napari_probseg.training.general import ShareOfTime
+
+    last, share = None, ShareOfTime()
     for last in progress:
-        seconds, seconds_for_data = seconds + last.seconds, seconds_for_data + last.seconds_for_data
+        share.add(last)
         if last.step % 10 == 0 or last.step == last.n_steps or last.validation:
             figures = last.losses | last.validation
             shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -419,7 +421,7 @@ def _shown(progress: Iterator[Progress]) -> None:
                 typer.echo("", err=True)
     if last is not None:
         typer.echo("", err=True)
-        typer.echo(f"{seconds_for_data / max(seconds, 1e-9):.1%} of the time went into data", err=True)
+        typer.echo(str(share), err=True)
 
 
 def _has_napari() -> bool:

@@ -84,9 +84,8 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
         closer, features = look(network, case, [window], device)
         looks, found = looks + closer, [*found, features]
         window = _last_window(case, looks)
-    confidence = float(looks.weight.max()) ** 0.25
     seen = refinable(network, case, window, looks, device)
-    return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), confidence, found)
+    return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), looks.confidence, found)
 
 
 def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[Looks, Features]:
@@ -104,13 +103,12 @@ def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, de
     probability = looks.probability(window, size)
     marks = case.strokes[window.within(case.shape)]
     counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
-    confidence = float(looks.weight.max()) ** 0.25
     foretold = (0.0, 0.0)
     if min(counts) >= MIN_FORETOLD:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
         by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE))
         foretold = (_foresight(network, case, window, device), by_appearance)
-    facts = facts_of(counts[0], counts[1], size / SIZE[2], confidence, foretold)
+    facts = facts_of(counts[0], counts[1], size / SIZE[2], looks.confidence, foretold)
     return refiner_input(x[None], probability[None], facts[None])
 
 

@@ -46,6 +46,16 @@ class Looks:
         free = 1 - RIM_PENALTY * cut.clamp(max=1 / RIM_PENALTY)
         return cls(windows, logit, (quality.sigmoid() * free).pow(SHARPNESS).clamp(min=MIN_WEIGHT))
 
+    @property
+    def expected(self) -> Tensor:
+        """The Dice that is expected of each window's answer, less what is cut off, (W,)."""
+        return self.weight.pow(1 / SHARPNESS)
+
+    @property
+    def confidence(self) -> float:
+        """The Dice that is expected of the best answer, in [0, 1]."""
+        return float(self.expected.max())
+
     def __add__(self, other: Looks) -> Looks:
         """Return the answers of both."""
         both = (torch.cat([getattr(looks, name) for looks in (self, other)]) for name in ("logit", "weight"))

@@ -121,7 +121,7 @@ def _drawn(
     object_, decided = (t.float().cpu() for t in (said.object, said.mask))
     windows = [looks.windows[i] for i in best for _ in range(N_DRAWN)]
     sampled = Looks.of(case, windows, torch.minimum(object_, decided), said.quality.float().cpu())
-    score = torch.cat([looks.weight, sampled.weight]).double().pow(0.25).numpy()
+    score = torch.cat([looks.expected, sampled.expected]).double().numpy()
     score[len(looks.windows) :][np.tile(far.numpy() < reach, k)] *= 0.8  # a part of the way comes after the whole
     is_vote = np.concatenate([np.zeros(len(looks.windows), dtype=bool), np.tile(far.numpy() == reach, k)])
     return Readings(
