@@ -94,7 +94,7 @@ def test_a_completer_that_knows_its_objects_needs_no_strokes(
             whole, one = tuple(slice(0, n) for n in case.shape), np.ones(1, dtype=np.float32)
             return ps.Candidates(case, whole, patch, one, one, np.ones(case.shape, dtype=np.float32))
 
-    monkeypatch.setattr(batch, "_completer", lambda *_: Bright())
+    monkeypatch.setattr("napari_probseg.proposers.load_completer", lambda *_, **__: Bright())
     found = fates(complete_all(jobs_of(folders["images"], folders["out"]), BatchConfig("mine.safetensors")))
     assert set(found.values()) == {Fate.DONE}
     np.testing.assert_array_equal(ps.read(folders["out"] / "0.tif").data > 0, disk(0))

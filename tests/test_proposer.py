@@ -1,7 +1,7 @@
 """What the general proposer promises, trained or not, beside what every proposer does (test_proposer_contract)."""
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from napari_probseg.inference.windows import windows_around
 from napari_probseg.morphology import ball
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE
-from napari_probseg.proposers import cvae
-from napari_probseg.proposers.cvae import CVAEProposer
+from napari_probseg.proposers.cvae import CVAEConfig, CVAEProposer
 from untrained import cvae_proposer as untrained
 
 PROPOSERS = {"untrained": untrained, "general": lambda: ps.load_proposer("general", device="cpu")}
@@ -136,22 +135,23 @@ def test_windows_grow_where_there_is_nothing_to_see() -> None:
     assert draw.windows[-1].size[0] > 240 and len(draw.windows) == len(draw.object) == len(draw.control)
 
 
-def test_windows_grow_while_the_samples_reach_out_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    proposer, case = untrained(), marked(disk_image((600, 600)))
-    monkeypatch.setattr(cvae, "REACHING", 9.0)
-    near = len(proposer.draw(case, 4, seed=0).windows)
-    monkeypatch.setattr(cvae, "REACHING", -1.0)
-    far = proposer.draw(case, 4, seed=0)
-    assert near == cvae.N_WINDOWS and len(far.windows) == near + cvae.N_MORE == len(far.object) == len(far.control)
+def test_windows_grow_while_the_samples_reach_out_of_them() -> None:
+    case, networks = marked(disk_image((600, 600))), untrained().networks
+    config = CVAEConfig(n_windows=2, n_wider_windows=3)
+    reaching, contained = (
+        CVAEProposer(networks, device="cpu", config=replace(config, max_rim_share=share)) for share in (-1.0, 9.0)
+    )
+    near, far = (proposer.draw(case, 4, seed=0) for proposer in (contained, reaching))
+    assert len(near.windows) == 2 and len(far.windows) == 5 == len(far.object) == len(far.control)
     assert all(a.size < b.size for a, b in pairwise(far.windows))
 
 
-def test_no_window_in_a_large_volume_is_too_large_to_propose_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, _ = ball_case()
-    monkeypatch.setattr(cvae, "REACHING", -1.0)
-    every = untrained().draw(case, 2, seed=0).windows
-    monkeypatch.setattr(cvae, "MOST", {3: every[0].n_voxels(case.shape)})
-    assert untrained().draw(case, 2, seed=0).windows == every[:1] and len(every) > 1
+def test_no_window_in_a_large_volume_is_too_large_to_propose_in() -> None:
+    (case, _), networks, config = ball_case(), untrained().networks, CVAEConfig(max_rim_share=-1.0)
+    every = CVAEProposer(networks, device="cpu", config=config).draw(case, 2, seed=0).windows
+    small = replace(config, max_window_voxels=(1, every[0].n_voxels(case.shape)))
+    assert CVAEProposer(networks, device="cpu", config=small).draw(case, 2, seed=0).windows == every[:1]
+    assert len(every) > 1
 
 
 @pytest.mark.parametrize(

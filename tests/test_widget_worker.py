@@ -109,7 +109,7 @@ def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
     def broken(device: str):
         raise OSError("no weights")
 
-    monkeypatch.setattr(asking, "_load", broken)
+    monkeypatch.setattr("napari_probseg.proposers.load_proposer", broken)
     assert list(asking.warming_up("cpu")) == [""]
     with pytest.raises(OSError, match="no weights"):
         asking.loaded("cpu")

@@ -9,7 +9,7 @@ import torch
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.unet import UNet, UNetConfig
 from napari_probseg.proposers.cvae import CVAEProposer
-from napari_probseg.proposers.trained_unet import TrainedUNet
+from napari_probseg.proposers.trained_unet import TrainedUNet, TrainedUNetConfig
 from napari_probseg.proposers.unet_cut import UNetCut
 
 
@@ -31,4 +31,4 @@ def unet_cut() -> UNetCut:
 def trained_unet() -> TrainedUNet:
     torch.manual_seed(0)
     network = UNet(UNetConfig(widths=(8, 16), norm="group"))
-    return TrainedUNet(network, labels={"background": 0, "cell": 1}, patch=(32, 32), name="a file", device="cpu")
+    return TrainedUNet(network, TrainedUNetConfig({"background": 0, "cell": 1}, (32, 32)), name="a file", device="cpu")

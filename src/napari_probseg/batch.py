@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,14 @@ def complete_file(job: Job, config: BatchConfig) -> int:
     FileNotFoundError, ValueError, OSError, RuntimeError
         As `read`, `load_completer`, its ``propose`` and `write`.
     """
+    from napari_probseg.proposers import load_completer
+
     source = read(job.image)
     masks = [
         None if path is None else read_mask(path, source, of=job.image, resample=config.resample)
         for path in (job.inside, job.outside)
     ]
-    completer = _completer(config.weights, config.label, config.device)
+    completer = load_completer(config.weights, label=config.label, device=config.device)
     candidates = completer.propose(
         source.case().mark(*masks), plane=config.plane, smoothness=config.smoothness, edges=config.edges
     )
@@ -189,13 +191,6 @@ def _on_cluster(jobs: Sequence[Job], do: Callable[[Job], Outcome], client: Any) 
             yield future.result() if error is None else failed
     finally:
         client.cancel(list(futures))
-
-
-@lru_cache(maxsize=1)
-def _completer(weights: str, label: str | None, device: str) -> Any:
-    from napari_probseg.proposers import load_completer
-
-    return load_completer(weights, label=label, device=device)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

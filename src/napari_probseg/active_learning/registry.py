@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from napari_probseg.dataset.collection import Collection, Entry
 from napari_probseg.io import read
 from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json
+from napari_probseg.proposers.shipped import GENERAL as SHIPPED
+from napari_probseg.proposers.shipped import weights_path
 
 GENERAL = "general"  # the shipped weights, as `load_proposer` and `load_completer` call them
 VERSION = 1
@@ -248,9 +249,7 @@ def version_of(entry: Entry) -> int:
 
 def shipped(n_axes: int) -> Path:
     """Return the shipped weights for images (2) or volumes (3)."""
-    return (
-        Path(str(resources.files("napari_probseg"))) / "weights" / f"general{'3d' if n_axes == 3 else ''}.safetensors"
-    )
+    return weights_path(SHIPPED[n_axes])
 
 
 def now() -> str:

@@ -147,7 +147,7 @@ def _datasets(data: Path, sets: Sequence[str]) -> list[RawDataset]:
 
 def _remember(out: Path, config: EvaluateConfig) -> None:
     """Write down what must stay the same, or raise if it was another."""
-    from napari_probseg.proposers import weights_path
+    from napari_probseg.proposers.shipped import weights_path
 
     path, ours = out / SETTINGS, asdict(config)
     for name in ("sets", "n_cases", "methods", "device"):

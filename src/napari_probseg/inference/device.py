@@ -13,9 +13,7 @@ _T = TypeVar("_T")
 
 
 class OnDevice(Protocol):
-    """What has networks on a device."""
-
-    device: torch.device
+    """What asks networks that are on a device."""
 
     @property
     def networks(self) -> Mapping[int, nn.Module]:
@@ -47,7 +45,6 @@ def with_fallback(owner: OnDevice, work: Callable[[], _T]) -> _T:
     except torch.cuda.OutOfMemoryError:  # the name that torch 2.2 knows, too
         warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
     torch.cuda.empty_cache()
-    owner.device = torch.device("cpu")
     for network in owner.networks.values():
-        network.to(owner.device)
+        network.cpu()
     return work()

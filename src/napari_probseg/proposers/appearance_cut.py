@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -9,10 +11,15 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.proposers.completion import Completion
-from napari_probseg.proposers.histogram_cut import GraphCut, window_for
+from napari_probseg.proposers.histogram_cut import GraphCut, GraphCutConfig, window_for
 from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
 
-MAX_REGION_VOXELS = 2**21  # voxels of a region: each has 32 features for each channel
+
+@dataclass(frozen=True)
+class AppearanceCutConfig(GraphCutConfig):
+    """What is looked at: each voxel of a region has 32 features for each channel."""
+
+    max_region_voxels: int = 2**21
 
 
 class AppearanceCut(GraphCut):
@@ -21,16 +28,22 @@ class AppearanceCut(GraphCut):
     A logistic regression on features of several scales (`napari_probseg.unaries.pixel_classifier`) says how likely each
     voxel is object, and a graph cut decides. All that looks like it is taken, wherever it lies. With strokes on one
     side of the border alone it does what `GraphCut` does.
+
+    Parameters
+    ----------
+    config : AppearanceCutConfig, optional
     """
 
     name = "appearance"
+    config: AppearanceCutConfig = AppearanceCutConfig()
+    _seen: ClassVar[tuple[int, Features] | None] = None  # of the latest region of all: seconds of work, and large
 
-    def __init__(self) -> None:
-        self._seen: tuple[int, Features] | None = None  # the latest region: seconds of work that each stroke needs
+    def __init__(self, config: AppearanceCutConfig | None = None) -> None:
+        super().__init__(config)
 
     def complete(self, case: Case) -> Completion:
         """Look at a case; masks are cut from what comes back."""
-        window = window_for(case, MAX_REGION_VOXELS)
+        window = window_for(case, self.config.max_region_voxels)
         where = window.within(case.shape)
         markers = case.strokes[where]
         if len(np.unique(markers[markers != Marker.UNKNOWN])) < 2:
@@ -40,9 +53,10 @@ class AppearanceCut(GraphCut):
             return super().complete(case)
         return Completion(case, window, probability(self._features(case.read(where)), inside, outside))
 
-    def _features(self, image: NDArray[np.float32]) -> Features:
-        key = crc32(np.ascontiguousarray(image).view(np.uint8).data, len(image))
-        if self._seen is None or self._seen[0] != key or self._seen[1].shape[1:] != image.shape[1:]:
-            self._seen = None  # one at a time: they are large
-            self._seen = key, features_of(image)
-        return self._seen[1]
+    @classmethod
+    def _features(cls, image: NDArray[np.float32]) -> Features:
+        key, seen = crc32(np.ascontiguousarray(image).view(np.uint8).data, len(image)), cls._seen
+        if seen is None or seen[0] != key or seen[1].shape[1:] != image.shape[1:]:
+            seen = cls._seen = None  # one at a time
+            seen = cls._seen = key, features_of(image)
+        return seen[1]

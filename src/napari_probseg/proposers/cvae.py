@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.inference.device import chosen_device, with_fallback
+from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
 from napari_probseg.inference.readings import candidates_of
@@ -23,16 +23,36 @@ from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import General
+from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
-N_WINDOWS = 3
-N_MORE = 2  # windows, each wider than the one before, while the samples reach out of the farthest
-REACHING = 0.03  # share of a window's rim that the samples lie on
-N_DRAWN = {2: 16, 3: 12}
-MOST = {2: 2**25, 3: 2**23}  # voxels of the image in a window, but for the closest: each candidate may change so many
+
+@dataclass(frozen=True)
+class CVAEConfig:
+    """How a network without advisers is asked; of pairs, the first is of images and the second of volumes.
+
+    Parameters
+    ----------
+    n_windows : int
+        Looked at, from close to far.
+    n_wider_windows : int
+        Added at most, each wider than the one before, while the samples reach out of the farthest.
+    max_rim_share : float
+        Of a window's rim that the samples lie on and do not yet reach out of it.
+    n_samples : (int, int)
+        Drawn in each window.
+    max_window_voxels : (int, int)
+        Of the image in a window, but for the closest: each candidate may change so many.
+    """
+
+    n_windows: int = 3
+    n_wider_windows: int = 2
+    max_rim_share: float = 0.03
+    n_samples: tuple[int, int] = (16, 12)
+    max_window_voxels: tuple[int, int] = (2**25, 2**23)
 
 
 @dataclass(frozen=True)
@@ -46,23 +66,26 @@ class Draw:
     control: Tensor  # (windows, S, S) logit of the object, by the head without a latent
 
 
-class CVAEProposer:
+class CVAEProposer(AsksNetworks):
     """Proposes distinct larger partial segmentations; satisfies `napari_probseg.Proposer`.
 
     Parameters
     ----------
-    networks : mapping of int to AdvisedCVAE or GeneralCVAE
-        By the number of axes, 2 and 3.
-    name : str
-        What `load_proposer` calls it.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    networks, name, device
+        See `AsksNetworks`.
+    config : CVAEConfig, optional
     """
 
-    def __init__(self, networks: Mapping[int, General], *, name: str = "general", device: str = "auto") -> None:
-        self.name = name
-        self.device = chosen_device(device)
-        self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
+    def __init__(
+        self,
+        networks: Mapping[int, General],
+        *,
+        name: str = "general",
+        device: str = "auto",
+        config: CVAEConfig | None = None,
+    ) -> None:
+        super().__init__(networks, name=name, device=device)
+        self.config = config or CVAEConfig()
 
     def propose(
         self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0, ndim: int = 2
@@ -105,7 +128,7 @@ class CVAEProposer:
             return with_fallback(
                 self, lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
             )
-        return _candidates(case, self.draw(case, N_DRAWN[ndim], seed=seed, reach=reach), n)
+        return _candidates(case, self.draw(case, self.config.n_samples[ndim - 2], seed=seed, reach=reach), n)
 
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
         """Return ``n`` samples in each window around the marks; image and marks are looked at once.
@@ -117,14 +140,15 @@ class CVAEProposer:
                 f"these weights propose in {sorted(self.networks)[0]}-D, not in {case.ndim}-D: try 'general'"
             )
         generator = torch.Generator().manual_seed(seed)
-        around = windows_around(case, N_WINDOWS)
-        windows = [w for w in around if w.n_voxels(case.shape) <= MOST[case.ndim]] or around[:1]
+        config, max_voxels = self.config, self.config.max_window_voxels[case.ndim - 2]
+        around = windows_around(case, config.n_windows)
+        windows = [w for w in around if w.n_voxels(case.shape) <= max_voxels] or around[:1]
         draw = self._look(case, windows, n, generator, reach)
-        for _ in range(N_MORE):
+        for _ in range(config.n_wider_windows):
             farthest = draw.windows[-1]
-            is_cut = float(cut_off(draw.object[-1] > 0, farthest, case.shape).mean()) > REACHING
+            is_cut = float(cut_off(draw.object[-1] > 0, farthest, case.shape).mean()) > config.max_rim_share
             window = wider(case, farthest) if is_cut else None
-            if window is None or window.n_voxels(case.shape) > MOST[case.ndim]:
+            if window is None or window.n_voxels(case.shape) > max_voxels:
                 break
             draw = _joined(draw, self._look(case, [window], n, generator, reach))
         return draw

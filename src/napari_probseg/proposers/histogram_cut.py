@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,14 @@ from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import MAX_WHOLE_VOXELS, Completion, CutConfig
 from napari_probseg.unaries.histogram import Codes
 
-N_ROUNDS = 4
 N_WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class GraphCutConfig:
+    """How often, at most, a mask is cut and better histograms are made from it."""
+
+    n_rounds: int = 4
 
 
 class GraphCut(Completer):
@@ -22,13 +30,22 @@ class GraphCut(Completer):
     The histograms of the strokes say how likely each voxel is object (Boykov & Jolly 2001); the mask that is cut out of
     that gives better histograms, and so on until nothing changes (GrabCut, Rother et al. 2004). Only what hangs
     together with a stroke inside is kept.
+
+    Parameters
+    ----------
+    config : GraphCutConfig, optional
     """
 
     name = "intensities"
+    config = GraphCutConfig()
+
+    def __init__(self, config: GraphCutConfig | None = None) -> None:
+        if config is not None:
+            self.config = config
 
     def complete(self, case: Case) -> Completion:
         """Look at the intensities of a case; masks are cut from what comes back."""
-        config = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
+        cut = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
         if not (case.partial != Marker.UNKNOWN).any():
             raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
         window = window_for(case)
@@ -39,31 +56,29 @@ class GraphCut(Completer):
         inside = marked if marked.any() else open_
         outside = partial == Marker.BACKGROUND if (partial == Marker.BACKGROUND).any() else open_ & ~inside
         completion = Completion(case, window, codes.probability(inside, outside))
-        for _ in range(N_ROUNDS):
-            mask = _hanging_together(completion.mask(config), marked)
+        for _ in range(self.config.n_rounds):
+            mask = _hanging_together(completion.mask(cut), marked)
             if np.array_equal(mask, inside):
                 break
             inside, outside = mask, ~mask
             completion.probability = codes.probability(inside, outside)
-        completion.probability = np.where(
-            far_from(completion.mask(config), marked), np.float32(0), completion.probability
-        )
+        completion.probability = np.where(far_from(completion.mask(cut), marked), np.float32(0), completion.probability)
         return completion
 
 
-def window_for(case: Case, most: int = MAX_WHOLE_VOXELS // 4) -> Window:
-    """Return the whole image, or of a large one the largest window around the marks of ``most`` voxels or fewer.
+def window_for(case: Case, max_voxels: int = MAX_WHOLE_VOXELS // 4) -> Window:
+    """Return the whole image, or of a large one the largest window around the marks of ``max_voxels`` voxels or fewer.
 
     Raises
     ------
     ValueError
         If the image is large, and nothing is marked.
     """
-    if case.partial.size <= most:
+    if case.partial.size <= max_voxels:
         return Window((0,) * case.ndim, case.shape)
     windows = windows_around(case, N_WINDOWS)
     sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
-    return [w for w, size in zip(windows, sizes, strict=True) if size <= most or w is windows[0]][-1]
+    return [w for w, size in zip(windows, sizes, strict=True) if size <= max_voxels or w is windows[0]][-1]
 
 
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,35 @@ from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.histogram_cut import window_for
 
 
+@dataclass(frozen=True)
+class TrainedUNetConfig:
+    """What a U-Net was trained for, and what of it is meant.
+
+    Parameters
+    ----------
+    labels : mapping of str to int
+        Those that it was trained on; 0 is background.
+    patch : tuple of int
+        What it looks at at once, in voxels.
+    label : str, optional
+        The one to complete; the one that the strokes inside lie on, or all together, if absent.
+
+    Raises
+    ------
+    ValueError
+        If there is no such label.
+    """
+
+    labels: Mapping[str, int]
+    patch: tuple[int, ...]
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label is not None and not self.labels.get(self.label):
+            known = ", ".join(name for name, value in self.labels.items() if value)
+            raise ValueError(f"this network knows no label {self.label!r}: choose one of {known}")
+
+
 class TrainedUNet(Completer):
     """Completes the objects that a U-Net was trained to find; satisfies `napari_probseg.Proposer`.
 
@@ -29,36 +60,15 @@ class TrainedUNet(Completer):
     Parameters
     ----------
     network : UNet
-    labels : dict from str to int
-        Those that it was trained on; 0 is background.
-    patch : tuple of int
-        What it looks at at once, in voxels.
-    label : str, optional
-        The one to complete; the one that the strokes inside lie on, or all together, if absent.
+    config : TrainedUNetConfig
     name : str
         What `load_completer` calls it.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such label.
     """
 
-    def __init__(
-        self,
-        network: UNet,
-        *,
-        labels: dict[str, int],
-        patch: tuple[int, ...],
-        label: str | None = None,
-        name: str = "",
-        device: str = "auto",
-    ) -> None:
-        if label is not None and not labels.get(label):
-            raise ValueError(f"this network knows no label {label!r}: choose one of {', '.join(_of_objects(labels))}")
-        self.name, self.labels, self.label, self.patch = name, labels, label, patch
+    def __init__(self, network: UNet, config: TrainedUNetConfig, *, name: str = "", device: str = "auto") -> None:
+        self.name, self.config = name, config
         self.device = chosen_device(device)
         self.network = network.eval().to(self.device)
 
@@ -74,12 +84,12 @@ class TrainedUNet(Completer):
         about = path.with_suffix(".json")
         if not about.is_file():
             raise FileNotFoundError(f"{about} is missing, which says what {path.name} is for: keep both in one folder")
-        told = read_json(about, advice=f"get it anew from where {path.name} was trained")
+        metadata = read_json(about, advice=f"get it anew from where {path.name} was trained")
         try:
-            labels, patch = dict(told["labels"]), tuple(int(n) for n in told["patch"])
+            labels, patch = dict(metadata["labels"]), tuple(int(n) for n in metadata["patch"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about} is damaged ({error}): get it anew from where {path.name} was trained") from error
-        return cls(network, labels=labels, patch=patch, label=label, name=str(path), device=device)
+        return cls(network, TrainedUNetConfig(labels, patch, label), name=str(path), device=device)
 
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.
@@ -99,7 +109,7 @@ class TrainedUNet(Completer):
                 f"this one is {case.ndim}-D of {len(image)}: choose another one"
             )
         seen = torch.from_numpy(z_scored(image))
-        every = logits(self.network, seen, patch=self.patch, device=self.device).softmax(0).numpy()
+        every = logits(self.network, seen, patch=self.config.patch, device=self.device).softmax(0).numpy()
         marked = case.partial[where] == Marker.OBJECT
         completion = Completion(case, window, np.ascontiguousarray(self._object(every, marked)))
         if marked.any():
@@ -109,14 +119,10 @@ class TrainedUNet(Completer):
 
     def _object(self, every: NDArray[np.float32], marked: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return how likely each voxel is object, from how likely it is each label."""
-        if self.label is None and not marked.any():
+        if self.config.label is None and not marked.any():
             return np.asarray(1 - every[0])
-        if self.label is None:
+        if self.config.label is None:
             value = 1 + int(np.argmax([probability[marked].mean() for probability in every[1:]]))
         else:
-            value = self.labels[self.label]
+            value = self.config.labels[self.config.label]
         return np.asarray(every[value])
-
-
-def _of_objects(labels: dict[str, int]) -> list[str]:
-    return [name for name, value in labels.items() if value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from copy import copy, deepcopy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.answer import answer
-from napari_probseg.inference.device import chosen_device, with_fallback
+from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
@@ -22,37 +23,64 @@ from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress, result_of
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.region import bounding_box
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
 from napari_probseg.unaries.watershed import with_flood
 
-N_WINDOWS = 5
-CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
-# How much less each farther window is believed: in a cube of 32 voxels little is to be seen of small things.
-FARTHER = {2: 1.0, 3: 0.9}
-MOST = 2**25  # voxels that are completed at once: their cut takes about 1 GB
-FREE = 0.02  # share of a window's rim that an object may lie on where it is looked at a second time
-MOST_FLOODED = 2**22  # pixels, of which it takes about a second
-MARGIN = 1.7  # window over object, where it is looked at a second time
+
+@dataclass(frozen=True)
+class UNetCutConfig:
+    """How a network without advisers is asked; one with advisers knows that itself.
+
+    Parameters
+    ----------
+    n_windows : int
+        Looked at, from close to far.
+    max_closeness : float
+        Of the closest window, see `windows_around`: a stroke outside can lie far from a small object.
+    trust_in_farther : (float, float)
+        How much less each farther window is believed, in images and in volumes: in a cube of 32 voxels little is to be
+        seen of small things.
+    max_voxels : int
+        Completed at once: their cut takes about 1 GB.
+    max_rim_share : float
+        Of a window's rim that an object may lie on where it is looked at a second time.
+    margin : float
+        Window over object, where it is looked at a second time.
+    max_flooded_pixels : int
+        It takes about a second to flood so many.
+    """
+
+    n_windows: int = 5
+    max_closeness: float = 4.0
+    trust_in_farther: tuple[float, float] = (1.0, 0.9)
+    max_voxels: int = 2**25
+    max_rim_share: float = 0.02
+    margin: float = 1.7
+    max_flooded_pixels: int = 2**22
 
 
-class UNetCut(Completer):
+class UNetCut(AsksNetworks, Completer):
     """Completes an object; satisfies `napari_probseg.Proposer`, with one candidate.
 
     Parameters
     ----------
-    networks : mapping of int to AdvisedCVAE or GeneralCVAE
-        By the number of axes, 2 and 3; their deterministic head is the one that is asked.
-    name : str
-        What `load_completer` calls it.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    networks, name, device
+        See `AsksNetworks`; the deterministic head of the networks is the one that is asked.
+    config : UNetCutConfig, optional
     """
 
-    def __init__(self, networks: Mapping[int, General], *, name: str = "general", device: str = "auto") -> None:
-        self.name = name
-        self.device = chosen_device(device)
-        self.networks = {ndim: network.eval().to(self.device) for ndim, network in networks.items()}
+    def __init__(
+        self,
+        networks: Mapping[int, General],
+        *,
+        name: str = "general",
+        device: str = "auto",
+        config: UNetCutConfig | None = None,
+    ) -> None:
+        super().__init__(networks, name=name, device=device)
+        self.config = config or UNetCutConfig()
 
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.
@@ -72,25 +100,28 @@ class UNetCut(Completer):
 
     def _completed(self, case: Case, hinted: Case) -> Completion:
         """Complete with a network that is not advised, of an earlier release or of volumes."""
-        around = windows_around(hinted, N_WINDOWS, close=CLOSE)
+        config = self.config
+        around = windows_around(hinted, config.n_windows, close=config.max_closeness)
         n_least = around[0].n_voxels(case.shape)
-        if n_least > MOST:
+        if n_least > config.max_voxels:
             raise ValueError(
-                f"the marks lie too far apart to complete all between them at once ({n_least:.1e} voxels, {MOST:.1e} "
-                f"are possible): complete a part of the volume, or accept some slices and carry them on"
+                f"the marks lie too far apart to complete all between them at once ({n_least:.1e} voxels, "
+                f"{config.max_voxels:.1e} are possible): complete a part of the volume, or accept some slices and "
+                f"carry them on"
             )
-        windows, logits = self._look(hinted, [w for w in around if w.n_voxels(case.shape) <= MOST])
-        believed = np.array(beliefs(case, windows, logits)) * FARTHER[case.ndim] ** np.arange(len(windows))
+        windows, logits = self._look(hinted, [w for w in around if w.n_voxels(case.shape) <= config.max_voxels])
+        trust = config.trust_in_farther[case.ndim - 2]
+        believed = np.array(beliefs(case, windows, logits)) * trust ** np.arange(len(windows))
         found = int(np.argmax(believed))
         window, logit = windows[found], logits[found]
         again = self._around_object(hinted, window, logit)
-        if again is not None and again.n_voxels(case.shape) <= MOST:
+        if again is not None and again.n_voxels(case.shape) <= config.max_voxels:
             [again], [closer] = self._look(hinted, [again])
-            if float(cut_off(closer > 0, again, case.shape)) <= FREE:
+            if float(cut_off(closer > 0, again, case.shape)) <= config.max_rim_share:
                 window, logit = again, closer
         full = enlarged(logit[None], window.size, window.visible(case.shape))[0].sigmoid_().numpy()
         completion = Completion(case, window, full)
-        if case.ndim == 2 and full.size <= MOST_FLOODED:  # in volumes it brought nothing
+        if case.ndim == 2 and full.size <= config.max_flooded_pixels:  # in volumes it brought nothing
             completion.probability = with_flood(full, completion.image, case.partial[completion.where])
         return completion
 
@@ -187,7 +218,7 @@ class UNetCut(Completer):
             slice(low + int(s.start * f), low + max(int(s.start * f) + 1, round(s.stop * f)))
             for low, s, f in zip(window.low, box, scale, strict=True)
         )
-        fitting = window_on(case, where, margin=MARGIN)
+        fitting = window_on(case, where, margin=self.config.margin)
         return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -12,7 +14,12 @@ from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.nn.wong2022 import CELL, Wong2022
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
-N_DRAWN = 48
+
+@dataclass(frozen=True)
+class Wong2022Config:
+    """How many samples are drawn, of which the distinct ones are offered."""
+
+    n_samples: int = 48
 
 
 class Wong2022Proposer:
@@ -26,10 +33,18 @@ class Wong2022Proposer:
         What `load_proposer` calls it.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    config : Wong2022Config, optional
     """
 
-    def __init__(self, network: Wong2022, *, name: str = "wong2022", device: str = "auto") -> None:
-        self.name = name
+    def __init__(
+        self,
+        network: Wong2022,
+        *,
+        name: str = "wong2022",
+        device: str = "auto",
+        config: Wong2022Config | None = None,
+    ) -> None:
+        self.name, self.config = name, config or Wong2022Config()
         self.device = chosen_device(device)
         self.network = network.eval().to(self.device)
 
@@ -72,7 +87,7 @@ class Wong2022Proposer:
 
     @torch.inference_mode()
     def _drawn(self, case: Case, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return `N_DRAWN` samples of y_m, and of the probability of object where it decides, (N, Y, X) in [0, 1]."""
+        """Return samples of y_m, and of the probability of object where it decides, (N, Y, X) in [0, 1]."""
         image = case.read().mean(0)
         low, high = float(image.min()), float(image.max())
         if low == high:
@@ -82,7 +97,9 @@ class Wong2022Proposer:
         after = [(0, -m % CELL) for m in case.shape]
         x = np.pad(x, [(0, 0), *after], mode="edge")[None]
         seen = torch.from_numpy(x)
-        z = torch.randn(N_DRAWN, *self.network.latent_shape(seen), generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(
+            self.config.n_samples, *self.network.latent_shape(seen), generator=torch.Generator().manual_seed(seed)
+        )
         y = self.network.decode(seen.to(self.device), z.to(self.device)).cpu().numpy()
         mask, inside = y[:, :, : case.shape[0], : case.shape[1]].swapaxes(0, 1)
         return mask, inside / np.maximum(mask, 1e-6)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
-from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_probseg.candidates import Candidates
@@ -17,9 +15,8 @@ from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:
     from napari_probseg.proposers.histogram_cut import GraphCut
+    from napari_probseg.proposers.trained_unet import TrainedUNet
     from napari_probseg.proposers.unet_cut import UNetCut
-
-_loading = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +78,8 @@ def _candidates(request: Request, completion: Completion, cut: CutConfig) -> Can
     return candidates if request.plane is None else in_volume(candidates, request.question, request.plane)
 
 
-def loaded(name: str, device: str) -> UNetCut | GraphCut:
-    """Return a shipped completer, loaded once."""
-    with _loading:
-        return _load(name, device)
-
-
-@cache
-def _load(name: str, device: str) -> Any:
+def loaded(name: str, device: str) -> UNetCut | GraphCut | TrainedUNet:
+    """Return a completer; its network is loaded once for all."""
     with quiet_import():
         from napari_probseg.proposers import load_completer
 

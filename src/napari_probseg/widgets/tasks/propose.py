@@ -6,9 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from inspect import Parameter, signature
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,6 @@ from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.session.request import Request
 from napari_probseg.widgets.tasks.torch_import import quiet_import
 from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
-
-_loading = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +116,7 @@ def warming_up(device: str) -> Generator[str, None, None]:
 
 
 def loaded(device: str) -> Proposer:
-    """Return the shipped network, loaded once: seconds of work that must never be the window's."""
-    with _loading:
-        return _load(device)
-
-
-@cache
-def _load(device: str) -> Proposer:
+    """Return the shipped proposer; its networks are loaded once for all, which is never to be the window's work."""
     try:
         with quiet_import():
             from napari_probseg.proposers import load_proposer
