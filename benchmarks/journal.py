@@ -109,7 +109,8 @@ def kills(n: int) -> None:
     import napari  # noqa: F401
 
     import napari_probseg.widgets.segment.widget  # noqa: F401
-    from napari_probseg.session.journal import _opened_to_read, _records_of, journals_in
+    from napari_probseg.session.journal import journals_in
+    from napari_probseg.session.journal.records import records_of
 
     rng = np.random.default_rng(1)
     n_told = n_lost = n_late = n_accepted = n_wrong = n_steps = 0
@@ -130,9 +131,9 @@ def kills(n: int) -> None:
                 n_wrong += last not in ("", events[0][1])
                 events = events[1:]
             (path,) = journals_in(folder)
-            with _opened_to_read(path) as file:
+            with path.open("rb") as file:
                 file.readline()
-                n_records = sum(1 for _ in _records_of(file)) - 1 - offset
+                n_records = sum(1 for _ in records_of(file)) - 1 - offset
             session = ps.Session.load(path, image())
             lost = events[n_records:]
             n_told, n_lost, n_steps = n_told + len(events), n_lost + len(lost), len(session.steps)

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.session import journal as journals
-from napari_probseg.session.journal import Subject, journals_in, new_path, read_identity, read_journal, tidy
+from napari_probseg.session.journal import Subject, journals_in, new_path, read_identity, read_journal, tidy, writer
 from test_session import SHAPE, square, state, worked
 
 IMAGE = np.random.default_rng(0).random(SHAPE)
@@ -29,7 +28,7 @@ IMAGE = np.random.default_rng(0).random(SHAPE)
 @pytest.fixture(autouse=True)
 def close_journals() -> Iterator[None]:
     yield
-    for journal in tuple(journals._open):
+    for journal in tuple(writer._open):
         journal.close()
 
 
@@ -246,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_is_too_large_stops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "MAX_BYTES", 3000)
+    monkeypatch.setattr(writer, "MAX_BYTES", 3000)
     session, told = fresh(), []
     session.keep(tmp_path / "work.journal", told=told.append)
     for x in range(3, 37):

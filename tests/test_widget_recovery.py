@@ -20,7 +20,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 import napari_probseg as ps
-from napari_probseg.session.journal import _records_of, journals_in, read_journal
+from napari_probseg.session.journal import journals_in, read_journal
+from napari_probseg.session.journal.records import records_of
 from napari_probseg.widgets.messages import question_of
 from napari_probseg.widgets.segment import closing
 from napari_probseg.widgets.segment.closing import CANCEL, DISCARD, KEEP, Guard
@@ -301,6 +302,6 @@ def test_a_killed_window_loses_no_choice_that_it_told_of(tmp_path):
     (path,) = journals_in(tmp_path)
     with path.open("rb") as file:
         file.readline()
-        n_records = sum(1 for _ in _records_of(file)) - 1  # the first is about the image
+        n_records = sum(1 for _ in records_of(file)) - 1  # the first is about the image
     assert n_records >= len(told)
     read_journal(path)

@@ -1,0 +1,87 @@
+"""Records of a journal: one for each step, checksummed, and how they are written to bytes and read again.
+
+After its first line a journal is a sequence of records: the length and the CRC-32 of what follows, then the length of
+a JSON text, the text, and the compressed arrays that it tells of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.session.encoding import described
+from napari_probseg.session.history import Step
+
+FORMAT = b"napari-probseg journal "
+VERSION = 1
+FIRST_LINE = FORMAT + b"%d\n" % VERSION
+_FRAME = struct.Struct("<II")  # length and CRC-32 of a record
+_LENGTH = struct.Struct("<I")
+_COMPRESSION = 1  # the fastest: markers are long runs of the same value
+
+
+def is_journal(path: Path) -> bool:
+    """Return whether a file begins as journals do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(FORMAT)) == FORMAT
+    except OSError:
+        return False
+
+
+class Unpacked:
+    """The arrays of a record, one after the other."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest, self._stream = content, zlib.decompressobj()
+
+    def __call__(self, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the next array; see `napari_probseg.session.encoding.Fetch`."""
+        n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        content = self._stream.decompress(self._rest, n_bytes)
+        self._rest = self._stream.unconsumed_tail
+        if len(content) != n_bytes:
+            raise ValueError(f"{key} is not as large as {shape}")
+        return np.frombuffer(content, dtype=dtype).reshape(shape)
+
+
+def records_of(file: BinaryIO) -> Iterator[tuple[dict[str, Any], Unpacked]]:
+    """Yield what the records of a file hold, until the first that is not whole.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If one is whole and holds something else than was written.
+    """
+    size = os.fstat(file.fileno()).st_size
+    while True:
+        frame = file.read(_FRAME.size)
+        if len(frame) < _FRAME.size:
+            return
+        n_bytes, checksum = _FRAME.unpack(frame)
+        if n_bytes < _LENGTH.size or file.tell() + n_bytes > size:  # zeros, too, are what a power cut leaves
+            return
+        content = file.read(n_bytes)
+        if zlib.crc32(content) != checksum:
+            raise ValueError("a record has another checksum")
+        (n_text,) = _LENGTH.unpack_from(content)
+        about = json.loads(content[_LENGTH.size : _LENGTH.size + n_text])
+        yield about, Unpacked(content[_LENGTH.size + n_text :])
+
+
+def record_of(about: Mapping[str, Any], step: Step | None) -> bytes:
+    """Return a record of what JSON can hold, and of a step."""
+    arrays: dict[str, NDArray[Any]] = {}
+    text = json.dumps(about if step is None else {**about, "step": described(step, "", arrays)}).encode()
+    compress = zlib.compressobj(_COMPRESSION)
+    packed = [compress.compress(np.ascontiguousarray(array).data) for array in arrays.values() if array.size]
+    content = b"".join([_LENGTH.pack(len(text)), text, *packed, compress.flush()])
+    return _FRAME.pack(len(content), zlib.crc32(content)) + content
