@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from napari_probseg.region import absolute, bounding_box, grown, hull, overlap, relative
+from napari_probseg.region import absolute, bounding_box, grown, hull, overlap, parts, relative
 
 BOX = (slice(2, 5), slice(1, 4))
 
@@ -36,3 +37,27 @@ def test_what_two_boxes_have_in_common() -> None:
 def test_a_box_grows_as_far_as_the_image() -> None:
     assert grown(BOX, [1, 3], (6, 7)) == (slice(1, 6), slice(0, 7))
     assert grown(BOX, [0, 0], (6, 7)) == BOX
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_parts_hold_all_do_not_overlap_and_are_small_where_a_mask_is_scattered(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((70, 300, 400), dtype=bool)
+    for _ in range(seed * 4):
+        z, y, x = (int(rng.integers(0, n - 9)) for n in mask.shape)
+        mask[z : z + 9, y : y + 9, x : x + 9] = rng.random((9, 9, 9)) < 0.5
+    found = parts(mask)
+    covered = np.zeros(mask.shape, dtype=int)
+    for part in found:
+        covered[part] += 1
+    assert covered.max() <= 1 and covered[mask].all() and bool(found) == mask.any()
+    assert covered.sum() <= seed * 4 * 2 * 32**3 < mask.size / 2
+    assert parts(mask.astype(np.uint8) * 2) == found
+
+
+def test_what_is_near_or_dense_is_one_part() -> None:
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[3, 4] = mask[20, 30] = True
+    assert parts(mask) == [(slice(3, 21), slice(4, 31))]
+    mask[...] = np.random.default_rng(0).random(mask.shape) < 0.1
+    assert len(parts(mask)) == 1

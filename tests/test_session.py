@@ -12,6 +12,7 @@ import tifffile
 
 import napari_probseg as ps
 from fakes import GrowingProposer
+from napari_probseg import case as case_module
 from napari_probseg.session.identity import Identity, OtherImageError
 from napari_probseg.session.script import pack, unpack
 
@@ -482,15 +483,16 @@ def test_what_fails_for_lack_of_memory_changes_nothing(
     if verb == "redo":
         session.undo()
     before, steps, undone = state(session), session.steps, session.undone
-    made = ps.Case.with_part
+    copied, made = [], case_module.copied
 
-    def scarce(self: ps.Case, name: str, *args: object) -> ps.Case:
-        if name == "strokes":
+    def scarce(array: np.ndarray, pages: np.ndarray) -> np.ndarray:
+        copied.append(made(array, pages))
+        if len(copied) == 2:
             raise MemoryError
-        return made(self, name, *args)
+        return copied[-1]
 
     with monkeypatch.context() as patched:
-        patched.setattr(ps.Case, "with_part", scarce)
+        patched.setattr(case_module, "copied", scarce)
         with pytest.raises(MemoryError):
             getattr(session, verb)()
     assert state(session) == before and session.steps == steps and session.undone == undone
@@ -570,3 +572,41 @@ def run_script(session: ps.Session) -> dict[str, object]:
         patched.setitem(vars(ps), "load_proposer", lambda _: GrowingProposer())
         exec(session.script(), names)
     return names
+
+
+def test_scattered_marks_cost_what_is_marked_in_history_file_and_copies(tmp_path: Path) -> None:
+    shape = (40, 256, 256)
+    session = ps.Session(ps.Case(np.zeros(shape, np.uint8)), GrowingProposer())
+    journal = session.keep(tmp_path / "work.journal")
+    corners = np.zeros(shape, dtype=bool)
+    corners[0, :5, :5] = corners[-1, -5:, -5:] = corners[20, :5, -5:] = True
+    step = session.mark(corners)
+    assert sum(change.after.size for change in step.changes) <= 2 * 3 * 25
+    assert journal.flush(10) and journal.path.stat().st_size < 2000
+    assert session.case.pages.sum() <= 6, "of the pages of the image, those that were drawn on"
+    session.mark(outside=square(2, 2, shape=(1, 256, 256)), where=np.s_[5:6, :, :])
+    assert np.array_equal(session.case.strokes == 1, corners)
+    finished = session.finish()
+    assert sum(change.after.size for change in finished.changes if change.name == "objects") <= 3 * 25
+    assert np.array_equal(session.objects > 0, corners)
+    for expected in (0, 1, 0):
+        session.undo()
+        assert bool(session.objects.any()) is False or expected
+    assert not session.case.partial.any() and not session.case.strokes.any()
+    for _ in range(3):
+        session.redo()
+    again = ps.Session.load(journal.path, session.case.image) if journal.flush(10) else None
+    assert state(again) == state(session)
+    assert again.case.pages.sum() <= session.case.pages.sum()
+
+
+def test_scattered_objects_are_taken_by_a_script_as_in_the_session(tmp_path: Path) -> None:
+    labels = np.zeros((3, 200, 200), dtype=int)
+    labels[0, :4, :4], labels[2, -4:, -4:] = 1, 7
+    session = ps.Session(ps.Case(np.zeros(labels.shape, np.uint8)))
+    step = session.take(labels)
+    assert len([change for change in step.changes if change.name == "objects"]) == 2, "test invalid"
+    ps.write(tmp_path / "image.tif", session.case.image)
+    told: dict[str, object] = {}
+    exec(session.script(str(tmp_path / "image.tif")), told)
+    assert np.array_equal(told["objects"], session.objects)

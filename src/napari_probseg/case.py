@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, relative
+from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
+from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, parts, relative
 
 Plane: TypeAlias = tuple[int, int]
 
@@ -86,6 +87,7 @@ class Case:
             object.__setattr__(self, name, value)
         if all(markers is None for markers in given):
             self.__dict__["marked"] = (slice(0, 0),) * len(spatial)
+            self.__dict__["pages"] = no_pages(spatial)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,10 +108,18 @@ class Case:
     def marked(self) -> Region:
         """A box outside of which nothing is decided or drawn; it may be larger than it must be.
 
-        With it the cost of a mark depends on where the marks are, not on the size of the volume.
+        With it the cost of an answer depends on where the marks are, not on the size of the volume.
         """
         boxes = [box for box in (bounding_box(self.partial), bounding_box(self.strokes)) if box]
         return hull(*boxes) if boxes else (slice(0, 0),) * self.ndim
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pages of ``partial`` and ``strokes`` that something may be decided or drawn on.
+
+        With them the cost of a mark depends on how much is marked, not on how far apart that lies.
+        """
+        return pages_with_values(self.partial) | pages_with_values(self.strokes)
 
     def read(self, where: Region | None = None) -> NDArray[np.float32]:
         """Return the intensities of a region, channels first: (C, ...) float32, all of them finite.
@@ -176,26 +186,24 @@ class Case:
             drawn_by[marker] = np.asarray(mask)
             if drawn_by[marker].shape != shape:
                 raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
-        if box is None:
-            boxes = [found for found in map(bounding_box, drawn_by.values()) if found]
-            if not boxes:
-                return self
-            box = hull(*boxes)
-            drawn_by = {marker: mask[box] for marker, mask in drawn_by.items()}
-        partial, strokes = (_copied(markers, self.marked) for markers in (self.partial, self.strokes))
-        views = [markers[box] if within is None else markers[box][within] for markers in (partial, strokes)]
-        drawn = np.zeros(views[0].shape, dtype=np.uint8)
-        for marker, mask in drawn_by.items():
-            chosen = mask.astype(bool)
-            n_twice = int(np.count_nonzero(drawn[chosen]))
-            if n_twice:
-                raise ValueError(
-                    f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one"
-                )
-            drawn[chosen] = marker
-            for view in views:
-                view[chosen] = marker
-        return self.with_markers(partial, strokes, marked=self._marked_with(box))
+        drawn = {marker: parts(mask) for marker, mask in drawn_by.items()}
+        touched = [part for found in drawn.values() for part in found] if box is None else [box]
+        if not any(drawn.values()):
+            return self
+        partial, strokes = (copied(markers, self.pages) for markers in (self.partial, self.strokes))
+        views = [markers if box is None else markers[box][within] for markers in (partial, strokes)]
+        seen = np.zeros(shape, dtype=np.uint8)
+        for marker, found in drawn.items():
+            for part in found:
+                chosen = drawn_by[marker][part].astype(bool)
+                n_twice = int(np.count_nonzero(seen[part][chosen]))
+                if n_twice:
+                    raise ValueError(
+                        f"the strokes contradict each other: {n_twice} voxels are both inside and outside; clear one"
+                    )
+                for view in (*views, seen):
+                    view[part][chosen] = marker
+        return self._with_written(partial, strokes, touched)
 
     def decide(self, where: Region, patch: NDArray[np.uint8]) -> Case:
         """Return the case with the unknown voxels of a region set to ``patch``; decided ones stay.
@@ -220,10 +228,18 @@ class Case:
         where : tuple of slices
         values : uint8 array of the region's shape
         """
+        return self.with_parts([(name, where, values)])
+
+    def with_parts(self, parts: Iterable[tuple[str, Region, NDArray[np.uint8]]]) -> Case:
+        """Return the case with other markers in some regions; see `with_part`."""
         arrays = {"partial": self.partial, "strokes": self.strokes}
-        arrays[name] = _copied(arrays[name], self.marked)
-        arrays[name][where] = values
-        return self.with_markers(**arrays, marked=self._marked_with(where))
+        written = []
+        for name, where, values in parts:
+            if arrays[name] is getattr(self, name):
+                arrays[name] = copied(arrays[name], self.pages)
+            arrays[name][where] = values
+            written.append(where)
+        return self._with_written(**arrays, regions=written)
 
     def with_evidence(self, where: Region, patch: NDArray[np.uint8]) -> Case:
         """Return the case with other `evidence`, which lasts until its markers change."""
@@ -265,15 +281,19 @@ class Case:
         object.__setattr__(case, "evidence", None)
         object.__setattr__(case, "partial", partial)
         object.__setattr__(case, "strokes", strokes)
-        case.__dict__.pop("marked", None)
+        for known in ("marked", "pages"):
+            case.__dict__.pop(known, None)
         if marked is not None:
             case.__dict__["marked"] = marked
         return case
 
-    def _marked_with(self, where: Region) -> Region:
-        """Return what is `marked` once a region is, too."""
-        edges = [s.indices(n)[:2] for s, n in zip(where, self.shape, strict=True)]
-        return hull(self.marked, tuple(slice(*edge) for edge in edges))
+    def _with_written(self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8], regions: Sequence[Region]) -> Case:
+        """Return the case with markers that differ from these in some regions alone."""
+        edges = [[s.indices(n)[:2] for s, n in zip(where, self.shape, strict=True)] for where in regions]
+        marked = hull(self.marked, *(tuple(slice(*edge) for edge in sides) for sides in edges))
+        case = self.with_markers(partial, strokes, marked=marked)
+        case.__dict__["pages"] = self.pages | pages_of(regions, self.shape)
+        return case
 
 
 def _evidence_on_plane(
@@ -305,13 +325,6 @@ def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:
         low, high = (channel[good].min(), channel[good].max()) if good.any() else (0.0, 0.0)
         np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
     return image
-
-
-def _copied(markers: NDArray[np.uint8], where: Region) -> NDArray[np.uint8]:
-    """Return a copy of markers that are unknown but in a box: the rest of a large volume takes no memory."""
-    copied = np.zeros(markers.shape, dtype=np.uint8)
-    copied[where] = markers[where]
-    return copied
 
 
 def _checked_image(image: Any) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Region: TypeAlias = tuple[slice, ...]
+BLOCK_SIDE = 32  # voxels: what is closer together than that is one part
 
 
 def bounding_box(mask: NDArray[Any]) -> Region | None:
@@ -21,6 +23,54 @@ def bounding_box(mask: NDArray[Any]) -> Region | None:
             return None
         box.append(slice(int(where[0]), int(where[-1]) + 1))
     return tuple(box)
+
+
+def parts(mask: NDArray[Any]) -> list[Region]:
+    """Return boxes that hold all of a mask, or all that is not 0, and little else: one, unless it is scattered.
+
+    Returns
+    -------
+    list of tuples of slices
+        They do not overlap; none if the mask is empty.
+    """
+    box = bounding_box(mask)
+    if box is None or mask[box].size <= BLOCK_SIDE**mask.ndim:
+        return [] if box is None else [box]
+    blocks = mask[box]
+    for axis, n in enumerate(blocks.shape):
+        blocks = np.logical_or.reduceat(blocks, np.arange(0, n, BLOCK_SIDE), axis=axis)
+    found = []
+    for of_blocks in _halved(blocks):
+        sides = (
+            slice(o.start + s.start * BLOCK_SIDE, o.start + s.stop * BLOCK_SIDE)
+            for s, o in zip(of_blocks, box, strict=True)
+        )
+        where = tuple(slice(s.start, min(s.stop, o.stop)) for s, o in zip(sides, box, strict=True))
+        within = bounding_box(mask[where])
+        if within is not None:
+            found.append(absolute(within, where))
+    return found
+
+
+def _halved(blocks: NDArray[Any]) -> list[Region]:
+    """Return boxes that hold all of a mask: it is halved along its longest side wherever that leaves much out."""
+    box = bounding_box(blocks)
+    if box is None:
+        return []
+    within = blocks[box]
+    if 2 * np.count_nonzero(within) >= within.size:
+        return [box]
+    axis = int(np.argmax(within.shape))
+    middle = within.shape[axis] // 2
+    halves = [(slice(None),) * axis + (half,) for half in (slice(0, middle), slice(middle, None))]
+    found = [absolute(part, box) for part in _halved(within[halves[0]])]
+    offset = tuple(slice(s.start + (middle if a == axis else 0), s.stop) for a, s in enumerate(box))
+    found += [absolute(part, offset) for part in _halved(within[halves[1]])]
+    return found if 4 * sum(_n_voxels(part) for part in found) <= 3 * within.size else [box]
+
+
+def _n_voxels(region: Region) -> int:
+    return prod(s.stop - s.start for s in region)
 
 
 def hull(*boxes: Region) -> Region:

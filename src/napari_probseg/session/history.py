@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_probseg.region import Region, bounding_box
+from napari_probseg.region import Region, parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class History:
 def change_between(
     name: str, before: NDArray[Any], after: NDArray[Any], where: Region | None = None
 ) -> tuple[Change, ...]:
-    """Return the change of the smallest box that holds every difference, or none.
+    """Return the changes of small boxes that hold every difference: one, unless they are scattered, or none.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ def change_between(
     where : tuple of slices, optional
         The region that they cover; the whole image if absent.
     """
-    box = bounding_box(before != after)
-    if box is None:
-        return ()
-    start = [s.start or 0 for s in where] if where else [0] * before.ndim
-    place = tuple(slice(a + b.start, a + b.stop) for a, b in zip(start, box, strict=True))
-    return (Change(name, place, before[box].copy(), after[box].copy()),)
+    offset = [s.start or 0 for s in where] if where else [0] * before.ndim
+    changes = []
+    for box in parts(before != after):
+        place = tuple(slice(a + b.start, a + b.stop) for a, b in zip(offset, box, strict=True))
+        changes.append(Change(name, place, before[box].copy(), after[box].copy()))
+    return tuple(changes)

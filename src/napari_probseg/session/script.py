@@ -100,14 +100,13 @@ def _adapt_lines(step: Step) -> list[str]:
 
 
 def _take_lines(step: Step) -> list[str]:
-    change = next(c for c in step.changes if c.name == "objects")
     first = int(step.arguments["first"])
-    new = np.where(change.before != change.after, change.after.astype(np.int64) - first, 0).astype(np.uint32)
-    return [
-        "labels = np.zeros(case.shape, dtype=np.uint32)",
-        f"labels[{_spans(change.where)}] = unpack({pack(new)!r})",
-        "session.take(labels)",
-    ]
+    lines = ["labels = np.zeros(case.shape, dtype=np.uint32)"]
+    for change in step.changes:
+        if change.name == "objects":
+            new = np.where(change.before != change.after, change.after.astype(np.int64) - first, 0).astype(np.uint32)
+            lines.append(f"labels[{_spans(change.where)}] = unpack({pack(new)!r})")
+    return [*lines, "session.take(labels)"]
 
 
 _WRITERS: dict[str, Callable[[Step], list[str]]] = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, boxed, hull
+from napari_probseg.region import Region, boxed, hull, parts
 from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.history import Change, History, Step, change_between
 from napari_probseg.session.identity import Identity
@@ -144,13 +144,15 @@ class Session:
     ) -> Step:
         """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
         marked = self._case.mark(inside, outside, erase=erase, where=where)
-        where = None if where is None else boxed(where, self._case.shape)[0]
+        if where is None:
+            masks = [np.asarray(mask) for mask in (inside, outside, erase) if mask is not None]
+            regions = parts(masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)) if masks else []
+        else:
+            regions = [boxed(where, self._case.shape)[0]]
         if erase is not None:
-            box = marked.marked if where is None else where
-            locked = (self._objects[box] > 0) & (marked.partial[box] == Marker.UNKNOWN)
-            partial = np.where(locked, np.uint8(Marker.BACKGROUND), marked.partial[box])
-            marked = marked.with_part("partial", box, partial)
-        return self._do("mark", {}, self._changes_to(marked, where), marked)
+            marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
+        changes = (self._changes_to(marked, box) for box in regions)
+        return self._do("mark", {}, tuple(change for found in changes for change in found), marked)
 
     def ask(self, verb: str = "propose", **arguments: Any) -> Request:
         """Return a request to be answered here or elsewhere, and then put on `offer`.
@@ -555,9 +557,8 @@ class Session:
     def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
         """Make changes, all of them or, should memory not suffice, none: the state is what the steps say, always."""
         now = case or self._case
-        for change in changes if case is None else ():
-            if change.name != "objects":
-                now = now.with_part(change.name, change.where, change.after)
+        if case is None and (of_case := [change for change in changes if change.name != "objects"]):
+            now = now.with_parts((change.name, change.where, change.after) for change in of_case)
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
@@ -573,9 +574,13 @@ class Session:
         elif int(change.before.max()) == self._max_label:
             self._max_label = int(self._objects.max())
 
-    def _changes_to(self, case: Case, where: Region | None = None) -> tuple[Change, ...]:
-        """Return what a case changes in a region, outside of which it is as before."""
-        where = where or hull(case.marked, self._case.marked)
+    def _without_locked(self, case: Case, where: Region) -> NDArray[np.uint8]:
+        """Return what a case has decided of a region, finished objects being background."""
+        locked = (self._objects[where] > 0) & (case.partial[where] == Marker.UNKNOWN)
+        return np.where(locked, np.uint8(Marker.BACKGROUND), case.partial[where])
+
+    def _changes_to(self, case: Case, where: Region) -> tuple[Change, ...]:
+        """Return what a case changes in a region."""
         return changes_to(self._case, self._objects, where, case.partial[where], case.strokes[where])
 
     def _reopened_label(self) -> int | None:
