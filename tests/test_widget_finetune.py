@@ -197,7 +197,7 @@ def test_script_and_saved_session(widget, qtbot, tmp_path):
     assert [step.verb for step in again.steps] == [step.verb for step in session.steps]
     assert again.learnt is None
     widget.work.replace_session(again)
-    assert "not kept in files" in widget.panel.status.text()
+    assert "not at hand" in widget.panel.status.text()
     while again.can_undo:
         widget.work.undo()
     assert not again.case.partial.any()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import copy, deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 import napari_probseg as ps
+from napari_probseg.proposers.fine_tuned import fingerprint
 from napari_probseg.session.journal import journals_in, read_journal
 from napari_probseg.session.journal.records import records_of
 from napari_probseg.widgets.messages import question_of
@@ -97,6 +99,29 @@ def test_the_work_goes_on_where_it_was(open_widget, qtbot, journals):
     assert session.journal.flush(10)
     (path,) = journals_in(journals)
     assert len(read_journal(path).stored.undone) == 5, "the same journal goes on"
+
+
+def test_what_was_learnt_of_the_image_comes_back(open_widget, qtbot):
+    _, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    completer = ps.load_completer(device="cpu")
+    tuned, network = copy(completer), deepcopy(completer.networks[2])
+    next(network.control.parameters()).data.add_(1)
+    tuned.networks = {**completer.networks, 2: network}
+    widget.work.session.adapt(tuned)
+    crash(widget)
+    _, again = open_widget(IMAGE)
+    asked(qtbot, again)
+    session = gone_on(qtbot, again)
+    assert fingerprint(session.learnt.networks[2]) == fingerprint(network) and not session.lacks_learnt
+    assert again.panel.status.text() == "Go on where you were."
+    crash(again)
+    _, third = open_widget(IMAGE)
+    asked(qtbot, third)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("napari_probseg.proposers.fine_tuned.fingerprint", lambda _: "another")
+        session = gone_on(qtbot, third)
+    assert session.lacks_learnt and "fine-tune again" in third.panel.status.text()
 
 
 def test_to_start_anew_puts_the_earlier_work_aside(open_widget, qtbot, journals):

@@ -81,6 +81,7 @@ class UNetCut(AsksNetworks, Completer):
     ) -> None:
         super().__init__(networks, name=name, device=device)
         self.config = config or UNetCutConfig()
+        self.untuned = dict(self.networks)  # as they were before any was fine-tuned
 
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.

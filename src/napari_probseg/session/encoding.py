@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from napari_probseg.region import Region
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity, OtherImageError
 
+logger = logging.getLogger(__name__)
+
 # The arrays of a session: their data type and the largest value that they hold.
 ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "partial": (np.dtype("u1"), max(Marker)),
@@ -24,6 +27,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
 }
 VERBS = ("mark", "accept", "finish", "reopen", "take", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
+MAX_LEARNT_BYTES = 2**28
 BROKEN = (  # what reading raises of a file in which anything may be wrong
     ArithmeticError,
     AttributeError,
@@ -116,7 +120,25 @@ def described(step: Step, name: str, arrays: dict[str, NDArray[Any]]) -> dict[st
     for i, change in enumerate(step.changes):
         arrays[f"{name}_{i}_before"], arrays[f"{name}_{i}_after"] = change.before, change.after
         changes.append({"name": change.name, "key": f"{name}_{i}", "where": [[s.start, s.stop] for s in change.where]})
-    return {"verb": step.verb, "arguments": dict(step.arguments), "changes": changes}
+    about = {"verb": step.verb, "arguments": dict(step.arguments), "changes": changes}
+    if weights := _weights_of(step.learnt):
+        key = f"{name}_learnt"
+        arrays[key] = np.frombuffer(weights, dtype=np.uint8)
+        about["learnt"] = {"key": key, "n_bytes": len(weights)}
+    return about
+
+
+def _weights_of(learnt: Any) -> bytes:
+    """Return what was fine-tuned as the bytes of a weights file; none if it has no weights."""
+    if learnt is None or isinstance(learnt, bytes):
+        return learnt or b""
+    from napari_probseg.proposers.fine_tuned import packed
+
+    try:
+        return packed(learnt)
+    except RuntimeError:  # of a GPU: the step itself is kept
+        logger.warning("what was fine-tuned cannot be kept", exc_info=True)
+        return b""
 
 
 def restored(about: Mapping[str, Any], fetch: Fetch, shape: Sequence[int], *, verbs: Sequence[str] = VERBS) -> Step:
@@ -149,7 +171,12 @@ def restored(about: Mapping[str, Any], fetch: Fetch, shape: Sequence[int], *, ve
         if max(int(before.max(initial=0)), int(after.max(initial=0))) > largest:
             raise ValueError(f"{told['name']} of a step hold values that they cannot have")
         changes.append(Change(told["name"], where, before, after))
-    step = Step(about["verb"], about["arguments"], tuple(changes))
+    learnt = None
+    if (weights := about.get("learnt")) is not None:
+        if about["verb"] != "adapt" or not 0 < _whole(weights["n_bytes"]) <= MAX_LEARNT_BYTES:
+            raise ValueError(f"a step cannot have learnt {weights}")
+        learnt = fetch(weights["key"], (weights["n_bytes"],), np.dtype("u1")).tobytes()
+    step = Step(about["verb"], about["arguments"], tuple(changes), learnt)
     _check_arguments(step)
     return step
 

@@ -53,7 +53,8 @@ class Step:
     changes : tuple of Change
         What it changed.
     learnt : object, optional
-        The completer that it brought; it is not kept on disk.
+        The completer that it brought; or the bytes of its weights, where those that it was fine-tuned from are not at
+        hand.
     """
 
     verb: str

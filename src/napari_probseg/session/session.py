@@ -16,6 +16,7 @@ from napari_probseg.region import Region, boxed, hull, parts
 from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.history import Change, History, Step, change_between
 from napari_probseg.session.identity import Identity
+from napari_probseg.session.learnt import with_learnt
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.request import Offer, Request
 
@@ -103,9 +104,15 @@ class Session:
         for step in reversed(self.steps):
             if step.verb == "forget":
                 break
-            if step.learnt is not None:
+            if step.learnt is not None and not isinstance(step.learnt, bytes):
                 return step.learnt
         return None
+
+    @property
+    def lacks_learnt(self) -> bool:
+        """Whether it was fine-tuned to the image, and what came of that is not at hand: another file, other weights."""
+        last = next((step for step in reversed(self.steps) if step.verb in ("adapt", "forget")), None)
+        return last is not None and last.verb == "adapt" and isinstance(last.learnt, bytes | None)
 
     @property
     def n_asked(self) -> int:
@@ -298,7 +305,7 @@ class Session:
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
         """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.
 
-        A saved session keeps that it was done, not what was learnt.
+        A saved session and a journal keep the weights that it changed.
 
         Parameters
         ----------
@@ -498,7 +505,7 @@ class Session:
         stored = read_stored(path)
         case = stored.case(image)
         stored.check(case, str(path), any_image=any_image)
-        return cls.restored(stored, case, proposer, completer)
+        return cls.restored(with_learnt(stored, completer), case, proposer, completer)
 
     @classmethod
     def restored(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from napari_probseg.session.session import Step
 
+LACKS_LEARNT = " What was learnt of the image is not at hand: fine-tune again."
 _LONGEST = 240
 _STEPS = {
     "mark": "a stroke",

@@ -142,6 +142,11 @@ class Asking(QObject):
         self._warming.start(lambda: warming_up(self._device))
 
 
+def network_in_use(models: Models) -> Completer:
+    """Return the network that completes objects, as it is before it is fine-tuned to an image."""
+    return Completer(NETWORK if models.completer is None else models.completer.name, models.completer)
+
+
 def _completer(session: Session, tools: Tools, models: Models) -> Completer:
     """Return the completer that is meant, as it was fine-tuned to the image where that was done."""
     network = models.completer if tools.completer == NETWORK else None

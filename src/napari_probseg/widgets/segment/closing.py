@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_probseg.session.journal import count_objects
+from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once
@@ -76,7 +77,7 @@ def _ask(parent: QWidget, unsaved: list[SessionLayers]) -> str:
     box = QMessageBox(parent)
     box.setWindowTitle("Unsaved objects")
     box.setText(f"Finished, and not saved to a file:\n{names}")
-    lost = any(session.learnt is not None for _, session in counts)
+    lost = any(session.learnt is not None and not can_be_kept(session.learnt) for _, session in counts)
     box.setInformativeText(
         "What is kept in the journal is offered when the image is opened again."
         + (" What was learnt of the image is lost, however it is closed." if lost else "")

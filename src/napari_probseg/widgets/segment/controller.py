@@ -11,6 +11,7 @@ from napari_probseg.case import Marker
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import bare, plane_on_view, voxels_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import LACKS_LEARNT
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
 from napari_probseg.widgets.segment.stage import Stage
@@ -185,6 +186,4 @@ class Workspace(Stage):
         self._hide()
         layers.repaint()
         self._show()
-        lost = " What was learnt of the image is not kept in files: fine-tune again."
-        has_learnt = any(step.verb == "adapt" for step in session.steps)
-        self.say("The session is open: go on where it was left." + (lost if has_learnt else ""))
+        self.say("The session is open: go on where it was left." + LACKS_LEARNT * session.lacks_learnt)

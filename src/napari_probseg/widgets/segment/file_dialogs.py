@@ -16,12 +16,17 @@ from napari_probseg.napari_io.layer_data import write_labels
 from napari_probseg.progress import result_of
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.identity import Identity
+from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.session import Session
 from napari_probseg.session.storage import read_stored
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import sentence_of
+from napari_probseg.widgets.models import given
+from napari_probseg.widgets.segment.asking import network_in_use
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.tasks.background import Background, Task
+from napari_probseg.widgets.tasks.complete import Completer
+from napari_probseg.widgets.tasks.recover import restoring
 
 _ENDING = re.compile(r"\*(\.[\w.]+)")
 _SESSIONS = "Session (*.npz)"
@@ -79,8 +84,11 @@ class Files(QObject):
         except (ValueError, TypeError) as error:
             self._work.refuse(error)
             return
-        case = self._opened_on.session.case
-        self._start(lambda: _read_session(Path(path), case))
+        case, completer, device = self._opened_on.session.case, self._network(), self._work.settings.device
+        self._start(lambda: _read_session(Path(path), case, completer, device))
+
+    def _network(self) -> Completer:
+        return network_in_use(given(self._work.viewer))
 
     def _may_be_of_another_image(self, found: _OfAnotherImage) -> bool:
         asked = QMessageBox.question(
@@ -116,7 +124,8 @@ class Files(QObject):
         elif isinstance(result, Session):
             self._work.replace_session(result, self._opened_on)
         elif self._may_be_of_another_image(result):
-            self._start(lambda: _restore_session(result.stored, result.case))
+            completer, device = self._network(), self._work.settings.device
+            self._start(lambda: restoring(result.stored, result.case, completer, device=device))
 
     def _fail(self, error: Exception) -> None:
         self._work.release_hold()
@@ -174,20 +183,17 @@ def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
     yield "Saving the session…"
     session.save(path)
     session.note_saved(path, whole=True)
-    lost = " What was learnt of the image is not in it." if session.learnt is not None else ""
-    return f"Saved the session as {path.name}.{lost}"
+    is_lost = session.learnt is not None and not can_be_kept(session.learnt)
+    return f"Saved the session as {path.name}." + " What was learnt of the image is not in it." * is_lost
 
 
-def _read_session(path: Path, case: Case) -> Generator[str, None, Session | _OfAnotherImage]:
+def _read_session(
+    path: Path, case: Case, completer: Completer, device: str
+) -> Generator[str, None, Session | _OfAnotherImage]:
     yield "Opening the session…"
     stored = read_stored(path)
     case = Case(case.image, case.spacing, case.channel_axis)
     stored.check(case, path.name, any_image=True)
     if stored.identity is not None and (difference := stored.identity.difference(Identity.of(case))):
         return _OfAnotherImage(stored, case, difference)
-    return Session.restored(stored, case)
-
-
-def _restore_session(stored: Stored, case: Case) -> Generator[str, None, Session]:
-    yield "Opening the session…"
-    return Session.restored(stored, case)
+    return (yield from restoring(stored, case, completer, device=device))

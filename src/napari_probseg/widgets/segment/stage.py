@@ -13,9 +13,9 @@ from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import name_of, question_of
+from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, question_of
 from napari_probseg.widgets.models import give, given
-from napari_probseg.widgets.segment.asking import Asking, Place
+from napari_probseg.widgets.segment.asking import Asking, Place, network_in_use
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.images import images_of
 from napari_probseg.widgets.segment.recovery import Recovery
@@ -52,7 +52,7 @@ class Stage(Speaking):
         super().__init__()
         self.viewer, self.settings = viewer, settings or Settings()
         self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
-        self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal)
+        self.images, self.recovery = images_of(viewer), self._recovery()
         self.view, self.asking = CandidatesView(viewer), Asking(self.settings.device)
         self.recovery.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
@@ -70,6 +70,10 @@ class Stage(Speaking):
             give(viewer, replace(given(viewer), proposer=proposer))
         wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
         self.images.connect(self.recovery.keep, **wiring)
+
+    def _recovery(self) -> Recovery:
+        viewer, settings = self.viewer, self.settings
+        return Recovery(settings.journal, lambda: network_in_use(given(viewer)), device=settings.device)
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -213,8 +217,7 @@ class Stage(Speaking):
         layers.repaint()
         self.asking.warm_up()
         self._show()
-        lost = any(step.verb == "adapt" for step in session.steps)
-        self.say("Go on where you were." + (" What was learnt of the image is not kept: fine-tune again." * lost))
+        self.say("Go on where you were." + LACKS_LEARNT * session.lacks_learnt)
 
     def _stepped(self, step: Step, sentence: str) -> None:
         """Show what a step changed, once a choice is on the disk: what was told of is never lost."""

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_probseg.case import Case
+from napari_probseg.session.encoding import Stored
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.journal import Kept, Subject, is_in_use, journals_in, read_identity, read_journal
+from napari_probseg.session.learnt import has_learnt, with_learnt
 from napari_probseg.session.session import Session
+from napari_probseg.widgets.tasks.complete import Completer
 
 ASIDE = ".earlier.journal"  # of work that was not gone on with: it is kept, and offered no more
 logger = logging.getLogger(__name__)
@@ -91,7 +94,26 @@ def _is_of(about: Identity, of: Subject, identity: Identity, subject: Subject) -
     return about.fingerprint == identity.fingerprint or bool(subject.source and of.source == subject.source)
 
 
-def recovering(earlier: Earlier, case: Case) -> Generator[str, None, Session]:
-    """Return the session of earlier work, on the image as it is now."""
+def recovering(earlier: Earlier, case: Case, completer: Completer, *, device: str) -> Generator[str, None, Session]:
+    """Return the session of earlier work, on the image as it is now; see `restoring`."""
     yield "Going on where you were…"
-    return Session.restored(earlier.kept.stored, case)
+    return (yield from restoring(earlier.kept.stored, case, completer, device=device))
+
+
+def restoring(stored: Stored, case: Case, completer: Completer, *, device: str) -> Generator[str, None, Session]:
+    """Return a session as it was stored, with what was fine-tuned to its image.
+
+    Parameters
+    ----------
+    stored : Stored
+    case : Case
+        The image, nothing decided.
+    completer : Completer
+        What it may have been fine-tuned from; it is loaded if need be.
+    device : str
+        Where networks run.
+    """
+    if has_learnt(stored):
+        yield "Loading what was learnt of the image…"
+        stored = with_learnt(stored, completer.load(device), device=device)
+    return Session.restored(stored, case)
