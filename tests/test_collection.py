@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 import napari_probseg as ps
 from napari_probseg.cli.main import app
-from napari_probseg.dataset.collection import Collection, held_out_of
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint
 from napari_probseg.dataset.raw import RawDataset
+from napari_probseg.dataset.split import held_out_of
 from napari_probseg.io import Picture
 from napari_probseg.io.atomic import locked
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_probseg.active_learning.comparison import Comparison
-from napari_probseg.dataset.collection import Collection, Entry
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.provenance import Entry
 from napari_probseg.io import read
 from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json

@@ -13,8 +13,9 @@ from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.active_learning.registry import model_of, name_in_use, weights_of
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Case, Marker
-from napari_probseg.dataset.collection import ONE_IN, Collection
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.raw import LabelledImage
+from napari_probseg.dataset.split import ONE_IN
 from napari_probseg.metrics import dice
 from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut

@@ -6,16 +6,10 @@ how it was made and keeps the earlier labels, and a part of ``dataset.json``, wh
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,17 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
+from napari_probseg.dataset.provenance import KEY, VERSION, Entry, Note, as_json, circumstances, remembered
 from napari_probseg.dataset.raw import RawDataset, read_about
+from napari_probseg.dataset.split import held_out_of
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
 from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, make_folder, settle, together, write_whole
-from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import refuse_other_place
-from napari_probseg.io.notice import tell
 
-VERSION = 1
-ONE_IN = 5  # of so many cases one is held out
 ENDINGS = (*NIFTI, *TIFF, ".png")
-_KEY = "napari_probseg"  # of our part of dataset.json
 _LAST = ("labelsTr", "dataset.json")  # a label without its image, or a number without its files, is never seen
 
 
@@ -42,51 +33,6 @@ class Savable(Protocol):
 
     def save(self, path: Path, /) -> None:
         """Write everything to ``path``."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One case of a collection.
-
-    Parameters
-    ----------
-    name : str
-    held_out : bool
-        Whether models are compared on it, and never trained.
-    images : tuple of path
-        One for each channel.
-    label : path
-    provenance : path or None
-        The ``.json`` file about this label; None for what was added by other programs. Beside it lies the session,
-        if there was one, with the ending ``.npz``.
-    earlier : tuple of path
-        The labels that this one replaced, oldest first.
-    """
-
-    name: str
-    held_out: bool
-    images: tuple[Path, ...]
-    label: Path
-    provenance: Path | None
-    earlier: tuple[Path, ...]
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what is known of how the label was made; empty if nothing is, or the file of it is broken."""
-        if self.provenance is None:
-            return {}
-        try:
-            return read_json(self.provenance)
-        except (ValueError, OSError) as error:
-            tell(f"how the label of {self.name} was made is not known any more: {error}")
-            return {}
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What ``dataset.json`` remembers of an image: its fingerprint, and its spatial shape."""
-
-    fingerprint: str
-    shape: tuple[int, ...]
 
 
 class Collection(RawDataset):
@@ -105,7 +51,7 @@ class Collection(RawDataset):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._notes: dict[str, _Note] = {}
+        self._notes: dict[str, Note] = {}
         if is_unsettled(Path(folder)):
             with locked(Path(folder)):
                 settle(Path(folder), last=_LAST)
@@ -158,14 +104,14 @@ class Collection(RawDataset):
             "labels": names,
             "numTraining": 0,
             "file_ending": ending,
-            _KEY: {"version": VERSION, "cases": {}},
+            KEY: {"version": VERSION, "cases": {}},
         }
         try:
             make_folder(folder)
             with locked(folder):
                 is_empty = all(path.name.startswith(".") for path in folder.iterdir())
                 if is_empty:
-                    write_whole(folder / "dataset.json", _json(about))
+                    write_whole(folder / "dataset.json", as_json(about))
         except OSError as error:
             raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
         if not is_empty:
@@ -268,7 +214,7 @@ class Collection(RawDataset):
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"an image's name is of letters, digits, '_', '-' and '.', got {name!r}: choose another")
         finished = Finished.of(image, labels, like=like, spacing=spacing, channel_axis=channel_axis)
-        told = _json({**(provenance or {}), "kinds": dict(kinds or {}), **_circumstances(finished)})
+        told = as_json({**(provenance or {}), "kinds": dict(kinds or {}), **circumstances(finished)})
         self._survey()  # here already, because it can take long, and others need not wait for it
         with self._alone(f"{name} could not be added"):
             self._survey()
@@ -296,7 +242,7 @@ class Collection(RawDataset):
                         f"numbers without 'ignore', is needed"
                     )
                 labels = {**self.labels, name: max(self.labels.values()) + 1}
-                write_whole(self.folder / "dataset.json", _json({**read_about(self.folder), "labels": labels}))
+                write_whole(self.folder / "dataset.json", as_json({**read_about(self.folder), "labels": labels}))
         return self.labels[name]
 
     @contextmanager
@@ -326,9 +272,9 @@ class Collection(RawDataset):
         self.channels = tuple(about.get("channel_names", {"0": "image"}).values())
         self._images = _images_below(self.folder / "imagesTr", self.ending)
         self.cases = [name for name in self.cases if self._is_whole(name)]
-        remembered = _remembered(self.folder, about)
-        self._notes |= {name: _Note(case["image"], tuple(case["shape"])) for name, case in remembered.items()}
-        self._held_out = held_out_of(self.cases, {name: case["held_out"] for name, case in remembered.items()})
+        noted = remembered(self.folder, about)
+        self._notes |= {name: Note(case["image"], tuple(case["shape"])) for name, case in noted.items()}
+        self._held_out = held_out_of(self.cases, {name: case["held_out"] for name, case in noted.items()})
 
     def _label(self, name: str) -> Path:
         return self.folder / "labelsTr" / f"{name}{self.ending}"
@@ -348,7 +294,7 @@ class Collection(RawDataset):
         for name in self.cases:
             if name not in self._notes:
                 case = self.load(name)
-                self._notes[name] = _Note(fingerprint(case.image), case.label.shape)
+                self._notes[name] = Note(fingerprint(case.image), case.label.shape)
 
     # Checking and writing -----------------------------------------------------------------------------------------
 
@@ -395,18 +341,18 @@ class Collection(RawDataset):
         write(staged / "labelsTr" / f"{name}{self.ending}", numbers, like=like, labels=True)
         if self.ending in TIFF and numbers.ndim == 3:  # where nnU-Net looks for the spacing of a TIFF volume
             for part in ("imagesTr", "labelsTr"):
-                write_whole(staged / part / f"{name}.json", _json({"spacing": like.spacing}))
+                write_whole(staged / part / f"{name}.json", as_json({"spacing": like.spacing}))
         write_whole(told_in / f"{number + 1:04d}.json", told)
         if session is not None:
             session.save(told_in / f"{number + 1:04d}.npz")
-        notes = {**self._notes, name: _Note(finished.fingerprint, finished.shape)}
+        notes = {**self._notes, name: Note(finished.fingerprint, finished.shape)}
         held_out = held_out_of([*self.cases, *([] if name in self.cases else [name])], self._held_out)
         cases = {
             case: {"held_out": held_out[case], "image": notes[case].fingerprint, "shape": notes[case].shape}
             for case in sorted(held_out)
         }
-        about = {**read_about(self.folder), "numTraining": len(cases), _KEY: {"version": VERSION, "cases": cases}}
-        write_whole(staged / "dataset.json", _json(about))
+        about = {**read_about(self.folder), "numTraining": len(cases), KEY: {"version": VERSION, "cases": cases}}
+        write_whole(staged / "dataset.json", as_json(about))
 
     def _place_of(self, name: str, given: Picture) -> Picture:
         """Return the geometry of an image that is there, which new labels of it must have."""
@@ -420,31 +366,6 @@ class Collection(RawDataset):
         return there
 
 
-def _remembered(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what our part of ``dataset.json`` tells of each case; nothing where other programs wrote it."""
-    if _KEY not in about:
-        return {}
-    try:
-        found, cases = about[_KEY]["version"], dict(about[_KEY]["cases"])
-        is_sound = all(
-            isinstance(case["held_out"], bool)
-            and isinstance(case["image"], str)
-            and all(isinstance(n, int) and n > 0 for n in case["shape"])
-            for case in cases.values()
-        )
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{folder / 'dataset.json'} is damaged (what it remembers of its images): put back a whole copy, or remove "
-            f"the entry {_KEY!r} from it to open it as of another program"
-        ) from None
-    if not is_sound or found != VERSION:
-        raise ValueError(
-            f"{folder} is of version {found}, this release knows version {VERSION}: open it with the release that "
-            f"wrote it"
-        )
-    return cases
-
-
 def _images_below(folder: Path, ending: str) -> dict[str, list[Path]]:
     """Return the image files of each case, channel by channel."""
     found: dict[str, list[Path]] = {}
@@ -455,60 +376,7 @@ def _images_below(folder: Path, ending: str) -> dict[str, list[Path]]:
     return found
 
 
-def held_out_of(names: Sequence[str], decided: Mapping[str, bool]) -> dict[str, bool]:
-    """Return for each case whether it is held out.
-
-    Hashes of the names choose, within bounds that keep one in `ONE_IN` held out from the `ONE_IN`-th case on, and the
-    first case for training.
-
-    Parameters
-    ----------
-    names : sequence of str
-        In the order that they came.
-    decided : mapping from str to bool
-        What was decided before, and stays.
-    """
-    parts = {name: decided[name] for name in names if name in decided}
-    for name in names:
-        if name not in parts:
-            n, n_held_out = len(parts), sum(parts.values())
-            least, most = (n + 1) // ONE_IN, -(-n // ONE_IN)
-            chosen = int(hashlib.sha256(name.encode()).hexdigest(), 16) % ONE_IN == 0
-            parts[name] = n_held_out < least or (chosen and n_held_out < most)
-    return parts
-
-
 def _reason(error: OSError) -> str:
     """Return what the system said."""
     first = error.__cause__ if isinstance(error.__cause__, OSError) else error
     return first.strerror or str(first)
-
-
-def _circumstances(finished: Finished) -> dict[str, Any]:
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "napari-probseg": version("napari-probseg"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "spacing": finished.like.spacing,
-        "affine": finished.like.affine,  # which not every format keeps
-    }
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(content, indent=1, ensure_ascii=False, default=_plain).encode()
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"provenance must be of what JSON can hold ({error}): numbers, text, lists, mappings"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"not {type(value).__name__}")

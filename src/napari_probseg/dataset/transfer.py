@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_probseg.dataset.collection import Collection, Entry
+from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint, smallest
+from napari_probseg.dataset.provenance import Entry
 from napari_probseg.dataset.raw import image_of, read_about
 from napari_probseg.io import Picture, read, write
 from napari_probseg.io.labels import read_labels, whole_numbers
