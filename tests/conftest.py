@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
+
+
+def needs_window(request) -> bool:
+    return request.node.path.name.startswith("test_widget")
+
+
+@pytest.fixture(autouse=True)
+def older_objects(request):
+    """Keep what was there before a test of a window out of its garbage collections.
+
+    A viewer sets off hundreds of them, and they would look through all that other tests have imported and left: most of
+    the time that these tests took.
+    """
+    if needs_window(request):
+        gc.collect(1)
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def journals(request, monkeypatch, tmp_path_factory):
     """Return the folder of journals of the tests of a window: none of them finds the work of another."""
-    if not request.node.path.name.startswith("test_widget"):
+    if not needs_window(request):
         return None
     folder = tmp_path_factory.mktemp("journals")
     monkeypatch.setattr("napari_probseg.widgets.segment.recovery.settings_folder", lambda: folder)

@@ -1,6 +1,5 @@
 """The package as it is installed: light to import, whole, and small."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -27,15 +26,6 @@ def test_every_public_name_is_there() -> None:
     assert set(ps.__all__) <= set(dir(ps))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ps.nothing
-
-
-def test_every_command_of_the_manifest_is_there() -> None:
-    npe2 = pytest.importorskip("npe2")
-    manifest = npe2.PluginManifest.from_file(SOURCE / "napari.yaml")
-    manifest.validate_imports()
-    for command in manifest.contributions.commands:
-        module, name = command.python_name.split(":")
-        assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_manifest_is_found_at_the_top_too() -> None:

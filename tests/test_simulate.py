@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.simulate.noise import Chance, blurred, depth
+from napari_probseg.simulate.phantoms import phantom_3d
 from napari_probseg.simulate.scenes import degraded, synthetic_scene
 from napari_probseg.simulate.strokes import correction, drawn_line, first_strokes, looked_at, random_point, stroke
 from napari_probseg.simulate.tasks import make_task
@@ -154,3 +155,14 @@ def test_first_dabs_are_on_their_sides() -> None:
     assert not (outside & truth).any()
     with pytest.raises(ValueError, match="the label is empty"):
         first_dabs(np.zeros((8, 8), dtype=bool), seed=0)
+
+
+def test_phantoms_hold_nested_and_repeated_objects() -> None:
+    image, labels = phantom_3d(size=64, n_slices=24)
+    assert image.shape == labels.shape == (24, 64, 64)
+    assert set(np.unique(labels)) == set(range(7))
+    liver = ndimage.binary_fill_holes(np.isin(labels, (1, 2)))
+    assert liver[labels == 2].all()
+    assert ndimage.label(np.isin(labels, (3, 4)))[1] == 2
+    assert abs(image[labels == 1].mean() - image[labels == 2].mean()) > 100
+    assert not np.array_equal(image, phantom_3d(1, size=64, n_slices=24)[0])

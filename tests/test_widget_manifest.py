@@ -24,10 +24,14 @@ MANIFEST = PluginManifest.from_file(f"{napari_probseg.__path__[0]}/napari.yaml")
 COMMANDS = [command for command in MANIFEST.contributions.commands if ".widgets." in command.python_name]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.id)
+@pytest.mark.parametrize("command", MANIFEST.contributions.commands, ids=lambda command: command.id)
 def test_every_command_is_there(command):
     module, _, name = command.python_name.partition(":")
     assert callable(getattr(import_module(module), name))
+
+
+def test_the_manifest_imports():
+    MANIFEST.validate_imports()
 
 
 def test_every_verb_is_a_command():

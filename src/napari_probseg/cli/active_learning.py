@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_probseg.cli.dataset import Folder, app
-from napari_probseg.progress import Progress, result_of
+from napari_probseg.cli.options import Device, Seed
+from napari_probseg.cli.progress import Line, shown
 
 if TYPE_CHECKING:
     from napari_probseg.active_learning.registry import Change
 
 __all__ = ["app"]
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
 @app.command()
@@ -26,14 +24,14 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps in all; some minutes' worth if absent.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights to start from; those in use if absent.")] = None,
     anew: Annotated[bool, typer.Option(help="Begin again where a training was broken off.")] = False,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Train a model on the images of a data set, from the one in use; go on with a training that was broken off."""
     from napari_probseg.active_learning.train import train as training
     from napari_probseg.dataset.collection import Collection
 
-    _shown(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
+    shown(training(Collection(folder), steps=steps, start=start, seed=seed, anew=anew, device=device))
     typer.echo(f"compare it with the model in use, and take it if it is better: napari-probseg dataset adopt {folder}")
 
 
@@ -49,7 +47,7 @@ def adopt(
     from napari_probseg.dataset.collection import Collection
 
     collection = Collection(folder)
-    comparison = _shown(compare(collection, model, device=device))
+    comparison = shown(compare(collection, model, device=device))
     change = adopted(collection, comparison)
     typer.echo(f"{comparison}; model {change.after} is in use now")
 
@@ -95,28 +93,10 @@ def rank(
     paths = images_in(images)
     found = ranking(None if str(folder) == "-" else Collection(folder), paths, device=device)
     done = count(1)
-    ranked = result_of(found, lambda _: _on_one_line(f"{next(done)}/{len(paths)}"))
-    typer.echo("", err=True)
+    ranked = shown(found, lambda image: Line(image.path.name, next(done), len(paths)))
     for image in ranked:
         found_out = f"passed over: {image.passed_over}" if image.passed_over else f"{image.uncertainty:.3f}"
         typer.echo(f"{image.path}\t{found_out}")
-
-
-def _shown(work: Generator[Any, None, Any]) -> Any:
-    """Show what long work says on one line that moves, and return what comes of it."""
-
-    def show(said: str | Progress) -> None:
-        if isinstance(said, Progress):
-            said = f"{said.step}/{said.n_steps}  loss {said.losses['total']:.3f}"
-        _on_one_line(said)
-
-    result = result_of(work, show)
-    typer.echo("", err=True)
-    return result
-
-
-def _on_one_line(text: str) -> None:
-    typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 def _line(change: Change) -> str:

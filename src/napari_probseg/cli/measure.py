@@ -1,0 +1,97 @@
+"""Commands that measure: evaluate, reproduce."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_probseg.cli.options import Seed
+from napari_probseg.cli.progress import show_training
+
+
+class Experiment(StrEnum):
+    """A published experiment."""
+
+    wong2022 = "wong2022"
+    isensee2017 = "isensee2017"
+    kayalibay2017 = "kayalibay2017"
+    nnunet2018 = "nnunet2018"
+    avetisian2018 = "avetisian2018"
+    groff2018 = "groff2018"
+
+
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="A folder for rows, tables and curves; goes on with what is there.")],
+    data: Annotated[
+        Path | None, typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set, or a folder of such.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option(help="The end of a data set's name, again for each; all if absent.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Of the test part (the last third) of each data set.")] = 12,
+    methods: Annotated[list[str] | None, typer.Option(help="A method's name, again for each; all if absent.")] = None,
+    interactions: Annotated[int, typer.Option(min=1, help="At most, with each object.")] = 20,
+    marks: Annotated[str, typer.Option(help="dabs, scribbles, or box: a box first, then dabs.")] = "dabs",
+    volumes: Annotated[bool, typer.Option(help="In 3-D, on volumes; else on images, and planes of volumes.")] = False,
+    weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="An evaluation of other sets or with other weights that the tables tell of, too."),
+    ] = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+) -> None:
+    """Measure how many interactions each method needs, ours and classical ones: tables and curves."""
+    from napari_probseg.evaluate.run import EvaluateConfig
+    from napari_probseg.evaluate.run import evaluate as run
+
+    if data is None:
+        raise ValueError("it is measured on data sets: name their folder with --data")
+    config = EvaluateConfig(
+        sets=tuple(sets or ()),
+        n_cases=cases,
+        methods=tuple(methods or ()),
+        n_interactions=interactions,
+        ndim=3 if volumes else 2,
+        marks=marks,
+        seed=seed,
+        weights=weights,
+        device=device,
+    )
+    for line in run(data, out, config, beside=beside or ()):
+        typer.echo(line, err=True)
+    typer.echo((out / "evaluation.md").read_text(encoding="utf-8"))
+    typer.echo(f"the curves are {out / 'curves.png'}")
+
+
+def reproduce(
+    experiment: Annotated[Experiment, typer.Argument(help="Which one.")],
+    out: Annotated[Path | None, typer.Option(help="A folder for what comes of it; runs/EXPERIMENT if absent.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets; not for wong2022.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours, for minutes, if absent.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Do a published experiment again and print its table beside the paper's."""
+    out = out or Path("runs") / experiment.value
+    if experiment is Experiment.wong2022:
+        from napari_probseg.reproduce import wong2022
+
+        show_training(wong2022.reproduce(out, seed=seed, n_steps=steps or wong2022.SHIPPED_STEPS))
+    elif data is None:
+        raise ValueError(f"{experiment.value} trains on data sets: name their folder with --data")
+    elif experiment is Experiment.groff2018:
+        from napari_probseg.reproduce import groff2018
+
+        show_training(groff2018.reproduce(out, data=data, n_steps=steps, seed=seed))
+    else:
+        from napari_probseg.reproduce import unets
+
+        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, seed=seed))
+    typer.echo((out / f"{experiment.value}.md").read_text())
+    if experiment is Experiment.wong2022:
+        typer.echo(f"the figure is {out / experiment.value}.png")

@@ -1,0 +1,174 @@
+"""Command that trains: the networks of 'general' on synthetic scenes and data sets, a U-Net on one data set."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_probseg.cli.options import Seed
+from napari_probseg.cli.progress import show_training
+
+if TYPE_CHECKING:
+    from napari_probseg.progress import Progress
+
+MIN_PACKED = 10_000  # crops of a pack
+
+
+class Preset(StrEnum):
+    """A network that can be trained, a part of one, or what it is trained on."""
+
+    general = "general"
+    general3d = "general3d"
+    pack = "pack"
+    refiner = "refiner"
+    isensee2017 = "isensee2017"
+    kayalibay2017 = "kayalibay2017"
+    nnunet2018 = "nnunet2018"
+    avetisian2018 = "avetisian2018"
+
+
+# More than 60 lines: options, each with its help.
+def train(
+    preset: Annotated[
+        Preset,
+        typer.Argument(help="Which network; 'pack': the crops of 'general' alone; 'refiner': its last part, after it."),
+    ],
+    out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set; for 'general' a folder of such sets."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set that is left out, by name, again for each; for 'general' alone."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights, or 5000, if absent.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="How long 'general' trains; as the shipped weights if absent.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops in a step of 'general'; 256 suits a GPU.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
+    memory: Annotated[
+        float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")
+    ] = 2,
+    patience: Annotated[
+        int, typer.Option(help="Tenths of the steps without a better score that end it; 0: none; not for 'general'.")
+    ] = 0,
+    all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    devices: Annotated[
+        int,
+        typer.Option(min=1, help="Processes on this machine, each with a GPU on cuda; for more machines: torchrun."),
+    ] = 1,
+) -> None:
+    """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
+    if preset in (Preset.pack, Preset.refiner):
+        if data is None:
+            raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
+        (_pack if preset is Preset.pack else _train_refiner)(out, data, without or (), start, seed)
+        return
+    from napari_probseg.training.distributed import is_first, launch
+
+    is_general = preset in (Preset.general, Preset.general3d)
+    _refuse_misfit(preset.value, data, start, without, is_general=is_general)
+    fabric = launch(devices, device)  # from here on, N processes do the same
+    on = {"device": str(fabric.device) if fabric else device, "fabric": fabric}
+    if is_general:
+        ndim = 2 if preset is Preset.general else 3
+        options = {"data": data, "without": without or (), "start": start, **on}
+        training = _general(out, ndim, steps=steps, minutes=minutes, n_batch=batch, seed=seed, **options)
+    else:
+        fitting = {"n_steps": steps or 5000, "patience": patience, "seed": seed}
+        training = _unet(out, preset.value, data, fitting, memory=memory, all_cases=all_cases, **on)
+    if not is_first(fabric):
+        deque(training, maxlen=0)  # takes all the steps and says nothing
+        return
+    show_training(training)
+    if not is_general:
+        typer.echo(f"the learning curve is {out / 'curve.png'}")
+    typer.echo(f"the weights are {out / preset.value}.safetensors")
+
+
+def _refuse_misfit(
+    preset: str, data: Path | None, start: Path | None, without: Sequence[str] | None, *, is_general: bool
+) -> None:
+    """Raise if options were given that a preset has no use for, or one is missing."""
+    if data is None and not is_general:
+        raise ValueError(f"{preset} trains on a data set: name its folder with --data")
+    if start is not None and not is_general:
+        raise ValueError(f"{preset} trains from random weights: --start is for 'general'")
+    if without and (data is None or not is_general):
+        raise ValueError("--without leaves data sets out of those that 'general' sees: name their folder with --data")
+
+
+def _general(
+    out: Path, ndim: int, *, steps: int | None, minutes: float | None, n_batch: int | None, seed: int, **options: Any
+) -> Iterator[Progress]:
+    """Train the network of ``general``, as the shipped weights were trained where nothing else is asked for."""
+    from napari_probseg.training.general import RECIPES, train_general
+
+    fitting, crops = RECIPES[ndim].fit, RECIPES[ndim].training
+    if steps:
+        fitting = replace(fitting, n_steps=steps, minutes=minutes or 0.0, seed=seed)
+    else:
+        fitting = replace(fitting, minutes=minutes or fitting.minutes, seed=seed)
+    config = replace(crops, n_batch=n_batch or crops.n_batch)
+    return train_general(out, ndim=ndim, fit_config=fitting, config=config, **options)
+
+
+def _unet(
+    out: Path, preset: str, data: Path | None, fitting: dict[str, Any], *, memory: float, all_cases: bool, **on: Any
+) -> Iterator[Progress]:
+    """Train a U-Net on a data set."""
+    from napari_probseg.dataset.raw import RawDataset
+    from napari_probseg.training.segmentation import SegmentationTraining, fit_config_of, train_segmentation
+
+    assert data is not None
+    return train_segmentation(
+        out,
+        data,
+        preset=preset,
+        config=SegmentationTraining(memory=memory * 2**30),
+        fit_config=fit_config_of(preset, **fitting),
+        cases=RawDataset(data).cases if all_cases else None,
+        **on,
+    )
+
+
+def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Write the crops that 'general' is trained on."""
+    from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.training.general import POOL, RECIPES
+    from napari_probseg.training.pool import save_pool
+
+    config = RECIPES[2].training
+    datasets = all_but(without, datasets_below(data))
+    options = {"n_per_dataset": max(config.n_crops, -(-MIN_PACKED // max(1, len(datasets))))}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in save_pool(out / POOL, datasets, seed=seed, share_pseudo=config.share_pseudo, **options):
+        typer.echo(name)
+    typer.echo(f"the crops are {out / POOL}, {(out / POOL).stat().st_size / 2**20:.0f} MiB")
+
+
+def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Train the last part of an advised network on whole images."""
+    from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.nn.advised import AdvisedCVAE
+    from napari_probseg.nn.presets import load_network
+    from napari_probseg.training.general import write_network
+    from napari_probseg.training.refine import train_refiner
+
+    path = start or out / "general.safetensors"
+    network = load_network(path)
+    if not isinstance(network, AdvisedCVAE):
+        raise ValueError(f"{path} holds a network without a refiner: start from weights of 'general'")
+    show_training(train_refiner(network, all_but(without, datasets_below(data)), seed=seed))
+    write_network(out / "general.safetensors", network, half=True)
+    typer.echo(f"the weights are {out / 'general.safetensors'}, in half precision")
