@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.session.journal import Subject, journals_in, new_path, read_identity, read_journal, tidy, writer
+from napari_probseg.session.journal import (
+    Subject,
+    journals_in,
+    new_path,
+    read_identity,
+    read_journal,
+    remember,
+    remembered,
+    tidy,
+    writer,
+)
+from napari_probseg.session.journal.folder import MAX_REMEMBERED
 from test_session import SHAPE, square, state, worked
 
 IMAGE = np.random.default_rng(0).random(SHAPE)
@@ -315,7 +326,7 @@ def test_journals_are_tidied_by_age_and_size_but_not_those_in_use(tmp_path: Path
     made, sessions = [], [fresh() for _ in range(5)]
     for i, session in enumerate(sessions):
         path = new_path(tmp_path, "a cell: 1/2")
-        journal = session.keep(path, subject=Subject("a cell: 1/2", "/images/cell.tif"))
+        journal = session.keep(path, subject=Subject("a cell: 1/2", "/images/cell.tif", "napari"))
         session.mark(square(5, 5))
         assert journal.flush(10) and path.parent == tmp_path
         if i:
@@ -324,10 +335,23 @@ def test_journals_are_tidied_by_age_and_size_but_not_those_in_use(tmp_path: Path
         made.append(path)
     by_age = [made[i] for i in (4, 3, 2)]
     assert len(set(made)) == 5 and journals_in(tmp_path)[:3] == by_age
-    assert read_identity(made[2])[1] == Subject("a cell: 1/2", "/images/cell.tif")
+    assert read_identity(made[2])[1] == Subject("a cell: 1/2", "/images/cell.tif", "napari")
     assert tidy(tmp_path) == [made[1]], "the first is in use"
     size = made[4].stat().st_size
     assert tidy(tmp_path, max_bytes=size + size // 2) == [made[3], made[2]]
     assert set(journals_in(tmp_path)) == {made[0], made[4]}
     assert tidy(tmp_path / "nowhere") == []
     sessions[0].journal.close()
+
+
+def test_folders_of_journals_are_remembered_the_latest_first(tmp_path: Path) -> None:
+    places = tmp_path / "settings" / "folders.json"
+    assert remembered(places) == []
+    folders = [tmp_path / str(i) for i in range(MAX_REMEMBERED + 5)]
+    for folder in folders:
+        remember(folder, places)
+        remember(folder, places)
+    assert remembered(places) == folders[: -MAX_REMEMBERED - 1 : -1]
+    for content in (b"", b"{", b"3", b"[1, null]", b"[" * 100_000):
+        places.write_bytes(content)
+        assert remembered(places) == []

@@ -9,6 +9,7 @@ from napari_probseg.session.session import Step
 
 LACKS_LEARNT = " What was learnt of the image is not at hand: fine-tune again."
 _LONGEST = 240
+_LONGEST_NAME = 22  # that a button has room for
 _STEPS = {
     "mark": "a stroke",
     "accept": "a candidate",
@@ -53,17 +54,29 @@ def question_of(
     difference : str
         How the image differs from the one that was worked on.
     """
+    what = _work(n_steps, n_objects, when, now)
+    if difference:
+        return (
+            f"There is earlier work on “{name}”: {what}. But this is another image of the "
+            f"same shape: {difference}. Go on here all the same?"
+        )
+    return f"Go on where you were on “{name}”?\n{what}"
+
+
+def offer_of(name: str, n_steps: int, n_objects: int, when: float, *, now: float | None = None) -> str:
+    """Return how the latest work is offered while no image is open, and in a second line what it is."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}…{name[-8:]}"
+    return f"Go on with “{short}”\n{name}: {_work(n_steps, n_objects, when, now)}"
+
+
+def _work(n_steps: int, n_objects: int, when: float, now: float | None) -> str:
+    """Return how much was done, and when: "14 steps, 2 finished objects, today 14:03"."""
     then, today = datetime.fromtimestamp(when), datetime.fromtimestamp(time.time() if now is None else now).date()
     days = (today - then.date()).days
     day = {0: "today", 1: "yesterday"}.get(days, f"{then:%d %B %Y}".lstrip("0"))
     counted = f"{n_steps} {'step' if n_steps == 1 else 'steps'}"
     counted += f", {counted_objects(n_objects).replace(' ', ' finished ')}" if n_objects else ""
-    if difference:
-        return (
-            f"There is earlier work on “{name}”: {counted}, {day} {then:%H:%M}. But this is another image of the "
-            f"same shape: {difference}. Go on here all the same?"
-        )
-    return f"Go on where you were on “{name}”?\n{counted}, {day} {then:%H:%M}"
+    return f"{counted}, {day} {then:%H:%M}"
 
 
 def name_of(step: Step) -> str:

@@ -7,6 +7,8 @@ from napari_probseg.session.journal.folder import (
     is_in_use,
     journals_in,
     new_path,
+    remember,
+    remembered,
     tidy,
 )
 from napari_probseg.session.journal.reader import Kept, Subject, count_objects, read_identity, read_journal
@@ -27,5 +29,7 @@ __all__ = [
     "new_path",
     "read_identity",
     "read_journal",
+    "remember",
+    "remembered",
     "tidy",
 ]

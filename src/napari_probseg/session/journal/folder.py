@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from napari_probseg.io.atomic import write_whole
+
 ENDING = ".journal"
 MAX_BYTES = 2**30  # of a journal, and of a folder of them
 MAX_AGE_DAYS = 90
+MAX_REMEMBERED = 20  # folders beside those of the settings
 
 
 def new_path(folder: Path, name: str) -> Path:
@@ -30,6 +34,23 @@ def journals_in(folder: Path) -> list[Path]:
     except OSError:
         return []
     return [path for _, path in sorted(found, reverse=True)]
+
+
+def remember(folder: Path, places: Path) -> None:
+    """Note that there are journals in a folder, in a file of such folders."""
+    known = remembered(places)
+    if folder not in known:
+        with suppress(OSError):  # journals there are found again as soon as their image is opened
+            places.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(places, json.dumps([str(folder), *map(str, known[: MAX_REMEMBERED - 1])]).encode())
+
+
+def remembered(places: Path) -> list[Path]:
+    """Return the folders that were noted in a file, the latest first."""
+    try:
+        return [Path(folder) for folder in json.loads(places.read_bytes()) if isinstance(folder, str)]
+    except (OSError, ValueError, TypeError, RecursionError):
+        return []
 
 
 def locked(path: Path) -> FileLock:

@@ -25,10 +25,18 @@ class Subject:
         What the image is called.
     source : str
         The path of its file; empty if it has none.
+    reader : str
+        What read it, as napari calls it; empty if that is not known.
     """
 
     name: str = ""
     source: str = ""
+    reader: str = ""
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> Subject:
+        """Return what the first record of a journal tells."""
+        return cls(*(str(about.get(key, "")) for key in ("name", "source", "reader")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +114,7 @@ def read_journal(path: str | Path) -> Kept:
     stored = Stored(
         identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity
     )
-    subject = Subject(str(about.get("name", "")), str(about.get("source", "")))
-    return Kept(path, stored, subject, when, saved_as, count_objects(done), n_bytes, is_damaged)
+    return Kept(path, stored, Subject.of(about), when, saved_as, count_objects(done), n_bytes, is_damaged)
 
 
 def read_identity(path: str | Path) -> tuple[Identity, Subject]:
@@ -115,7 +122,7 @@ def read_identity(path: str | Path) -> tuple[Identity, Subject]:
     path = Path(path)
     with _opened_to_read(path) as file:
         about, _ = _beginning_of(path, file, shape_only=True)
-    return _subject_of(path, about)[0], Subject(str(about.get("name", "")), str(about.get("source", "")))
+    return _subject_of(path, about)[0], Subject.of(about)
 
 
 def _opened_to_read(path: Path) -> BinaryIO:

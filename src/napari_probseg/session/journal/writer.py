@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import WeakSet
@@ -189,8 +190,7 @@ class Journal:
             "time": time.time(),
             "identity": Identity.of(self._start).told(),
             "channel_axis": self._start.channel_axis,
-            "name": self.subject.name,
-            "source": self.subject.source,
+            **asdict(self.subject),
         }
         return about, start_of(self._start)
 

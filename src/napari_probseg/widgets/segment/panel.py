@@ -200,6 +200,20 @@ class _EmptyState(QWidget):
         layout.setSpacing(16)
         layout.addWidget(text)
         layout.addWidget(self.sample)
+        self.earlier = QWidget()
+        self.go_on = QPushButton()
+        self.not_now = QPushButton("✕", toolTip="Not now: the work is offered again when its image is opened")
+        self.not_now.setFixedWidth(28)
+        self.earlier.setLayout(row(self.go_on, self.not_now, stretch=(1, 0)))
+        self.earlier.hide()
+        layout.addWidget(self.earlier)
+
+    def offer(self, work: str) -> None:
+        """Offer the latest work to go on with, which is told in two lines; nothing if it is empty."""
+        title, _, what = work.partition("\n")
+        self.go_on.setText(title)
+        self.go_on.setToolTip(what)
+        self.earlier.setVisible(bool(work))
 
 
 class _Question(QWidget):

@@ -13,7 +13,17 @@ from napari.layers import Image
 from napari.settings import get_settings
 from qtpy.QtCore import QObject, Signal
 
-from napari_probseg.session.journal import ENDING, MAX_AGE_DAYS, MAX_BYTES, Subject, new_path, tidy
+from napari_probseg.session.journal import (
+    ENDING,
+    MAX_AGE_DAYS,
+    MAX_BYTES,
+    Kept,
+    Subject,
+    new_path,
+    remember,
+    remembered,
+    tidy,
+)
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import case_of
 from napari_probseg.widgets.messages import sentence_of
@@ -48,6 +58,7 @@ class Recovery(QObject):
         self._looked_for: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._image: Image | None = None  # of the question
         self._is_tidied = False
+        self._expected: Path | None = None  # the journal that the user has chosen to go on with already
         self.earlier: Earlier | None = None
         self._background = Background()
         self._background.said.connect(self._say)
@@ -70,6 +81,8 @@ class Recovery(QObject):
         """Let a session have a journal from now on."""
         subject = subject_of(image)
         folder = self._folders(subject)[0]
+        if folder != settings_folder():
+            remember(folder, _places())
         session.keep(new_path(folder, subject.name), subject=subject, told=self._tell)
 
     def put_aside(self, session: Session) -> None:
@@ -77,6 +90,14 @@ class Recovery(QObject):
         if session.journal is not None:
             session.journal.close()
             _put_aside(session.journal.path)
+
+    def folders(self) -> list[Path]:
+        """Return where there may be journals of any image."""
+        return [settings_folder(), *remembered(_places())]
+
+    def expect(self, kept: Kept) -> None:
+        """Go on with some earlier work without asking, as soon as its image is there and is the same."""
+        self._expected = kept.path
 
     def look(self, image: Image | None) -> None:
         """Look for earlier work on an image, once."""
@@ -132,8 +153,10 @@ class Recovery(QObject):
         if isinstance(got, Session):
             self._recover(got)
         else:
-            self.earlier = got
+            self.earlier, expected, self._expected = got, self._expected, None
             self._say("")
+            if got is not None and got.kept.path == expected and not got.difference:
+                self.go_on()
         self.changed.emit()
 
     def _recover(self, session: Session) -> None:
@@ -188,15 +211,22 @@ class Recovery(QObject):
 
 
 def subject_of(image: Image) -> Subject:
-    """Return the name of an image, and the path of its file."""
+    """Return the name of an image, the path of its file, and what read it."""
     path = image.source.path
-    return Subject(image.name, str(Path(path).absolute()) if path and Path(path).is_file() else "")
+    if not path or not Path(path).is_file():
+        return Subject(image.name)
+    return Subject(image.name, str(Path(path).absolute()), image.source.reader_plugin or "")
 
 
 def settings_folder() -> Path:
     """Return the folder of journals beside napari's settings."""
     path: Any = get_settings().config_path
     return (Path(path).parent if path else Path.home() / ".napari-probseg") / "probseg-journals"
+
+
+def _places() -> Path:
+    """Return the file that tells of further folders of journals."""
+    return settings_folder() / "folders.json"
 
 
 def _put_aside(path: Path) -> Path:

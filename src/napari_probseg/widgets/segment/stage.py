@@ -13,12 +13,13 @@ from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, question_of
+from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, offer_of, question_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place, network_in_use
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.images import images_of
 from napari_probseg.widgets.segment.recovery import Recovery
+from napari_probseg.widgets.segment.resuming import Resuming, open_image_of
 from napari_probseg.widgets.segment.tools import Tools
 from napari_probseg.widgets.segment.verbs import Speaking, verb
 from napari_probseg.widgets.settings import Settings
@@ -53,8 +54,10 @@ class Stage(Speaking):
         self.viewer, self.settings = viewer, settings or Settings()
         self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
         self.images, self.recovery = images_of(viewer), self._recovery()
+        self.resuming = Resuming()
         self.view, self.asking = CandidatesView(viewer), Asking(self.settings.device)
         self.recovery.changed.connect(self.changed)
+        self.resuming.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
         self.recovery.recovered.connect(self._recovered)
         self.view.shown.connect(self._advise)
@@ -106,6 +109,13 @@ class Stage(Speaking):
         n_steps = len(kept.stored.done)
         return question_of(self.image.name, n_steps, kept.n_objects, kept.time, difference=earlier.difference)
 
+    @property
+    def offered_work(self) -> str:
+        """What the latest work was, to go on with while there is no image; empty if there is none."""
+        if (kept := self.resuming.latest) is None or self.image is not None:
+            return ""
+        return offer_of(kept.subject.name, len(kept.stored.done), kept.n_objects, kept.time)
+
     def choices(self) -> list[Image]:
         """Return the viewer's images that can be worked on."""
         return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
@@ -150,6 +160,24 @@ class Stage(Speaking):
             self._show()  # the work is taken up again
         self.changed.emit()
 
+    def look_around(self) -> None:
+        """Look for work to go on with where there is no image yet."""
+        if self.image is None:
+            self.resuming.look(self.recovery.folders())
+
+    def resume(self) -> None:
+        """Open the image of the latest work, and go on with that."""
+        kept = self.resuming.latest
+        if kept is None:
+            return
+        self.resuming.forget()
+        self.recovery.expect(kept)
+        try:
+            self._turn_to(open_image_of(kept, self.viewer))
+        except Exception as error:  # a reader may raise anything
+            self.refuse(error)
+        self.changed.emit()
+
     def take_strokes(self) -> None:
         """Tell the sessions what was painted; the work turns to the image that was painted on."""
         for layers in () if self.is_held else self.images:
@@ -180,6 +208,7 @@ class Stage(Speaking):
         self.viewer.dims.events.ndisplay.disconnect(self._turned)
         self._hide()
         self.recovery.forget()
+        self.resuming.forget()
         self.images.release()
 
     def _show(self) -> None:
@@ -202,6 +231,7 @@ class Stage(Speaking):
         """Put an image to work; what is on offer on it is shown again."""
         if image is not self.image:
             self.images.turn_to(image)
+            self.resuming.forget()
             self._hide()
             self.recovery.forget()
             if self.layers is None:

@@ -36,6 +36,8 @@ class ViewState:
         The brush in hand; UNKNOWN is the eraser.
     question : str
         What earlier work there is to go on with; empty if there is none to be asked about.
+    offered_work : str
+        What the latest work was, offered while there is no image; empty if there is none.
     hint : str
         What to do next, where the candidates will be.
     """
@@ -54,6 +56,7 @@ class ViewState:
     knows_uncertainty: bool = False
     brush: Marker | None = None
     question: str = ""
+    offered_work: str = ""
     hint: str = BRUSH_HINT
 
 
@@ -67,6 +70,7 @@ def view_state(
     mode: str = "",
     label: int = 0,
     question: str = "",
+    offered_work: str = "",
 ) -> ViewState:
     """Derive what the widget draws.
 
@@ -78,7 +82,7 @@ def view_state(
         See `ViewState`; ``is_held`` while a file is read or written.
     mode, label : str, int
         Of the markers layer.
-    question : str
+    question, offered_work : str
         See `ViewState`.
     """
     offer = None if session is None or is_asking else session.on_offer
@@ -98,6 +102,7 @@ def view_state(
         knows_uncertainty=knows_uncertainty,
         brush=_brush(mode, label),
         question=question,
+        offered_work=offered_work,
         hint=hint,
     )
 

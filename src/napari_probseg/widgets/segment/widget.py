@@ -79,6 +79,7 @@ class SegmentWidget(QWidget):
         self._bind_keys()
         self._restyle()
         self._list_images()
+        self.work.look_around()
         commands.register(self)
 
     def belongs_to(self, viewer: Any) -> bool:
@@ -132,6 +133,8 @@ class SegmentWidget(QWidget):
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
         panel.cancel.clicked.connect(weakly(work.cancel))
+        panel.empty.go_on.clicked.connect(weakly(work.resume))
+        panel.empty.not_now.clicked.connect(weakly(work.resuming.forget))
         panel.question.go_on.clicked.connect(weakly(work.recovery.go_on))
         panel.question.anew.clicked.connect(weakly(work.recovery.start_anew))
         work.changed.connect(self._redraw)
@@ -187,11 +190,13 @@ class SegmentWidget(QWidget):
             mode="" if layers is None else str(layers.markers.mode),
             label=0 if layers is None else int(layers.markers.selected_label),
             question=work.question,
+            offered_work=work.offered_work,
         )
 
     def _draw(self, state: ViewState) -> None:
         panel = self.panel
         panel.show_work(state.has_image, state.question)
+        panel.empty.offer(state.offered_work)
         panel.accept.setEnabled(state.can_accept)
         for part in (panel.next, panel.previous, panel.none):
             part.setEnabled(state.can_choose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def looking(paths: Sequence[Path], case: Case, subject: Subject) -> Generator[st
         except (OSError, ValueError):
             logger.info("passed over", exc_info=True)
     return replace(found[0], older=tuple(older)) if found else None
+
+
+def latest_work(folders: Sequence[Path]) -> Generator[str, None, Kept | None]:
+    """Return the latest work in some folders whose image can be opened; None if there is none.
+
+    Journals whose file is gone, that are put aside, or that are being written are passed over.
+    """
+    yield ""
+    dated = []
+    for path in (path for folder in folders for path in journals_in(folder) if not path.name.endswith(ASIDE)):
+        with suppress(OSError):
+            dated.append((path.stat().st_mtime, path))
+    for _, path in sorted(dated, reverse=True):
+        try:
+            source = read_identity(path)[1].source
+            if source and Path(source).is_file() and not is_in_use(path):
+                kept = read_journal(path)
+                if kept.stored.done or kept.stored.undone:
+                    return kept
+        except (OSError, ValueError):
+            logger.info("passed over", exc_info=True)
+    return None
 
 
 def _is_of(about: Identity, of: Subject, identity: Identity, subject: Subject) -> bool:
