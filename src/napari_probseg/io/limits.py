@@ -9,6 +9,7 @@ from napari_probseg.io.picture import NotReadHereError
 
 DEFLATE = 1032  # how many bytes one byte of gzip or zlib can stand for at most
 LZW = 1366
+MAX_UNPACKED_BYTES = 2**34
 
 
 def refuse_to_unpack(
@@ -48,6 +49,32 @@ def refuse_to_unpack(
             f"unpacked, its {shape} voxels take {n_bytes / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB of "
             f"memory: {advice}"
         )
+
+
+class Allowance:
+    """How much a file may unpack to in all, piece by piece.
+
+    Parameters
+    ----------
+    most : float, optional
+        In bytes; a quarter of the machine's memory, and at most `MAX_UNPACKED_BYTES`, if absent.
+    """
+
+    def __init__(self, most: float | None = None) -> None:
+        self.most = min(MAX_UNPACKED_BYTES, _bytes_of_memory() / 4) if most is None else most
+        self._left = self.most
+
+    def take(self, n_bytes: int) -> None:
+        """Note that a piece is unpacked.
+
+        Raises
+        ------
+        NotReadHereError
+            If it is more than is left.
+        """
+        self._left -= n_bytes
+        if self._left < 0:
+            raise NotReadHereError(f"it unpacks to more than {self.most / 1e9:.3g} GB: open it on a larger machine")
 
 
 def _bytes_of_memory() -> float:

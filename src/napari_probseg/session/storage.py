@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.limits import Allowance
+from napari_probseg.io.picture import NotReadHereError
 from napari_probseg.session.encoding import BROKEN, Stored, described, restored
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.journal import is_journal, read_journal
 
 FORMAT = "napari-probseg session"
 VERSION = 1
+MAX_ABOUT_BYTES = 2**28
 
 
 def write_session(path: str | Path, stored: Stored) -> None:
@@ -50,12 +53,16 @@ def read_stored(path: str | Path) -> Stored:
         return read_journal(path).stored
     try:
         with path.open("rb") as raw, zipfile.ZipFile(raw) as file:
+            if file.getinfo("about.npy").file_size > MAX_ABOUT_BYTES:
+                raise ValueError("it tells too much of itself")
             with file.open("about.npy") as member:
                 about = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
             if about["format"] == FORMAT and about["version"] == VERSION:
                 return _stored(about, file)
     except PermissionError as error:
         raise PermissionError(f"{path} may not be read: ask its owner for access") from error
+    except NotReadHereError as error:
+        raise ValueError(f"{path} cannot be opened: {error}") from error
     except BROKEN as error:
         raise ValueError(f"{path} is damaged or no session of napari-probseg: open another file") from error
     raise ValueError(
@@ -65,13 +72,17 @@ def read_stored(path: str | Path) -> Stored:
 
 
 def _stored(about: dict[str, Any], file: zipfile.ZipFile) -> Stored:
+    allowance = Allowance()
+
     def fetch(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         with file.open(f"{key}.npy") as member:
             np.lib.format.read_magic(member)
             told = np.lib.format.read_array_header_1_0(member)
             if told != (shape, False, dtype):  # before anything is made of the size that it tells
                 raise ValueError(f"{key} is {told}, not {shape} {dtype}")
-            content = member.read(int(np.prod(shape)) * dtype.itemsize)
+            n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            allowance.take(n_bytes)
+            content = member.read(n_bytes)
         return np.frombuffer(content, dtype=dtype).reshape(shape)
 
     shape = tuple(map(int, about["shape"]))

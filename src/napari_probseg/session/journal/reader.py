@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from napari_probseg.io.picture import NotReadHereError
 from napari_probseg.session.encoding import BROKEN, Stored, restored
 from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity
@@ -108,6 +109,8 @@ def read_journal(path: str | Path) -> Kept:
                 n_bytes = file.tell()
             except StopIteration:
                 break
+            except NotReadHereError as error:
+                raise ValueError(f"{path} cannot be opened: {error}") from error
             except BROKEN:
                 is_damaged = True
                 break
@@ -149,6 +152,8 @@ def _beginning_of(path: Path, file: BinaryIO, *, shape_only: bool = False) -> tu
             if shape_only:
                 return about, Step("start")
             return about, restored(about["step"], unpacked, identity.shape, verbs=("start",))
+    except NotReadHereError as error:
+        raise ValueError(f"{path} cannot be opened: {error}") from error
     except (StopIteration, *BROKEN) as error:
         raise _no_journal(path) from error
     raise _no_journal(path)

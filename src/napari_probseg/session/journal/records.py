@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.io.limits import Allowance
 from napari_probseg.session.encoding import described
 from napari_probseg.session.history import Step
 
@@ -25,6 +26,7 @@ VERSION = 1
 FIRST_LINE = FORMAT + b"%d\n" % VERSION
 _FRAME = struct.Struct("<II")  # length and CRC-32 of a record
 _LENGTH = struct.Struct("<I")
+_PIECE = 2**16  # bytes of a record that are unpacked at once
 _COMPRESSION = 1  # the fastest: markers are long runs of the same value
 
 
@@ -40,27 +42,41 @@ def is_journal(path: Path) -> bool:
 class Unpacked:
     """The arrays of a record, one after the other."""
 
-    def __init__(self, content: bytes) -> None:
-        self._rest, self._stream = content, zlib.decompressobj()
+    def __init__(self, content: memoryview, allowance: Allowance) -> None:
+        self._rest, self._stream, self._allowance = content, zlib.decompressobj(), allowance
 
     def __call__(self, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the next array; see `napari_probseg.session.encoding.Fetch`."""
         n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        content = self._stream.decompress(self._rest, n_bytes)
-        self._rest = self._stream.unconsumed_tail
-        if len(content) != n_bytes:
-            raise ValueError(f"{key} is not as large as {shape}")
-        return np.frombuffer(content, dtype=dtype).reshape(shape)
+        self._allowance.take(n_bytes)
+        pieces, n_missing = [], n_bytes
+        while n_missing:
+            packed = self._stream.unconsumed_tail
+            if not packed:
+                packed, self._rest = bytes(self._rest[:_PIECE]), self._rest[_PIECE:]
+            pieces.append(self._stream.decompress(packed, n_missing))
+            n_missing -= len(pieces[-1])
+            if not packed and not pieces[-1]:
+                raise ValueError(f"{key} is not as large as {shape}")
+        return np.frombuffer(b"".join(pieces), dtype=dtype).reshape(shape)
 
 
-def records_of(file: BinaryIO) -> Iterator[tuple[dict[str, Any], Unpacked]]:
+def records_of(file: BinaryIO, allowance: Allowance | None = None) -> Iterator[tuple[dict[str, Any], Unpacked]]:
     """Yield what the records of a file hold, until the first that is not whole.
+
+    Parameters
+    ----------
+    file : file
+        Open, at its second line.
+    allowance : Allowance, optional
+        How much their arrays may unpack to.
 
     Raises
     ------
     ValueError, RecursionError
         If one is whole and holds something else than was written.
     """
+    allowance = allowance or Allowance()
     size = os.fstat(file.fileno()).st_size
     while True:
         frame = file.read(_FRAME.size)
@@ -74,7 +90,7 @@ def records_of(file: BinaryIO) -> Iterator[tuple[dict[str, Any], Unpacked]]:
             raise ValueError("a record has another checksum")
         (n_text,) = _LENGTH.unpack_from(content)
         about = json.loads(content[_LENGTH.size : _LENGTH.size + n_text])
-        yield about, Unpacked(content[_LENGTH.size + n_text :])
+        yield about, Unpacked(memoryview(content)[_LENGTH.size + n_text :], allowance)
 
 
 def record_of(about: Mapping[str, Any], step: Step | None) -> bytes:
