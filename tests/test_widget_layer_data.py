@@ -13,7 +13,7 @@ import tifffile
 pytest.importorskip("napari")
 
 from napari_probseg.io import read
-from napari_probseg.napari_io import layer_data
+from napari_probseg.napari_io import layer_data, layer_place
 
 ANATOMICAL = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
 AFFINE = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 4.0, 7], [0, 0, 0, 1]])
@@ -21,7 +21,7 @@ AFFINE = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 4.0, 7], [0, 0, 0, 1]
 
 @pytest.fixture(autouse=True)
 def _nothing_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer_data, "_opened", {})
+    monkeypatch.setattr(layer_place, "_opened", {})
 
 
 @pytest.fixture

@@ -17,6 +17,13 @@ class NotReadHereError(ValueError):
     """A file that is whole, but holds something else than an image of channels, time and space."""
 
 
+class NoVoxels:
+    """Stands for the voxels where the geometry alone is kept: has their shape, and none of them."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.ndim = tuple(shape), len(shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image file's content and geometry.
@@ -84,6 +91,11 @@ class Picture:
         return tuple(n for n, axis in zip(self.data.shape, self.axes, strict=True) if axis in "ZYX")
 
     @property
+    def steps(self) -> tuple[float, ...]:
+        """The spacing in the file's own unit."""
+        return tuple(mm / MM_PER.get(self.unit, 1.0) for mm in self.spacing)
+
+    @property
     def affine_in_mm(self) -> NDArray[np.float64] | None:
         """From voxel indices (x, y, z) to mm; None where the file does not say where it lies."""
         if self.affine is None:
@@ -119,6 +131,10 @@ class Picture:
         if self.colours is None:
             return self
         return replace(self, data=self.colours[np.asarray(self.data)], axes=f"{self.axes}C", colours=None)
+
+    def without_voxels(self) -> Picture:
+        """Return the geometry alone, which holds no image in memory."""
+        return replace(self, data=NoVoxels(self.data.shape))
 
     def channels(self) -> NDArray[Any]:
         """Return the intensities, channels first: (C, Y, X) or (C, Z, Y, X); a time axis stays where it is."""

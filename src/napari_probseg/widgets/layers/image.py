@@ -14,7 +14,7 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.io import MM_PER, PIXEL, Picture
 from napari_probseg.io.labels import laid_on
 from napari_probseg.io.units import unit_named
-from napari_probseg.napari_io.layer_data import KEY, data_to_world, picture_of
+from napari_probseg.napari_io.layer_place import KEY, data_to_world, picture_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
