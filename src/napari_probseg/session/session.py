@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
-from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, boxed, hull, parts
+from napari_probseg.case import Case, Plane
+from napari_probseg.region import hull
 from napari_probseg.session.encoding import Stored, start_of
-from napari_probseg.session.history import Change, History, Step, change_between
+from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.learnt import with_learnt
-from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.request import Offer, Request
+from napari_probseg.session.work import Work
 
 if TYPE_CHECKING:
     from napari_probseg.session.journal import Journal
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Session", "Step"]
 
 
-# More than 400 lines: the verbs of a session are one public interface, most of it docstrings; what they do lies beside.
-class Session:
+class Session(Work):
     """One image from the first stroke to the last finished object; every step can be taken back.
 
     Parameters
@@ -41,31 +39,13 @@ class Session:
     """
 
     def __init__(self, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None) -> None:
+        super().__init__(case)
         self.proposer, self._completer = proposer, completer
-        self.start = self._case = case
-        self._objects = np.zeros(case.shape, dtype=np.uint32)
-        self._history = History()
         self._offer: Offer | None = None
         self._asked: Request | None = None
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
-        self._n_asked = 0
-        self._max_label = 0
-        self._n_object_changes = self._n_saved = 0  # of the finished objects: all, and those before they were saved
-        self.journal: Journal | None = None  # what every step is written to as soon as it is done
 
     # What there is ------------------------------------------------------------------------------------------------
-
-    @property
-    def case(self) -> Case:
-        """The image with what is decided of the object in work."""
-        return self._case
-
-    @property
-    def objects(self) -> NDArray[np.uint32]:
-        """The finished objects, a label image of the spatial shape; 0 is none. A read-only view: copy it to keep it."""
-        view = self._objects.view()
-        view.flags.writeable = False
-        return view
 
     @property
     def candidates(self) -> Candidates | None:
@@ -76,16 +56,6 @@ class Session:
     def on_offer(self) -> Offer | None:
         """What is on offer, with what was asked for it."""
         return self._offer
-
-    @property
-    def max_label(self) -> int:
-        """The largest number of a finished object; 0 if there is none."""
-        return self._max_label
-
-    @property
-    def has_unsaved_objects(self) -> bool:
-        """Whether there are finished objects that `note_saved` was not told of as they are now."""
-        return self._max_label > 0 and self._n_object_changes != self._n_saved
 
     @property
     def completer(self) -> Any:
@@ -99,67 +69,11 @@ class Session:
         self._completer = completer
 
     @property
-    def learnt(self) -> Any:
-        """The completer that was fine-tuned to this image last, if that was neither undone nor forgotten."""
-        for step in reversed(self.steps):
-            if step.verb == "forget":
-                break
-            if step.learnt is not None and not isinstance(step.learnt, bytes):
-                return step.learnt
-        return None
-
-    @property
-    def lacks_learnt(self) -> bool:
-        """Whether it was fine-tuned to the image, and what came of that is not at hand: another file, other weights."""
-        last = next((step for step in reversed(self.steps) if step.verb in ("adapt", "forget")), None)
-        return last is not None and last.verb == "adapt" and isinstance(last.learnt, bytes | None)
-
-    @property
     def n_asked(self) -> int:
         """How many requests for candidates there were, which number their seeds."""
         return self._n_asked
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """What was done and not undone."""
-        return self._history.done
-
-    @property
-    def undone(self) -> tuple[Step, ...]:
-        """What was undone and can be done again, the one to be done next last."""
-        return self._history.undone
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a step to do again."""
-        return self._history.can_redo
-
-    # Marking and choosing -----------------------------------------------------------------------------------------
-
-    def mark(
-        self,
-        inside: NDArray[Any] | None = None,
-        outside: NDArray[Any] | None = None,
-        *,
-        erase: NDArray[Any] | None = None,
-        where: Region | None = None,
-    ) -> Step:
-        """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
-        marked = self._case.mark(inside, outside, erase=erase, where=where)
-        if where is None:
-            masks = [np.asarray(mask) for mask in (inside, outside, erase) if mask is not None]
-            regions = parts(masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)) if masks else []
-        else:
-            regions = [boxed(where, self._case.shape)[0]]
-        if erase is not None:
-            marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
-        changes = (self._changes_to(marked, box) for box in regions)
-        return self._do("mark", {}, tuple(change for found in changes for change in found), marked)
+    # Asking and choosing ------------------------------------------------------------------------------------------
 
     def ask(self, verb: str = "propose", **arguments: Any) -> Request:
         """Return a request to be answered here or elsewhere, and then put on `offer`.
@@ -362,69 +276,6 @@ class Session:
         self.withdraw()  # also where it added nothing
         return step
 
-    # Objects ------------------------------------------------------------------------------------------------------
-
-    def finish(self) -> Step:
-        """Move the object in work to the finished ones, where it is locked, and begin the next.
-
-        Returns
-        -------
-        Step
-            Its arguments tell the object's ``label``, its ``n_voxels``, and ``n_locked``: the voxels that belong to
-            earlier objects and stay with them.
-        """
-        label = self._reopened_label() or self._max_label + 1
-        return self._do("finish", *finishing(self._case, self._objects, label))
-
-    def reopen(self, label: int) -> Step:
-        """Make a finished object the one in work again.
-
-        Raises
-        ------
-        ValueError
-            If there is no such object.
-        RuntimeError
-            If another object is in work.
-        """
-        return self._do("reopen", {"label": int(label)}, reopening(self._case, self._objects, label))
-
-    def take(self, labels: NDArray[Any]) -> Step:
-        """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
-
-        Parameters
-        ----------
-        labels : integer array of the spatial shape
-            0 is none. The numbers are kept if there are no objects yet, else they follow on.
-
-        Raises
-        ------
-        ValueError
-            If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
-        """
-        first = max(self._max_label, self._reopened_label() or 0)
-        return self._do("take", {"first": first}, taking(self._case, self._objects, labels, first))
-
-    # Going back and forth -----------------------------------------------------------------------------------------
-
-    def undo(self) -> Step:
-        """Take back the latest step; return it with its changes reversed, as they were just made."""
-        step = self._history.latest
-        back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
-        self._apply(back.changes)
-        self._history.undo()
-        if self.journal is not None:
-            self.journal.undid()
-        return back
-
-    def redo(self) -> Step:
-        """Do again what was undone last."""
-        step = self._history.next
-        self._apply(step.changes)
-        self._history.redo()
-        if self.journal is not None:
-            self.journal.redid()
-        return step
-
     # Keeping ------------------------------------------------------------------------------------------------------
 
     def keep(self, path: str | Path, **options: Any) -> Journal:
@@ -466,12 +317,6 @@ class Session:
 
         write_session(path, self.stored())
 
-    def note_saved(self, path: str | Path, *, whole: bool) -> None:
-        """Note that the finished objects are in a file, or the whole session."""
-        self._n_saved = self._n_object_changes
-        if whole and self.journal is not None:
-            self.journal.saved(path)
-
     @classmethod
     def load(
         cls,
@@ -512,20 +357,9 @@ class Session:
         cls, stored: Stored, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None
     ) -> Session:
         """Return a session as it was stored, on a case of its image on which nothing is decided."""
-        partial, strokes = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
-        objects = np.zeros(case.shape, np.uint32)
-        arrays: dict[str, NDArray[Any]] = {"partial": partial, "strokes": strokes, "objects": objects}
-        for change in stored.start.changes:
-            arrays[change.name][change.where] = change.after
-        session = cls(case.with_markers(partial.copy(), strokes.copy()), proposer, completer)
-        for step in stored.done:  # in place: what lies between is seen by no one
-            for change in step.changes:
-                arrays[change.name][change.where] = change.after
-        session._case, session._objects = case.with_markers(partial, strokes), objects
-        session._max_label = int(session._objects.max())
-        session._n_object_changes = 1
-        session._history = History(stored.done, stored.undone)
-        session._n_asked = stored.n_asked
+        start = [(change.name, change.where, change.after) for change in stored.start.changes]
+        session = cls(case.with_parts(start) if start else case, proposer, completer)
+        session._resume(stored)
         return session
 
     def script(self, image: str = "image.tif") -> str:
@@ -543,57 +377,9 @@ class Session:
 
     # Behind the verbs ---------------------------------------------------------------------------------------------
 
-    def _do(self, verb: str, arguments: Any, changes: tuple[Change, ...], case: Case | None = None) -> Step:
-        """Make a step, to ``case`` if that is what the changes make; one that changes nothing is not remembered."""
-        step = Step(verb, arguments, changes)
-        if changes:
-            self._apply(changes, case)
-            self._note(step)
-        return step
-
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: _plain(value) for name, value in arguments.items()}
         return Request(verb, told, self._ticket, self._case, self.objects, self.steps)
-
-    def _note(self, step: Step) -> Step:
-        self._history.add(step)
-        if self.journal is not None:
-            self.journal.did(step, self._n_asked)
-        return step
-
-    def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
-        """Make changes, all of them or, should memory not suffice, none: the state is what the steps say, always."""
-        now = case or self._case
-        if case is None and (of_case := [change for change in changes if change.name != "objects"]):
-            now = now.with_parts((change.name, change.where, change.after) for change in of_case)
-        for change in changes:
-            if change.name == "objects":
-                self._objects[change.where] = change.after  # in place: it is large, and no one else's
-                self._count(change)
-        self._case = now
-        self.withdraw()
-
-    def _count(self, change: Change) -> None:
-        """Note the largest label after a change; all objects are looked through only where it may have gone."""
-        self._n_object_changes += 1
-        if (most := int(change.after.max())) >= self._max_label:
-            self._max_label = most
-        elif int(change.before.max()) == self._max_label:
-            self._max_label = int(self._objects.max())
-
-    def _without_locked(self, case: Case, where: Region) -> NDArray[np.uint8]:
-        """Return what a case has decided of a region, finished objects being background."""
-        locked = (self._objects[where] > 0) & (case.partial[where] == Marker.UNKNOWN)
-        return np.where(locked, np.uint8(Marker.BACKGROUND), case.partial[where])
-
-    def _changes_to(self, case: Case, where: Region) -> tuple[Change, ...]:
-        """Return what a case changes in a region."""
-        return changes_to(self._case, self._objects, where, case.partial[where], case.strokes[where])
-
-    def _reopened_label(self) -> int | None:
-        """Return the number of the object in work if it was a finished one before."""
-        last = next((s for s in reversed(self.steps) if s.verb in ("finish", "reopen")), None)
-        return int(last.arguments["label"]) if last is not None and last.verb == "reopen" else None
 
 
 def _plain(value: Any) -> Any:
