@@ -13,18 +13,31 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
 from napari_probseg.io.picture import Picture
-from napari_probseg.io.plain import png_bytes, read_plain
+from napari_probseg.io.plain import is_more_than_a_picture, png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
 from napari_probseg.io.units import MM_PER, PIXEL
 
-__all__ = ["MM_PER", "NIFTI", "PIXEL", "READABLE", "TIFF", "Picture", "read", "tells_more_than_pixels", "write"]
+__all__ = [
+    "MM_PER",
+    "NIFTI",
+    "PIXEL",
+    "PLAIN",
+    "READABLE",
+    "TIFF",
+    "Picture",
+    "is_more_than_a_picture",
+    "read",
+    "tells_more_than_pixels",
+    "write",
+]
 
 NIFTI = (".nii.gz", ".nii")
 TIFF = (".tif", ".tiff")
+PLAIN = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _READERS: dict[tuple[str, ...], Callable[[Path, str | None], Picture]] = {
     NIFTI: read_nifti,
     TIFF: read_tiff,
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif"): read_plain,
+    PLAIN: read_plain,
 }
 READABLE = tuple(ending for endings in _READERS for ending in endings)
 _WRITERS: dict[tuple[str, ...], Callable[..., bytes]] = {NIFTI: nifti_bytes, TIFF: tiff_bytes, (".png",): png_bytes}

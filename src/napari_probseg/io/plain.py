@@ -45,6 +45,26 @@ def read_plain(path: Path, axes: str | None) -> Picture:
     return Picture(data, axes or ("YXC" if data.ndim == 3 else "YX"), (1.0, 1.0), colours=colours)
 
 
+def is_more_than_a_picture(path: str | Path) -> bool:
+    """Return whether a PNG or GIF file holds what most readers change or make an axis of; reads no pixel.
+
+    That is: more than 8 bits of colours or opacity, which they cut; grey of fewer than 8 bits, which they stretch; grey
+    with opacity, which they take for two slices; and pictures that move.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    if head.startswith(b"GIF8"):
+        return True
+    if not head.startswith(b"\x89PNG\r\n\x1a\n") or len(head) < 26:
+        return False
+    depth, colour_type = head[24:26]
+    is_cut, is_stretched = depth == 16 and colour_type != 0, depth in (2, 4) and colour_type == 0
+    return is_cut or is_stretched or colour_type == 4 or b"acTL" in head
+
+
 def png_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labels: bool) -> bytes:
     """Return the content of a PNG file; see `napari_probseg.io.write`."""
     from PIL import Image

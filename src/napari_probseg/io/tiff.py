@@ -64,7 +64,8 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
 def tells_more_than_pixels(path: str | Path) -> bool:
     """Return whether a TIFF file holds more than grey or RGB numbers, which any reader gets right; reads no pixel.
 
-    That is: how far apart its pixels are, that they are labels, what its axes are, opacity, or several images.
+    That is: how far apart its pixels are, that they are labels, what its axes are, opacity, a palette, or that it has
+    several images.
     """
     import tifffile
 
@@ -74,7 +75,9 @@ def tells_more_than_pixels(path: str | Path) -> bool:
             is_plain = (
                 len(file.series) == 1 and series.axes in ("YX", "IYX", "QYX", "ZYX", "YXS") and series.dtype != bool
             )
-            return not is_plain or bool(told.lengths) or told.is_label or bool(series.keyframe.extrasamples)
+            has_palette = series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE and not file.is_imagej
+            has_more = has_palette or bool(series.keyframe.extrasamples)
+            return not is_plain or has_more or bool(told.lengths) or told.is_label
     except tifffile.TiffFileError:
         return False
     except NOT_READ:

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_probseg.io import NIFTI, TIFF, read, tells_more_than_pixels, write
+from napari_probseg.io import (
+    NIFTI,
+    PLAIN,
+    TIFF,
+    is_more_than_a_picture,
+    read,
+    tells_more_than_pixels,
+    write,
+)
 from napari_probseg.io.mapped import in_memory_or_on_disk
 from napari_probseg.io.notice import tell
 from napari_probseg.napari_io.layer_place import KEY, opened, picture_of
@@ -26,11 +34,20 @@ _PINT = {"µm": "um", "Å": "angstrom"}  # what napari calls a unit, where that 
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return a reader for NIfTI, and for TIFF that tells distances or labels: napari's own reader loses them."""
-    paths = [path] if isinstance(path, str) else path
-    if all(p.lower().endswith(NIFTI) or (p.lower().endswith(TIFF) and tells_more_than_pixels(p)) for p in paths):
-        return read_layers
-    return None
+    """Return a reader for NIfTI, and for what napari's own reader changes or loses: see `is_read_otherwise`."""
+    return read_layers if all(map(is_read_otherwise, [path] if isinstance(path, str) else path)) else None
+
+
+def is_read_otherwise(path: str) -> bool:
+    """Return whether napari's own reader makes something else of a file than is meant.
+
+    It leaves out distances, axes and labels of NIfTI and TIFF, and palettes of TIFF; of some PNG files it cuts or
+    stretches the numbers, or makes an axis of opacity or of pictures that move.
+    """
+    name = path.lower()
+    if name.endswith(TIFF):
+        return tells_more_than_pixels(path)
+    return name.endswith(NIFTI) or (name.endswith(PLAIN) and is_more_than_a_picture(path))
 
 
 def read_layers(path: str | list[str]) -> list[LayerData]:
@@ -89,6 +106,8 @@ def _layer(path: str) -> LayerData:
     axes = picture.axes.replace("C", "")
     steps = dict(zip(picture.spatial_axes, picture.steps, strict=True))
     attributes["scale"] = [steps.get(axis, 1.0) for axis in axes]
+    if "T" in axes:
+        attributes["axis_labels"] = tuple(axes.lower())
     if picture.unit != "pixel":
         short = _PINT.get(picture.unit, picture.unit)
         attributes["units"] = ["s" if axis == "T" else short for axis in axes]

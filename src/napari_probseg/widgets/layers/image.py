@@ -14,6 +14,7 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.io import MM_PER, PIXEL, Picture
 from napari_probseg.io.labels import laid_on
 from napari_probseg.io.units import unit_named
+from napari_probseg.napari_io.layer_data import is_read_otherwise
 from napari_probseg.napari_io.layer_place import KEY, data_to_world, picture_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
     if layer.rgb:  # a fourth value is opacity
         return Case(finest(layer)[..., :3], spacing, channel_axis=-1)
     return Case(finest(layer), spacing, channel_axis=0 if n_channel_axes else None)
+
+
+def misread(layer: Image) -> str:
+    """Return what to say of an image that napari's own reader made something else of; nothing of others."""
+    path = layer.source.path
+    if not path or layer.source.reader_plugin != "napari" or not is_read_otherwise(str(path)):
+        return ""
+    return (
+        f"“{layer.name}” was read by napari's own reader, which leaves out or changes what its file tells (distances, "
+        f"axes, colours): remove it and open it with ProbSeg."
+    )
 
 
 def may_be_channels(layer: Image, other: Any) -> bool:

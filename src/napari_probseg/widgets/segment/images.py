@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, ref
 from napari.layers import Image
 
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import bare, case_of, finest
+from napari_probseg.widgets.layers.image import bare, case_of, finest, misread
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.models import given
 
@@ -94,11 +94,12 @@ class Images:
             if self._keep is not None:
                 self._keep(session, image)
             layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
+            said.append(misread(image))
             if image.multiscale:
                 said.append("The image has several scales: the work is on the finest.")
         else:
             layers.show()
-        return layers, " ".join(said)
+        return layers, " ".join(filter(None, said))
 
     def adopt(self, image: Image, session: Session) -> SessionLayers:
         """Return new layers of an image, with a session that was found of it."""
