@@ -3,16 +3,16 @@
     xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/journal.py kills 100
     python benchmarks/journal.py sequences 10000
     python benchmarks/journal.py cost
-    python benchmarks/journal.py faults
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/journal.py widgets 500
 
 The killed window goes on with the work of the one killed before it, as a user would.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -219,6 +219,12 @@ def _any_slice(rng: np.random.Generator, size: int) -> slice:
 
 
 def cost() -> None:
+    for apart in (60, 280):
+        cost_of_strokes(apart)
+
+
+def cost_of_strokes(apart: int) -> None:
+    """Measure strokes that lie within so many voxels of one another along each axis."""
     shape = (300, 512, 512)
     session = ps.Session(ps.Case(np.zeros(shape, np.uint8)))
     rng = np.random.default_rng(0)
@@ -227,7 +233,7 @@ def cost() -> None:
         journal = session.keep(Path(place) / "work.journal")
         here, flushed, without = [], [], []
         for i in range(60):
-            z, y, x = (int(n // 2 + rng.integers(-30, 30)) for n in shape)  # strokes of an object lie near one another
+            z, y, x = (int(n // 2 + rng.integers(-apart // 2, apart // 2)) for n in shape)
             where = (slice(z, z + 1), slice(y, y + 13), slice(x, x + 13))
             if i % 2:
                 session.journal = None
@@ -249,69 +255,39 @@ def cost() -> None:
         load = time.perf_counter() - begin
         journal.close()
     ms = [1000 * float(np.median(times)) for times in (here, without, flushed)]
-    print(f"a stroke of 13 voxels on {shape}: {ms[0]:.1f} ms with a journal, {ms[1]:.1f} ms without (median of 30)")
+    where = f"{shape}, within {apart} voxels of one another"
+    print(f"strokes of 13 voxels on {where}: {ms[0]:.1f} ms with a journal, {ms[1]:.1f} ms without (median)")
     print(f"  on the disk after {ms[2]:.1f} ms (median; at most {1000 * max(flushed):.1f} ms), in a thread")
     n_voxels = int(np.prod(shape))
     print(f"  {size / 60:.0f} bytes a stroke; 60 strokes take {100 * size / n_voxels:.3f} % of the volume")
     print(f"  read again in {load:.2f} s")
 
 
-def faults() -> None:
-    """Save while the disk is full, the folder read-only or gone, and Ctrl-C is pressed; tell what is left."""
-    code = """
-import sys, os, errno, signal, threading, time
-import numpy as np
-import napari_probseg as ps
-folder = sys.argv[1]
-session = ps.Session(ps.Case(np.random.default_rng(0).random((400, 400))))
-for i in range(60):
-    mask = np.random.default_rng(i).random((400, 400)) < 0.3
-    session.mark(mask, ~mask)
-session.save(folder + "/work.npz")
-print("saved", flush=True)
-while True:
-    session.save(folder + "/work.npz")
-"""
-    n, n_whole, n_left = 10, 0, 0
-    with tempfile.TemporaryDirectory() as place:
-        session = ps.Session(ps.Case(np.zeros((64, 64), np.float32)))
-        session.mark(np.eye(64, dtype=bool))
-        for i in range(n):
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, place], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            process.stdout.readline()
-            time.sleep(0.05 * i)
-            process.send_signal(signal.SIGINT)
-            process.communicate()
-            case = ps.Case(np.random.default_rng(0).random((400, 400)))
-            n_whole += len(ps.Session.load(Path(place) / "work.npz", case.image).steps) == 60
-            n_left += len(list(Path(place).iterdir())) - 1
-    print(f"Ctrl-C while saving, {n} times: {n_whole} files whole, {n_left} part files left")
-    if os.name == "posix":  # a file that may not grow fails in the midst of a record, as on a full disk
-        import resource
+# Widget sequences -------------------------------------------------------------------------------------------------
 
-        journal = session.keep(Path(tempfile.mkdtemp()) / "work.journal")
-        journal.flush()
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 100, before[1]))
-        session.mark(np.eye(64, dtype=bool)[::-1])
-        journal.flush()
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        read = len(ps.Session.load(journal.path, session.case.image).steps)
-        print(f"no room: {journal.trouble!r}; {len(session.steps)} steps in memory, {read} in the journal")
-        session.mark(np.ones((64, 64), bool))
-        journal.flush()
-        read = len(ps.Session.load(journal.path, session.case.image).steps)
-        print(f"  once there is room: {read} of {len(session.steps)} steps in the journal")
-    if os.name == "posix":
-        locked = Path(tempfile.mkdtemp())
-        (locked / "file").write_text("")
-        other = ps.Session(ps.Case(np.zeros((64, 64), np.float32)))
-        journal = other.keep(locked / "file" / "work.journal")
-        other.mark(np.eye(64, dtype=bool))
-        journal.flush()
-        print(f"a folder that cannot be made: {journal.trouble!r}; {len(other.steps)} step in memory")
+
+def widgets(n: int) -> None:
+    """Run random sequences of acts on two images in the widget: the stateful test of the suite, at length."""
+    from hypothesis import HealthCheck, Phase, settings
+    from hypothesis.stateful import run_state_machine_as_test
+    from qtpy.QtWidgets import QApplication
+
+    application = QApplication.instance() or QApplication([])
+    from test_widget_stateful import Window
+
+    logging.disable(logging.WARNING)  # what is refused is part of it
+    began = time.perf_counter()
+    asked = settings(
+        max_examples=n,
+        stateful_step_count=25,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),
+    )
+    run_state_machine_as_test(Window, settings=asked)
+    print(f"{n} sequences of up to 25 acts in the widget in {time.perf_counter() - began:.0f} s: every one as expected")
+    del application
 
 
 if __name__ == "__main__":
@@ -319,4 +295,4 @@ if __name__ == "__main__":
     if command == "window":
         window(Path(arguments[0]), int(arguments[1]))
     else:
-        {"kills": kills, "sequences": sequences, "cost": cost, "faults": faults}[command](*map(int, arguments))
+        {"kills": kills, "sequences": sequences, "widgets": widgets, "cost": cost}[command](*map(int, arguments))

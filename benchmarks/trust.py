@@ -1,21 +1,29 @@
-"""What becomes of broken files: each is read, or refused in one sentence that names it, in bounded time and memory.
+"""Trust, in one place: what is lost, what comes back, what it costs, and what becomes of broken files.
 
-    python benchmarks/trust.py [--files N] [--seed S] [--markdown FILE]
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/trust.py [--part PART] [--markdown FILE]
 
-Every kind of filethat the package reads is made small and whole, then broken: cut off, bytes flipped, a block of
+It measures kills of the window, sequences of steps in scripts and in the widget, the cost of a stroke (all in
+`journal.py`), what goes wrong while saving and training (`faults.py`), and broken files, which are in this file.
+
+Every kind of file that the package reads is made small and whole, then broken: cut off, bytes flipped, a block of
 zeros or of noise, a number in its text made huge or negative, its text made deep, another kind of file under its
 name. A trial is right if it is read, or refused by ValueError, OSError or MemoryError in one line with the file's
-name (of a data set, its folder's). The parts of this benchmark are functions that return rows, one for each kind.
+name (of a data set, its folder's); a journal, the end of which may be cut off, is read up to there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import resource
+import struct
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -59,6 +67,43 @@ def session(path: Path) -> None:
     done.save(path)
 
 
+def journal(path: Path) -> None:
+    done = ps.Session(ps.Case(image()[0]))
+    kept = done.keep(path)
+    for i in range(4):
+        done.mark(inside=np.eye(*SHAPE[1:], k=i, dtype=bool))
+    done.finish()
+    done.undo()
+    kept.close()
+
+
+def hostile(path: Path) -> None:
+    """Write a journal whose records have the right checksums, and steps that nobody made."""
+    journal(path)
+    with path.open("ab") as file:
+        file.write(record({"what": "step", "n_asked": 1e308, "step": {"verb": "mark", "arguments": {}, "changes": []}}))
+
+
+def record(about: object, content: bytes = b"") -> bytes:
+    text = json.dumps(about).encode()
+    whole = struct.pack("<I", len(text)) + text + content
+    return struct.pack("<II", len(whole), zlib.crc32(whole)) + whole
+
+
+def forged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a whole journal with a record after it that is whole, too, and hostile."""
+    side = int(rng.choice([1, 30, 40, 10**5, 10**9]))
+    n = int(rng.choice([1, 3, 1000]))
+    told = {"name": str(rng.choice(["partial", "objects", "x"])), "key": "_0", "where": [[0, side], [0, side]]}
+    step = {"verb": str(rng.choice(["mark", "take", "adapt", "__import__"])), "arguments": {}, "changes": [told] * n}
+    if rng.integers(2):
+        step["learnt"] = {"key": "_learnt", "n_bytes": int(rng.choice([-1, 9, 2**27, 2**40]))}
+    filling = bytes(int(rng.choice([0, 100, 10**6, 10**8])))
+    packed = zlib.compress(filling, 9) if rng.integers(4) else rng.bytes(50)
+    what = str(rng.choice(["step", "step", "step", "undo", "redo", "saved", "begin"]))
+    return content + record({"what": what, "n_asked": 1, "step": step}, packed) * int(rng.choice([1, 20]))
+
+
 def weights(path: Path) -> None:
     import shutil
     from importlib import resources
@@ -96,6 +141,10 @@ def made(folder: Path) -> Iterator[tuple[str, Path, Read]]:
     yield "PNG", folder / "image.png", pixels
     session(folder / "session.npz")
     yield "session", folder / "session.npz", lambda path: ps.Session.load(path, image()[0], any_image=True).script()
+    journal(folder / "work.journal")
+    yield "journal", folder / "work.journal", lambda path: ps.Session.load(path, image()[0], any_image=True).script()
+    hostile(folder / "hostile.journal")
+    yield "journal: hostile", folder / "hostile.journal", lambda path: ps.Session.load(path, image()[0], any_image=True)
     weights(folder / "weights.safetensors")
     yield "weights", folder / "weights.safetensors", load_weights
     data_set(folder / "set")
@@ -162,7 +211,7 @@ def broken_files(folder: Path, n_files: int, seed: int) -> Iterator[Row]:
         rng, row, whole = np.random.default_rng([seed, number]), Row(kind), path.read_bytes()
         read(path)  # it is whole
         for i in range(-(-n_files // len(kinds))):
-            way = BREAKS[i % len(BREAKS)]
+            way = forged if kind == "journal: hostile" and i % 2 else BREAKS[i % len(BREAKS)]
             path.write_bytes(way(whole, rng))
             started = time.perf_counter()
             became, said = outcome(path, read)
@@ -190,22 +239,49 @@ def outcome(path: Path, read: Read) -> tuple[str, str]:
     return "read", ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--markdown", type=Path)
-    arguments = parser.parse_args()
+def files(n_files: int, seed: int) -> list[str]:
+    """Break so many files; return a table of what became of them."""
     lines = ["| file | trials | read | refused in a sentence | wrong | slowest, s |", "|---|---:|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as folder:
-        for row in broken_files(Path(folder), arguments.files, arguments.seed):
+        for row in broken_files(Path(folder), n_files, seed):
             n = row.n
             lines.append(
                 f"| {row.kind} | {n.total()} | {n['read']} | {n['refused']} | {n['wrong']} | {row.slowest:.2f} |"
             )
             print(lines[-1], *row.wrong, sep="\n", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines.append(f"\nMemory of the process at most: {peak:.0f} MiB.")
+    return [*lines, f"\nMemory of the process at most: {peak:.0f} MiB."]
+
+
+# Each in a process of its own: by name, what is run, and how often in full.
+PARTS = {
+    "kills": ("journal.py", 100),
+    "sequences": ("journal.py", 10_000),
+    "widgets": ("journal.py", 500),
+    "cost": ("journal.py", None),
+    "faults": ("faults.py", None),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=[*PARTS, "files"], help="all of them if absent")
+    parser.add_argument("--n", type=int, help="how many kills or sequences")
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--markdown", type=Path)
+    arguments = parser.parse_args()
+    lines: list[str] = []
+    for part in [arguments.part] if arguments.part else [*PARTS, "files"]:
+        if part == "files":
+            lines += files(arguments.files, arguments.seed)
+            continue
+        script, n = PARTS[part]
+        told = [] if script == "faults.py" else [part, *([] if n is None else [str(arguments.n or n)])]
+        command = [sys.executable, str(Path(__file__).with_name(script)), *told]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        print(done.stdout, end="", flush=True)
+        lines += ["```text", done.stdout.rstrip(), "```", ""]
     print("\n".join(lines))
     if arguments.markdown:
         arguments.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
