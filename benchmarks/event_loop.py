@@ -1,64 +1,172 @@
-"""How long napari's window stands still while the Segment widget works, and what opening the widget imports.
+"""How long napari's window stands still while the Segment widget works, and how soon an answer is on show.
 
-    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/event_loop.py
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/event_loop.py [--out FILE]
 
-A loop that does nothing but let Qt work notes the time between two turns.
+A loop that does nothing but let Qt work notes the time between two turns, for images of three sizes: while nothing
+happens but that the canvas is drawn anew, while candidates are drawn, while an object is completed, and while the
+smoothness of its cut changes. The canvas alone is the floor: without a graphics card each drawing of it takes its time.
 """
 
 from __future__ import annotations
 
+import argparse
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication
-from skimage.data import cell
+from scipy import ndimage
 
-from napari_probseg.widgets.segment.widget import SegmentWidget
+import napari_probseg.widgets.segment.recovery as recovery
+import napari_probseg.widgets.segment.widget as module
+from napari_probseg.widgets.settings import LIVE_ON, Settings
+
+SIZES = {"512x512": (512, 512), "8000x8000": (8000, 8000), "512x512x300": (300, 512, 512), "128x128x128": (128,) * 3}
+N_STROKES = 12
 
 
-def longest_block(done: Callable[[], bool], at_least: float = 0.3) -> tuple[float, float]:
-    """Let the window live until ``done``; return the seconds that took and the longest time between two turns."""
+def turns(done: Callable[[], bool], at_least: float = 0.3, at_most: float = 120) -> tuple[float, list[float]]:
+    """Let the window live until ``done``; return the seconds that took and the times between two turns."""
     begin = last = time.perf_counter()
-    longest = 0.0
+    gaps = []
     while not done() or last - begin < at_least:
+        if last - begin > at_most:
+            raise TimeoutError("the window waits for something that does not come")
         QApplication.processEvents()
         time.sleep(0.001)
         now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    return last - begin, longest
+        gaps.append(now - last)
+        last = now
+    return last - begin, gaps
+
+
+def image(shape: tuple[int, ...]) -> np.ndarray:
+    """Return a noisy ball in the middle, which is a twelfth of the image wide but 100 voxels at most."""
+    rng = np.random.default_rng(0)
+    small = tuple(min(n, 512) for n in shape)
+    noise = rng.integers(0, 60, small, dtype=np.uint8)
+    values = np.tile(noise, [-(-n // m) for n, m in zip(shape, small, strict=True)])[tuple(slice(n) for n in shape)]
+    radius = 50 if len(shape) == 2 else 25
+    ball = np.ones((2 * radius + 1,) * len(shape), bool)
+    ball[(radius,) * len(shape)] = False
+    ball = ndimage.distance_transform_edt(ball) <= radius
+    where = tuple(slice(n // 2 - radius, n // 2 + radius + 1) for n in shape)
+    values[where][ball] += 90
+    return values
+
+
+class Play:
+    """A person at one image in a real window."""
+
+    def __init__(self, shape: tuple[int, ...], *, live: str) -> None:
+        module.read_settings = lambda: Settings(live=live)
+        folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
+        recovery.settings_folder = lambda: folder
+        self.viewer = napari.Viewer()
+        self.viewer.add_image(image(shape), name="image")
+        self.widget = module.SegmentWidget(self.viewer)
+        self.viewer.window.add_dock_widget(self.widget, name="Segment")
+        self.work, self.panel, self.shape = self.widget.work, self.widget.panel, shape
+        turns(lambda: True, 1.0)
+        self.panel.inside.click()
+        if len(shape) == 3:
+            self.viewer.dims.set_point(0, shape[0] // 2)
+        self.wait_for_worker()
+
+    def wait_for_worker(self) -> None:
+        """Wait until the worker is there and has loaded its networks: the first answer waits for that."""
+        engine = self.work.asking._engine
+        turns(lambda: engine.pid is not None)
+
+    def dab(self, at: tuple[int, ...], label: int) -> None:
+        self.work.layers.markers.selected_label = label
+        self.work.layers.markers.paint(tuple(n // 2 + d for n, d in zip(self.shape, at, strict=True)), label)
+
+    def dabs(self) -> None:
+        """Draw a little inside and a little outside, and wait for the answer."""
+        zeros = (0,) * (len(self.shape) - 2)
+        self.dab((*zeros, 0, 0), 1)
+        self.dab((*zeros, 70 if len(self.shape) == 2 else 40, 0), 2)
+        turns(lambda: not self.work.asking.is_busy, 1.0)
+
+    def close(self) -> None:
+        self.work.session.note_saved("", whole=False)  # else it asks what is to become of it
+        self.widget.release()
+        self.viewer.close()
+        turns(lambda: True, 0.5)
+
+
+def gaps_at(name: str, *, volume: bool) -> list[str]:
+    """Return lines of the longest gaps at a size."""
+    play = Play(SIZES[name], live="never")
+    play.dabs()
+    play.panel.volume.setChecked(volume)
+    work, lines = play.work, []
+
+    def note(what: str, act: Callable[[], object], done: Callable[[], bool]) -> None:
+        act()
+        took, gaps = turns(done)
+        lines.append(f"| {name} | {what} | {1000 * took:.0f} | {1000 * max(gaps):.0f} | {_beyond(gaps)} |")
+
+    layer = play.viewer.layers["image"]
+    for opacity in (0.99, 1.0):
+        layer.opacity = opacity
+        turns(lambda: True)
+    note("the canvas alone", lambda: setattr(layer, "opacity", 0.98), lambda: True)
+    for what, button in (("propose", play.panel.propose), ("complete", play.panel.complete)) * 2:
+        note(what, button.click, lambda: not work.asking.is_busy)
+    for step in (3, 12):
+        before = work.on_offer
+        note("cut anew", lambda s=step: play.panel.smoothness.setValue(s), lambda b=before: work.on_offer is not b)
+    note("accept", work.accept, lambda: True)
+    note("finish", work.finish, lambda: True)
+    play.close()
+    return lines
+
+
+def _beyond(gaps: list[float]) -> int:
+    return sum(gap > 0.05 for gap in gaps)
+
+
+def seconds_to_screen(name: str, *, volume: bool) -> str:
+    """Return a line of the time from the end of a stroke until its answer is on show, and until all others are."""
+    play = Play(SIZES[name], live=LIVE_ON)
+    play.panel.volume.setChecked(volume)
+    play.dabs()
+    zeros = (0,) * (len(play.shape) - 2)
+    firsts, alls = [], []
+    for i in range(N_STROKES):
+        before = play.work.view.offer
+        begun = time.perf_counter()
+        play.dab((*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
+        turns(lambda b=before: play.work.on_offer is not None and play.work.view.offer is not b, 0)
+        firsts.append(time.perf_counter() - begun)
+        turns(lambda: not play.work.asking.is_busy, 0)
+        alls.append(time.perf_counter() - begun)
+    play.close()
+    first, every = (f"{1000 * statistics.median(times):.0f}" for times in (firsts, alls))
+    return f"| {name} | {first} | {every} |"
 
 
 def main() -> None:
-    viewer = napari.Viewer()
-    viewer.add_image(cell(), name="cell")
-    widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    work, panel = widget.work, widget.panel
-    longest_block(lambda: True, 1.0)
-    print(f"torch imported by opening the widget: {'torch' in sys.modules}")
-    panel.inside.click()
-    _, longest = longest_block(lambda: "napari_probseg.proposers.cvae" in sys.modules, 4.0)
-    print(f"torch and the weights loaded in a thread while brushing: window still for at most {1000 * longest:.0f} ms")
-    work.layers.markers.paint((385, 430), 1)
-    panel.outside.click()
-    work.layers.markers.paint((200, 300), 2)
-    longest_block(lambda: True, 1.0)
-    for name in ("first proposal", "second proposal", "third proposal"):
-        panel.propose.click()
-        took, longest = longest_block(lambda: not work.asking.is_busy)
-        print(f"{name}: {took:.2f} s, window still for at most {1000 * longest:.0f} ms ({panel.status.text()})")
-    for name in ("first completion", "second completion"):
-        panel.complete.click()
-        took, longest = longest_block(lambda: not work.asking.is_busy)
-        print(f"{name}: {took:.2f} s, window still for at most {1000 * longest:.0f} ms ({panel.status.text()})")
-    for slider, step in ((panel.smoothness, 3), (panel.smoothness, 12), (panel.edges, 4), (panel.edges, 16)):
-        before = work.on_offer
-        slider.setValue(step)
-        took, longest = longest_block(lambda b=before: work.on_offer is not b, 0.0)
-        print(f"{work.tools.cut}: {1000 * took:.0f} ms, window still for at most {1000 * longest:.0f} ms")
-    viewer.close()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="a file to write the tables to")
+    parser.add_argument("--sizes", nargs="*", default=["512x512", "8000x8000", "512x512x300"])
+    options = parser.parse_args()
+    lines = ["| image | what | ms in all | longest gap, ms | gaps > 50 ms |", "|---|---|--:|--:|--:|"]
+    for name in options.sizes:
+        lines += gaps_at(name, volume=name == "512x512x300")
+    lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
+    lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
+    lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]
+    print("\n".join(lines), flush=True)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,18 @@ def journals(request, monkeypatch, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def answers_here(request, monkeypatch):
+    """Let the tests of a window be answered in a thread of it, and when it is asked: a file with ``LIVE`` says more."""
+    if request.node.path.name.startswith("test_widget"):
+        from napari_probseg.engine.local import Local
+        from napari_probseg.widgets.settings import LIVE_OFF, Settings
+
+        asked = Settings(live=getattr(request.module, "LIVE", LIVE_OFF))
+        monkeypatch.setattr("napari_probseg.widgets.segment.stage.engine", lambda device: Local())
+        monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)
+
+
 @pytest.fixture
 def open_widget(make_napari_viewer_proxy, qtbot, caplog):
     """Return a function that opens a viewer with an image and the docked widget."""

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.widgets.tasks import complete as completing
+from napari_probseg.widgets import models as in_use
 from window import click, dice, threads_ended
 
 
@@ -36,10 +36,8 @@ def image(shape: tuple[int, ...] = (64, 64)) -> np.ndarray:
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    completer = Counted()
-    monkeypatch.setattr(completing, "loaded", lambda name, device: completer)
-    return completer
+def counted():
+    return Counted()
 
 
 @pytest.fixture
@@ -47,7 +45,9 @@ def open_widget(open_widget, counted):
     """Return a function that opens a noisy disk or ball, completed without a network."""
 
     def opener(shape=(64, 64), **kwargs):
-        return open_widget(image(shape), GraphCut(), **kwargs)
+        viewer, widget = open_widget(image(shape), GraphCut(), **kwargs)
+        in_use.give(viewer, in_use.Models(GraphCut(), counted))
+        return viewer, widget
 
     return opener
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 import napari_probseg as ps
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.histogram_cut import GraphCut
-from napari_probseg.widgets.tasks import complete as completing
+from napari_probseg.widgets import models as in_use
 from window import threads_ended
 
 SHAPE = (48, 48)
@@ -48,17 +48,16 @@ class Learner(GraphCut):
 
 
 @pytest.fixture
-def learner(monkeypatch):
-    completer = Learner()
-    monkeypatch.setattr(completing, "loaded", lambda name, device: GraphCut() if name == "intensities" else completer)
-    return completer
+def learner():
+    return Learner()
 
 
 @pytest.fixture
 def widget(open_widget, learner):
     truth = np.hypot(*(np.indices(SHAPE) - 24)) <= 10
     noise = np.random.default_rng(0).normal(0, 0.2, SHAPE)
-    _, widget = open_widget((truth + noise).astype(np.float32), GraphCut())
+    viewer, widget = open_widget((truth + noise).astype(np.float32), GraphCut())
+    in_use.give(viewer, in_use.Models(GraphCut(), learner))
     yield widget
     learner.may_go_on.set()
 

@@ -12,9 +12,9 @@ pytest.importorskip("napari")
 from napari.layers import Image, Labels
 
 from napari_probseg import Case
+from napari_probseg.engine.thumbnails import thumbnails
 from napari_probseg.widgets.layers.image import case_of, placement
 from napari_probseg.widgets.layers.session_layers import touched_region
-from napari_probseg.widgets.thumbnails import thumbnails
 from window import Balls, click, disk, offer, stroke
 
 rng = np.random.default_rng(0)

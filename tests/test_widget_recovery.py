@@ -21,7 +21,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 import napari_probseg as ps
-from napari_probseg.proposers.fine_tuned import fingerprint
+from napari_probseg.proposers.fine_tuned import fingerprint, unpacked
 from napari_probseg.session.journal import journals_in, read_journal
 from napari_probseg.session.journal.records import records_of
 from napari_probseg.widgets.messages import offer_of, question_of
@@ -113,7 +113,10 @@ def test_what_was_learnt_of_the_image_comes_back(open_widget, qtbot):
     _, again = open_widget(IMAGE)
     asked(qtbot, again)
     session = gone_on(qtbot, again)
-    assert fingerprint(session.learnt.networks[2]) == fingerprint(network) and not session.lacks_learnt
+    assert (
+        fingerprint(unpacked(session.learnt.tuned, [completer]).networks[2]) == fingerprint(network)
+        and not session.lacks_learnt
+    )
     assert again.panel.status.text() == "Go on where you were."
     crash(again)
     _, third = open_widget(IMAGE)
@@ -259,9 +262,9 @@ def test_work_in_another_window_is_left_alone(open_widget, qtbot):
 
 def test_journals_lie_beside_the_image_where_that_is_set(open_widget, qtbot, tmp_path, monkeypatch, journals):
     from napari_probseg.widgets.segment import widget as module
-    from napari_probseg.widgets.settings import BESIDE_IMAGE, Settings
+    from napari_probseg.widgets.settings import BESIDE_IMAGE, LIVE_OFF, Settings
 
-    monkeypatch.setattr(module, "read_settings", lambda: Settings(journal=BESIDE_IMAGE))
+    monkeypatch.setattr(module, "read_settings", lambda: Settings(journal=BESIDE_IMAGE, live=LIVE_OFF))
     tifffile.imwrite(tmp_path / "cell.tif", IMAGE)
     viewer, widget = open_widget()
     viewer.open(str(tmp_path / "cell.tif"), plugin="napari")

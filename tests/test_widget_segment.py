@@ -129,10 +129,10 @@ def test_proposing_leaves_the_main_thread_free(open_widget, qtbot):
     click(qtbot, widget.panel.propose)
     qtbot.waitUntil(lambda: bool(proposer.asked))
     assert proposer.threads[0] is not threading.main_thread()
-    assert not widget.panel.cancel.isHidden() and widget.panel.propose.isHidden()
+    assert widget.panel.cancel.isEnabled() and not widget.panel.propose.isEnabled()
     proposer.gate.set()
     qtbot.waitUntil(lambda: widget.work.candidates is not None)
-    assert widget.panel.cancel.isHidden()
+    assert not widget.panel.cancel.isEnabled()
 
 
 def test_cancel_leaves_everything_as_it_was(open_widget, qtbot):

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 from fakes import GrowingProposer
 from napari_probseg.widgets.segment import asking, recovery
 from napari_probseg.widgets.segment.widget import SegmentWidget
+from napari_probseg.widgets.settings import LIVE_OFF, Settings
 
 SHAPE = (16, 16)
 names = st.sampled_from("AB")
@@ -30,9 +31,10 @@ places = st.tuples(st.integers(1, 14), st.integers(1, 14))
 class Later(QObject):
     """Stands for a thread: what it is given is done when the test says so."""
 
-    said, progressed, done, failed, busy = (
+    said, progressed, came, done, failed, busy = (
         Signal(str),
         Signal(int, int),
+        Signal(object),
         Signal(object),
         Signal(Exception),
         Signal(bool),
@@ -77,6 +79,8 @@ class Window(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(asking, "Background", Later)
         self.patch.setattr(asking, "Latest", Later)
+        settings = Settings(live=LIVE_OFF, fill=True)  # what is asked is asked by a rule; what is shown is all
+        self.patch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: settings)
         self.journals = TemporaryDirectory(ignore_cleanup_errors=True)  # the work before this one is not asked about
         self.patch.setattr(recovery, "settings_folder", lambda: Path(self.journals.name))
         self.viewer = ViewerModel()

@@ -11,9 +11,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_probseg import Case
-from napari_probseg.widgets.tasks import propose as asking
+from napari_probseg.engine.requests import taken_by
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.propose import taken_by
 from window import threads_ended
 
 
@@ -103,16 +102,6 @@ def test_a_proposer_gets_only_the_options_that_it_takes():
 
     assert taken_by(Plain(), reach=0.5) == {}
     assert taken_by(Far(), reach=0.5) == taken_by(Any(), reach=0.5) == {"reach": 0.5}
-
-
-def test_warming_up_keeps_its_errors_for_the_request(monkeypatch):
-    def broken(device: str):
-        raise OSError("no weights")
-
-    monkeypatch.setattr("napari_probseg.proposers.load_proposer", broken)
-    assert list(asking.warming_up("cpu")) == [""]
-    with pytest.raises(OSError, match="no weights"):
-        asking.loaded("cpu")
 
 
 def test_torch_is_imported_as_ever_and_garbage_is_collected_after():

@@ -10,6 +10,8 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.proposers.plane import plane_with_most_strokes
 
+# Interior red, exterior blue, as in Wong et al. 2022: in a window, and of a sheet.
+RED, BLUE = (0.93, 0.27, 0.22), (0.22, 0.47, 0.94)
 INSIDE = (235, 64, 52)
 OUTSIDE = (52, 120, 235)
 TILE = 260

@@ -29,6 +29,16 @@ class OnDisk:
         self.dtype = np.dtype(np.float32) if self._is_scaled else stored.dtype
         self.shape, self.ndim, self.size = stored.shape, stored.ndim, stored.size
 
+    @property
+    def stored(self) -> NDArray[Any]:
+        """The array in the file, as it is there."""
+        return self._stored
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """What makes intensities of it: slope and intercept."""
+        return self._slope, self._intercept
+
     def __getitem__(self, where: Any) -> Any:
         refuse_if_shorter(self._stored)
         piece = self._stored[where]

@@ -132,6 +132,8 @@ def _weights_of(learnt: Any) -> bytes:
     """Return what was fine-tuned as the bytes of a weights file; none if it has no weights."""
     if learnt is None or isinstance(learnt, bytes):
         return learnt or b""
+    if isinstance(tuned := getattr(learnt, "tuned", None), bytes):  # it lies in another process
+        return tuned
     from napari_probseg.proposers.fine_tuned import packed
 
     try:

@@ -23,7 +23,7 @@ def has_learnt(stored: Stored) -> bool:
 
 def can_be_kept(learnt: Any) -> bool:
     """Return whether what was fine-tuned is kept in files: a network that knows what it was fine-tuned from."""
-    return isinstance(learnt, bytes) or hasattr(learnt, "untuned")
+    return isinstance(learnt, bytes) or hasattr(learnt, "untuned") or bool(getattr(learnt, "tuned", b""))
 
 
 def with_learnt(stored: Stored, completer: Any = None, *, device: str = "auto") -> Stored:

@@ -124,3 +124,8 @@ def redo() -> None:
 def finish() -> None:
     """Finish the object and begin the next."""
     _do("finish")
+
+
+def cancel() -> None:
+    """Give up what runs."""
+    _do("cancel")

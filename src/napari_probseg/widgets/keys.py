@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
@@ -42,6 +42,23 @@ class Keys:
                 self._bound.append(_spelled(key))
         return refused
 
+    def hold(self, key: str, press: Callable[[], Any], release: Callable[[], Any]) -> list[str]:
+        """Bind a key that does something for as long as it is held; return it if it could not be had."""
+        pressed, released = weakly(press), weakly(release)
+
+        def held(viewer: Any) -> Generator[None, None, None]:
+            pressed(viewer)
+            yield
+            released(viewer)
+
+        try:
+            if key:
+                self._viewer.bind_key(_spelled(key), held)
+                self._bound.append(_spelled(key))
+        except ValueError:
+            return [key]
+        return []
+
     def release(self) -> None:
         """Give the keys back."""
         for key in self._bound:
@@ -62,7 +79,7 @@ def weakly(method: Callable[[], Any]) -> Callable[[Any], None]:
 
 def short(key: str) -> str:
     """Return a key as it is drawn on a button: "Shift+U" is "⇧U"."""
-    return key.replace("Shift+", "⇧").replace("Alt+", "⌥").replace("Control+", "⌃")
+    return key.replace("Shift+", "⇧").replace("Alt+", "⌥").replace("Control+", "⌃").replace("Escape", "Esc")
 
 
 def _spelled(key: str) -> str:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from napari_probseg.candidates import Proposer
+from napari_probseg.engine.models import Model
 from napari_probseg.widgets.layers.image import bare
-
-if TYPE_CHECKING:
-    from napari_probseg.proposers.unet_cut import UNetCut
 
 _given: WeakKeyDictionary[Any, Models] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """What makes candidates, and the network that completes objects; the shipped ones where absent."""
+    """What makes candidates, and what completes objects.
 
-    proposer: Proposer | None = None
-    completer: UNetCut | None = None
+    Parameters
+    ----------
+    proposer, completer : Model, or Proposer
+        By name, for the engine to load; or one that a script hands over, which runs in a thread of the window.
+    """
+
+    proposer: Any = field(default_factory=Model)
+    completer: Any = field(default_factory=Model)
 
 
 def give(viewer: Any, models: Models) -> None:

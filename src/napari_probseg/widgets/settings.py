@@ -27,10 +27,13 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "undo": "U",
         "redo": "Shift+U",
         "finish": "Q",
+        "cancel": "Escape",
+        "hide": ",",
     }
 )
 
 
+LIVE_AUTO, LIVE_ON, LIVE_OFF = "where it is fast", "always", "never"
 BESIDE_SETTINGS, BESIDE_IMAGE = "beside napari's settings", "beside the image"
 
 
@@ -50,6 +53,11 @@ class Settings:
         The key of each verb; an empty one binds nothing.
     journal : str
         Where the journals of the work are: `BESIDE_SETTINGS` or `BESIDE_IMAGE`.
+    live : str
+        Whether the answer comes by itself after each stroke: `LIVE_AUTO` (where it takes less than a second),
+        `LIVE_ON`, `LIVE_OFF`.
+    fill : bool
+        Whether candidates are filled on the canvas, not outlined.
     """
 
     n_candidates: int = 6
@@ -57,6 +65,8 @@ class Settings:
     device: str = "auto"
     keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
     journal: str = BESIDE_SETTINGS
+    live: str = LIVE_AUTO
+    fill: bool = False
 
 
 def read_settings() -> Settings:
@@ -70,6 +80,8 @@ def read_settings() -> Settings:
             brush_size=stored.segment.brush_size,
             device=stored.segment.device,
             journal=stored.segment.journal,
+            live=stored.segment.live,
+            fill=stored.segment.fill,
             keys=MappingProxyType({verb: getattr(stored.keys, verb) for verb in KEYS}),
         )
     except (ImportError, KeyError, AttributeError):

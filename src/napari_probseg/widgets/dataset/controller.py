@@ -86,8 +86,8 @@ class Teaching(QObject):
     def open(self, folder: Path) -> None:
         """Turn to the data set in a folder."""
         if not self.training.is_busy:
-            give = models.given(self.viewer).completer is not None
-            self._start(lambda: lessons.opening(folder, self._device, give=give))
+            give = models.given(self.viewer).completer != models.Models().completer
+            self._start(lambda: lessons.opening(folder, give=give))
         else:
             self.say("A training is running: stop it before you turn to another data set.")
 
@@ -163,13 +163,13 @@ class Teaching(QObject):
         """Use the model that was compared, if it is better."""
         if self.state is not None and self.comparison is not None:
             folder, comparison = self.state.folder, self.comparison
-            self._start(lambda: lessons.adopting(folder, comparison, self._device))
+            self._start(lambda: lessons.adopting(folder, comparison))
 
     def go_back(self) -> None:
         """Use the model again that was in use before."""
         if self.state is not None:
             folder = self.state.folder
-            self._start(lambda: lessons.going_back(folder, self._device))
+            self._start(lambda: lessons.going_back(folder))
 
     # The next image -----------------------------------------------------------------------------------------------
 

@@ -13,11 +13,16 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.layers.session_layers import TAKEN_BACK, marker_colours
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap
     from napari.viewer import Viewer
+
+
+WIDTH = 2.0  # of an outline, in pixels of the screen, at least one voxel
+MAX_OUTLINED_VOXELS = 2**23  # of a region, of which it takes 30 ms
 
 
 class Remover:
@@ -60,16 +65,35 @@ class Preview:
         self._viewer, self._remover = viewer, Remover(viewer)
         self._layer: Labels | None = None
         self._shown: Region | None = None
+        self.is_filled = False
 
-    def show(self, candidates: Candidates, i: int, case: Case, placement: dict[str, Any]) -> None:
-        """Show what candidate ``i`` adds to a case; grey where it takes back what was accepted before."""
+    def show(
+        self, candidates: Candidates, i: int, case: Case, placement: dict[str, Any], axes: tuple[int, int] = (0, 1)
+    ) -> None:
+        """Show candidate ``i``: the outline of its object, or filled all that it adds to a case.
+
+        Grey is what was accepted before and is taken back. Large volumes, and those shown in depth, are filled.
+
+        Parameters
+        ----------
+        candidates, i, case
+        placement : mapping
+            How the layer lies over the image.
+        axes : (int, int)
+            The axes on the canvas.
+        """
         layer = self.prepare(case.shape, placement)
         if self._shown != candidates.where:
             self._blank()
         before, after, shown = case.partial[candidates.where], candidates.patches[i], layer.data[candidates.where]
-        np.multiply(after, (after != before).view(np.uint8), out=shown)  # np.where takes thrice as long
+        if self.is_filled or self._viewer.dims.ndisplay == 3 or after.size > MAX_OUTLINED_VOXELS:
+            np.multiply(after, (after != before).view(np.uint8), out=shown)  # np.where takes thrice as long
+            taken_back = (before != Marker.UNKNOWN) & (after == Marker.UNKNOWN)
+        else:
+            shown[...] = outline(after == Marker.OBJECT, axes, self._thickness(layer))
+            taken_back = (before == Marker.OBJECT) & (after != Marker.OBJECT)
         if candidates.case.partial is not case.partial:
-            shown[(before != Marker.UNKNOWN) & (after == Marker.UNKNOWN)] = TAKEN_BACK
+            shown[taken_back] = TAKEN_BACK
         self._shown = candidates.where
         layer.visible = True
         layer.refresh()
@@ -79,7 +103,7 @@ class Preview:
         if self._layer is None or self._layer not in self._viewer.layers or self._layer.data.shape != shape:
             self.clear()
             self._layer = Labels(
-                np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.6, **placement
+                np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
             )
             self._layer.editable = False
             self._layer.visible = False
@@ -94,6 +118,11 @@ class Preview:
     def shows(self, axis: int, index: int) -> bool:
         """Return whether there is anything to see on one plane of the volume."""
         return self._layer is not None and bool(self._layer.data[(slice(None),) * axis + (index,)].any())
+
+    def _thickness(self, layer: Labels) -> int:
+        """Return how many voxels wide an outline is drawn, to be seen however far the camera is."""
+        camera = getattr(self._viewer, "scene", self._viewer).camera  # it moved there in napari 0.9
+        return int(np.clip(np.ceil(WIDTH / (camera.zoom * float(np.min(layer.scale)))), 1, 12))
 
     def _colours(self) -> DirectLabelColormap:
         return marker_colours(0.3, in_depth=self._viewer.dims.ndisplay == 3)

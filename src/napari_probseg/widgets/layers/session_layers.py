@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
 from napari_probseg.region import Region, hull
+from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.layers.image import bare, finest, placement
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_probseg.session.session import Session
-
-# Interior red, exterior blue, as in Wong et al. 2022.
-RED, BLUE = (0.93, 0.27, 0.22), (0.22, 0.47, 0.94)
 
 _OBJECT_COLOURS = (
     (0.30, 0.78, 0.45),
@@ -87,9 +85,9 @@ class SessionLayers:
         What they lie over.
     session : Session
         What they show.
-    painted, brushed, undo, redo : bound methods
-        Called with these layers after a stroke, when another brush is taken up, and for Ctrl+Z and Ctrl+Shift+Z; held
-        weakly.
+    painted, brushed, undo, redo, cancel : bound methods
+        Called with these layers after a stroke, when another brush is taken up, and for Ctrl+Z, Ctrl+Shift+Z and Esc;
+        held weakly.
     """
 
     def __init__(
@@ -102,13 +100,15 @@ class SessionLayers:
         brushed: Callable[[SessionLayers], Any],
         undo: Callable[[SessionLayers], Any],
         redo: Callable[[SessionLayers], Any],
+        cancel: Callable[[SessionLayers], Any],
     ) -> None:
         self.session = session
         self.image_name, self.pixels = image.name, finest(image)
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
-        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo)
+        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo, cancel=cancel)
         self._touched: Region | None = None
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
+        self._escape_cancels = False
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
         self.objects = self._new_objects()
@@ -187,7 +187,7 @@ class SessionLayers:
         Parameters
         ----------
         **wiring
-            ``painted``, ``brushed``, ``undo``, ``redo``, as to begin with.
+            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``, as to begin with.
         """
         self._wire(**wiring)
         if not np.array_equal(self.objects.data, self.session.objects):  # changed as an ordinary layer: it stays one
@@ -199,12 +199,20 @@ class SessionLayers:
         self._note_data()
         self.show()
 
+    def let_escape_cancel(self, on: bool) -> None:
+        """Let Esc give up what runs; it is napari's own key, of polygons, while nothing does."""
+        if on != self._escape_cancels:
+            self._escape_cancels = on
+            for layer in (self.markers, self.objects):
+                layer.bind_key("Escape", self._cancel if on else None, overwrite=True)
+
     def recolour(self) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
         self.markers.colormap = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
 
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
+        self.let_escape_cancel(False)
         self.is_drawing = False
         self.markers.mouse_drag_callbacks.remove(self._follow)
         self.markers.events.paint.disconnect(self._note_paint)
@@ -224,9 +232,10 @@ class SessionLayers:
         brushed: Callable[[SessionLayers], Any],
         undo: Callable[[SessionLayers], Any],
         redo: Callable[[SessionLayers], Any],
+        cancel: Callable[[SessionLayers], Any],
     ) -> None:
         self._painted, self._brushed = self._telling(painted), self._telling(brushed)
-        self._undo, self._redo = self._telling(undo), self._telling(redo)
+        self._undo, self._redo, self._cancel = self._telling(undo), self._telling(redo), self._telling(cancel)
 
     def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
         """Return a function that calls a method with these layers, as long as both live."""

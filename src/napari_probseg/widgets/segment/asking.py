@@ -1,21 +1,28 @@
-"""Asking: a question is prepared here, answered in a thread, and its answer offered to the session."""
+"""Asking: a question is prepared here, answered by the engine, and its answer offered to the session."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_probseg.case import Plane
+from napari_probseg.case import Case, Plane
+from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
+from napari_probseg.engine.local import Local
+from napari_probseg.engine.models import Model
+from napari_probseg.engine.requests import WarmUp
+from napari_probseg.session.encoding import Stored
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.models import Models
+from napari_probseg.widgets.models import Models, given
 from napari_probseg.widgets.segment.tools import NETWORK, Tools
 from napari_probseg.widgets.tasks.adapt import Learnt, adapting
 from napari_probseg.widgets.tasks.background import Background, Latest, Task
-from napari_probseg.widgets.tasks.complete import Completer, completing, cutting_again
+from napari_probseg.widgets.tasks.complete import completing, cutting_again
 from napari_probseg.widgets.tasks.propagate import propagating
-from napari_probseg.widgets.tasks.propose import Answer, Exhibit, proposing, warming_up
+from napari_probseg.widgets.tasks.propose import Answer, going_along, proposing
+from napari_probseg.widgets.tasks.recover import restoring
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Asking(QObject):
 
     Parameters
     ----------
+    engine : Engine or Local
+        What answers, where models are told by name; proposers that a script hands over run in a thread of the window.
     device : str
         Where networks run.
     """
@@ -48,15 +57,17 @@ class Asking(QObject):
     failed = Signal(Exception)
     said = Signal(str)
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, engine: Engine | Local, device: str) -> None:
         super().__init__()
-        self._device = device
+        self._engine, self._local, self._device = engine, Local(), device
         self._session: Session | None = None  # whose question is out
+        self._is_live = False  # whether it was asked by itself, after a stroke
         self.background, self._cutting, self._warming = Background(), Latest(), Background()
         for runner in (self.background, self._cutting):
             runner.done.connect(self._take)
             runner.failed.connect(self.failed)
-        self.background.said.connect(self.said)
+        self.background.came.connect(self._take)
+        self.background.said.connect(self._say)
         self._delay = QTimer(self, singleShot=True, interval=1000)
         self._delay.timeout.connect(self._warm_up)
 
@@ -70,31 +81,58 @@ class Asking(QObject):
         request = session.ask(n=tools.n, seed=None, plane=place.plane)
         self._propose(session, request, tools, place)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a question is out that was asked by itself, after a stroke."""
+        return self._is_live and self.is_busy
+
+    @property
+    def was_live(self) -> bool:
+        """Whether the latest question was asked by itself."""
+        return self._is_live
+
+    def go_along(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
+        """Ask after a stroke for the whole object, and then for other ways to go on."""
+        proposer: Any = session.proposer or Model()
+        completer = _completer(session, tools, models)
+        if not isinstance(proposer, Model) and isinstance(completer, Model) and tools.completer == NETWORK:
+            completer = None  # a script's own proposer answers alone
+        elif proposer != completer or tools.cut != Tools().cut or (place.plane is None and session.case.ndim == 3):
+            proposer = None  # its first candidate would be another answer
+        request = session.ask(n=tools.n, seed=None, plane=place.plane)
+        engine = self.engine_of(completer or proposer)
+        options: dict[str, Any] = {"cut": tools.cut, "reach": tools.reach, "axes": place.axes, "device": self._device}
+        self._ask(session, lambda: going_along(engine, request, proposer, completer, **options), is_live=True)
+
     def propose_others(self, session: Session, tools: Tools, place: Place) -> None:
         """Ask for other candidates than those on offer."""
         self._propose(session, session.ask_others(n=tools.n), tools, place)
 
     def complete(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
         """Ask for the whole object."""
-        request, completer = session.ask("complete", plane=place.plane), _completer(session, tools, models)
-        self._ask(session, lambda: completing(request, completer, tools.cut, axes=place.axes, device=self._device))
+        request, model = session.ask("complete", plane=place.plane), _completer(session, tools, models)
+        engine, cut, axes = self.engine_of(model), tools.cut, place.axes
+        options: dict[str, Any] = {"axes": axes, "device": self._device, "is_learnt": model is session.learnt}
+        self._ask(session, lambda: completing(engine, request, model, cut, **options))
 
     def carry(self, session: Session, place: Place) -> None:
         """Carry the object from a slice to the others."""
         request = session.ask("carry", plane=place.plane)
-        self._ask(session, lambda: propagating(request, axes=place.axes))
+        self._ask(session, lambda: propagating(self._engine, request, axes=place.axes))
 
     def tune(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
         """Fine-tune the network to the image."""
-        request, completer = session.ask("adapt", plane=place.plane), _completer(session, tools, models)
-        self._ask(session, lambda: adapting(request, completer, device=self._device))
+        request, model = session.ask("adapt", plane=place.plane), _completer(session, tools, models)
+        engine = self.engine_of(model)
+        self._ask(session, lambda: adapting(engine, request, model, device=self._device))
 
-    def cut_again(self, session: Session, tools: Tools, place: Place, shown: Exhibit) -> None:
+    def cut_again(self, session: Session, tools: Tools, place: Place) -> None:
         """Cut the completion on offer anew, when the cut that runs has ended, unless a later one comes first."""
         offer = session.on_offer
         if offer is not None and offer.completion is not None:
             self._session = session
-            self._cutting.start(lambda: cutting_again(offer, tools.cut, axes=place.axes, advice=shown.advice))
+            engine = self.engine_of(offer.completion.model)
+            self._cutting.start(lambda: cutting_again(engine, offer, tools.cut, axes=place.axes))
 
     def give_up(self) -> bool:
         """Withdraw the question that is out, and drop what runs; return whether there was one."""
@@ -105,8 +143,13 @@ class Asking(QObject):
             session.withdraw()
         return was_busy
 
+    def restoring(self, viewer: Any, stored: Stored, case: Case) -> Generator[Any, None, Session]:
+        """Make a session of what is stored, in a thread; see `napari_probseg.widgets.tasks.recover.restoring`."""
+        model = given(viewer).completer
+        return restoring(self.engine_of(model), stored, case, model, device=self._device)
+
     def warm_up(self) -> None:
-        """Load the network, once the first layers are drawn: that takes the same locks."""
+        """Load the network before it is asked for, once the first layers are drawn."""
         self._delay.start()
 
     def cool_down(self) -> None:
@@ -114,12 +157,18 @@ class Asking(QObject):
         self._delay.stop()
 
     def _propose(self, session: Session, request: Any, tools: Tools, place: Place) -> None:
-        maker, reach, axes = session.proposer, tools.reach, place.axes
-        self._ask(session, lambda: proposing(request, maker, reach=reach, axes=axes, device=self._device))
+        model = session.proposer or Model()
+        engine = self.engine_of(model)
+        options: dict[str, Any] = {"reach": tools.reach, "axes": place.axes, "device": self._device}
+        self._ask(session, lambda: proposing(engine, request, model, **options))
 
-    def _ask(self, session: Session, task: Task) -> None:
+    def engine_of(self, model: Any) -> Engine | Local:
+        """Return what answers with a model."""
+        return self._engine if isinstance(model, Model) else self._local
+
+    def _ask(self, session: Session, task: Task, *, is_live: bool = False) -> None:
         self._cutting.forget()
-        self._session = session
+        self._session, self._is_live = session, is_live
         self.background.start(task)
 
     def _take(self, got: Answer | Learnt) -> None:
@@ -138,18 +187,20 @@ class Asking(QObject):
             session.completer = got.maker
         self.offered.emit(got)
 
+    def _say(self, sentence: str) -> None:
+        """Tell what is done; of what nobody asked for only that the network is loaded."""
+        if not self._is_live or sentence in (STARTING, FELL_BACK):
+            self.said.emit(sentence)
+
     def _warm_up(self) -> None:
-        self._warming.start(lambda: warming_up(self._device))
+        if isinstance(self._engine, Engine):
+            self._engine.start()
+        else:
+            self._warming.start(lambda: self._engine.answering(WarmUp(Model(), None, self._device)))
 
 
-def network_in_use(models: Models) -> Completer:
-    """Return the network that completes objects, as it is before it is fine-tuned to an image."""
-    return Completer(NETWORK if models.completer is None else models.completer.name, models.completer)
-
-
-def _completer(session: Session, tools: Tools, models: Models) -> Completer:
+def _completer(session: Session, tools: Tools, models: Models) -> Any:
     """Return the completer that is meant, as it was fine-tuned to the image where that was done."""
-    network = models.completer if tools.completer == NETWORK else None
-    name = tools.completer if network is None else network.name
-    learnt = session.learnt if session.learnt is not None and session.learnt.name == name else None
-    return Completer(name, learnt or network, is_learnt=learnt is not None)
+    model = models.completer if tools.completer == NETWORK else Model(tools.completer)
+    learnt = session.learnt
+    return learnt if learnt is not None and learnt.name == model.name else model

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.candidates import Candidates
+from napari_probseg.engine.exhibit import Exhibit, exhibit
 from napari_probseg.session.request import Offer
 from napari_probseg.widgets.layers.image import bring_into_view, plane_on_view
 from napari_probseg.widgets.layers.preview import Preview, Uncertainty, add_quietly
 from napari_probseg.widgets.messages import nothing_on_view
-from napari_probseg.widgets.tasks.propose import Exhibit, exhibit
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -43,6 +43,7 @@ class CandidatesView(QObject):
         self.current = self._kept = 0
         self._case: Case | None = None
         self._placement: dict[str, Any] = {}
+        self._axes = (0, 1)
         self._exhibits: WeakKeyDictionary[Candidates, Exhibit] = WeakKeyDictionary()
 
     @property
@@ -73,7 +74,7 @@ class CandidatesView(QObject):
         placement : mapping
             How layers lie over the image.
         """
-        self.offer, self._case, self._placement = offer, case, placement
+        self.offer, self._case, self._placement, self._axes = offer, case, placement, axes
         candidates = offer.candidates
         if candidates not in self._exhibits:
             in_volume = offer.request.case.ndim == 3 and offer.request.plane is None
@@ -96,8 +97,18 @@ class CandidatesView(QObject):
         """Show candidate ``i`` on the canvas until `look_away`."""
         if self.offer is not None and self._case is not None and len(self.offer.candidates):
             self.current = i % len(self.offer.candidates)
-            self.preview.show(self.offer.candidates, self.current, self._case, self._placement)
+            self.preview.show(self.offer.candidates, self.current, self._case, self._placement, self._axes)
             self.shown.emit(self.current)
+
+    def fill(self, on: bool) -> None:
+        """Fill what is shown, or draw its outline."""
+        self.preview.is_filled = on
+        self.look(self.current)
+
+    def turn(self, axes: tuple[int, int]) -> None:
+        """Show the same on a canvas that was turned."""
+        self._axes = axes
+        self.look(self.current)
 
     def look_away(self) -> None:
         """Show the candidate again that was turned to last."""

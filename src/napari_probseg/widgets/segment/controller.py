@@ -32,8 +32,23 @@ class Workspace(Stage):
         self.tools = replace(self.tools, **tools)
         if "brush_size" in tools and self.layers is not None:
             self.layers.markers.brush_size = self.tools.brush_size
-        if "cut" in tools and self.session is not None and self.view.exhibit is not None:
-            self.asking.cut_again(self.session, self.tools, self._place(anywhere=True), self.view.exhibit)
+        if "cut" in tools and self.session is not None:
+            self.asking.cut_again(self.session, self.tools, self._place(anywhere=True))
+
+    @verb
+    def switch_live(self, on: bool) -> None:
+        """Let the answer come by itself after each stroke, or ask for it."""
+        if on == self.live.is_on:
+            return
+        self.live.switch(on)
+        if on and self.session is not None and self.on_offer is None:
+            self._go_along()
+        self._show()
+
+    @verb
+    def fill(self, on: bool) -> None:
+        """Fill candidates on the canvas, or outline them."""
+        self.view.fill(on)
 
     # Strokes -------------------------------------------------------------------------------------------
 
@@ -94,12 +109,6 @@ class Workspace(Stage):
         self.asking.tune(self._session(), self.tools, self._place(), given(self.viewer))
         self._show()
 
-    def cancel(self) -> None:
-        """Give up the candidates that are being drawn; everything stays as it was."""
-        if self.asking.give_up():
-            self._show()
-            self.say("Cancelled; nothing has changed.")
-
     @verb
     def next(self) -> None:
         """Show the next candidate."""
@@ -155,7 +164,10 @@ class Workspace(Stage):
     @verb
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
-        step = self._session().finish()
+        session = self._session()
+        if self.live.is_on and self.on_offer is not None and self.on_offer is self.view.offer:
+            session.accept(self.view.current)  # what is on show is what is meant
+        step = session.finish()
         self.view.uncertainty.forget()
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
 

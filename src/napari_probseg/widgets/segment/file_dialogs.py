@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import QObject
@@ -21,12 +22,8 @@ from napari_probseg.session.session import Session
 from napari_probseg.session.storage import read_stored
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import sentence_of
-from napari_probseg.widgets.models import given
-from napari_probseg.widgets.segment.asking import network_in_use
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.tasks.background import Background, Task
-from napari_probseg.widgets.tasks.complete import Completer
-from napari_probseg.widgets.tasks.recover import restoring
 
 _ENDING = re.compile(r"\*(\.[\w.]+)")
 _SESSIONS = "Session (*.npz)"
@@ -84,11 +81,8 @@ class Files(QObject):
         except (ValueError, TypeError) as error:
             self._work.refuse(error)
             return
-        case, completer, device = self._opened_on.session.case, self._network(), self._work.settings.device
-        self._start(lambda: _read_session(Path(path), case, completer, device))
-
-    def _network(self) -> Completer:
-        return network_in_use(given(self._work.viewer))
+        case = self._opened_on.session.case
+        self._start(lambda: _read_session(Path(path), case, self._work.restoring))
 
     def _may_be_of_another_image(self, found: _OfAnotherImage) -> bool:
         asked = QMessageBox.question(
@@ -124,8 +118,7 @@ class Files(QObject):
         elif isinstance(result, Session):
             self._work.replace_session(result, self._opened_on)
         elif self._may_be_of_another_image(result):
-            completer, device = self._network(), self._work.settings.device
-            self._start(lambda: restoring(result.stored, result.case, completer, device=device))
+            self._start(lambda: self._work.restoring(result.stored, result.case))
 
     def _fail(self, error: Exception) -> None:
         self._work.release_hold()
@@ -188,12 +181,12 @@ def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
 
 
 def _read_session(
-    path: Path, case: Case, completer: Completer, device: str
-) -> Generator[str, None, Session | _OfAnotherImage]:
+    path: Path, case: Case, restoring: Callable[[Stored, Case], Generator[Any, None, Session]]
+) -> Generator[Any, None, Session | _OfAnotherImage]:
     yield "Opening the session…"
     stored = read_stored(path)
     case = Case(case.image, case.spacing, case.channel_axis)
     stored.check(case, path.name, any_image=True)
     if stored.identity is not None and (difference := stored.identity.difference(Identity.of(case))):
         return _OfAnotherImage(stored, case, difference)
-    return (yield from restoring(stored, case, completer, device=device))
+    return (yield from restoring(stored, case))

@@ -10,9 +10,9 @@ from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QAbstractButton, QGridLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
-from napari_probseg.widgets.layers.session_layers import BLUE, RED
+from napari_probseg.engine.thumbnails import Pane, Thumbnail
+from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.style import colour
-from napari_probseg.widgets.thumbnails import Pane, Thumbnail
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -42,7 +42,8 @@ class Images:
         keep : function
             Lets a new session have a journal.
         **wiring : bound methods
-            ``painted``, ``brushed``, ``undo``, ``redo``: see `SessionLayers`; called with the layers of the image.
+            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``: see `SessionLayers`; called with the layers of the
+            image.
         """
         self._keep, self._wiring = keep, wiring
         for image, layers in list(self._all.items()):

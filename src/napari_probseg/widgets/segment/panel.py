@@ -9,10 +9,12 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
+    QFrame,
     QLabel,
     QMenu,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QSpinBox,
@@ -21,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_probseg.widgets.layers.session_layers import BLUE, RED
+from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.style import KeyButton, dot, line, row
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _LABEL_WIDTH = 48
+MIN_SIZE = (284, 300)  # of what scrolls, in pixels
 
 
 class Panel(QWidget):
@@ -66,6 +69,14 @@ class Panel(QWidget):
         self.extent, self._extent_room = QWidget(), QWidget()
         self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes")
         self.propose.setObjectName("primary")
+
+        self.live = QCheckBox("Live", toolTip="After each stroke the answer appears by itself")
+        self.fill = QCheckBox("Fill", toolTip="Fill candidates on the canvas, where they are outlined otherwise")
+        for switch in (self.live, self.fill):
+            switch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.hide_hint = QLabel(objectName="faint", toolTip="Hold the key, and nothing lies over the image")
+        self.hide_hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.hide_hint.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
         self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
         self.tune = KeyButton(
@@ -135,10 +146,11 @@ class Panel(QWidget):
         rows.addLayout(row(_label("Brush"), self.brush_size, self.brush_text))
         rows.addLayout(row(_label("Reach"), self.reach, self.reach_text))
         rows.addWidget(self.extent)
-        rows.addLayout(row(self.propose, self.cancel, self.n))
+        rows.addLayout(row(self.live, self.fill, self.hide_hint, stretch=(0, 0, 1)))
+        rows.addLayout(row(self.propose, self.n))
         rows.addLayout(row(self.complete, self.tune))
         rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
-        rows.addWidget(self.progress)
+        rows.addLayout(row(self.progress, self.cancel, stretch=(1, 0)))
         rows.addWidget(self.gallery)
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
         rows.addWidget(line())
@@ -148,12 +160,12 @@ class Panel(QWidget):
         rows.addWidget(line())
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
         rows.addWidget(self._extent_room)
-        self.work = work
+        self.work = _Scrolling(work)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
         whole.setSpacing(5)
         whole.addLayout(row(self.images, self.menu_button))
-        whole.addWidget(work)
+        whole.addWidget(self.work, 1000)
         self.empty = _EmptyState()
         whole.addWidget(self.empty)
         self.question = _Question()
@@ -161,7 +173,7 @@ class Panel(QWidget):
         whole.addWidget(self.question)
         whole.addStretch(1)
         whole.addWidget(self.status)
-        for stretchy in (self.images, self.propose, self.cancel, self.brush_size, self.reach):
+        for stretchy in (self.images, self.propose, self.brush_size, self.reach):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
         for small in (self.previous, self.next):
             small.setFixedWidth(40)
@@ -183,6 +195,20 @@ class Panel(QWidget):
             either.addButton(half)
         self.slice.setChecked(True)
         self._extent_room.setFixedHeight(self.extent.sizeHint().height())
+
+
+class _Scrolling(QScrollArea):
+    """Scrolls its content up and down where the screen is too small for it."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(content)
+        self.setMinimumSize(*MIN_SIZE)
+
+    def sizeHint(self) -> QSize:
+        return self.widget().sizeHint()
 
 
 class _EmptyState(QWidget):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from napari.layers import Image
 from napari.settings import get_settings
 from qtpy.QtCore import QObject, Signal
 
+from napari_probseg.case import Case
+from napari_probseg.session.encoding import Stored
 from napari_probseg.session.journal import (
     ENDING,
     MAX_AGE_DAYS,
@@ -29,7 +31,6 @@ from napari_probseg.widgets.layers.image import case_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.complete import Completer
 from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, recovering
 
 logger = logging.getLogger(__name__)
@@ -42,19 +43,17 @@ class Recovery(QObject):
     ----------
     place : str
         Where new journals are: `Settings.journal`.
-    network : function
-        Returns the network that completes objects, which earlier work may have fine-tuned.
-    device : str
-        Where networks run.
+    restoring : function
+        A task that makes a session of what is stored, on a case.
     """
 
     changed = Signal()
     said = Signal(str, bool)
     recovered = Signal(object, object)  # the image, its session
 
-    def __init__(self, place: str, network: Callable[[], Completer], *, device: str) -> None:
+    def __init__(self, place: str, restoring: Callable[[Stored, Case], Generator[Any, None, Session]]) -> None:
         super().__init__()
-        self._place, self._network, self._device = place, network, device
+        self._place, self._restoring = place, restoring
         self._looked_for: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._image: Image | None = None  # of the question
         self._is_tidied = False
@@ -132,8 +131,8 @@ class Recovery(QObject):
         """Go on with the earlier work."""
         earlier, image = self.earlier, self._image
         if earlier is not None and image is not None and not self._background.is_busy:
-            case, network, device = case_of(image), self._network(), self._device
-            self._background.start(lambda: recovering(earlier, case, network, device=device))
+            case = case_of(image)
+            self._background.start(lambda: recovering(earlier, case, self._restoring))
             self.changed.emit()
 
     def start_anew(self) -> None:

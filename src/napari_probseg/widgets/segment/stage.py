@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
+from napari_probseg.widgets.engines import engine
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, offer_of, question_of
+from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, offer_of, question_of, sentence_of
 from napari_probseg.widgets.models import give, given
-from napari_probseg.widgets.segment.asking import Asking, Place, network_in_use
+from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.images import images_of
+from napari_probseg.widgets.segment.live import Live
+from napari_probseg.widgets.segment.overlays import Overlays
 from napari_probseg.widgets.segment.recovery import Recovery
 from napari_probseg.widgets.segment.resuming import Resuming, open_image_of
 from napari_probseg.widgets.segment.tools import Tools
@@ -53,9 +58,13 @@ class Stage(Speaking):
         super().__init__()
         self.viewer, self.settings = viewer, settings or Settings()
         self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
-        self.images, self.recovery = images_of(viewer), self._recovery()
+        self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
+        self.restoring = partial(self.asking.restoring, viewer)
+        self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
+        self.live = Live(self.settings.live)
+        self.view.preview.is_filled = self.settings.fill
+        self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
-        self.view, self.asking = CandidatesView(viewer), Asking(self.settings.device)
         self.recovery.changed.connect(self.changed)
         self.resuming.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
@@ -63,20 +72,18 @@ class Stage(Speaking):
         self.view.shown.connect(self._advise)
         self.asking.offered.connect(self._offered)
         self.asking.learnt.connect(self._learnt)
-        self.asking.failed.connect(self.refuse)
+        self.asking.failed.connect(self._failed)
         self.asking.said.connect(self.say)
         self.asking.background.progressed.connect(self._learning)
         viewer.layers.events.removed.connect(self._note_removed)
         viewer.dims.events.current_step.connect(self._advise)
         viewer.dims.events.ndisplay.connect(self._turned)
+        viewer.dims.events.order.connect(self._turned)
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
         wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
+        wiring["cancel"] = self._cancel
         self.images.connect(self.recovery.keep, **wiring)
-
-    def _recovery(self) -> Recovery:
-        viewer, settings = self.viewer, self.settings
-        return Recovery(settings.journal, lambda: network_in_use(given(viewer)), device=settings.device)
 
     # What there is ------------------------------------------------------------------------------------------------
 
@@ -144,7 +151,7 @@ class Stage(Speaking):
         if layers is not before:
             case = layers.session.case
             self.view.preview.prepare(case.shape, self._placement())
-            if layers.session.proposer is None:
+            if isinstance(layers.session.proposer, Model):
                 self.asking.warm_up()
             self._show()
         if sentence:
@@ -206,6 +213,7 @@ class Stage(Speaking):
         self.viewer.layers.events.removed.disconnect(self._note_removed)
         self.viewer.dims.events.current_step.disconnect(self._advise)
         self.viewer.dims.events.ndisplay.disconnect(self._turned)
+        self.viewer.dims.events.order.disconnect(self._turned)
         self._hide()
         self.recovery.forget()
         self.resuming.forget()
@@ -215,7 +223,8 @@ class Stage(Speaking):
         """Show what there is of the image at work: the candidates on offer, and whatever the widget derives."""
         layers, session = self.layers, self.session
         if layers is None or session is None or session.on_offer is None:
-            self.view.clear()
+            if not self.asking.is_live:  # else what is on show stays until the next answer comes
+                self.view.clear()
         elif session.on_offer is not self.view.offer:
             axes = displayed_axes(self.viewer, layers.markers)
             self.view.turn_to(session.on_offer, session.case, axes, self._placement())
@@ -258,14 +267,39 @@ class Stage(Speaking):
         if self.layers is not None:
             self.layers.show()
             self.layers.repaint([change.where for change in step.changes])
+        if step.verb == "mark":
+            self._go_along()
         self._show()
         self.say(sentence)
+
+    def _go_along(self) -> None:
+        """Ask for the answer to a stroke, if it is to come by itself."""
+        session = self.session
+        if not self.live.is_on or session is None or not (session.case.strokes[session.case.marked] > 0).any():
+            return
+        try:
+            place = self._place()
+        except ValueError:  # the canvas shows no slice
+            return
+        self.live.begin()
+        self.asking.go_along(session, self.tools, place, given(self.viewer))
 
     def _offered(self, got: Answer) -> None:
         """Show the candidates that came."""
         self.view.keep(got.candidates, got.exhibit)
         self._show()
         self._advise()
+        if self.asking.was_live and (too_slow := self.live.end()):
+            self.say(too_slow)
+            self.changed.emit()
+
+    def _failed(self, error: Exception) -> None:
+        """Tell why there is no answer; calmly where nobody asked for one."""
+        self._show()
+        if self.asking.was_live and isinstance(error, ValueError):
+            self.say(sentence_of(error))
+        else:
+            self.refuse(error)
 
     def _learnt(self, got: Learnt) -> None:
         """Go on with what was learnt of the image, and show what it changes."""
@@ -353,11 +387,23 @@ class Stage(Speaking):
         self.choose(self.images.image_of(layers))
         self.redo()
 
+    def _cancel(self, _: SessionLayers) -> None:
+        """Give up what runs, by Esc on a layer."""
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Give up the candidates that are being drawn; everything stays as it was."""
+        if self.asking.give_up():
+            self._show()
+            self.say("Cancelled; nothing has changed.")
+
     def _turned(self, _: Any) -> None:
-        """Colour the layers for the display in 2-D or in 3-D."""
+        """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
         self.view.preview.recolour()
         for layers in self.images:
             layers.recolour()
+        if self.layers is not None:
+            self.view.turn(displayed_axes(self.viewer, self.layers.markers))
 
     def _note_removed(self, event: Any) -> None:
         layer = bare(event.value)

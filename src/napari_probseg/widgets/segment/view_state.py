@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
 PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
+LIVE_HINT = "Brush a little inside the object\nand a little outside it:\nthe answer follows by itself."
 BUSY_HINT = "One moment…"
 
 
@@ -24,7 +25,9 @@ class ViewState:
     has_image, is_volume : bool
         Whether there is an image at work, and whether it is known to be a volume.
     is_asking, is_busy : bool
-        Whether a question is out; whether that, or a file is read or written.
+        Whether a question is out that the user asked; whether that, or a file is read or written.
+    is_live : bool
+        Whether answers come by themselves.
     can_accept, can_choose, can_cut : bool
         Whether there is a candidate to accept, several to choose from, a completion to cut anew.
     can_undo, can_redo, can_finish : bool
@@ -45,6 +48,7 @@ class ViewState:
     has_image: bool = False
     is_volume: bool = False
     is_asking: bool = False
+    is_live: bool = False
     is_busy: bool = False
     can_accept: bool = False
     can_choose: bool = False
@@ -67,6 +71,7 @@ def view_state(
     is_asking: bool,
     is_held: bool,
     knows_uncertainty: bool,
+    is_live: bool = False,
     mode: str = "",
     label: int = 0,
     question: str = "",
@@ -78,7 +83,7 @@ def view_state(
     ----------
     session : Session or None
         Of the image at work, once there is one.
-    has_image, is_asking, is_held, knows_uncertainty : bool
+    has_image, is_asking, is_held, knows_uncertainty, is_live : bool
         See `ViewState`; ``is_held`` while a file is read or written.
     mode, label : str, int
         Of the markers layer.
@@ -87,10 +92,13 @@ def view_state(
     """
     offer = None if session is None or is_asking else session.on_offer
     hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
+    if is_live and not is_asking:
+        hint = LIVE_HINT
     return ViewState(
         has_image=has_image,
         is_volume=session is not None and session.case.ndim == 3,
         is_asking=is_asking,
+        is_live=is_live,
         is_busy=is_asking or is_held,
         can_accept=offer is not None,
         can_choose=offer is not None and offer.is_sampled,

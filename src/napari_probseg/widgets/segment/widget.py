@@ -72,6 +72,7 @@ class SegmentWidget(QWidget):
             "undo": self.work.undo,
             "redo": self.work.redo,
             "finish": self.work.finish,
+            "cancel": self.work.cancel,
         }
         self._keys = Keys(viewer, self.verbs)
         self._wire()
@@ -132,9 +133,10 @@ class SegmentWidget(QWidget):
         panel.save.clicked.connect(weakly(self._files.save_objects))
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
-        panel.cancel.clicked.connect(weakly(work.cancel))
         panel.empty.go_on.clicked.connect(weakly(work.resume))
         panel.empty.not_now.clicked.connect(weakly(work.resuming.forget))
+        panel.live.toggled.connect(work.switch_live)
+        panel.fill.toggled.connect(work.fill)
         panel.question.go_on.clicked.connect(weakly(work.recovery.go_on))
         panel.question.anew.clicked.connect(weakly(work.recovery.start_anew))
         work.changed.connect(self._redraw)
@@ -147,6 +149,9 @@ class SegmentWidget(QWidget):
         panel.brush_size.setValue(work.tools.brush_size)
         panel.reach.setValue(10)
         panel.n.setValue(work.tools.n)
+        panel.live.setChecked(work.live.is_on)
+        panel.fill.setChecked(work.settings.fill)
+        panel.hide_hint.setText(f"hold  {short(work.settings.keys['hide'])}  for the image alone")
         panel.smoothness.setValue(_nearest_step(_smoothness, work.tools.cut.smoothness))
         panel.edges.setValue(_nearest_step(_edges, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
@@ -161,8 +166,9 @@ class SegmentWidget(QWidget):
     def _bind_keys(self) -> None:
         keys = self.work.settings.keys
         refused = self._keys.bind(keys)
+        refused += self._keys.hold(keys["hide"], self.work.overlays.hide, self.work.overlays.show)
         for name, key in keys.items():
-            if key not in refused:
+            if key not in refused and name in self.verbs:
                 getattr(self.panel, name).set_key(short(key))
         if refused:
             self._say(f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences.", True)
@@ -184,7 +190,8 @@ class SegmentWidget(QWidget):
         return view_state(
             work.session,
             has_image=work.image is not None,
-            is_asking=work.asking.is_busy,
+            is_asking=work.asking.is_busy and not work.asking.is_live,
+            is_live=work.live.is_on,
             is_held=self._files.background.is_busy,
             knows_uncertainty=work.view.uncertainty.is_known,
             mode="" if layers is None else str(layers.markers.mode),
@@ -205,8 +212,10 @@ class SegmentWidget(QWidget):
         for part in (panel.complete, panel.tune):
             part.setEnabled(not state.is_asking)
         panel.show_extent(state.is_volume)
-        panel.propose.setVisible(not state.is_asking)
-        panel.cancel.setVisible(state.is_asking)
+        panel.cancel.setEnabled(state.is_asking)
+        if self.work.layers is not None:
+            self.work.layers.let_escape_cancel(state.is_asking)
+        panel.propose.setEnabled(not state.is_asking)
         panel.undo.setEnabled(state.can_undo)
         panel.redo.setEnabled(state.can_redo)
         panel.finish.setEnabled(state.can_finish)
@@ -217,6 +226,8 @@ class SegmentWidget(QWidget):
             part.setEnabled(state.knows_uncertainty)
         panel.progress.setVisible(state.is_busy)
         panel.gallery.set_hint(state.hint)
+        panel.gallery.setEnabled(state.can_accept)
+        panel.live.setChecked(state.is_live)
         for part, marker in (
             (panel.inside, Marker.OBJECT),
             (panel.outside, Marker.BACKGROUND),

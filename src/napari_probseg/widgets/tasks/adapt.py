@@ -1,34 +1,29 @@
-"""Fine-tuning the completer to an image, in a thread."""
+"""Fine-tuning the completer to an image."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari_probseg.engine.client import Engine
+from napari_probseg.engine.local import Local
+from napari_probseg.engine.requests import Adapt
 from napari_probseg.session.request import Request
-from napari_probseg.widgets.tasks.complete import Completer
-
-if TYPE_CHECKING:
-    from napari_probseg.progress import Progress
-    from napari_probseg.proposers.unet_cut import UNetCut
 
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """What came of fine-tuning: the completer before, and after; the same one if learning did not help."""
+    """What came of fine-tuning: the completer before, and after; the same one if learning did not help it."""
 
     request: Request
-    before: UNetCut
-    after: UNetCut
+    before: Any
+    after: Any
 
 
-def adapting(request: Request, completer: Completer, *, device: str) -> Generator[str | Progress, None, Learnt]:
+def adapting(engine: Engine | Local, request: Request, model: Any, *, device: str) -> Generator[Any, None, Learnt]:
     """Fine-tune a completer to the image of a request, yielding what is done and how far it is."""
-    yield "Loading the network…"
-    before: Any = completer.load(device)
-    if not hasattr(before, "adapting"):
-        raise RuntimeError("there is no network to fine-tune: choose ••• > Complete by > a network first")
-    yield "Looking at the image…"
-    after = yield from before.adapting(request.question, plane=request.plane)
+    yield "Looking at the strokes…"
+    asked = Adapt(request.question, model, request.plane, device)
+    before, after = yield from engine.answering(asked)
     return Learnt(request, before, after)

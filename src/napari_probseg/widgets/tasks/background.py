@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-if TYPE_CHECKING:
-    from napari_probseg.progress import Progress
+from napari_probseg.progress import Progress
 
-Task = Callable[[], "Generator[str | Progress, None, Any]"]
+Task = Callable[[], Generator[Any, None, Any]]
 
 
 class Background(QObject):
     """Runs a task in napari's thread pool and tells of it on the main thread.
 
-    A task is a generator function: it yields sentences that say what it does, or `Progress` that says how far it is,
-    between which it can be cancelled, and returns its result.
+    A task is a generator function: it yields sentences that say what it does, or `Progress` that says how far it is, or
+    anything else that is there before the rest; between these it can be cancelled, to which end it may yield None. It
+    returns its result.
     """
 
     said = Signal(str)
     progressed = Signal(int, int)
+    came = Signal(object)  # before the rest
     done = Signal(object)
     failed = Signal(Exception)
     busy = Signal(bool)
@@ -30,6 +32,7 @@ class Background(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._ticket = 0
+        self._given_up = Event()  # by the task that runs
         self._worker: GeneratorWorker | None = None
 
     @property
@@ -40,29 +43,33 @@ class Background(QObject):
         """Run a task; one that is still running is cancelled."""
         self.cancel()
         self._ticket += 1
-        self._worker = create_worker(_caught, self._ticket, task, _start_thread=False)
+        self._given_up = Event()
+        self._worker = create_worker(_caught, self._ticket, task, self._given_up, _start_thread=False)
         self._worker.yielded.connect(self._tell)
         self._worker.returned.connect(self._finish)
         self._worker.start()
         self.busy.emit(True)
 
     def cancel(self) -> None:
-        """Give the task up: its thread ends at its next sentence, its result is dropped."""
+        """Give the task up: its result is dropped, and its thread closes it where it yields next."""
         if self._worker is None:
             return
         self._ticket += 1
+        self._given_up.set()
         self._worker.quit()
         self._worker = None
         self.busy.emit(False)
 
-    def _tell(self, message: tuple[int, str | Progress]) -> None:
+    def _tell(self, message: tuple[int, Any]) -> None:
         ticket, told = message
         if ticket != self._ticket:
             return
         if isinstance(told, str):
             self.said.emit(told)
-        else:
+        elif isinstance(told, Progress):
             self.progressed.emit(told.step, told.n_steps)
+        else:
+            self.came.emit(told)
 
     def _finish(self, outcome: tuple[int, Any, Exception | None]) -> None:
         ticket, result, error = outcome
@@ -115,15 +122,21 @@ class Latest(QObject):
             self._background.start(task)
 
 
-def _caught(ticket: int, task: Task) -> Generator[tuple[int, str | Progress], None, tuple[int, Any, Exception | None]]:
+def _caught(
+    ticket: int, task: Task, given_up: Event
+) -> Generator[tuple[int, Any], None, tuple[int, Any, Exception | None]]:
     """Run a task and return its error instead of raising it: a thread's worker would lose a RuntimeError."""
     steps = task()
     try:
-        while True:
+        while not given_up.is_set():
             try:
                 told = next(steps)
             except StopIteration as stop:
                 return ticket, stop.value, None
-            yield ticket, told
+            if told is not None:
+                yield ticket, told
+        return ticket, None, None
     except Exception as error:
         return ticket, None, error
+    finally:
+        steps.close()

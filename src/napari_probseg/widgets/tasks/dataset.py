@@ -22,6 +22,7 @@ from napari_probseg.active_learning.registry import (
 )
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import Finished
+from napari_probseg.engine.models import Model
 from napari_probseg.io import Picture
 from napari_probseg.widgets.models import Models
 from napari_probseg.widgets.tasks.torch_import import quiet_import
@@ -132,7 +133,7 @@ class Lesson:
     source: str
 
 
-def opening(folder: Path, device: str, *, give: bool) -> Steps:
+def opening(folder: Path, *, give: bool) -> Steps:
     """Open a data set; ``give`` asks for its model also where that is the shipped one."""
     yield f"Opening {folder.name}…"
     collection = Collection(folder)
@@ -141,7 +142,7 @@ def opening(folder: Path, device: str, *, give: bool) -> Steps:
     sentence = f"{folder.name} has {counted(n)}." if n else f"{folder.name} is empty: add the first finished image."
     if give or state.in_use != GENERAL:
         yield "Loading the model in use…"
-        return Done(state, sentence, _models(collection, device))
+        return Done(state, sentence, _models(collection))
     return Done(state, sentence)
 
 
@@ -222,28 +223,27 @@ def comparing(folder: Path, model: str, stop: Event, device: str) -> Steps:
     return _compared(collection, comparison)
 
 
-def adopting(folder: Path, comparison: Comparison, device: str) -> Steps:
+def adopting(folder: Path, comparison: Comparison) -> Steps:
     """Put the better model into use."""
     yield f"Adopting model {comparison.model}…"
     collection = Collection(folder)
     adopt(collection, comparison)
     sentence = f"Model {comparison.model} is in use from now on, here and in Segment. “Go back” takes it back."
-    return Done(State.of(collection), sentence, _models(collection, device))
+    return Done(State.of(collection), sentence, _models(collection))
 
 
-def going_back(folder: Path, device: str) -> Steps:
+def going_back(folder: Path) -> Steps:
     """Put the model before into use again."""
     yield "Going back…"
     collection = Collection(folder)
     change = rollback(collection)
     name = "The shipped model" if change.after == GENERAL else f"Model {change.after}"
-    return Done(State.of(collection), f"{name} is in use again.", _models(collection, device))
+    return Done(State.of(collection), f"{name} is in use again.", _models(collection))
 
 
-def _models(collection: Collection, device: str) -> Models:
-    with quiet_import():
-        from napari_probseg.active_learning.validate import load_models
-    return Models(*load_models(model_in_use(collection), device=device))
+def _models(collection: Collection) -> Models:
+    model = Model(str(model_in_use(collection)))
+    return Models(model, model)
 
 
 def _uncancelled(steps: Generator[str, None, Comparison], stop: Event) -> Generator[str, None, Comparison | None]:

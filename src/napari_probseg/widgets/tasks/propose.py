@@ -1,43 +1,18 @@
-"""Proposing in a thread: loading the network, drawing the candidates, painting their pictures."""
+"""Proposing: a request of a session is put to the engine, and what it finds becomes an answer."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Generator
-from contextlib import suppress
-from dataclasses import dataclass
-from inspect import Parameter, signature
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
+from napari_probseg.candidates import Candidates
+from napari_probseg.engine.client import Engine
+from napari_probseg.engine.exhibit import Exhibit
+from napari_probseg.engine.local import Local
+from napari_probseg.engine.requests import Complete, Found, Live, Propose
+from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.session.request import Request
-from napari_probseg.widgets.tasks.torch_import import quiet_import
-from napari_probseg.widgets.thumbnails import Thumbnail, thumbnails
-
-
-@dataclass(frozen=True, eq=False)
-class Exhibit:
-    """What is shown of candidates beside themselves; what takes long to work out, so that a thread does it.
-
-    Parameters
-    ----------
-    pictures : list of Thumbnail
-        One of each.
-    disagreement : (...) float32 array
-        Where the samples disagree, in the region that the candidates change: 0 none, 1 half against half.
-    in_volume : bool
-        Whether they are of a whole volume, not of one plane of it.
-    advice : str
-        What to do with them, in a sentence.
-    """
-
-    pictures: list[Thumbnail]
-    disagreement: NDArray[np.float32]
-    in_volume: bool
-    advice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,31 +22,31 @@ class Answer:
     Parameters
     ----------
     request : Request
-    maker : Proposer
+    maker : Model or Proposer
         What made them.
     candidates : Candidates
     exhibit : Exhibit
-    completion : Completion, optional
-        Of a completer's answer.
+    completion : Complete, optional
+        What was asked of a completer: with another cut, it is cut anew.
     """
 
     request: Request
     maker: Any
     candidates: Candidates
     exhibit: Exhibit
-    completion: Any = None
+    completion: Complete | None = None
 
 
 def proposing(
-    request: Request, proposer: Proposer | None, *, reach: float, axes: tuple[int, int], device: str
-) -> Generator[str, None, Answer]:
-    """Answer a request, yielding a sentence for each part of the work.
+    engine: Engine | Local, request: Request, model: Any, *, reach: float, axes: tuple[int, int], device: str
+) -> Generator[Any, None, Answer]:
+    """Answer a request, yielding what is told meanwhile.
 
     Parameters
     ----------
+    engine : Engine or Local
     request : Request
-    proposer : Proposer or None
-        The shipped network, loaded if it is not yet, if absent.
+    model : Model or Proposer
     reach : float
         How far to grow, in (0, 1]; for proposers that can.
     axes : (int, int)
@@ -79,51 +54,63 @@ def proposing(
     device : str
         Where the network runs.
     """
-    if proposer is None:
-        yield "Loading the network…"
-        proposer = loaded(device)
-    yield "Drawing candidates…"
-    in_volume = request.plane is None and request.case.ndim == 3
-    options = taken_by(proposer, reach=reach, **({"ndim": 3} if in_volume else {}))
-    if in_volume and "ndim" not in options:
-        raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
-    request = request.with_arguments(**options)
-    candidates = proposer.propose(request.question, **request.arguments)
-    advice = "Hover to look, click or press a key to accept."
-    return Answer(request, proposer, candidates, exhibit(candidates, axes, in_volume=in_volume, advice=advice))
+    yield "Looking at the strokes…"
+    asked = Propose(request.question, model, request.arguments, reach, axes, device)
+
+    return (yield from answering(engine, asked, lambda found: answer_of(request, found, model)))
 
 
-def exhibit(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool, advice: str = "") -> Exhibit:
-    """Return what is shown of candidates on a canvas with these axes: downwards, to the right."""
-    pictures = thumbnails(candidates, axes, in_volume=in_volume)
-    if not len(candidates):
-        advice = f"{NOTHING_LEFT[0].upper()}{NOTHING_LEFT[1:]}."
-    return Exhibit(pictures, candidates.disagreement(), in_volume, advice)
+def going_along(
+    engine: Engine | Local,
+    request: Request,
+    proposer: Any,
+    completer: Any,
+    *,
+    cut: CutConfig,
+    reach: float,
+    axes: tuple[int, int],
+    device: str,
+) -> Generator[Any, None, Answer]:
+    """Answer after a stroke: the whole object first, then other ways to go on, where there is a proposer of them.
 
-
-def taken_by(proposer: Proposer, **wanted: Any) -> dict[str, Any]:
-    """Return those of the wanted options that a proposer takes."""
-    taken = signature(proposer.propose).parameters
-    takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
-    return {name: value for name, value in wanted.items() if takes_all or name in taken}
-
-
-def warming_up(device: str) -> Generator[str, None, None]:
-    """Load the network before it is asked for, while the first strokes are drawn; an error waits until then."""
+    Parameters
+    ----------
+    proposer : Model or Proposer, optional
+    completer : Model or Completer, optional
+        One of the two at least.
+    others
+        As for `proposing` and `completing`.
+    """
     yield ""
-    with suppress(Exception):
-        loaded(device)
+    others = None if proposer is None else Propose(request.question, proposer, request.arguments, reach, axes, device)
+    if completer is None:
+        return (yield from answering(engine, others, lambda found: answer_of(request, found, proposer)))
+    advice = "Accept it, look at the others, or brush on: the answer follows."
+    completion = Complete(request.question, completer, request.plane, cut, axes, device, advice)
+
+    def answer(found: Found) -> Answer:
+        return answer_of(request, found, completer if found.verb == "complete" else proposer, completion)
+
+    return (yield from answering(engine, Live(completion, others), answer))
 
 
-def loaded(device: str) -> Proposer:
-    """Return the shipped proposer; its networks are loaded once for all, which is never to be the window's work."""
+def answer_of(request: Request, found: Found, maker: Any, completion: Complete | None = None) -> Answer:
+    """Return what was found as the answer to a request; a completion is told as one."""
+    if found.verb == "complete" != request.verb:
+        request = replace(request, verb="complete", arguments={"plane": request.plane, **found.options})
+    else:
+        request = request.with_arguments(**found.options)
+    return Answer(request, maker, found.candidates, found.exhibit, completion)
+
+
+def answering(engine: Engine | Local, asked: Any, answer: Callable[[Any], Any]) -> Generator[Any, None, Any]:
+    """Put something to the engine; yield what it tells, its first finds as answers; return the answer."""
+    steps = engine.answering(asked)
     try:
-        with quiet_import():
-            from napari_probseg.proposers import load_proposer
-
-            return load_proposer(device=device)
-    except OSError as error:
-        if sys.platform != "win32":
-            raise
-        # pytorch#166628: on Windows torch's libraries fail to load once Qt has loaded its own.
-        raise OSError("torch could not start after Qt: import torch before napari, or start with python -m") from error
+        while True:
+            told = next(steps)
+            yield answer(told) if isinstance(told, Found) else told
+    except StopIteration as stop:
+        return answer(stop.value)
+    finally:
+        steps.close()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_probseg.case import Case
+from napari_probseg.engine.client import Engine
+from napari_probseg.engine.local import Local
+from napari_probseg.engine.requests import Recall
 from napari_probseg.session.encoding import Stored
+from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.journal import Kept, Subject, is_in_use, journals_in, read_identity, read_journal
-from napari_probseg.session.learnt import has_learnt, with_learnt
+from napari_probseg.session.learnt import has_learnt
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.tasks.complete import Completer
 
 ASIDE = ".earlier.journal"  # of work that was not gone on with: it is kept, and offered no more
 logger = logging.getLogger(__name__)
@@ -117,26 +121,39 @@ def _is_of(about: Identity, of: Subject, identity: Identity, subject: Subject) -
     return about.fingerprint == identity.fingerprint or bool(subject.source and of.source == subject.source)
 
 
-def recovering(earlier: Earlier, case: Case, completer: Completer, *, device: str) -> Generator[str, None, Session]:
+def recovering(
+    earlier: Earlier, case: Case, restoring: Callable[[Stored, Case], Generator[Any, None, Session]]
+) -> Generator[Any, None, Session]:
     """Return the session of earlier work, on the image as it is now; see `restoring`."""
     yield "Going on where you were…"
-    return (yield from restoring(earlier.kept.stored, case, completer, device=device))
+    return (yield from restoring(earlier.kept.stored, case))
 
 
-def restoring(stored: Stored, case: Case, completer: Completer, *, device: str) -> Generator[str, None, Session]:
+def restoring(
+    engine: Engine | Local, stored: Stored, case: Case, model: Any, *, device: str
+) -> Generator[Any, None, Session]:
     """Return a session as it was stored, with what was fine-tuned to its image.
 
     Parameters
     ----------
+    engine : Engine or Local
     stored : Stored
     case : Case
         The image, nothing decided.
-    completer : Completer
-        What it may have been fine-tuned from; it is loaded if need be.
+    model : Model or Completer
+        What it may have been fine-tuned from, beside the shipped weights.
     device : str
         Where networks run.
     """
     if has_learnt(stored):
         yield "Loading what was learnt of the image…"
-        stored = with_learnt(stored, completer.load(device), device=device)
+        done: list[Step] = []
+        undone: list[Step] = []
+        for steps, restored in ((stored.done, done), (stored.undone, undone)):
+            for step in steps:
+                learnt = step.learnt
+                if isinstance(learnt, bytes):
+                    learnt = (yield from engine.answering(Recall(learnt, model, device))) or learnt
+                restored.append(replace(step, learnt=learnt))
+        stored = replace(stored, done=tuple(done), undone=tuple(undone))
     return Session.restored(stored, case)

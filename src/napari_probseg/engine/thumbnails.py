@@ -13,7 +13,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Marker
 from napari_probseg.morphology import deepest
 from napari_probseg.region import Region, bounding_box
-from napari_probseg.widgets.layers.session_layers import BLUE, RED
+from napari_probseg.rendering import BLUE, RED
 
 _MARGIN, _LARGEST, _COARSE = 0.2, 160, 64
 _ONE, _THREE = 1.0, 1.5  # width over height of a pane, alone and among three

@@ -1,0 +1,113 @@
+"""Models by name, and what is kept between requests: loaded networks, and the latest completion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from threading import Lock
+from typing import Any
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Plane
+
+GENERAL = "general"  # the shipped network
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its name: a plain value that travels, loaded where it is asked.
+
+    Parameters
+    ----------
+    name : str
+        What `load_proposer` and `load_completer` call it: shipped weights, or the path of a weights file.
+    tuned : bytes
+        Of a completer that was fine-tuned to an image: the weights that this changed.
+    key : str
+        A hash of them.
+    """
+
+    name: str = GENERAL
+    tuned: bytes = field(default=b"", repr=False, compare=False)
+    key: str = ""
+
+    @classmethod
+    def learnt(cls, name: str, tuned: bytes) -> Model:
+        """Return the model of that name, fine-tuned."""
+        return cls(name, tuned, blake2b(tuned, digest_size=16).hexdigest())
+
+    def propose(
+        self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, **options: Any
+    ) -> Candidates:
+        """Propose in this process, for scripts: see `load_proposer`."""
+        from napari_probseg.proposers import load_proposer
+
+        return load_proposer(self.name).propose(case, n, seed=seed, plane=plane, **options)
+
+
+class Resources:
+    """What one process keeps between requests.
+
+    Models are given as `Model`, and loaded once; or as proposers and completers at hand, which are returned as they
+    are.
+    """
+
+    def __init__(self) -> None:
+        self._loading = Lock()
+        self.is_loading = False  # what is half imported or half loaded must not be interrupted
+        self._loaded: dict[Any, Any] = {}
+        self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large
+
+    def proposer(self, model: Any, device: str) -> Any:
+        """Return a proposer."""
+        if not isinstance(model, Model):
+            return model
+        return self._once(("proposer", model.name, device), lambda: _load_proposer(model.name, device))
+
+    def completer(self, model: Any, device: str) -> Any:
+        """Return a completer, with the weights that were fine-tuned if the model says so."""
+        if not isinstance(model, Model):
+            return model
+        plain = self._once(("completer", model.name, device), lambda: _load_completer(model.name, device))
+        if not model.tuned:
+            return plain
+        return self._once(("completer", model, device), lambda: _with_weights(plain, model))
+
+    def completion(self, key: Any, look: Any) -> Any:
+        """Return the completion of a case, looked at once: it is cut anew as often as asked."""
+        if self._seen is None or self._seen[0] != key:
+            self._seen = None
+            self._seen = key, look()
+        return self._seen[1]
+
+    def keep(self, model: Model, completer: Any, device: str) -> None:
+        """Keep a completer that was just fine-tuned, so that it need not be loaded."""
+        self._loaded["completer", model, device] = completer
+
+    def _once(self, key: Any, load: Any) -> Any:
+        with self._loading:
+            if key not in self._loaded:
+                self.is_loading = True
+                try:
+                    self._loaded[key] = load()
+                finally:
+                    self.is_loading = False
+            return self._loaded[key]
+
+
+def _load_proposer(name: str, device: str) -> Any:
+    from napari_probseg.proposers import load_proposer
+
+    return load_proposer(name, device=device)
+
+
+def _load_completer(name: str, device: str) -> Any:
+    from napari_probseg.proposers import load_completer
+
+    return load_completer(name, device=device)
+
+
+def _with_weights(completer: Any, model: Model) -> Any:
+    from napari_probseg.proposers.fine_tuned import unpacked
+
+    return unpacked(model.tuned, [completer])

@@ -1,0 +1,314 @@
+"""Requests to an engine: plain values, each of which knows how it is answered where the networks are."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.engine.exhibit import Exhibit, exhibit
+from napari_probseg.engine.models import Model, Resources
+from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.plane import in_volume
+
+if TYPE_CHECKING:
+    from napari_probseg.progress import Progress
+
+LOADING, LOOKING = "Loading the network…", "Looking at the image…"
+Axes = tuple[int, int]
+
+
+class Request(Protocol):
+    """What can be answered in another process: a value that can be pickled, as can all that it yields and returns."""
+
+    def answer(self, resources: Resources) -> Generator[Any, None, Any]:
+        """Yield what is told meanwhile (a sentence, a `Progress`, a first `Found`); return the answer.
+
+        Raises
+        ------
+        ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError
+            With one sentence for the user.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Candidates, and what is shown of them.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    exhibit : Exhibit
+    options : mapping
+        What was asked for beyond what the session's request says: of a proposer, or how it was cut.
+    verb : str
+        Who made them, as in `napari_probseg.session.request.Request`.
+    """
+
+    candidates: Candidates
+    exhibit: Exhibit
+    options: Mapping[str, Any] = field(default_factory=dict)
+    verb: str = "propose"
+
+
+@dataclass(frozen=True, eq=False)
+class WarmUp:
+    """Load what will be needed, before it is asked for; what cannot be loaded is told of then.
+
+    Parameters
+    ----------
+    proposer, completer : Model, optional
+    device : str
+    """
+
+    proposer: Model | None
+    completer: Model | None
+    device: str
+
+    def answer(self, resources: Resources) -> Generator[str, None, None]:
+        """Load them."""
+        yield ""
+        with suppress(Exception):
+            if self.proposer is not None:
+                resources.proposer(self.proposer, self.device)
+            if self.completer is not None:
+                resources.completer(self.completer, self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Propose:
+    """Several ways to go on.
+
+    Parameters
+    ----------
+    case : Case
+    model : Model or Proposer
+    arguments : mapping
+        Of `Proposer.propose`: ``n``, ``seed``, ``plane``.
+    reach : float
+        How far to grow, in (0, 1]; for proposers that can.
+    axes : (int, int)
+        The axes on the canvas: downwards, to the right.
+    device : str
+    """
+
+    case: Case
+    model: Any
+    arguments: Mapping[str, Any]
+    reach: float
+    axes: Axes
+    device: str
+
+    def answer(self, resources: Resources) -> Generator[str, None, Found]:
+        """Draw the candidates."""
+        if isinstance(self.model, Model):
+            yield LOADING
+        proposer = resources.proposer(self.model, self.device)
+        yield "Drawing candidates…"
+        whole = self.arguments.get("plane") is None and self.case.ndim == 3
+        options = taken_by(proposer, reach=self.reach, **({"ndim": 3} if whole else {}))
+        if whole and "ndim" not in options:
+            raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
+        candidates = proposer.propose(self.case, **{**self.arguments, **options})
+        advice = "Hover to look, click or press a key to accept."
+        return Found(candidates, exhibit(candidates, self.axes, in_volume=whole, advice=advice), options)
+
+
+@dataclass(frozen=True, eq=False)
+class Complete:
+    """The whole object; the same case is looked at once, however often it is cut.
+
+    Parameters
+    ----------
+    case : Case
+    model : Model or Completer
+    plane : (axis, index), optional
+        Of a volume; the whole volume if absent.
+    cut : CutConfig
+    axes, device
+        As for `Propose`.
+    advice : str
+        What to do with it, in a sentence.
+    """
+
+    case: Case
+    model: Any
+    plane: Plane | None
+    cut: CutConfig
+    axes: Axes
+    device: str
+    advice: str = "Accept it, move the sliders, or brush and complete again."
+
+    def answer(self, resources: Resources) -> Generator[str, None, Found]:
+        """Complete it."""
+        yield LOADING
+        completer = resources.completer(self.model, self.device)
+        yield LOOKING
+        case = self.case if self.plane is None else self.case.plane(*self.plane)
+        key = id(self.case), self.model, self.plane
+        _, completion = resources.completion(key, lambda: (self.case, completer.complete(case)))  # the id stays its own
+        yield "Cutting the object out…"
+        return self._found(completion)
+
+    def _found(self, completion: Completion) -> Found:
+        candidates = completion.candidates(self.cut)
+        if self.plane is not None:
+            candidates = in_volume(candidates, self.case, self.plane)
+        whole = self.plane is None and self.case.ndim == 3
+        shown = exhibit(candidates, self.axes, in_volume=whole, advice=self.advice)
+        return Found(candidates, shown, asdict(self.cut), "complete")
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """The whole object as soon as it is there, and then other ways to go on, of which it is the first.
+
+    Parameters
+    ----------
+    completion : Complete
+    others : Propose, optional
+        Drawn where their first is the completion, as it is of networks with advisers.
+    """
+
+    completion: Complete
+    others: Propose | None = None
+
+    def answer(self, resources: Resources) -> Generator[str | Found, None, Found]:
+        """Complete the object, then propose."""
+        found = yield from self.completion.answer(resources)
+        if self.others is None or not _completes(resources.proposer(self.others.model, self.others.device)):
+            return found
+        yield found
+        return (yield from self.others.answer(resources))
+
+
+@dataclass(frozen=True, eq=False)
+class Carry:
+    """An accepted slice, carried to its neighbours.
+
+    Parameters
+    ----------
+    case : Case
+    plane : (axis, index)
+    axes : (int, int)
+    """
+
+    case: Case
+    plane: Plane
+    axes: Axes
+
+    def answer(self, resources: Resources) -> Generator[str, None, Found]:
+        """Carry it, telling of each slice."""
+        from napari_probseg.proposers.carry import Carrier
+
+        yield "Carrying the object from slice to slice…"
+        candidates = yield from Carrier().carrying(self.case, self.plane)
+        if not len(candidates):
+            raise ValueError(
+                "the slices beside this one do not show the object: accept it on one more slice, farther on"
+            )
+        n_slices = n_new_slices(candidates, axis=self.plane[0])
+        advice = f"Carried to {n_slices} slices: look through them and accept; where it goes wrong, correct."
+        return Found(candidates, exhibit(candidates, self.axes, in_volume=True, advice=advice), verb="carry")
+
+
+@dataclass(frozen=True, eq=False)
+class Adapt:
+    """The completer, fine-tuned to the image.
+
+    Parameters
+    ----------
+    case : Case
+    model : Model or Completer
+    plane : (axis, index), optional
+        To learn from; the volume if absent.
+    device : str
+    """
+
+    case: Case
+    model: Any
+    plane: Plane | None
+    device: str
+
+    def answer(self, resources: Resources) -> Generator[str | Progress, None, tuple[Any, Any]]:
+        """Return the completer before and after; the same one if learning did not help."""
+        yield LOADING
+        before = resources.completer(self.model, self.device)
+        if not hasattr(before, "adapting"):
+            raise RuntimeError("there is no network to fine-tune: choose ••• > Complete by > a network first")
+        yield LOOKING
+        after = yield from before.adapting(self.case, plane=self.plane)
+        if not isinstance(self.model, Model):
+            return before, after
+        if after is before:
+            return self.model, self.model
+        learnt = Model.learnt(self.model.name, _packed(after))
+        resources.keep(learnt, after, self.device)
+        return self.model, learnt
+
+
+@dataclass(frozen=True, eq=False)
+class Recall:
+    """The completer that was fine-tuned to an image earlier.
+
+    Parameters
+    ----------
+    content : bytes
+        What is kept of it.
+    model : Model or Completer
+        What it may have been fine-tuned from, beside the shipped one.
+    device : str
+    """
+
+    content: bytes
+    model: Any
+    device: str
+
+    def answer(self, resources: Resources) -> Generator[str, None, Any]:
+        """Return it, or None if it is broken or was fine-tuned from other weights."""
+        from napari_probseg.proposers.fine_tuned import unpacked
+
+        yield LOADING
+        for base in dict.fromkeys((self.model, Model())):
+            with suppress(ValueError, OSError, RuntimeError):
+                found = unpacked(self.content, [resources.completer(base, self.device)])
+                if not isinstance(base, Model):
+                    return found
+                learnt = Model.learnt(base.name, self.content)
+                resources.keep(learnt, found, self.device)
+                return learnt
+        return None
+
+
+def taken_by(proposer: Any, **wanted: Any) -> dict[str, Any]:
+    """Return those of the wanted options that a proposer takes."""
+    taken = signature(proposer.propose).parameters
+    takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
+    return {name: value for name, value in wanted.items() if takes_all or name in taken}
+
+
+def _completes(proposer: Any) -> bool:
+    """Return whether the first of the candidates that a proposer draws in an image is the whole object."""
+    from napari_probseg.nn.advised import AdvisedCVAE
+
+    return isinstance(getattr(proposer, "networks", {}).get(2), AdvisedCVAE)
+
+
+def n_new_slices(candidates: Candidates, *, axis: int) -> int:
+    """Return on how many slices across an axis the best candidate adds to the object."""
+    before = candidates.case.partial[candidates.where]
+    new = (candidates.patches[0] == Marker.OBJECT) & (before != Marker.OBJECT)
+    return int(np.count_nonzero(new.any(tuple(other for other in range(3) if other != axis))))
+
+
+def _packed(completer: Any) -> bytes:
+    from napari_probseg.proposers.fine_tuned import packed
+
+    return packed(completer)

@@ -1,0 +1,52 @@
+"""Live: whether the answer is asked for by itself after each stroke, and whether it comes fast enough for that."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from statistics import median
+
+from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_ON
+
+MAX_SECONDS = 1.0  # an answer that takes longer is not asked for by itself, unless the user wants that
+N_ANSWERS = 3  # that are looked at
+
+
+class Live:
+    """Whether answers come by themselves.
+
+    Parameters
+    ----------
+    setting : str
+        `Settings.live`: by `LIVE_AUTO` it is on until answers turn out to be slow.
+    """
+
+    def __init__(self, setting: str) -> None:
+        self.is_on = setting in (LIVE_AUTO, LIVE_ON)
+        self._is_auto = setting == LIVE_AUTO
+        self._seconds: deque[float] = deque(maxlen=N_ANSWERS)
+        self._begun: float | None = None
+
+    def switch(self, on: bool) -> None:
+        """Switch it as the user wants, from now on."""
+        self.is_on, self._is_auto = on, False
+        self._seconds.clear()
+
+    def begin(self) -> None:
+        """Note that an answer is asked for."""
+        self._begun = time.perf_counter()
+
+    def note_loading(self) -> None:
+        """Note that the network is loaded first: how long this answer takes tells nothing."""
+        self._begun = None
+
+    def end(self) -> str:
+        """Note that the answer is on show; return what there is to say if it is too slow to come by itself."""
+        if self._begun is None:
+            return ""
+        self._seconds.append(time.perf_counter() - self._begun)
+        self._begun = None
+        if not self._is_auto or len(self._seconds) < N_ANSWERS or median(self._seconds) <= MAX_SECONDS:
+            return ""
+        self.is_on = False
+        return f"An answer takes {median(self._seconds):.1f} s here, so Live is off: ask by key, or switch it on."

@@ -1,0 +1,101 @@
+"""Requests to an engine that do what a test needs, in the process of a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from napari_probseg.case import Case
+from napari_probseg.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Tell:
+    """Yields some things and returns another."""
+
+    told: tuple
+    result: object = None
+
+    def answer(self, resources):
+        yield from self.told
+        return self.result
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """Returns the number of the process, and whether torch was imported there."""
+
+    def answer(self, resources):
+        yield Progress(1, 2, {"loss": 0.5})
+        return os.getpid()
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Returns the case itself, its image as it is read there, and the markers."""
+
+    case: Case
+
+    def answer(self, resources):
+        yield ""
+        case = self.case
+        return case, case.read(), case.partial, case.strokes, case.evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Fail:
+    """Raises an error."""
+
+    error: str
+    sentence: str = "no"
+
+    def answer(self, resources):
+        import torch
+
+        yield ""
+        raise {
+            "torch": torch.OutOfMemoryError,
+            "runtime": RuntimeError,
+            "value": ValueError,
+            "memory": MemoryError,
+            "own": OwnError,
+        }[self.error](self.sentence)
+
+
+class OwnError(RuntimeError):
+    """An error that no other process knows."""
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Ends the worker."""
+
+    by: int = signal.SIGKILL
+
+    def answer(self, resources):
+        yield "now"
+        os.kill(os.getpid(), self.by)
+        time.sleep(60)
+
+
+@dataclass(frozen=True, eq=False)
+class Spin:
+    """Works on and on, step by step, and lets nobody catch it."""
+
+    def answer(self, resources):
+        yield "spinning"
+        while True:
+            with suppress(Exception):
+                sum(range(1000))
+
+
+@dataclass(frozen=True, eq=False)
+class Hang:
+    """Does one thing that takes long and cannot be given up."""
+
+    def answer(self, resources):
+        yield "hanging"
+        time.sleep(60)

@@ -1,0 +1,343 @@
+"""Engine: a worker process that answers requests, gives them up, dies and is started anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from engine_requests import End, Fail, Hang, Look, Process, Spin, Tell
+from napari_probseg.case import Marker
+from napari_probseg.engine import client, images
+from napari_probseg.engine.client import FELL_BACK, Engine
+from napari_probseg.engine.images import InFile, OnDemand
+from napari_probseg.engine.local import Local
+from napari_probseg.engine.models import Model
+from napari_probseg.engine.requests import Complete, Found, Live, Propose
+from napari_probseg.io.mapped import OnDisk
+from napari_probseg.progress import Progress
+from napari_probseg.proposers.completion import CutConfig
+
+AXES = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    made = Engine()
+    yield made
+    made.close()
+    os.environ["PYTHONPATH"] = before
+
+
+def asked(engine, request):
+    """Return what came of a request, and what was told before."""
+    steps, told = engine.answering(request), []
+    while True:
+        try:
+            one = next(steps)
+        except StopIteration as stop:
+            return stop.value, told
+        if one is not None:
+            told.append(one)
+
+
+def begun(engine, request, sentence):
+    """Put a request and return it once it is at work."""
+    steps = engine.answering(request)
+    while next(steps) != sentence:
+        pass
+    return steps
+
+
+def case_of(image, **kwargs):
+    shape = ps.Case(image, **kwargs).shape
+    inside, outside = np.zeros(shape, bool), np.zeros(shape, bool)
+    inside[(3,) * len(shape)] = outside[(7,) * len(shape)] = True
+    return ps.Case(image, **kwargs).mark(inside, outside)
+
+
+# What travels --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_told_comes_in_turn_and_from_another_process(engine):
+    result, told = asked(engine, Process())
+    assert result != os.getpid() and result == engine.pid
+    assert [type(one) for one in told if not isinstance(one, str)] == [Progress] and told[-1].losses == {"loss": 0.5}
+    array = np.arange(6).reshape(2, 3)
+    result, told = asked(engine, Tell(("one", ("two", array)), {"a": array}))
+    assert told[0] == "one"
+    np.testing.assert_array_equal(told[1][1], array)
+    np.testing.assert_array_equal(result["a"], array)
+    result["a"][0, 0] = 9  # it can be written to
+
+
+def big(shape=(40, 50)):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def mapped(tmp_path, mode="r", **kwargs):
+    path = tmp_path / "image.npy"
+    np.save(path, big((30, 40, 3)))
+    return np.load(path, mmap_mode=mode)
+
+
+class Lazy:
+    """Slices like an array, as dask and zarr do."""
+
+    def __init__(self, data):
+        self._data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
+
+    def __getitem__(self, where):
+        return self._data[where]
+
+
+IMAGES = {
+    "in memory": (lambda _: big(), InFile),
+    "in Fortran's order": (lambda _: np.asfortranarray(big()), InFile),
+    "a view that is turned": (lambda _: big()[::-1, ::2], InFile),
+    "bool": (lambda _: big() > 0, InFile),
+    "big endian": (lambda _: (100 * big()).astype(">i2"), InFile),
+    "mapped": (lambda tmp: mapped(tmp)[..., 1], InFile),
+    "mapped and turned": (lambda tmp: mapped(tmp)[::-1, :, 2].T, InFile),
+    "mapped, scaled": (lambda tmp: OnDisk(mapped(tmp)[..., 0], 2.0, 1.0), InFile),
+    "a copy on write, which may differ from its file": (lambda tmp: mapped(tmp, "c")[..., 1], InFile),
+    "lazy": (lambda _: Lazy(big()), OnDemand),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_is_the_same_on_the_other_side(engine, tmp_path, name):
+    make, kind = IMAGES[name]
+    image = make(tmp_path)
+    case = case_of(image)
+    assert type(engine._open_images().address(image)) is kind
+    (same, seen, partial, strokes, _), _ = asked(engine, Look(case))
+    assert same is case
+    for there, here in ((seen, case.read()), (partial, case.partial), (strokes, case.strokes)):
+        np.testing.assert_array_equal(there, here)
+
+
+def test_a_map_that_may_differ_from_its_file_is_copied(engine, tmp_path):
+    image = mapped(tmp_path, "c")
+    image[:] = 7
+    _, seen, *_ = asked(engine, Look(case_of(image, channel_axis=-1)))[0]
+    assert (seen == 7).all()
+
+
+def test_channels_volumes_and_evidence_travel(engine):
+    case = case_of(big((12, 14, 16, 2)), spacing=(3.0, 1.0, 1.0), channel_axis=3)
+    where = (slice(2, 5), slice(3, 9), slice(4, 8))
+    case = case.with_evidence(where, np.full((3, 6, 4), Marker.OBJECT, np.uint8))
+    same, seen, partial, _, evidence = asked(engine, Look(case))[0]
+    assert same is case and evidence[0] == where
+    np.testing.assert_array_equal(seen, case.read())
+    np.testing.assert_array_equal(partial, case.partial)
+    np.testing.assert_array_equal(evidence[1], case.evidence[1])
+
+
+def test_an_image_is_copied_once_and_its_copy_goes_with_it(engine):
+    image = big((30, 30))
+    for _ in range(2):
+        asked(engine, Look(case_of(image)))
+    address = engine._open_images().address(image)
+    assert Path(address.path).is_file()
+    del image
+    asked(engine, Look(case_of(big((8, 8)))))  # no case of the image is left on this side
+    assert not Path(address.path).exists()
+
+
+def test_without_room_for_a_copy_regions_are_read_on_demand(engine, monkeypatch):
+    monkeypatch.setattr(images, "MAX_SHARE_OF_FREE", 0)
+    image = big((9, 9))
+    assert isinstance(engine._open_images().address(image), OnDemand)
+    np.testing.assert_array_equal(asked(engine, Look(case_of(image)))[0][1], image[None])
+
+
+def test_an_image_that_cannot_be_read_is_told_of(engine):
+    class Broken(Lazy):
+        def __getitem__(self, where):
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        asked(engine, Look(case_of(Broken(big()))))
+    assert asked(engine, Tell((), 1))[0] == 1
+
+
+# What goes wrong -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("error", "kind"), [("value", ValueError), ("runtime", RuntimeError), ("own", RuntimeError)])
+def test_an_error_comes_as_it_is_with_where_it_happened(engine, error, kind):
+    with pytest.raises(kind) as caught:
+        asked(engine, Fail(error))
+    assert str(caught.value) == "no" and "engine_requests.py" in caught.value.__notes__[0]
+    assert "torch" not in type(caught.value).__module__
+
+
+@pytest.mark.parametrize("error", ["memory", "torch"])
+def test_without_memory_the_worker_is_started_anew(engine, error):
+    before = asked(engine, Process())[0]
+    with pytest.raises(MemoryError, match="not enough memory for this: try a smaller region"):
+        asked(engine, Fail(error, "CUDA out of memory"))
+    assert asked(engine, Process())[0] != before
+
+
+def test_a_worker_that_is_killed_costs_a_sentence(engine):
+    before = asked(engine, Process())[0]
+    with pytest.raises(RuntimeError, match="ended for lack of memory and is started anew: nothing is lost, ask again"):
+        asked(engine, End())
+    assert asked(engine, Process())[0] != before
+
+
+def test_what_is_given_up_ends_where_it_stands(engine):
+    before = asked(engine, Process())[0]
+    for _ in range(3):
+        begun(engine, Spin(), "spinning").close()
+        assert asked(engine, Process())[0] == before, "it is the same worker, and has nothing else to do"
+
+
+def test_a_worker_that_does_not_give_up_is_replaced(engine, monkeypatch):
+    monkeypatch.setattr(client, "GRACE", 0.2)
+    before = asked(engine, Process())[0]
+    begun(engine, Hang(), "hanging").close()
+    assert asked(engine, Process())[0] != before
+
+
+def test_an_answer_that_is_not_wanted_any_more_is_not_taken_for_another(engine):
+    for i in range(20):
+        steps = engine.answering(Tell(("begun", "and so on"), ("old", i)))
+        while next(steps) != "begun":
+            pass
+        steps.close()
+        assert asked(engine, Tell((), ("new", i)))[0] == ("new", i)
+
+
+def test_where_no_process_can_be_started_it_is_said_and_done_here(monkeypatch):
+    def refused(_):
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(client, "_started", refused)
+    engine = Engine()
+    assert asked(engine, Tell(("told",), 3)) == (3, [client.STARTING, FELL_BACK, "told"])
+    engine.close()
+
+
+def test_a_worker_that_ends_at_once_is_the_same(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false" if os.name == "posix" else "nothing.exe")
+    engine = Engine()
+    result, told = asked(engine, Tell((), 3))
+    assert result == 3 and FELL_BACK in told
+    engine.close()
+
+
+# What is left --------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_is_on_no_command_line(engine):
+    asked(engine, Process())
+    if sys.platform != "linux":
+        pytest.skip("there is no /proc")
+    command = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")
+    assert command[1:4] == [b"-P", b"-m", b"napari_probseg.engine"] and not any(command[4:])
+
+
+def ends(pid: int) -> bool:
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+            if sys.platform == "linux" and Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process cannot be looked for without harm")
+def test_a_script_is_run_once_and_a_killed_one_leaves_nothing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal\n"
+        "print('begun', flush=True)\n"
+        "from napari_probseg.engine.client import Engine\n"
+        "from napari_probseg.engine.requests import WarmUp\n"
+        "engine = Engine()\n"
+        "for _ in engine.answering(WarmUp(None, None, 'cpu')): pass\n"
+        "print(engine.pid, *engine._images.folders, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    begun_, rest = done.stdout.splitlines()
+    pid, *folders = rest.split()
+    assert begun_ == "begun" and ends(int(pid))
+    for folder in folders:
+        assert not Path(folder).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process cannot be looked for without harm")
+def test_what_killed_processes_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_places", lambda: [tmp_path])
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    abandoned, own = (tmp_path / f"napari-probseg-engine-{pid}-abc" for pid in (gone.pid, os.getpid()))
+    abandoned.mkdir()
+    own.mkdir()
+    images.remove_abandoned_folders()
+    assert not abandoned.exists() and own.exists()
+
+
+# What it is for ------------------------------------------------------------------------------------------------------
+
+
+def disk_case():
+    truth = np.hypot(*(np.indices((96, 96)) - 40)) <= 18
+    image = (truth + np.random.default_rng(0).normal(0, 0.2, truth.shape)).astype(np.float32)
+    inside, outside = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
+    inside[36:44, 36:44] = outside[75:80, 70:80] = True
+    return ps.Case(image).mark(inside, outside)
+
+
+def test_it_gives_the_masks_of_a_script(engine):
+    case, here = disk_case(), Local()
+    cut = CutConfig(everywhere=False)
+    first = Complete(case, Model(), None, cut, AXES, "cpu")
+    both = Live(first, Propose(case, Model(), {"n": 3, "seed": 2, "plane": None}, 1.0, AXES, "cpu"))
+    found, told = asked(engine, both)
+    early = [one for one in told if isinstance(one, Found)]
+    again, _ = asked(here, both)
+    script = ps.load_proposer(device="cpu").propose(case, 3, seed=2)
+    np.testing.assert_array_equal(found.candidates.patches, script.patches)
+    np.testing.assert_array_equal(again.candidates.patches, script.patches)
+    assert found.candidates.case is case and len(found.exhibit.pictures) == len(script)
+    completed = ps.load_completer(device="cpu").propose(case, everywhere=False)
+    np.testing.assert_array_equal(early[0].candidates.patches, completed.patches)
+
+
+def test_a_completion_is_looked_at_once_and_cut_often(engine):
+    case = disk_case()
+    looked = [
+        asked(engine, Complete(case, Model("intensities"), None, CutConfig(smoothness), AXES, "cpu"))[0]
+        for smoothness in (0.0, 8.0)
+    ]
+    local = Local()
+    n_looks = 0
+
+    class Counted:
+        def complete(self, case):
+            nonlocal n_looks
+            n_looks += 1
+            return ps.load_completer("intensities").complete(case)
+
+    counted = Counted()
+    for smoothness, other in zip((0.0, 8.0), looked, strict=True):
+        mine, _ = asked(local, Complete(case, counted, None, CutConfig(smoothness), AXES, "cpu"))
+        np.testing.assert_array_equal(mine.candidates.patches, other.candidates.patches)
+    assert n_looks == 1

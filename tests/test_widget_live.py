@@ -1,0 +1,253 @@
+"""Live answers in the window: after each stroke, as an outline; nothing is lost, and nothing stale is accepted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+import napari_probseg as ps
+from napari_probseg.case import Marker
+from napari_probseg.widgets.layers.outline import outline
+from napari_probseg.widgets.segment import live as module
+from napari_probseg.widgets.segment.live import Live
+from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON
+from window import Balls, click, disk, press, stroke, threads_ended, turned
+
+LIVE = LIVE_ON
+
+
+@pytest.fixture
+def gated(open_widget):
+    """Return the widget and its proposer, which answers when its gate opens."""
+    proposer = Balls(threading.Event())
+    viewer, widget = open_widget(disk().astype(np.float32), proposer)
+    yield viewer, widget, proposer
+    proposer.gate.set()
+
+
+def shown(qtbot, widget) -> np.ndarray:
+    """Return what the canvas shows, once there is an answer to the latest stroke."""
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+    return widget.work.view.preview._layer.data
+
+
+def test_after_each_stroke_the_answer_is_on_show(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    assert widget.panel.live.isChecked()
+    stroke(qtbot, widget, (30, 30))
+    first = shown(qtbot, widget).copy()
+    assert first.any() and widget.panel.accept.isEnabled() and len(widget.panel.gallery.cells) == 6
+    stroke(qtbot, widget, (50, 50))
+    assert not np.array_equal(shown(qtbot, widget), first)
+    press(qtbot, widget, Qt.Key.Key_K)
+    assert (widget.work.session.case.partial == Marker.OBJECT).sum() > 50
+    threads_ended(qtbot)
+
+
+def test_strokes_during_an_answer_are_all_in_the_next_one(gated, qtbot):
+    _, widget, proposer = gated
+    stroke(qtbot, widget, (20, 20))
+    qtbot.waitUntil(lambda: len(proposer.asked) == 1)
+    for at in ((30, 30), (30, 40), (40, 30)):
+        stroke(qtbot, widget, at)
+    assert not widget.panel.progress.isVisible() and widget.panel.propose.isEnabled(), "it is calm"
+    proposer.gate.set()
+    shown(qtbot, widget)
+    threads_ended(qtbot)
+    assert [step.verb for step in widget.work.session.steps] == ["mark"] * 4
+    assert all((proposer.asked[-1][0].strokes[at] == Marker.OBJECT) for at in ((20, 20), (30, 30), (30, 40), (40, 30)))
+
+
+def test_what_is_stale_stays_on_show_and_is_not_accepted(gated, qtbot):
+    _, widget, proposer = gated
+    proposer.gate.set()
+    stroke(qtbot, widget, (30, 30))
+    before = shown(qtbot, widget).copy()
+    threads_ended(qtbot)
+    proposer.gate.clear()
+    stroke(qtbot, widget, (40, 40))
+    np.testing.assert_array_equal(widget.work.view.preview._layer.data, before, "the border does not flicker")
+    assert not widget.panel.accept.isEnabled() and not widget.panel.gallery.isEnabled()
+    press(qtbot, widget, Qt.Key.Key_K)
+    widget.panel.gallery.chosen.emit(1)
+    assert [step.verb for step in widget.work.session.steps] == ["mark", "mark"]
+    proposer.gate.set()
+    shown(qtbot, widget)
+    assert widget.panel.accept.isEnabled()
+
+
+def test_finishing_takes_what_is_on_show(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    widget.work.view.show(2)
+    n_shown = int((widget.work.candidates.patches[2] == Marker.OBJECT).sum())
+    press(qtbot, widget, Qt.Key.Key_Q)
+    assert [step.verb for step in widget.work.session.steps] == ["mark", "accept", "finish"]
+    assert (widget.work.session.objects == 1).sum() == n_shown
+    press(qtbot, widget, Qt.Key.Key_U)
+    press(qtbot, widget, Qt.Key.Key_U)
+    assert [step.verb for step in widget.work.session.steps] == ["mark"]
+
+
+def test_an_error_that_nobody_asked_for_is_said_calmly(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
+    qtbot.waitUntil(lambda: "brush inside" in widget.panel.status.text())
+    assert not widget.panel.status.property("error")
+
+
+def test_the_switch_turns_it_off_and_on(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    widget.panel.live.setChecked(False)
+    stroke(qtbot, widget, (30, 30))
+    threads_ended(qtbot)
+    assert widget.work.candidates is None and not widget.work.asking.is_busy
+    widget.panel.live.setChecked(True)
+    assert shown(qtbot, widget).any(), "the answer to what was drawn comes at once"
+
+
+@pytest.mark.parametrize(("setting", "is_on"), [(LIVE_AUTO, True), (LIVE_ON, True), (LIVE_OFF, False)])
+def test_it_is_off_by_itself_only_where_answers_are_slow(monkeypatch, setting, is_on):
+    now = 0.0
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
+    live = Live(setting)
+    assert live.is_on is is_on
+
+    def answered(seconds):
+        nonlocal now
+        live.begin()
+        now += seconds
+        return live.end()
+
+    assert not any(answered(0.4) for _ in range(5)) and live.is_on is is_on
+    assert not answered(30), "once may be chance"
+    said = answered(30)
+    assert live.is_on is (setting == LIVE_ON)
+    assert ("Live is off" in said) is (setting == LIVE_AUTO)
+    live.switch(True)
+    assert not any(answered(30) for _ in range(5)) and live.is_on, "the user wants it"
+
+
+def test_an_outline_is_the_rim_of_the_object_and_a_fill_all_of_it(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    inside = np.zeros((64, 64), bool)
+    candidates = widget.work.candidates
+    inside[candidates.where] = candidates.patches[0] == Marker.OBJECT
+    drawn = viewer.layers["preview"].data == Marker.OBJECT
+    assert drawn.any() and not (drawn & ~inside).any() and drawn.sum() < inside.sum() / 2
+    widget.panel.fill.setChecked(True)
+    new = inside & (widget.work.session.case.partial != Marker.OBJECT)
+    np.testing.assert_array_equal(viewer.layers["preview"].data == Marker.OBJECT, new)
+
+
+@pytest.mark.parametrize("thickness", [1, 2])
+def test_the_outline_of_a_square(thickness):
+    square = np.zeros((12, 12), bool)
+    square[2:10, 3:9] = True
+    core = np.zeros_like(square)
+    core[2 + thickness : 10 - thickness, 3 + thickness : 9 - thickness] = True
+    np.testing.assert_array_equal(outline(square, (0, 1), thickness), square & ~core)
+    stack = np.stack([square, square])
+    np.testing.assert_array_equal(outline(stack, (1, 2), thickness)[1], square & ~core, "on each slice")
+
+
+def test_a_held_key_shows_the_image_alone(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    viewer.layers["objects"].visible = False
+    before = {layer.name: layer.visible for layer in viewer.layers}
+    qtbot.keyPress(widget.panel, Qt.Key.Key_Comma)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["image"]
+    qtbot.keyRelease(widget.panel, Qt.Key.Key_Comma)
+    assert {layer.name: layer.visible for layer in viewer.layers} == before
+
+
+def test_escape_gives_up_what_was_asked(gated, qtbot):
+    _, widget, proposer = gated
+    widget.panel.live.setChecked(False)
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    assert widget.panel.cancel.isEnabled()
+    press(qtbot, widget, Qt.Key.Key_Escape)
+    assert "Cancelled" in widget.panel.status.text() and not widget.panel.cancel.isEnabled()
+    proposer.gate.set()
+    threads_ended(qtbot)
+    turned(qtbot)
+    assert widget.work.candidates is None
+
+
+REAL = """
+import sys, time, tempfile
+from pathlib import Path
+import napari
+from qtpy.QtWidgets import QApplication
+from skimage.data import cell
+from napari_probseg.widgets.segment import recovery
+from napari_probseg.widgets.segment.widget import SegmentWidget
+from napari_probseg.widgets.settings import Settings
+import napari_probseg.widgets.segment.widget as module
+folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+recovery.settings_folder = lambda: Path(folder.name)
+module.read_settings = lambda: Settings(live="always", device="cpu")
+
+def until(done, seconds=150):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, widget.panel.status.text()
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+viewer = napari.Viewer()
+viewer.add_image(cell()[300:500, 350:550])
+widget = SegmentWidget(viewer)
+viewer.window.add_dock_widget(widget)
+work = widget.work
+widget.panel.inside.click()
+work.layers.markers.paint((85, 80), 1)
+until(lambda: work.session.on_offer is not None and work.session.on_offer.is_sampled)
+assert (work.candidates.patches[0] == 1).sum() > 5000, "the cell"
+work.accept()
+work.layers.markers.paint((10, 10), 2)
+until(lambda: work.session.on_offer is not None and work.session.on_offer.is_sampled)
+work.complete()
+until(lambda: work.on_offer is not None and work.on_offer.completion is not None)
+work.finish()
+assert work.session.max_label == 1
+work.session.note_saved("", whole=False)  # else it asks what is to become of the object
+widget.release()
+viewer.close()
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_real_window_imports_no_torch():
+    done = subprocess.run([sys.executable, "-c", REAL], capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_script_of_what_was_taken_live_gives_the_same(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_K)
+    session = widget.work.session
+    again = ps.Session(ps.Case(disk().astype(np.float32)), Balls())
+    step = session.steps[0]
+    where = step.changes[0].where
+    again.mark(step.changes[1].after == Marker.OBJECT, where=where)
+    request = session.steps[1].arguments["request"]
+    again.propose(request["n"], seed=request["seed"])
+    again.accept(session.steps[1].arguments["i"])
+    np.testing.assert_array_equal(again.case.partial, session.case.partial)
