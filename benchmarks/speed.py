@@ -1,6 +1,6 @@
 """What an answer costs beside one pass of a U-Net of the size of ScribblePrompt's (Wong et al. 2024).
 
-    python benchmarks/speed.py [--weights FILE] [--threads 1] [--rounds 15] [--markdown FILE]
+    python benchmarks/speed.py [--weights FILE] [--threads 1] [--device cpu] [--rounds 15] [--markdown FILE]
 
 All take their turn in each round, so that other work on the machine touches them alike; the figures are medians. The
 U-Net has random weights, the published widths and no normalisation, and is given its best memory layout; its size is
@@ -58,13 +58,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="general")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    proposer = ps.load_proposer(arguments.weights, device="cpu")
-    completer = ps.load_completer(arguments.weights, device="cpu")
-    peer, ours = PlainUNet().eval().to(memory_format=torch.channels_last), proposer.networks[2]
+    proposer = ps.load_proposer(arguments.weights, device=arguments.device)
+    completer = ps.load_completer(arguments.weights, device=arguments.device)
+    peer = PlainUNet().eval().to(arguments.device, memory_format=torch.channels_last)
+    ours = proposer.networks[2]
     lines = [
         f"Medians of {arguments.rounds} rounds on {arguments.threads} thread(s), of images of {SIDE}x{SIDE}.",
         f"{size('The U-Net', peer, lambda: one_pass(peer))} on {CROP}x{CROP}.",
@@ -108,18 +110,32 @@ def marked(n_channels: int) -> ps.Case:
 
 @torch.inference_mode()
 def one_pass(network: PlainUNet) -> Tensor:
-    return network(torch.zeros(1, 5, CROP, CROP).to(memory_format=torch.channels_last))
+    x = torch.zeros(1, 5, CROP, CROP, device=device_of(network))
+    return finished(network(x.to(memory_format=torch.channels_last)))
 
 
 @torch.inference_mode()
 def samples(network: General) -> Tensor:
     """Return what a proposal asks of the network."""
     n = N_WINDOWS * N_DRAWN
-    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, SIZE[2], SIZE[2])
+    device = device_of(network)
+    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, SIZE[2], SIZE[2], device=device)
     x[:, -N_MARKS, 40:50, 40:50] = x[:, 1 - N_MARKS, :5, :5] = 1
     features = network.features(x)
-    network.decode_control(features, torch.ones(N_WINDOWS))
-    return network.decode(features, torch.zeros(n, network.n_latent), torch.ones(n)).object
+    network.decode_control(features, torch.ones(N_WINDOWS, device=device))
+    z = torch.zeros(n, network.n_latent, device=device)
+    return finished(network.decode(features, z, torch.ones(n, device=device)).object)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def finished(result: Tensor) -> Tensor:
+    """Wait for a GPU to have computed a tensor; return it."""
+    if result.is_cuda:
+        torch.cuda.synchronize()
+    return result
 
 
 def size(name: str, network: nn.Module, run: Callable[[], object]) -> str:

@@ -260,5 +260,5 @@ def test_what_is_left_out_is_not_seen(sets: Path, tmp_path: Path, monkeypatch: p
 def test_crops_of_other_sets_are_not_taken_over(sets: Path, tmp_path: Path) -> None:
     trained_without((), sets, tmp_path / "a")
     assert len(trained_without((), sets, tmp_path / "a")) == 3, "the same again goes on"
-    with pytest.raises(ValueError, match=r"Cells, .*not from Dataset002_Lesions, Dataset003_Organs: choose an empty"):
+    with pytest.raises(ValueError, match=r"Cells, .*not on Dataset002_Lesions, Dataset003_Organs: choose an empty"):
         trained_without(("Cells",), sets, tmp_path / "a")

@@ -247,6 +247,18 @@ class Case:
         object.__setattr__(case, "evidence", (where, patch))
         return case
 
+    def with_shown(self, where: Region, mask: NDArray[np.bool_]) -> Case:
+        """Return the case with the answer that was on show as `evidence`: what the latest stroke corrects.
+
+        Parameters
+        ----------
+        where : tuple of slices
+            The region that the answer is about.
+        mask : bool array of the region's shape
+            What it took as object; the rest is background to it.
+        """
+        return self.with_evidence(where, np.where(mask, Marker.OBJECT, Marker.BACKGROUND).astype(np.uint8))
+
     def accepted(self, where: Region) -> NDArray[np.uint8]:
         """Return what is known of a region beside the strokes: what was accepted, and the `evidence`.
 

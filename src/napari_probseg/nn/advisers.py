@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_probseg.replay import replayed
+
 NAMES = ("geodesic", "watershed", "walker", "appearance")
 
 _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -70,12 +72,12 @@ class AdviserConfig:
     watershed_power: float = 6.0
     n_rounds: int = 1
     full_scan: bool = True
-    walker_edge: float = 60.0
+    walker_edge: float = 100.0
     n_walker_steps: int = 30
     appearance_stride: int = 2
     n_levels: int = 4
-    place: float = 1.0
-    curvatures: bool = False
+    place: float = 0.5
+    curvatures: bool = True
     squares: bool = False
     ridge: float = 0.3
     n_newton_steps: int = 5
@@ -139,6 +141,7 @@ def edge_strength(smooth: Tensor) -> Tensor:
     return squared.amax(1, keepdim=True).sqrt()
 
 
+@replayed
 def by_ways(edges: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """Return the side that is nearer by geodesic distance, and the one that floods a voxel first, (B, 2, Y, X).
 
@@ -169,7 +172,7 @@ def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = T
     """
     pool, ndim = _LARGEST[cost.ndim - 2], cost.ndim - 2
     sides = marks.transpose(0, 1)[:, :, None]  # (2, B, 1, Y, X)
-    coarse = torch.where(pool(marks.float(), 2).transpose(0, 1)[:, :, None] > 0, 0.0, _FAR)
+    coarse = _FAR * (1 - pool(marks.float(), 2).transpose(0, 1)[:, :, None])
     coarse = coarse.repeat(1, 1, cost.shape[1], *[1] * ndim)
     half = 2 * pool(cost, 2)[None]
     for _ in range(n_rounds):
@@ -177,7 +180,7 @@ def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = T
     found = coarse
     for axis in range(3, found.ndim):
         found = found.repeat_interleave(2, axis)
-    found = torch.where(sides, 0.0, found)
+    found = found.masked_fill(sides, 0.0)
     return _scanned(found, cost[None]) if full_scan else found
 
 
@@ -222,6 +225,7 @@ def _offer(
         torch.minimum(target, offered, out=target)
 
 
+@replayed
 def walker(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """Return how much likelier a random walker meets the marks inside first (Grady 2006), (B, 1, Y, X).
 
@@ -236,7 +240,7 @@ def walker(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
         squared = (coarse.narrow(axis, 1, n - 1) - coarse.narrow(axis, 0, n - 1)).square().amax(1, keepdim=True)
         links.append((-config.walker_edge * squared).exp() + 1e-4)
     fixed = inside | outside
-    value = torch.where(inside, 1.0, torch.where(outside, -1.0, 0.0))
+    value = outside.float().neg().masked_fill(inside, 1.0)
     free = (~fixed).float()
     degree = _degree(links, value).clamp(min=1e-6)
     x = value.clone()

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_probseg.replay import replayed
+
 
 class Chance:
     """Random numbers of one batch, drawn on the CPU where they do not depend on the device."""
@@ -45,7 +47,7 @@ class Chance:
 
     def turns(self, *shape: int) -> Tensor:
         """Return random rotations and reflections, square matrices of ``(..., ndim, ndim)``."""
-        turn: Tensor = torch.linalg.qr(self.normal(*shape)).Q
+        turn: Tensor = torch.linalg.qr(self.normal(*shape).cpu()).Q.to(self.device)  # many small ones: slow on a GPU
         return turn * (1 - 2 * (self.uniform(*shape[:-2], 1, shape[-1]) < 0.5).float())
 
     def smooth(self, *lead: int, shape: Sequence[int], cells: int) -> Tensor:
@@ -102,6 +104,7 @@ def each(values: Tensor, ndim: int) -> Tensor:
     return values.reshape(*values.shape, *[1] * ndim)
 
 
+@replayed
 def depth(mask: Tensor, n: int) -> Tensor:
     """Return for each pixel how many erosions by one pixel it survives, up to ``n`` (at most 255), float.
 

