@@ -178,6 +178,14 @@ def test_a_correction_makes_evidence_of_what_was_accepted(session: ps.Session) -
     assert state(session) == before
 
 
+def test_every_part_of_a_scattered_stroke_is_looked_at(session: ps.Session) -> None:
+    session.mark(square(20, 10))
+    session.propose(8)
+    session.accept(7)
+    session.mark(outside=square(20, 24) | square(2, 2) | square(37, 37))
+    assert session.question().partial[20, 21] == ps.Marker.UNKNOWN
+
+
 def test_a_correction_works_on_the_plane_of_a_volume() -> None:
     session = ps.Session(ps.Case(np.random.default_rng(0).random((5, 40, 40)), spacing=(3, 1, 1)), GrowingProposer())
     where = (slice(2, 3), slice(0, 40), slice(0, 40))

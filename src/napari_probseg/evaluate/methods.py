@@ -26,16 +26,24 @@ Mask = NDArray[np.bool_]
 
 
 class Answering:
-    """A method that answers strokes with the whole object, anew each time; strokes are obeyed whatever it says."""
+    """A method that answers strokes with the whole object; strokes are obeyed whatever it says.
+
+    In an image its latest answer is evidence beside the strokes, as in a session; most methods do not look at it.
+    """
 
     def __init__(self, case: Case, answer: Callable[[Case], Mask]) -> None:
         self.case, self.answer = case, answer
+        self.shown: Mask | None = None
+        self.everywhere = tuple(slice(0, n) for n in case.shape)
 
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and return the object."""
-        self.case = self.case.mark(inside, outside)
+        marked = self.case.mark(inside, outside)
+        self.case = marked if self.shown is None else marked.with_shown(self.everywhere, self.shown)
         object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))
-        return np.asarray((self.answer(self.case) | object_) & ~background)
+        found = np.asarray((self.answer(self.case) | object_) & ~background)
+        self.shown = found if marked.ndim == 2 and found.any() else None
+        return found
 
     def offered(self) -> Sequence[Mask]:
         """Return nothing: there is no choice."""

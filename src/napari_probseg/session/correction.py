@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
-from napari_probseg.session.history import Step
+from napari_probseg.session.history import Change, Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 
@@ -56,30 +56,34 @@ def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[
     for step in reversed(tuple(steps)):
         if step.verb in ("accept", "finish", "reopen"):
             break
-        changes = {change.name: change for change in step.changes}
-        if step.verb != "mark" or not {"partial", "strokes"} <= changes.keys():
+        if step.verb != "mark":
             continue
-        decided, drawn = changes["partial"], changes["strokes"]
-        common = overlap(decided.where, drawn.where)
-        if common is None:
-            continue
-        before, after = (a[relative(common, decided.where)] for a in (decided.before, decided.after))
-        turned = np.zeros(drawn.after.shape, dtype=bool)
-        turned[relative(common, drawn.where)] = (before != after) & (before > 0) & (after > 0)
-        turned &= drawn.before == Marker.UNKNOWN
-        seen = overlap(drawn.where, where)
-        if seen is None or not turned.any():
-            continue
-        for marker in _LABELS:
-            # A stroke that begins outside of what it contradicts is one correction, not two strokes.
-            stroke = ndimage.binary_propagation(
-                turned & (drawn.after == marker),
-                structure=np.ones((3,) * case.ndim),
-                mask=(drawn.after == marker) & (drawn.before != marker),
-            )
-            standing = case.strokes[seen] == marker
-            wrong[relative(seen, where)] |= stroke[relative(seen, drawn.where)] & standing
+        for drawn in (change for change in step.changes if change.name == "strokes"):
+            seen, turned = overlap(drawn.where, where), _turned(step, drawn)
+            if seen is None or not turned.any():
+                continue
+            for marker in _LABELS:
+                # A stroke that begins outside of what it contradicts is one correction, not two strokes.
+                stroke = ndimage.binary_propagation(
+                    turned & (drawn.after == marker),
+                    structure=np.ones((3,) * case.ndim),
+                    mask=(drawn.after == marker) & (drawn.before != marker),
+                )
+                standing = case.strokes[seen] == marker
+                wrong[relative(seen, where)] |= stroke[relative(seen, drawn.where)] & standing
     return wrong
+
+
+def _turned(step: Step, drawn: Change) -> NDArray[np.bool_]:
+    """Return where what a step drew was decided otherwise before, in the region of what it drew."""
+    turned = np.zeros(drawn.after.shape, dtype=bool)
+    for decided in (change for change in step.changes if change.name == "partial"):
+        common = overlap(decided.where, drawn.where)
+        if common is not None:
+            before, after = (a[relative(common, decided.where)] for a in (decided.before, decided.after))
+            turned[relative(common, drawn.where)] = (before != after) & (before > 0) & (after > 0)
+    turned &= drawn.before == Marker.UNKNOWN
+    return turned
 
 
 def _region(case: Case, plane: Plane | None) -> Region | None:

@@ -24,6 +24,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "partial": (np.dtype("u1"), max(Marker)),
     "strokes": (np.dtype("u1"), max(Marker)),
     "objects": (np.dtype("<u4"), 2**31 - 1),
+    "shown": (np.dtype("u1"), max(Marker)),
 }
 VERBS = ("mark", "accept", "finish", "reopen", "take", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by

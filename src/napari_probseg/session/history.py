@@ -18,7 +18,7 @@ class Change:
     Parameters
     ----------
     name : str
-        ``"partial"``, ``"strokes"`` or ``"objects"``.
+        ``"partial"``, ``"strokes"``, ``"objects"``, or ``"shown"``: the answer that the latest stroke corrects.
     where : tuple of slices
     before, after : arrays of the region's shape
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
+from napari_probseg.region import Region
 from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Step
 
@@ -35,6 +36,8 @@ class Request:
         Finished objects.
     steps : tuple of Step
         What was done.
+    shown : (region, uint8 array), optional
+        The answer that the latest stroke corrects: a `Marker` for every voxel of a region.
     """
 
     verb: str
@@ -43,6 +46,7 @@ class Request:
     case: Case
     objects: NDArray[np.uint32]
     steps: tuple[Step, ...]
+    shown: tuple[Region, NDArray[np.uint8]] | None = None
 
     @property
     def plane(self) -> Plane | None:
@@ -51,8 +55,12 @@ class Request:
 
     @cached_property
     def question(self) -> Case:
-        """The case to ask about: what strokes contradicted is open again, so that new candidates can repair it."""
-        return opened_by_corrections(self.case, self.objects, self.steps, self.plane)
+        """The case to ask about: what strokes contradicted is open again, so that new candidates can repair it.
+
+        What was on show when the latest stroke was drawn is its evidence, beside the strokes.
+        """
+        opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane)
+        return opened if self.shown is None else opened.with_evidence(*self.shown)
 
     def with_arguments(self, **arguments: Any) -> Request:
         """Return the same request with other arguments: options, say, that are known once a network is loaded."""

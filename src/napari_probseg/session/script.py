@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.region import Region, hull, relative
+from napari_probseg.region import Region, bounding_box, hull, relative
 from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
 
@@ -50,14 +50,16 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
         lines.append(f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis}, **begun)")
     lines += ["session = ps.Session(case)"]
     body: list[str] = []
+    shown = np.zeros(case.shape, dtype=np.uint8)
     loaded: dict[str, str] = {}
     for step in steps:
+        told_of_shown = _shown_by(step, shown)
         role, name = _maker(step, {"proposer": proposer, "completer": completer})
         if role and loaded.get(role) != name:
             # The first of each is loaded at the top, another one where it was taken up.
             (body if role in loaded else lines).append(f"session.{role} = ps.load_{role}({name!r})")
             loaded[role] = name
-        body += _WRITERS[step.verb](step)
+        body += _mark_lines(step, told_of_shown) if step.verb == "mark" else _WRITERS[step.verb](step)
     lines += ["", *body, "", "objects = session.objects", "partial = session.case.partial", ""]
     return "\n".join(lines)
 
@@ -71,17 +73,27 @@ def _maker(step: Step, otherwise: Mapping[str, str]) -> tuple[str, str]:
     return role, str(step.arguments.get("maker") or otherwise.get(role, ""))
 
 
-def _mark_lines(step: Step) -> list[str]:
+def _shown_by(step: Step, shown: NDArray[np.uint8]) -> str:
+    """Take in what a step changed of the answer on show; return the argument that says it, empty if nothing did."""
+    changes = [change for change in step.changes if change.name == "shown"]
+    for change in changes:
+        shown[change.where] = change.after
+    where = bounding_box(shown) if changes else None
+    return "" if where is None else f"shown=(np.s_[{_spans(where)}], unpack({pack(shown[where] == Marker.OBJECT)!r}))"
+
+
+def _mark_lines(step: Step, shown: str) -> list[str]:
     """Return the call that draws a step's strokes: its changed voxels, by the marker they got."""
-    where = hull(*(change.where for change in step.changes))
+    drawing = [change for change in step.changes if change.name != "shown"]
+    where = hull(*(change.where for change in drawing))
     drawn = np.full([s.stop - s.start for s in where], -1, dtype=np.int8)
-    for change in sorted(step.changes, key=lambda change: change.name):  # strokes last: what was erased may be locked
+    for change in sorted(drawing, key=lambda change: change.name):  # strokes last: what was erased may be locked
         here = drawn[relative(change.where, where)]
         changed = change.before != change.after
         here[changed] = change.after[changed]
     masks = {name: drawn == marker for name, marker in _DRAWN.items()}
     strokes = ", ".join(f"{name}=unpack({pack(mask)!r})" for name, mask in masks.items() if mask.any())
-    return [f"session.mark({strokes}, where=np.s_[{_spans(where)}])"]
+    return [f"session.mark({strokes}, where=np.s_[{_spans(where)}]{', ' if shown else ''}{shown})"]
 
 
 def _spans(where: Region) -> str:
@@ -110,7 +122,6 @@ def _take_lines(step: Step) -> list[str]:
 
 
 _WRITERS: dict[str, Callable[[Step], list[str]]] = {
-    "mark": _mark_lines,
     "accept": _accept_lines,
     "finish": lambda _: ["session.finish()"],
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],

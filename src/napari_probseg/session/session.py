@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
-from napari_probseg.case import Case, Plane
+from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import hull
 from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.learnt import with_learnt
 from napari_probseg.session.request import Offer, Request
+from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Session(Work):
         super().__init__(case)
         self.proposer, self._completer = proposer, completer
         self._offer: Offer | None = None
+        self._looked_at = 0  # the candidate on show
         self._asked: Request | None = None
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
 
@@ -150,8 +152,14 @@ class Session(Work):
             request = replace(self._request(verb, arguments), ticket=about)
         if not self.is_current(request):
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
-        self._offer = Offer(candidates, request, maker, completion)
+        self._offer, self._looked_at = Offer(candidates, request, maker, completion), 0
         return candidates
+
+    def look_at(self, i: int) -> None:
+        """Note which candidate is on show: the next stroke corrects that one."""
+        if self._offer is None or not 0 <= i < len(self._offer.candidates):
+            raise IndexError(f"there is no candidate {i} on offer")
+        self._looked_at = int(i)
 
     def is_current(self, request: Request) -> bool:
         """Return whether nothing was done since a request, and it was not withdrawn."""
@@ -270,9 +278,8 @@ class Session(Work):
         slab = tuple(s if s.stop - s.start == 1 else box for s, box in zip(offer.candidates.where, marked, strict=True))
         request, maker = offer.request, getattr(offer.maker, "name", "")
         arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
-        step = self._do(
-            "accept", arguments, change_between("partial", self._case.partial[slab], case.partial[slab], slab)
-        )
+        changes = change_between("partial", self._case.partial[slab], case.partial[slab], slab)
+        step = self._do("accept", arguments, changes + self._shown.changes_to(None))
         self.withdraw()  # also where it added nothing
         return step
 
@@ -379,7 +386,14 @@ class Session(Work):
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: _plain(value) for name, value in arguments.items()}
-        return Request(verb, told, self._ticket, self._case, self.objects, self.steps)
+        return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
+
+    def _on_show(self) -> Answer | None:
+        """Return the object that the candidate on show leads to."""
+        if self._offer is None or not len(self._offer.candidates):
+            return None
+        candidates = self._offer.candidates
+        return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT
 
 
 def _plain(value: Any) -> Any:

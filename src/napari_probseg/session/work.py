@@ -11,6 +11,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region, boxed, parts
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
+from napari_probseg.session.shown import Answer, Shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ class Work:
     def __init__(self, case: Case) -> None:
         self.start = self._case = case
         self._objects = np.zeros(case.shape, dtype=np.uint32)
+        self._shown = Shown(case.shape)
         self._history = History()
         self._n_asked = 0  # requests for candidates
         self._max_label = 0
@@ -102,8 +104,22 @@ class Work:
         *,
         erase: NDArray[Any] | None = None,
         where: Region | None = None,
+        shown: Answer | None = None,
     ) -> Step:
-        """Draw strokes, as `Case.mark` does; return the step. Erased voxels of finished objects stay background."""
+        """Draw strokes; erased voxels of finished objects stay background.
+
+        Parameters
+        ----------
+        inside, outside, erase, where : optional
+            See `Case.mark`.
+        shown : (region, bool array), optional
+            The object that was on show in a region while they were drawn: in an image, the next answer corrects it. The
+            candidate that is looked at, if absent.
+
+        Returns
+        -------
+        Step
+        """
         marked = self._case.mark(inside, outside, erase=erase, where=where)
         if where is None:
             masks = [np.asarray(mask) for mask in (inside, outside, erase) if mask is not None]
@@ -112,8 +128,10 @@ class Work:
             regions = [boxed(where, self._case.shape)[0]]
         if erase is not None:
             marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
-        changes = (self._changes_to(marked, box) for box in regions)
-        return self._do("mark", {}, tuple(change for found in changes for change in found), marked)
+        changes = tuple(change for box in regions for change in self._changes_to(marked, box))
+        if changes and self._case.ndim == 2 and (answer := shown or self._on_show()):
+            changes += self._shown.changes_to(answer)
+        return self._do("mark", {}, changes, marked)
 
     def finish(self) -> Step:
         """Move the object in work to the finished ones, where it is locked, and begin the next.
@@ -125,7 +143,8 @@ class Work:
             earlier objects and stay with them.
         """
         label = self._reopened_label() or self._max_label + 1
-        return self._do("finish", *finishing(self._case, self._objects, label))
+        told, changes = finishing(self._case, self._objects, label)
+        return self._do("finish", told, changes + self._shown.changes_to(None))
 
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
@@ -137,7 +156,8 @@ class Work:
         RuntimeError
             If another object is in work.
         """
-        return self._do("reopen", {"label": int(label)}, reopening(self._case, self._objects, label))
+        changes = reopening(self._case, self._objects, label) + self._shown.changes_to(None)
+        return self._do("reopen", {"label": int(label)}, changes)
 
     def take(self, labels: NDArray[Any]) -> Step:
         """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
@@ -183,13 +203,19 @@ class Work:
     def withdraw(self) -> None:
         """Hear that the work has moved on, and that answers about it as it was come too late."""
 
+    def _on_show(self) -> Answer | None:
+        """Return the answer that is on show; a person alone has none."""
+        return None
+
     def _resume(self, stored: Stored) -> None:
         """Take on what was done since this start, in place: what lies between is seen by no one."""
         partial, strokes = self.start.partial.copy(), self.start.strokes.copy()
         arrays: dict[str, NDArray[Any]] = {"partial": partial, "strokes": strokes, "objects": self._objects}
         for step in stored.done:
             for change in step.changes:
-                arrays[change.name][change.where] = change.after
+                if change.name in arrays:
+                    arrays[change.name][change.where] = change.after
+            self._shown.apply(step.changes)
         self._case = self.start.with_markers(partial, strokes)
         self._max_label = int(self._objects.max())
         self._n_object_changes = 1
@@ -213,12 +239,13 @@ class Work:
     def _apply(self, changes: tuple[Change, ...], case: Case | None = None) -> None:
         """Make changes, all of them or, should memory not suffice, none: the state is what the steps say, always."""
         now = case or self._case
-        if case is None and (of_case := [change for change in changes if change.name != "objects"]):
+        if case is None and (of_case := [c for c in changes if c.name in ("partial", "strokes")]):
             now = now.with_parts((change.name, change.where, change.after) for change in of_case)
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
                 self._count(change)
+        self._shown.apply(changes)
         self._case = now
         self.withdraw()
 

@@ -69,6 +69,7 @@ class Stage(Speaking):
         self.resuming.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
         self.recovery.recovered.connect(self._recovered)
+        self.view.shown.connect(self._looked_at)
         self.view.shown.connect(self._advise)
         self.asking.offered.connect(self._offered)
         self.asking.learnt.connect(self._learnt)
@@ -300,6 +301,11 @@ class Stage(Speaking):
             self.say(sentence_of(error))
         else:
             self.refuse(error)
+
+    def _looked_at(self, i: int) -> None:
+        """Note which candidate is on show: the next stroke corrects that one."""
+        if self.session and self.session.on_offer is self.view.offer:
+            self.session.look_at(i)
 
     def _learnt(self, got: Learnt) -> None:
         """Go on with what was learnt of the image, and show what it changes."""

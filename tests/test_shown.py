@@ -1,0 +1,87 @@
+"""The answer on show: the next stroke corrects it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+
+
+def dab(y: int, x: int) -> np.ndarray:
+    mask = np.zeros((40, 50), dtype=bool)
+    mask[y - 1 : y + 2, x - 1 : x + 2] = True
+    return mask
+
+
+class TestWhatIsOnShow:
+    """The next stroke corrects what is on show: that answer is evidence beside the strokes."""
+
+    @pytest.fixture
+    def session(self) -> ps.Session:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
+        session.mark(inside=dab(20, 10))
+        return session
+
+    def test_it_is_evidence_of_the_next_question(self, session: ps.Session) -> None:
+        on_show = session.propose().partial[0] == ps.Marker.OBJECT
+        session.mark(outside=dab(30, 40))
+        where, patch = session.question().evidence
+        shown = np.zeros((40, 50), dtype=np.uint8)
+        shown[where] = patch
+        assert np.array_equal(shown == ps.Marker.OBJECT, on_show)
+        assert (shown > 0).all()
+
+    def test_another_one_can_be_looked_at(self, session: ps.Session) -> None:
+        on_show = session.propose().partial[1] == ps.Marker.OBJECT
+        session.look_at(1)
+        session.mark(outside=dab(5, 5))
+        where, patch = session.question().evidence
+        assert np.array_equal(patch == ps.Marker.OBJECT, on_show[where])
+        with pytest.raises(IndexError, match="there is no candidate 7 on offer"):
+            session.look_at(7)
+
+    def test_a_stroke_without_an_answer_in_between_corrects_the_same(self, session: ps.Session) -> None:
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        before = session.question().evidence
+        session.mark(outside=dab(35, 45))
+        assert np.array_equal(session.question().evidence[1], before[1])
+
+    def test_a_choice_ends_it_and_undo_brings_it_back(self, session: ps.Session) -> None:
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        session.propose()
+        session.accept(0)
+        assert session.question().evidence is None
+        session.undo()
+        assert session.question().evidence is not None
+        session.undo()
+        assert session.question().evidence is None
+
+    def test_it_is_saved_and_in_the_script(self, session: ps.Session, tmp_path: Path) -> None:
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        session.save(tmp_path / "session.npz")
+        again = ps.Session.load(tmp_path / "session.npz", session.case.image)
+        assert np.array_equal(again.question().evidence[1], session.question().evidence[1])
+        tifffile.imwrite(tmp_path / "image.tif", session.case.image.astype(np.float32))
+        names: dict[str, Any] = {}
+        exec(session.script(str(tmp_path / "image.tif")), names)
+        replayed = names["session"].question().evidence
+        assert replayed[0] == session.question().evidence[0]
+        assert np.array_equal(replayed[1], session.question().evidence[1])
+
+    def test_a_volume_has_none(self) -> None:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(6, 40, 50))), GrowingProposer())
+        inside = np.zeros((6, 40, 50), dtype=bool)
+        inside[3, 20, 10] = True
+        session.mark(inside=inside)
+        session.propose()
+        session.mark(inside=np.roll(inside, 5, 2))
+        assert session.question().evidence is None
