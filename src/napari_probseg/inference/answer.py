@@ -97,7 +97,7 @@ def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.
 
 
 def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, device: torch.device) -> Tensor:
-    """Return what the refiner sees of a window, (1, 14, size, size)."""
+    """Return what the refiner sees of a window, (1, N_SEEN, size, size)."""
     size = fine_size(window)
     x = window_input(case, window, size)
     probability = looks.probability(window, size)

@@ -10,6 +10,7 @@ from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_streng
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 6  # about the whole window, the same in each voxel
+N_SEEN = 1 + len(NAMES) + N_MARKS + 1 + N_FACTS
 FINE = AdviserConfig(
     full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256
 )
@@ -27,7 +28,7 @@ class Refiner(nn.Module):
 
     def __init__(self, n: int = 12) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(1 + len(NAMES) + 2 + 1 + N_FACTS, n, 3, padding=1)
+        self.enter = nn.Conv2d(N_SEEN, n, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(n, n, 3, padding=d, dilation=d) for d in (2, 4, 1))
         self.out = nn.Conv2d(n, 1, 1)
         nn.init.zeros_(self.out.weight)
@@ -43,23 +44,24 @@ class Refiner(nn.Module):
 
 @torch.no_grad()
 def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
-    """Return what a `Refiner` looks at, (B, 14, Y, X).
+    """Return what a `Refiner` looks at, (B, N_SEEN, Y, X).
 
     Parameters
     ----------
     x : (B, 6, Y, X) tensor
-        Image, strokes and what was accepted, on the fine grid.
+        Image, strokes and what was accepted, or on show when the latest of them was drawn, on the fine grid.
     probability : (B, Y, X) tensor
         What the network says.
     facts : (B, N_FACTS) tensor
         See `facts_of`.
     """
-    image, inside, outside = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0
+    image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
     logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT) / LIMIT
-    marks = torch.stack([inside, outside], 1).to(x)
     edges = edge_strength(smoothed(image)).clamp(max=2)
     everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
-    return torch.cat([logit[:, None], advice(image, inside, outside, FINE), marks, edges, everywhere], 1)
+    return torch.cat(
+        [logit[:, None], advice(image, marks[:, 0] > 0, marks[:, 1] > 0, FINE), marks, edges, everywhere], 1
+    )
 
 
 def facts_of(

@@ -40,7 +40,7 @@ class View:
 
     Parameters
     ----------
-    seen : (14, S, S) float16 tensor
+    seen : (N_SEEN, S, S) float16 tensor
         See `refiner_input`.
     truth : (S, S) bool tensor
     """
