@@ -390,9 +390,8 @@ class Session(Work):
 
     def _on_show(self) -> Answer | None:
         """Return the object that the candidate on show leads to."""
-        if self._offer is None or not len(self._offer.candidates):
+        if not (candidates := self.candidates):
             return None
-        candidates = self._offer.candidates
         return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT
 
 

@@ -177,8 +177,8 @@ def fit(
             # One file that holds all, so that a crash between two files cannot mix two steps.
             write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
             saved = time.monotonic()
-        taken = time.monotonic() - start
-        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
+        progress.seconds = time.monotonic() - start
+        seconds += fabric.broadcast(progress.seconds) if fabric else progress.seconds  # one clock: all stop together
         if last:
             network.load_state_dict(best.tensors or average.state_dict())
         yield progress
