@@ -156,18 +156,20 @@ def test_a_killed_training_ends_as_if_it_had_not_been(collection: Collection, st
     add(collection, 2)
     whole = Collection.create(tmp_path / "whole", ["disk"], ending=".tif")
     add(whole, 2)
-    with _trained(collection, start) as process:
+    # In processes of their own, where the same numbers of threads add up.
+    with _trained(whole, start) as undisturbed, _trained(collection, start) as process:
         assert process.stdout is not None
         for _ in range(6):
             assert process.stdout.readline(), "it ended before it was killed: test invalid"
         process.kill()
-    assert Collection(collection.folder).cases == collection.cases
-    assert models.is_under_way(collection) and not models_of(collection)
-    for one, first_step in ((collection, range(2, 13)), (whole, range(1, 2))):
-        with _trained(one, start) as process:  # in processes of their own, where the same numbers of threads add up
-            said, _ = process.communicate()
-        steps = [int(step) for step in re.findall(r"Progress\(step=(\d+)", said)]
-        assert steps[0] in first_step and steps[-1] == 12
+        process.wait()
+        assert Collection(collection.folder).cases == collection.cases
+        assert models.is_under_way(collection) and not models_of(collection)
+        with _trained(collection, start) as again:
+            for one, first_step in ((again, range(2, 13)), (undisturbed, range(1, 2))):
+                said, _ = one.communicate()
+                steps = [int(step) for step in re.findall(r"Progress\(step=(\d+)", said)]
+                assert steps[0] in first_step and steps[-1] == 12
     killed, straight = (read_weights(models_of(c)[0].weights)[2] for c in (collection, whole))
     assert all(torch.allclose(killed[k], straight[k], atol=1e-6) for k in killed)
 
@@ -198,7 +200,7 @@ def test_the_same_model_is_judged_the_same(collection: Collection) -> None:
     add(collection, 4)
     first, second = (result_of(judge.judge(collection, "general", device="cpu")) for _ in range(2))
     assert first == second and first.n_images == len(collection.split("test")) == first.n_objects
-    assert tuple(first.dice) == judge.DABS and 0.5 < first.score <= 1
+    assert tuple(first.dice) == judge.N_DABS and 0.5 < first.score <= 1
 
 
 def test_objects_are_the_largest_parts_of_each_label() -> None:
@@ -279,7 +281,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_images_are_ranked_and_the_others_named(
     collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.N_PLACES", {2: 1, 3: 1})
     add(collection, 1)
     paths = images_in(folder)
     assert len(paths) == 7, "the notes are no image"
@@ -310,7 +312,7 @@ def test_a_folder_without_images_is_said(tmp_path: Path) -> None:
 def test_the_loop_on_the_command_line(
     collection: Collection, start: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.N_PLACES", {2: 1, 3: 1})
     add(collection, 5)
     here = str(collection.folder)
 

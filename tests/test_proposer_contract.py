@@ -15,8 +15,16 @@ import untrained
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Marker
 from napari_probseg.morphology import ball
-from napari_probseg.proposers.appearance_cut import AppearanceCut
-from napari_probseg.proposers.carry import Carrier
+from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
+from napari_probseg.proposers.slice_propagation import SlicePropagator
+from napari_probseg.proposers.wong2022 import Wong2022Config, Wong2022Proposer
+
+
+def wong2022() -> Wong2022Proposer:
+    """Return the paper's proposer, asked for fewer samples than it is made for: each costs time."""
+    whole = ps.load_proposer("wong2022", device="cpu")
+    return Wong2022Proposer(whole.network, device="cpu", config=Wong2022Config(n_samples=8))
+
 
 FLAT, DEEP = (64, 72), (14, 40, 44)
 
@@ -78,12 +86,12 @@ class Entry:
 
 PROPOSERS = {
     "general": Entry(untrained.cvae_proposer),
-    "wong2022": Entry(lambda: ps.load_proposer("wong2022", device="cpu")),
+    "wong2022": Entry(wong2022),
     "completer": Entry(untrained.unet_cut),
     "trained U-Net": Entry(untrained.trained_unet, shapes=(FLAT,), needs_strokes=False, needs_contrast=False),
     "graph cut": Entry(ps.GraphCut),
-    "pixel classifier": Entry(AppearanceCut),
-    "slice propagation": Entry(Carrier, with_a_slice, (DEEP,), on_planes=False, needs_contrast=False),
+    "pixel classifier": Entry(PixelClassifierCut),
+    "slice propagation": Entry(SlicePropagator, with_a_slice, (DEEP,), on_planes=False, needs_contrast=False),
 }
 MONAI = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
 TRIED = [
