@@ -35,7 +35,7 @@ from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.reproduce.unseen import GROUPS, train_small
 
 SIZES = (1, 2, 4, 8)
-DABS = (1, 3)
+N_DABS = (1, 3)
 WAYS = ("from general weights", "from scratch", "from general weights, by uncertainty")
 
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 def table(name: str, stages: Stages, general: Path, scratch: Path) -> Iterator[str]:
     """Yield the rows of one data set: Dice after 1 and 3 dabs, for each way and number of images."""
-    yield f"\n{name}: Dice after {' / '.join(map(str, DABS))} dabs\n"
+    yield f"\n{name}: Dice after {' / '.join(map(str, N_DABS))} dabs\n"
     yield f"| training images | 0 | {' | '.join(map(str, SIZES))} |"
     yield f"|---|{'---|' * (1 + len(SIZES))}"
     for way, start in zip(WAYS, (general, scratch, general), strict=True):
@@ -158,7 +158,7 @@ class Stages:
         _, completer = load_models(weights, device="cpu")
         scores = []
         for labelled in map(self.dataset.load, self.validation):
-            scores += [completed(completer, labelled, truth, DABS) for truth in objects_of(labelled)]
+            scores += [completed(completer, labelled, truth, N_DABS) for truth in objects_of(labelled)]
         return [float(v) for v in np.mean(scores, axis=0)]
 
 

@@ -21,7 +21,7 @@ from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.active_learning.validate import completed, load_models, objects_of
 from napari_probseg.dataset.raw import RawDataset, datasets_below
 
-DABS = (1, 3)
+N_DABS = (1, 3)
 SETS = ["Nuclei", "BreastUltrasound", "FetalHead", "BrainHaemorrhageCT", "VocalFolds"]
 
 
@@ -49,7 +49,7 @@ def measured(dataset: RawDataset, n_images: int) -> np.ndarray:
         objects = objects_of(labelled)
         if objects and len(rows) < n_images:
             case = ps.Case(labelled.image, spacing=labelled.spacing, channel_axis=0)
-            scores = [completed(completer, labelled, truth, DABS) for truth in objects]
+            scores = [completed(completer, labelled, truth, N_DABS) for truth in objects]
             rows.append([uncertainty_of(case, completer), *(1 - np.mean(scores, axis=0))])
     return np.array(rows)
 

@@ -9,14 +9,14 @@ import napari_probseg as ps
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
-from napari_probseg.proposers.appearance_cut import AppearanceCut
 from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
 from napari_probseg.unaries.watershed import with_flood
 
 COMPLETERS = {
     "general": lambda: ps.load_completer(device="cpu"),
     "intensities": ps.GraphCut,
-    "appearance": AppearanceCut,
+    "appearance": PixelClassifierCut,
 }
 
 
@@ -65,7 +65,9 @@ def test_a_volume_and_its_plane(completer) -> None:
     truth = disk((24, 40, 44), 9)
     case = marked(truth, spacing=(1.0, 1.0, 1.0))
     whole = completer.propose(case)
-    least = 0.6 if isinstance(completer, AppearanceCut) else 0.7  # two dabs tell little of what a border looks like
+    least = (
+        0.6 if isinstance(completer, PixelClassifierCut) else 0.7
+    )  # two dabs tell little of what a border looks like
     assert dice(whole.partial[0] == ps.Marker.OBJECT, truth) > least
     flat = completer.propose(case, plane=(0, 12))
     assert dice((flat.partial[0] == ps.Marker.OBJECT)[12], truth[12]) > least
@@ -183,21 +185,23 @@ def test_appearance_tells_textures_apart_and_finds_thin_branches_far_from_the_st
     striped = np.where(textured, np.sin(x * 1.5), np.sin(y / 4.0)) + noise  # the same intensities everywhere
     one = np.ones(2)
     case = ps.Case(striped).mark(ball(y.shape, (60, 40), 6, one), ball(y.shape, (60, 110), 6, one))
-    found = [dice(c.propose(case).partial[0] == ps.Marker.OBJECT, textured) for c in (AppearanceCut(), ps.GraphCut())]
+    found = [
+        dice(c.propose(case).partial[0] == ps.Marker.OBJECT, textured) for c in (PixelClassifierCut(), ps.GraphCut())
+    ]
     assert found[0] > 0.85 > 0.6 > found[1]
     branches = (np.abs(y - 60 - 20 * np.sin(x / 15)) < 1.5) | (np.abs(x - 90 - y / 8) < 1.5)
     case = ps.Case(branches * 0.5 + 0.3 * np.sin(y / 40) + noise)
     case = case.mark(branches & (x < 12), ~branches & (np.hypot(y - 20, x - 30) < 6))
-    assert dice(AppearanceCut().propose(case).partial[0] == ps.Marker.OBJECT, branches) > 0.75
+    assert dice(PixelClassifierCut().propose(case).partial[0] == ps.Marker.OBJECT, branches) > 0.75
 
 
 def test_appearance_looks_at_an_image_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_probseg.proposers import appearance_cut
+    from napari_probseg.proposers import pixel_classifier_cut
 
     looked: list[object] = []
-    features_of = appearance_cut.features_of
-    monkeypatch.setattr(appearance_cut, "features_of", lambda image: looked.append(image) or features_of(image))
-    completer, case = AppearanceCut(), marked(disk())
+    features_of = pixel_classifier_cut.features_of
+    monkeypatch.setattr(pixel_classifier_cut, "features_of", lambda image: looked.append(image) or features_of(image))
+    completer, case = PixelClassifierCut(), marked(disk())
     first = completer.propose(case)
     completer.propose(case.mark(ball(disk().shape, (10, 10), 2, np.ones(2))))
     assert len(looked) == 1

@@ -114,7 +114,7 @@ def test_equals_the_best_of_all_256_masks(seed, connectivity):
 )
 @pytest.mark.parametrize("kind", ["network", "noise"])
 def test_has_the_energy_of_the_whole_grid(shape, spacing, channel_axis, smoothness, connectivity, kind, monkeypatch):
-    monkeypatch.setattr(band, "_MOST", 1.0)
+    monkeypatch.setattr(band, "_MAX_BAND_SHARE", 1.0)
     rng = np.random.default_rng(len(shape))
     image, probability = network_like(shape, rng)
     if kind == "noise":
@@ -134,8 +134,8 @@ def test_has_the_energy_of_the_whole_grid(shape, spacing, channel_axis, smoothne
 @pytest.mark.parametrize("seed", range(4))
 def test_any_sequence_of_changes_ends_where_a_new_graph_would(shape, seed, monkeypatch):
     # Narrow or wide, and never the whole grid at once, so that small images are a test of large ones.
-    monkeypatch.setattr(band, "_RADIUS", seed // 2)
-    monkeypatch.setattr(band, "_MOST", 1.0)
+    monkeypatch.setattr(band, "_RADIUS_VOXELS", seed // 2)
+    monkeypatch.setattr(band, "_MAX_BAND_SHARE", 1.0)
     rng = np.random.default_rng(seed)
     image, probability = network_like(shape, rng)
     case = Case(image, spacing=(3.0, 1.0, 1.0)[-len(shape) :])
@@ -197,7 +197,7 @@ def test_a_band_that_has_followed_many_probabilities_is_made_anew():
 
 
 def test_a_band_that_is_too_narrow_grows_until_it_is_right(monkeypatch):
-    monkeypatch.setattr(band, "_RADIUS", 0)
+    monkeypatch.setattr(band, "_RADIUS_VOXELS", 0)
     rng = np.random.default_rng(2)
     # Sure of the background on one side, of nothing on the other: the object must spread far from its stroke.
     probability = np.where(np.arange(60) < 30, 1e-4, 0.49)

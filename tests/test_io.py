@@ -178,7 +178,7 @@ def test_scaled_numbers_are_those_of_nibabel(tmp_path: Path, monkeypatch: pytest
     nibabel.save(image, tmp_path / "a.nii")
     expected = np.asarray(nibabel.load(tmp_path / "a.nii").dataobj).T.astype(np.float32)
     small = ps.read(tmp_path / "a.nii").data
-    monkeypatch.setattr("napari_probseg.io.nifti._LARGE", 0)
+    monkeypatch.setattr("napari_probseg.io.nifti._MAX_SCALED_BYTES", 0)
     large = ps.read(tmp_path / "a.nii").data
     assert not isinstance(large, np.ndarray), "test invalid"
     assert np.array_equal(small, expected)

@@ -11,7 +11,7 @@ import pytest
 import napari_probseg as ps
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
-from napari_probseg.proposers.carry import Carrier
+from napari_probseg.proposers.slice_propagation import SlicePropagator
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_an_object_that_touches_the_border(completer, proposer) -> None:
     case = marked(truth)
     assert answered(case, completer, proposer).any()
     decided = ps.Case(case.image, partial=np.where(np.arange(20)[:, None, None] == 5, 2 - truth, 0).astype(np.uint8))
-    carried = Carrier().propose(decided, plane=(0, 5)).partial[0] == ps.Marker.OBJECT
+    carried = SlicePropagator().propose(decided, plane=(0, 5)).partial[0] == ps.Marker.OBJECT
     assert dice(carried, truth) > 0.95
 
 
@@ -159,6 +159,6 @@ def test_what_is_carried_touches_the_border_and_takes_no_large_volume_into_memor
     object_[:, :30, :30], other[:] = True, True
     case = ps.Case(image).mark(object_, other & ~object_, where=np.s_[500:501, :60, :60])
     assert case.marked == np.s_[500:501, 0:60, 0:60]
-    found = Carrier().propose(case, plane=(0, 500))
+    found = SlicePropagator().propose(case, plane=(0, 500))
     assert found.patches.size < 2**18
     assert found.where[0].start == 490

@@ -125,7 +125,7 @@ def test_new_labels_of_napari_are_saved_where_the_image_lies(tmp_path: Path, nif
 def test_channels_time_and_large_scaled_files_open_in_napari(
     tmp_path: Path, viewer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_probseg.io.nifti._LARGE", 0)
+    monkeypatch.setattr("napari_probseg.io.nifti._MAX_SCALED_BYTES", 0)
     image = nibabel.Nifti1Image(np.arange(672, dtype=np.int16).reshape(8, 7, 6, 2), AFFINE)
     image.header.set_slope_inter(0.5, -3)
     image.header.set_xyzt_units("mm")

@@ -143,8 +143,8 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
         return Outcome(job.image.name, Fate.THERE)
     for strokes in (job.inside, job.outside):
         if strokes is not None and not strokes.is_file():
-            told = f"there is no stroke yet: {strokes.parent} holds no mask named {strokes.stem}, in just these letters"
-            return Outcome(job.image.name, Fate.FAILED, told)
+            why = f"there is no stroke yet: {strokes.parent} holds no mask named {strokes.stem}, in just these letters"
+            return Outcome(job.image.name, Fate.FAILED, why)
     try:
         n = complete_file(job, config)
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:

@@ -17,7 +17,7 @@ from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, pa
 
 Plane: TypeAlias = tuple[int, int]
 
-BLUR = 1e-4  # of what values differ by, up to which it may be lost to single precision
+MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
 
 
 class Marker(IntEnum):
@@ -322,7 +322,7 @@ def _single(values: NDArray[Any]) -> NDArray[np.float32]:
     if values.dtype.itemsize > 2 and values.dtype != np.float32 and values.size:
         good = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
-        if max(abs(low), abs(high)) * np.finfo(np.float32).eps > BLUR * (high - low) > 0:
+        if max(abs(low), abs(high)) * np.finfo(np.float32).eps > MAX_ROUNDING_SHARE * (high - low) > 0:
             values = values - low
     return values.astype(np.float32)
 

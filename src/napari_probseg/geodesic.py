@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 TOLERANCE = 1e-4
 MAX_ROUNDS = 100
-AT_ONCE = 2**17  # voxels whose steps are measured in one go
+BATCH_VOXELS = 2**17  # voxels whose steps are measured in one go
 
 
 def geodesic_distance(
@@ -98,7 +98,7 @@ def _sweep(distance: Tensor, intensity: Tensor, squared: Tensor) -> None:
     inner = (slice(1, -1),) * squared.ndim
     around, came = _neighbours(intensity, squared.ndim), _neighbours(distance, squared.ndim)
     n = len(distance) - 2
-    n_at_once = max(1, AT_ONCE // distance[0].numel())
+    n_at_once = max(1, BATCH_VOXELS // distance[0].numel())
     for forwards in (True, False):
         for first in range(0, n, n_at_once):
             slices = torch.arange(first, min(first + n_at_once, n)) + 1

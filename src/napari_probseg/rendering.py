@@ -12,10 +12,10 @@ from napari_probseg.proposers.plane import plane_with_most_strokes
 
 # Interior red, exterior blue, as in Wong et al. 2022: in a window, and of a sheet.
 RED, BLUE = (0.93, 0.27, 0.22), (0.22, 0.47, 0.94)
-INSIDE = (235, 64, 52)
-OUTSIDE = (52, 120, 235)
-TILE = 260
-MARGIN = 14
+INSIDE_COLOUR = (235, 64, 52)
+OUTSIDE_COLOUR = (52, 120, 235)
+TILE_PIXELS = 260
+MARGIN_PIXELS = 14
 INK, PAPER = (40, 44, 52), (250, 250, 250)
 
 
@@ -73,7 +73,7 @@ def as_rgb(case: Case) -> NDArray[np.uint8]:
 def overlaid(rgb: NDArray[np.uint8], partial: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the image with the object in red and the background in blue on it."""
     shown = rgb.astype(np.float32)
-    for marker, colour, opacity in ((Marker.OBJECT, INSIDE, 0.45), (Marker.BACKGROUND, OUTSIDE, 0.25)):
+    for marker, colour, opacity in ((Marker.OBJECT, INSIDE_COLOUR, 0.45), (Marker.BACKGROUND, OUTSIDE_COLOUR, 0.25)):
         here = partial == marker
         shown[here] = (1 - opacity) * shown[here] + opacity * np.asarray(colour, dtype=np.float32)
     return shown.astype(np.uint8)
@@ -83,14 +83,14 @@ def _sheet(tiles: list[tuple[NDArray[np.uint8], str, str]]) -> Image.Image:
     columns = min(len(tiles), 5)
     rows = -(-len(tiles) // columns)
     height, width = tiles[0][0].shape[:2]
-    scale = TILE / max(height, width)
+    scale = TILE_PIXELS / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     title, small = ImageFont.load_default(14), ImageFont.load_default(12)
-    cell = (TILE + MARGIN, size[1] + 44 + MARGIN)
-    sheet = Image.new("RGB", (columns * cell[0] + MARGIN, rows * cell[1] + MARGIN), PAPER)
+    cell = (TILE_PIXELS + MARGIN_PIXELS, size[1] + 44 + MARGIN_PIXELS)
+    sheet = Image.new("RGB", (columns * cell[0] + MARGIN_PIXELS, rows * cell[1] + MARGIN_PIXELS), PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (rgb, first, second) in enumerate(tiles):
-        x, y = MARGIN + (i % columns) * cell[0], MARGIN + (i // columns) * cell[1]
+        x, y = MARGIN_PIXELS + (i % columns) * cell[0], MARGIN_PIXELS + (i // columns) * cell[1]
         sheet.paste(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR), (x, y))
         draw.text((x, y + size[1] + 5), first, fill=INK, font=title)
         draw.text((x, y + size[1] + 24), second, fill=(110, 116, 128), font=small)

@@ -19,7 +19,7 @@ from napari_probseg.morphology import ball
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab_radius
 
-PLACES = {2: 3, 3: 2}  # along each axis, where the model is asked
+N_PLACES = {2: 3, 3: 2}  # along each axis, where the model is asked
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def uncertainty_of(case: Case, completer: UNetCut) -> float:
 
 def _places(case: Case) -> Iterator[tuple[int, ...]]:
     """Yield the middles of the cells of a coarse grid."""
-    n = PLACES[case.ndim]
+    n = N_PLACES[case.ndim]
     for cell in product(range(n), repeat=case.ndim):
         yield tuple(int((i + 0.5) / n * size) for i, size in zip(cell, case.shape, strict=True))
 

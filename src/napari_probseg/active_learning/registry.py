@@ -87,9 +87,9 @@ def models_of(collection: Collection) -> tuple[Model, ...]:
     found = []
     for folder in sorted(models_folder(collection).glob("[0-9]*")):
         with suppress(OSError, ValueError):  # a folder that is none of ours
-            told = read_json(folder / ABOUT)
-            if (folder / WEIGHTS).is_file() and isinstance(told.get("cases"), list | dict):
-                found.append(Model(folder.name, folder, told))
+            metadata = read_json(folder / ABOUT)
+            if (folder / WEIGHTS).is_file() and isinstance(metadata.get("cases"), list | dict):
+                found.append(Model(folder.name, folder, metadata))
     return tuple(found)
 
 
@@ -183,7 +183,7 @@ def adopt(collection: Collection, comparison: Comparison) -> Change:
     if not comparison.is_better:
         raise ValueError(f"model {comparison.model} is not better and is not adopted: {comparison}")
     model = model_of(collection, comparison.model)
-    told = {
+    judged = {
         "new": asdict(comparison.new),
         "old": asdict(comparison.old),
         "n_training": model.n_images,
@@ -196,7 +196,7 @@ def adopt(collection: Collection, comparison: Comparison) -> Change:
             raise RuntimeError(
                 f"the model in use is {in_use} by now, the comparison was with {comparison.in_use}: compare again"
             )
-        change = Change("adopt", in_use, model.name, now(), told)
+        change = Change("adopt", in_use, model.name, now(), judged)
         _write(collection, (*done, change))
     return change
 

@@ -99,9 +99,9 @@ def train(
         if anew or not (under_way / ABOUT).is_file():
             shutil.rmtree(under_way, ignore_errors=True)
             yield from _begin(collection, under_way, steps=steps, start=start, seed=seed)
-        told = read_json(under_way / ABOUT, advice="begin the training anew")
-        yield f"training on {_images(len(told['cases']))}, from {told['start']}"
-        yield from _train(collection, under_way, told, str(chosen_device(device)))
+        plan = read_json(under_way / ABOUT, advice="begin the training anew")
+        yield f"training on {_images(len(plan['cases']))}, from {plan['start']}"
+        yield from _train(collection, under_way, plan, str(chosen_device(device)))
         done = folder / _next_name(folder)
         under_way.rename(done)  # from here on it is a model; what follows only makes room
         for name in (POOL, CHECKPOINT):
@@ -124,7 +124,7 @@ def _begin(
     ndim = n_axes(collection)
     in_use = name_in_use(collection)
     weights = shipped(ndim) if in_use == GENERAL else model_of(collection, in_use).weights
-    told: dict[str, Any] = {
+    plan: dict[str, Any] = {
         "start": in_use if start is None else str(start),
         "weights": str(weights if start is None else Path(start).resolve()),
         "cases": {name: version_of(collection[name]) for name in cases},
@@ -144,18 +144,18 @@ def _begin(
         raise ValueError(f"no object of at least 4 voxels is in the {_images(len(cases))} for training: label some")
     folder.mkdir(parents=True)
     packed(crops).save(folder / POOL)
-    write_whole(folder / ABOUT, json.dumps(told, indent=1).encode())
+    write_whole(folder / ABOUT, json.dumps(plan, indent=1).encode())
 
 
-def _train(collection: Collection, folder: Path, told: Mapping[str, Any], device: str) -> Iterator[Progress]:
+def _train(collection: Collection, folder: Path, plan: Mapping[str, Any], device: str) -> Iterator[Progress]:
     """Take the steps that are missing, and write the weights."""
-    ndim, curve = told["n_axes"], Curve.load(folder / "curve.csv")
-    fit_config = replace(FIT, n_steps=told["steps"], seed=told["seed"])
+    ndim, curve = plan["n_axes"], Curve.load(folder / "curve.csv")
+    fit_config = replace(FIT, n_steps=plan["steps"], seed=plan["seed"])
     training = train_general(
         folder,
         ndim=ndim,
         data=collection.folder,  # of which the crops are there already
-        start=told["weights"],
+        start=plan["weights"],
         fit_config=fit_config,
         config=TRAINING[ndim],
         device=device,

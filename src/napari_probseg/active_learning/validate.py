@@ -21,9 +21,9 @@ from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab
 
-DABS = (1, 3, 5)
+N_DABS = (1, 3, 5)
 N_OBJECTS = 3  # of each label in each image, the largest ones
-SMALLEST = 30  # voxels
+MIN_OBJECT_VOXELS = 30  # voxels
 
 Mask = NDArray[np.bool_]
 
@@ -91,7 +91,7 @@ def judge(collection: Collection, weights: str | Path, *, device: str = "auto") 
     if not scores:
         raise ValueError(f"the held-out images of {collection.folder} have no labels: label {names[0]} again")
     means = np.mean(scores, axis=0).tolist()
-    return Judgement(dict(zip(DABS, means, strict=True)), len(names), len(scores))
+    return Judgement(dict(zip(N_DABS, means, strict=True)), len(names), len(scores))
 
 
 def compare(
@@ -126,11 +126,11 @@ def objects_of(labelled: LabelledImage) -> list[Mask]:
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0
         largest = np.argsort(-sizes, kind="stable")[:N_OBJECTS]
-        found.extend(parts == i for rank, i in enumerate(largest) if sizes[i] >= (SMALLEST if rank else 1))
+        found.extend(parts == i for rank, i in enumerate(largest) if sizes[i] >= (MIN_OBJECT_VOXELS if rank else 1))
     return found
 
 
-def completed(completer: Proposer, labelled: LabelledImage, truth: Mask, dabs: Sequence[int] = DABS) -> list[float]:
+def completed(completer: Proposer, labelled: LabelledImage, truth: Mask, dabs: Sequence[int] = N_DABS) -> list[float]:
     """Return the Dice of a completer's answers after each of these numbers of dabs."""
     case = Case(labelled.image, spacing=labelled.spacing, channel_axis=0)
     answer: Mask = np.zeros(truth.shape, dtype=bool)

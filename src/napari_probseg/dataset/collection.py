@@ -135,14 +135,14 @@ class Collection(RawDataset):
         """
         if name not in self._held_out:
             raise KeyError(f"{self.folder} has no image {name!r}: it has {', '.join(self.cases) or 'none yet'}")
-        told = self.folder / "provenance" / name / f"{self._version(name):04d}.json"
+        about = self.folder / "provenance" / name / f"{self._version(name):04d}.json"
         return Entry(
             name=name,
             held_out=self._held_out[name],
             images=tuple(self._images[name]),
             label=self._label(name),
-            provenance=told if told.is_file() else None,
-            earlier=tuple(sorted(told.parent.glob(f"[0-9][0-9][0-9][0-9]{self.ending}"))),
+            provenance=about if about.is_file() else None,
+            earlier=tuple(sorted(about.parent.glob(f"[0-9][0-9][0-9][0-9]{self.ending}"))),
         )
 
     def split(self, part: str) -> list[str]:
@@ -214,14 +214,14 @@ class Collection(RawDataset):
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"an image's name is of letters, digits, '_', '-' and '.', got {name!r}: choose another")
         finished = Finished.of(image, labels, like=like, spacing=spacing, channel_axis=channel_axis)
-        told = as_json({**(provenance or {}), "kinds": dict(kinds or {}), **circumstances(finished)})
+        about = as_json({**(provenance or {}), "kinds": dict(kinds or {}), **circumstances(finished)})
         self._survey()  # here already, because it can take long, and others need not wait for it
         with self._alone(f"{name} could not be added"):
             self._survey()
             self._refuse_misfit(name, finished)
             numbers = numbered(finished.labels, kinds, self.labels, any_number=self.instances)
             with together(self.folder, last=_LAST) as staged:
-                self._write(staged, name, finished, numbers, told, session)
+                self._write(staged, name, finished, numbers, about, session)
         return self[name]
 
     def add_label(self, name: str) -> int:
@@ -325,16 +325,16 @@ class Collection(RawDataset):
         name: str,
         finished: Finished,
         numbers: NDArray[Any],
-        told: bytes,
+        provenance: bytes,
         session: Savable | None,
     ) -> None:
         """Write all files of a case below ``staged``."""
         number, like = self._version(name), finished.like
-        told_in = staged / "provenance" / name
-        make_folder(told_in)
+        below = staged / "provenance" / name
+        make_folder(below)
         if name in self.cases:
             like = self._place_of(name, like)
-            shutil.copyfile(self._label(name), told_in / f"{number:04d}{self.ending}")
+            shutil.copyfile(self._label(name), below / f"{number:04d}{self.ending}")
         else:
             for i, channel in enumerate(finished.channels):
                 write(staged / "imagesTr" / f"{name}_{i:04d}{self.ending}", channel, like=like, labels=False)
@@ -342,9 +342,9 @@ class Collection(RawDataset):
         if self.ending in TIFF and numbers.ndim == 3:  # where nnU-Net looks for the spacing of a TIFF volume
             for part in ("imagesTr", "labelsTr"):
                 write_whole(staged / part / f"{name}.json", as_json({"spacing": like.spacing}))
-        write_whole(told_in / f"{number + 1:04d}.json", told)
+        write_whole(below / f"{number + 1:04d}.json", provenance)
         if session is not None:
-            session.save(told_in / f"{number + 1:04d}.npz")
+            session.save(below / f"{number + 1:04d}.npz")
         notes = {**self._notes, name: Note(finished.fingerprint, finished.shape)}
         held_out = held_out_of([*self.cases, *([] if name in self.cases else [name])], self._held_out)
         cases = {

@@ -88,7 +88,7 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
         meant = given
         if source.instances and given:  # all its numbers are objects of one kind
             meant = dict.fromkeys(np.unique(labels[labels > 0]).tolist(), next(iter(given.values())))
-        told = {"imported_from": source.folder.resolve(), "told_there": entry.metadata()}
+        provenance = {"imported_from": source.folder.resolve(), "told_there": entry.metadata()}
         session = entry.provenance.with_suffix(".npz") if entry.provenance else None
         try:
             added = collection.add(
@@ -97,7 +97,7 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
                 labels,
                 like=picture,
                 kinds=meant,
-                provenance=told,
+                provenance=provenance,
                 session=_SavedBefore(session) if session and session.is_file() else None,
             )
         except (ValueError, TypeError) as error:

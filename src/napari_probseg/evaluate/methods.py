@@ -189,9 +189,9 @@ def _method(name: str, models: _Models) -> Method:
         if name == SLICES:
             return Slicewise(case, models.completer())
         if name == "appearance":
-            from napari_probseg.proposers.appearance_cut import AppearanceCut
+            from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
 
-            return Answering(case, partial(completed, AppearanceCut()))
+            return Answering(case, partial(completed, PixelClassifierCut()))
         if name == "graphcut":
             from napari_probseg.proposers.histogram_cut import GraphCut
 

@@ -17,13 +17,13 @@ Unary: TypeAlias = Callable[[Voxels], NDArray[np.float64]]
 
 # What `Band._node_of` holds for voxels that are not in the graph.
 _FREE, _CHOSEN, _BORDER = -1, -2, -3
-_RADIUS = 2
+_RADIUS_VOXELS = 2
 # Above this share of the voxels one whole grid is cheaper than more and more growing.
-_MOST = 0.4
+_MAX_BAND_SHARE = 0.4
 # Search trees are worth keeping while fewer than this share of the band's voxels change.
-_FEW = 0.2
-_ROOM_TO_GROW = 1.5
-_CHUNK = 1 << 16
+_MAX_CHANGED_SHARE = 0.2
+_RESERVE_FACTOR = 1.5
+_CHUNK_VOXELS = 1 << 16
 
 
 class Band:
@@ -90,7 +90,7 @@ class Band:
 
     def _certified(self, preferred: Mask, unary: Unary) -> Mask:
         """Solve and grow until no link outside the graph joins different labels."""
-        radius = _RADIUS
+        radius = _RADIUS_VOXELS
         while True:
             self._set_unary(unary(self._inside))
             grid = np.zeros(self._padded, dtype=bool)
@@ -113,7 +113,7 @@ class Band:
             return
         change = change[nodes]
         self._graph.add_grid_tedges(nodes, np.maximum(-change, 0), np.maximum(change, 0))
-        self._has_trees &= len(nodes) < _FEW * len(unary)
+        self._has_trees &= len(nodes) < _MAX_CHANGED_SHARE * len(unary)
         self._mark(nodes)
         self._unary = unary
 
@@ -155,7 +155,7 @@ class Band:
             steps = np.concatenate([self._strides[reached], -self._strides[reached]])
             rings.append(np.concatenate([self._choose(rings[-1] + step) for step in steps]))
         added = np.sort(np.concatenate(rings))
-        if len(self._voxels) + len(added) > _MOST * np.prod(self._shape):
+        if len(self._voxels) + len(added) > _MAX_BAND_SHARE * np.prod(self._shape):
             added = np.flatnonzero((self._node_of == _FREE) | (self._node_of == _CHOSEN))
         if len(added):
             self._add(added)
@@ -172,12 +172,12 @@ class Band:
         if n_edges > self._n_reserved:
             # The library would move its edges to where there is room, but not the search trees that point to them.
             first = 0
-            room = min(_ROOM_TO_GROW, np.prod(self._shape) / n_nodes)
+            room = min(_RESERVE_FACTOR, np.prod(self._shape) / n_nodes)
             self._new_graph(n_nodes=int(room * n_nodes), n_edges=int(room * n_edges))
         self._graph.add_nodes(n_nodes - first)
         self._unary = np.concatenate([self._unary, np.zeros(n_nodes - first)])
-        for start in range(first, n_nodes, _CHUNK):
-            self._connect(np.arange(start, min(start + _CHUNK, n_nodes)), first_new=first)
+        for start in range(first, n_nodes, _CHUNK_VOXELS):
+            self._connect(np.arange(start, min(start + _CHUNK_VOXELS, n_nodes)), first_new=first)
 
     def _new_graph(self, *, n_nodes: int, n_edges: int) -> None:
         self._graph = maxflow.GraphFloat(n_nodes, n_edges)

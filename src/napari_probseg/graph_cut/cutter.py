@@ -12,7 +12,7 @@ from napari_probseg.graph_cut.links import Links
 Mask = NDArray[np.bool_]
 
 DEFAULT_SMOOTHNESS = 2.0
-LEAST_PROBABILITY = 1e-6
+MIN_PROBABILITY = 1e-6
 
 
 def cut(
@@ -199,6 +199,6 @@ def _preferred(probability: NDArray[np.floating], markers: NDArray[np.uint8]) ->
 
 def _log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return log P / (1 - P) in double precision, finite also where a network says 0 or 1."""
-    p = np.clip(probability.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    p = np.clip(probability.astype(np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     log_odds: NDArray[np.float64] = np.log(p / (1 - p))
     return log_odds

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = ".part"  # the ending of a file that is being written
-OLD_SECONDS = 24 * 3600  # after which nobody writes to a part file any more
+MAX_PART_AGE_SECONDS = 24 * 3600  # after which nobody writes to a part file any more
 _HOST = re.sub(r"[^0-9A-Za-z]", "", socket.gethostname())[:16]
 _STAGED = ".adding"  # files that are being written; of no account until all of them are
 _DECIDED = ".added"  # files that are all written and count, on their way to their places
@@ -92,7 +92,7 @@ def _tidy(part: Path) -> None:
     """Remove a part file whose writer is gone."""
     host, _, pid = part.name.removesuffix(PART).rpartition(".")[2].rpartition("-")
     with suppress(OSError, ValueError):
-        is_old = time.time() - part.stat().st_mtime > OLD_SECONDS
+        is_old = time.time() - part.stat().st_mtime > MAX_PART_AGE_SECONDS
         if is_old or (host == _HOST and pid != str(os.getpid()) and not _runs(int(pid))):
             part.unlink()
 

@@ -7,8 +7,8 @@ from math import prod
 
 from napari_probseg.io.picture import NotReadHereError
 
-DEFLATE = 1032  # how many bytes one byte of gzip or zlib can stand for at most
-LZW = 1366
+MAX_DEFLATE_RATIO = 1032  # how many bytes one byte of gzip or zlib can stand for at most
+MAX_LZW_RATIO = 1366
 MAX_UNPACKED_BYTES = 2**34
 
 

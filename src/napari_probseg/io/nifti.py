@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.io.limits import DEFLATE, refuse_to_unpack
+from napari_probseg.io.limits import MAX_DEFLATE_RATIO, refuse_to_unpack
 from napari_probseg.io.mapped import MAX_BYTES_IN_MEMORY, OnDisk
 from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
@@ -17,7 +17,7 @@ from napari_probseg.io.units import MM_PER, PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
-_LARGE = MAX_BYTES_IN_MEMORY  # of float32: above, scaled intensities are made where they are asked for
+_MAX_SCALED_BYTES = MAX_BYTES_IN_MEMORY  # of float32: above, scaled intensities are made where they are asked for
 _AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "CTZYX"}
 
 
@@ -37,7 +37,7 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
             image.shape,
             image.get_data_dtype().itemsize,
             path.stat().st_size,
-            most=DEFLATE if is_packed else 1,
+            most=MAX_DEFLATE_RATIO if is_packed else 1,
             advice="unpack it to .nii, which is read piece by piece" if is_packed else "use a part of it",
             in_memory=is_packed,
         )
@@ -105,7 +105,7 @@ def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> Any:
     if (slope, intercept) == (1.0, 0.0):
         return stored
     scaled = OnDisk(stored, slope, intercept)
-    is_large = isinstance(stored, np.memmap) and 4 * stored.size > _LARGE
+    is_large = isinstance(stored, np.memmap) and 4 * stored.size > _MAX_SCALED_BYTES
     return scaled if is_large else np.asarray(scaled)
 
 
@@ -116,13 +116,13 @@ def _steps(path: Path, image: Any) -> list[float]:
     placed = _is_placed(image)
     columns = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0).tolist()
     sound = [bool(np.isfinite(zoom)) and zoom > 0 for zoom in zooms]
-    told = [bool(placed and np.isfinite(column)) and column > 0 for column in columns]
-    if any(s and t and abs(c / z - 1) > 0.01 for s, t, c, z in zip(sound, told, columns, zooms, strict=True)):
+    given = [bool(placed and np.isfinite(column)) and column > 0 for column in columns]
+    if any(s and t and abs(c / z - 1) > 0.01 for s, t, c, z in zip(sound, given, columns, zooms, strict=True)):
         twice = f"its affine says {_listed(columns)} along x, y, z, its pixdim {_listed(zooms)}"
         tell(f"{path.name}: {twice}: the affine counts")
-    if unknown := [axis for axis, s, t in zip("xyz", sound, told, strict=True) if not (s or t)]:
+    if unknown := [axis for axis, s, t in zip("xyz", sound, given, strict=True) if not (s or t)]:
         tell(f"{path.name} does not say how far apart its voxels are along {', '.join(unknown)}: 1 is assumed")
-    return [c if t else z if s else 1.0 for c, t, z, s in zip(columns, told, zooms, sound, strict=True)]
+    return [c if t else z if s else 1.0 for c, t, z, s in zip(columns, given, zooms, sound, strict=True)]
 
 
 def _is_placed(image: Any) -> bool:

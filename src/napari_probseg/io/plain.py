@@ -88,7 +88,7 @@ def _png_depth(file: Any) -> tuple[int, int]:
 
 def _palette(image: Any) -> NDArray[np.uint8]:
     """Return the red, green and blue of each number, (256, 3)."""
-    told = np.frombuffer(bytes(image.getpalette("RGB")), np.uint8).reshape(-1, 3)
+    palette = np.frombuffer(bytes(image.getpalette("RGB")), np.uint8).reshape(-1, 3)
     colours = np.zeros((256, 3), np.uint8)
-    colours[: len(told)] = told
+    colours[: len(palette)] = palette
     return colours

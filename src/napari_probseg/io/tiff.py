@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.failures import NOT_READ
-from napari_probseg.io.limits import DEFLATE, LZW, refuse_to_unpack
+from napari_probseg.io.limits import MAX_DEFLATE_RATIO, MAX_LZW_RATIO, refuse_to_unpack
 from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
 from napari_probseg.io.units import MM_PER, PIXEL, mm_of, unit_named
@@ -27,6 +27,13 @@ _OPACITY = (1, 2)  # of ExtraSamples
 _PLAIN = ("YX", "IYX", "QYX", "ZYX", "YXS")  # what any reader takes for the same as we
 _BESIDE = ("thumbnail", "label", "macro")  # small pictures that scanners put beside the one of the slide
 MIN_RESOLUTION_MM = 1e-8  # of a pixel: what is finer, the resolution tags cannot hold
+_MAX_RATIOS = {  # of bytes that are unpacked over those that are stored
+    "NONE": 1,
+    "LZW": MAX_LZW_RATIO,
+    "ADOBE_DEFLATE": MAX_DEFLATE_RATIO,
+    "DEFLATE": MAX_DEFLATE_RATIO,
+    "PACKBITS": 64,
+}
 _OME_UNITS = {"inch": "in"}
 _IN_PILLOW = ("MINISBLACK", "RGB", "PALETTE", "YCBCR")  # which Pillow reads as they are, without inverting them
 
@@ -46,7 +53,7 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
             else:
                 _refuse_to_unpack(path, series, in_memory=True)
                 data = _decoded(path, series)
-            told = _told(file)
+            facts = _facts(file)
             colours = _palette(page) if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
             if file.is_imagej:
                 colours = None  # what ImageJ shows intensities in
@@ -57,8 +64,8 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
     data, given = in_order(data, axes or given)
     if data.dtype == bool:
         data = data.view(np.uint8)
-    spacing, unit = told.spacing(path, [axis for axis in given if axis in "ZYX"])
-    return Picture(data, given, spacing, unit, is_label=told.is_label and data.dtype.kind in "iu", colours=colours)
+    spacing, unit = facts.spacing(path, [axis for axis in given if axis in "ZYX"])
+    return Picture(data, given, spacing, unit, is_label=facts.is_label and data.dtype.kind in "iu", colours=colours)
 
 
 def tells_more_than_pixels(path: str | Path) -> bool:
@@ -71,13 +78,13 @@ def tells_more_than_pixels(path: str | Path) -> bool:
 
     try:
         with _said_by_tifffile(None), tifffile.TiffFile(path) as file:
-            told, series = _told(file), file.series[0]
+            facts, series = _facts(file), file.series[0]
             is_plain = (
                 len(file.series) == 1 and series.axes in ("YX", "IYX", "QYX", "ZYX", "YXS") and series.dtype != bool
             )
             has_palette = series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE and not file.is_imagej
             has_more = has_palette or bool(series.keyframe.extrasamples)
-            return not is_plain or has_more or bool(told.lengths) or told.is_label
+            return not is_plain or has_more or bool(facts.lengths) or facts.is_label
     except tifffile.TiffFileError:
         return False
     except NOT_READ:
@@ -85,14 +92,14 @@ def tells_more_than_pixels(path: str | Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Facts:
     """What a file tells of distances: a number and its unit, by axis, and whether it holds labels."""
 
     lengths: Mapping[str, tuple[float, str]]
     is_label: bool = False
 
     def spacing(self, path: Path, axes: list[str]) -> tuple[tuple[float, ...], str]:
-        """Return the distances along some axes, and the unit that they were in; what had to be assumed is told."""
+        """Return the distances along some axes, and the unit that they were in; what had to be assumed is facts."""
         units = {axis: unit_named(unit) for axis, (_, unit) in self.lengths.items() if axis in axes}
         mm = {a: self.lengths[a][0] * mm_of(unit) for a, unit in units.items() if unit not in (None, PIXEL)}
         if mm:
@@ -146,7 +153,7 @@ def _the_series(file: Any) -> Any:
 def _refuse_to_unpack(path: Path, series: Any, *, in_memory: bool) -> None:
     name = series.keyframe.compression.name
     n_stored = sum({p.parent.filename: p.parent.filehandle.size for p in series._pages if p is not None}.values())
-    most = {"NONE": 1, "LZW": LZW, "ADOBE_DEFLATE": DEFLATE, "DEFLATE": DEFLATE, "PACKBITS": 64}.get(name, 1e5)
+    most = _MAX_RATIOS.get(name, 1e5)
     bits = series.keyframe.bitspersample / (8 * series.dtype.itemsize) if most == 1 else 1  # packed: 1, 10, 12, 14 bits
     refuse_to_unpack(
         tuple(series.shape),
@@ -249,12 +256,12 @@ def _in_32_bits(array: NDArray[Any]) -> NDArray[Any]:
     raise ValueError(f"TIFF holds labels of 32 bits, these go up to {array.max()}: renumber them or use .nii.gz")
 
 
-def _told(file: Any) -> _Told:
+def _facts(file: Any) -> _Facts:
     """Return what a file tells of distances and labels."""
     if file.is_ome:
-        told = _told_by_ome(file.ome_metadata)
-        if told.lengths or told.is_label:
-            return told
+        facts = _facts_of_ome(file.ome_metadata)
+        if facts.lengths or facts.is_label:
+            return facts
     tags = file.pages[0].tags
     a_unit = {}
     for axis, name in (("X", "XResolution"), ("Y", "YResolution")):
@@ -262,27 +269,27 @@ def _told(file: Any) -> _Told:
         if count > 0 and per > 0:
             a_unit[axis] = per / count
     if file.is_imagej:
-        return _told_by_imagej(file.imagej_metadata or {}, a_unit)
+        return _facts_of_imagej(file.imagej_metadata or {}, a_unit)
     unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1)
     if unit is None:  # the two compare, and no more
         compared = len(a_unit) == 2 and a_unit["X"] != a_unit["Y"]
-        return _Told({axis: (step / a_unit["X"], PIXEL) for axis, step in a_unit.items()} if compared else {})
+        return _Facts({axis: (step / a_unit["X"], PIXEL) for axis, step in a_unit.items()} if compared else {})
     is_screen = unit == "inch" and all(1 / step in _SCREEN_DPI for step in a_unit.values())
-    return _Told({} if is_screen else {axis: (step, unit) for axis, step in a_unit.items()})
+    return _Facts({} if is_screen else {axis: (step, unit) for axis, step in a_unit.items()})
 
 
-def _told_by_imagej(about: Mapping[str, Any], a_unit: Mapping[str, float]) -> _Told:
+def _facts_of_imagej(about: Mapping[str, Any], a_unit: Mapping[str, float]) -> _Facts:
     """Return what ImageJ tells: ``spacing`` is left out where slices are 1 apart, other units than of X have names."""
     unit = str(about.get("unit", ""))
     spacing = about.get("spacing")
     if unit_named(unit) == PIXEL and spacing is None and len(set(a_unit.values())) < 2:
-        return _Told({})
+        return _Facts({})
     z = float(spacing) if spacing is not None and float(spacing) > 0 else 1.0
     steps = {"X": a_unit.get("X", 1.0), "Y": a_unit.get("Y", 1.0), "Z": z}
-    return _Told({axis: (step, str(about.get(f"{axis.lower()}unit", unit))) for axis, step in steps.items()})
+    return _Facts({axis: (step, str(about.get(f"{axis.lower()}unit", unit))) for axis, step in steps.items()})
 
 
-def _told_by_ome(text: str) -> _Told:
+def _facts_of_ome(text: str) -> _Facts:
     import tifffile
 
     try:
@@ -294,9 +301,9 @@ def _told_by_ome(text: str) -> _Told:
             size = float(pixels.get(f"PhysicalSize{axis}", 0))
             if np.isfinite(size) and size > 0:
                 lengths[axis] = size, str(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        return _Told(lengths, image.get("Name") == "labels")
+        return _Facts(lengths, image.get("Name") == "labels")
     except (ParseError, KeyError, TypeError, ValueError, AttributeError):
-        return _Told({})
+        return _Facts({})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, version
 
-OLDEST = (0, 7)
+OLDEST_NAPARI = (0, 7)
 
 
 def numbers(text: str) -> tuple[int, int]:
@@ -24,8 +24,8 @@ def check_version(text: str) -> None:
     RuntimeError
         If it is.
     """
-    if numbers(text) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
+    if numbers(text) < OLDEST_NAPARI:
+        oldest = ".".join(map(str, OLDEST_NAPARI))
         raise RuntimeError(
             f"napari-probseg needs napari {oldest} or newer, and this is {text}: pip install --upgrade napari"
         )

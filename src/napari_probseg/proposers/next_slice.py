@@ -17,14 +17,14 @@ from napari_probseg.unaries.histogram import Codes
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
 
-NEAR = 4.0  # steps from the border within which background is compared with the object
-SURE = 6.0  # log-odds that one voice counts for at most
-EDGES = 2.0  # a difference of intensity that counts as an edge, over the image's noise
-ROOM = 8  # pixels around an object, and half of its size, that are looked at on the next slice
+NEAR_BORDER_STEPS = 4.0  # steps from the border within which background is compared with the object
+MAX_LOG_ODDS = 6.0  # log-odds that one voice counts for at most
+EDGE_OVER_NOISE = 2.0  # a difference of intensity that counts as an edge, over the image's noise
+ROOM_PIXELS = 8  # pixels around an object, and half of its size, that are looked at on the next slice
 
 
 @dataclass(frozen=True)
-class CarryConfig:
+class PropagationConfig:
     """How the next slice is decided, and when to stop; chosen on the training parts of volumes of MRI and CT.
 
     Parameters
@@ -53,7 +53,7 @@ class CarryConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
+class KnownSlice:
     """A slice to go on from.
 
     Parameters
@@ -84,12 +84,12 @@ class Sight:
     case : Case
     axis : int
         Along which the slices lie.
-    config : CarryConfig
-    known : dict of int to Carried
+    config : PropagationConfig
+    known : dict of int to KnownSlice
         The accepted slices.
     """
 
-    def __init__(self, case: Case, axis: int, config: CarryConfig, known: dict[int, Carried]) -> None:
+    def __init__(self, case: Case, axis: int, config: PropagationConfig, known: dict[int, KnownSlice]) -> None:
         self.case, self.axis, self.config = case, axis, config
         spacing = tuple(case.spacing or ())
         self.thickness, self.mm = spacing[axis], tuple(mm for a, mm in enumerate(spacing) if a != axis)
@@ -97,15 +97,15 @@ class Sight:
         self.seen = {k: self._intensities(k, slice_) for k, slice_ in known.items()}
         self.width = {k: self._width(slice_.mask) for k, slice_ in known.items()}
 
-    def at(self, k: int, before: Carried, other: Carried | None, *, gap: int) -> Carried | None:
+    def at(self, k: int, before: KnownSlice, other: KnownSlice | None, *, gap: int) -> KnownSlice | None:
         """Return the object on a slice; None if there is none.
 
         Parameters
         ----------
         k : int
-        before : Carried
+        before : KnownSlice
             The slice next to it.
-        other : Carried, optional
+        other : KnownSlice, optional
             The slice at the other end of a gap.
         gap : int
             How many slices that one is away.
@@ -121,18 +121,18 @@ class Sight:
         depth, expected = depth[where], depth[where] > 0
         part = Case(plane.read(where), self.mm, 0, plane.partial[where], plane.strokes[where])
         by_intensities = _log_odds(self._probability(k, part))
-        by_shape = np.clip(depth / self.step, -SURE, SURE)
+        by_shape = np.clip(depth / self.step, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         odds = self.config.intensities * by_intensities + self.config.shape * by_shape + self.config.bias
         probability = (1 / (1 + np.exp(-odds))).astype(np.float32)
-        cutter = Cutter(part, sigma=EDGES * (noise_of(part.image, channel_axis=0) or 1.0))
+        cutter = Cutter(part, sigma=EDGE_OVER_NOISE * (noise_of(part.image, channel_axis=0) or 1.0))
         cut = cutter.cut(probability, smoothness=self.config.smoothness)
         cut = _touching(cut, expected | (part.partial == Marker.OBJECT))
         if not cut.any():
             return None
         belief = 1 / (1 + np.exp(-float(self.config.intensities * by_intensities[expected].mean())))
-        return Carried(where, cut, _depth(cut, self.mm), probability, belief)
+        return KnownSlice(where, cut, _depth(cut, self.mm), probability, belief)
 
-    def doubt(self, k: int, slice_: Carried) -> str | None:
+    def doubt(self, k: int, slice_: KnownSlice) -> str | None:
         """Return why not to go on to a slice beyond the accepted ones; None if nothing speaks against it."""
         nearest = min(self.width, key=lambda j: abs(j - k))
         if abs(nearest - k) * self.thickness > self.config.reach * self.width[nearest]:
@@ -141,10 +141,10 @@ class Sight:
             return f"slice {k}: the intensities speak against it: the object ends, or accept a slice here to go on"
         return None
 
-    def _intensities(self, k: int, slice_: Carried) -> tuple[Map, Mask]:
+    def _intensities(self, k: int, slice_: KnownSlice) -> tuple[Map, Mask]:
         """Return intensities in and near the object of an accepted slice, (C, N), and which are in it, (N,)."""
         image = self.case.plane(self.axis, k).read(slice_.where)
-        near = slice_.depth > -NEAR * self.step
+        near = slice_.depth > -NEAR_BORDER_STEPS * self.step
         return image[:, near], slice_.mask[near]
 
     def _width(self, mask: Mask) -> float:
@@ -164,7 +164,7 @@ class Sight:
         return probability[len(inside) :].reshape(part.shape)
 
 
-def accepted(case: Case, plane: Plane) -> Carried | None:
+def accepted(case: Case, plane: Plane) -> KnownSlice | None:
     """Return an accepted slice of a volume to go on from; None if it holds no object."""
     mask = case.plane(*plane).partial == Marker.OBJECT
     box = bounding_box(mask)
@@ -172,16 +172,16 @@ def accepted(case: Case, plane: Plane) -> Carried | None:
         return None
     where = _grown(box, mask.shape)
     mm = [mm for a, mm in enumerate(case.spacing or ()) if a != plane[0]]
-    return Carried(where, mask[where], _depth(mask[where], mm), mask[where].astype(np.float32))
+    return KnownSlice(where, mask[where], _depth(mask[where], mm), mask[where].astype(np.float32))
 
 
 def _grown(box: Region, shape: tuple[int, ...]) -> Region:
     """Return a box with room around it for a slice that is larger."""
-    margin = ROOM + max(s.stop - s.start for s in box) // 2
+    margin = ROOM_PIXELS + max(s.stop - s.start for s in box) // 2
     return grown(box, [margin] * len(box), shape)
 
 
-def _pasted(slice_: Carried, shape: tuple[int, ...]) -> Map:
+def _pasted(slice_: KnownSlice, shape: tuple[int, ...]) -> Map:
     """Return the depth in a whole slice, where it is minus infinity outside of what was looked at."""
     depth = np.full(shape, -np.inf, dtype=np.float32)
     depth[slice_.where] = slice_.depth
@@ -195,8 +195,8 @@ def _depth(mask: Mask, mm: Sequence[float]) -> Map:
 
 
 def _log_odds(probability: Map) -> Map:
-    """Return log p / (1 - p), at most `SURE`."""
-    p = np.clip(probability, 1 / (1 + np.exp(SURE)), 1 / (1 + np.exp(-SURE)))
+    """Return log p / (1 - p), at most `MAX_LOG_ODDS`."""
+    p = np.clip(probability, 1 / (1 + np.exp(MAX_LOG_ODDS)), 1 / (1 + np.exp(-MAX_LOG_ODDS)))
     return np.asarray(np.log(p / (1 - p)), dtype=np.float32)
 
 

@@ -17,11 +17,11 @@ from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.presets import General
 from napari_probseg.nn.unet import UNet
 from napari_probseg.nn.wong2022 import Wong2022
-from napari_probseg.proposers.appearance_cut import AppearanceCut
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.histogram_cut import GraphCut
 from napari_probseg.proposers.networks import Networks
+from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
 from napari_probseg.proposers.shipped import GENERAL, weights_path
 from napari_probseg.proposers.trained_unet import TrainedUNet
 from napari_probseg.proposers.unet_cut import UNetCut
@@ -95,7 +95,10 @@ COMPLETERS: dict[type[nn.Module], Callable[[Weights], Completer]] = {
     GeneralCVAE: _unet_cut,
     UNet: _trained_unet,
 }
-WITHOUT_WEIGHTS: dict[str, Callable[[], Completer]] = {GraphCut.name: GraphCut, AppearanceCut.name: AppearanceCut}
+WITHOUT_WEIGHTS: dict[str, Callable[[], Completer]] = {
+    GraphCut.name: GraphCut,
+    PixelClassifierCut.name: PixelClassifierCut,
+}
 
 
 def proposer(name: str | Path, *, device: str) -> Proposer:

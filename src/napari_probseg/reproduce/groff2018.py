@@ -29,9 +29,9 @@ from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
 
 N_STROKES = 15  # in all; the first pair counts as two
-TOLD = (10, 15)  # after so many strokes
+REPORTED_STROKES = (10, 15)  # after so many strokes
 ADAPT_EVERY = 5
-SMALLEST = 30  # voxels of an object that is segmented
+MIN_OBJECT_VOXELS = 30  # voxels of an object that is segmented
 COLUMNS = {
     "alone": "network alone",
     "cut": "network + cut",
@@ -125,7 +125,7 @@ def reproduce(
 def target(case: LabelledImage) -> Target | None:
     """Return one label of an image (one instance, where ids tell them apart), None if all of them are tiny."""
     ids, sizes = np.unique(case.label[case.label > 0], return_counts=True)
-    ids = ids[sizes >= SMALLEST]
+    ids = ids[sizes >= MIN_OBJECT_VOXELS]
     if not len(ids):
         return None
     chosen = np.random.default_rng(zlib.crc32(case.name.encode())).choice(ids)
@@ -139,7 +139,7 @@ def measured(completer: UNetCut, target: Target, *, config: AdaptConfig | None =
     own, _ = _segmented(completer, target, seed=seed)
     scores = {"alone": own["alone"], "cut": own["cut"]}
     for name, course in (("tuned", tuned), ("same", same), ("own", own)):
-        scores |= {f"{name}{n}": course[str(n)] for n in TOLD}
+        scores |= {f"{name}{n}": course[str(n)] for n in REPORTED_STROKES}
     return scores
 
 
@@ -156,7 +156,7 @@ def _segmented(
     Returns
     -------
     scores : dict
-        Dice after the first pair, ``"alone"`` and ``"cut"``, and after each number of `TOLD`.
+        Dice after the first pair, ``"alone"`` and ``"cut"``, and after each number of `REPORTED_STROKES`.
     strokes : list
         Those that followed the first pair; fewer once the result is right.
     """
@@ -176,9 +176,9 @@ def _segmented(
             drawn.append(stroke)
         if config is not None and n % ADAPT_EVERY == 0:
             completer = completer.adapt(case, config)
-        if strokes is None or n in TOLD:
+        if strokes is None or n in REPORTED_STROKES:
             result = _mask(completer.complete(case), CutConfig().smoothness)
-        if n in TOLD:
+        if n in REPORTED_STROKES:
             scores[str(n)] = dice(result, target.truth)
     return scores, drawn
 

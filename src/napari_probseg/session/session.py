@@ -216,13 +216,15 @@ class Session(Work):
         slices : (first, last), optional
             Where the object is known to begin and to end.
         **options
-            Fields of `napari_probseg.proposers.carry.CarryConfig`.
+            Fields of `napari_probseg.proposers.slice_propagation.PropagationConfig`.
         """
-        from napari_probseg.proposers.carry import Carrier, CarryConfig
+        from napari_probseg.proposers.slice_propagation import PropagationConfig, SlicePropagator
 
-        carrier = Carrier(CarryConfig(**options))
+        propagator = SlicePropagator(PropagationConfig(**options))
         request = self.ask("carry", plane=plane, slices=slices, **options)
-        return self.offer(carrier.propose(request.question, 1, plane=plane, slices=slices), request, maker=carrier)
+        return self.offer(
+            propagator.propose(request.question, 1, plane=plane, slices=slices), request, maker=propagator
+        )
 
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
         """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.

@@ -1,6 +1,6 @@
 """Dice of a volume of which one or three slices are accepted: what carrying them brings, beside simpler ways.
 
-    python benchmarks/carry.py --data FOLDER [--cases 8] [--part test] [--no-network] [--markdown FILE]
+    python benchmarks/slice_propagation.py --data FOLDER [--cases 8] [--part test] [--no-network] [--markdown FILE]
 
 Every label of every case along its first axis. The slices are the true ones, at 50 %, or at 25, 50 and 75 %, of where
 the object lies. Copying (the nearest slice) and interpolation (of signed distances between the slices, copies beyond)
@@ -25,7 +25,7 @@ import napari_probseg as ps
 from napari_probseg.dataset.raw import RawDataset, datasets_below
 from napari_probseg.dataset.targets import SMALLEST
 from napari_probseg.metrics import dice
-from napari_probseg.proposers.carry import Carrier
+from napari_probseg.proposers.slice_propagation import SlicePropagator
 
 SHARES = ((0.5,), (0.25, 0.5, 0.75))
 Mask = NDArray[np.bool_]
@@ -58,13 +58,13 @@ def signed_distance(mask: Mask, mm: tuple[float, ...]) -> NDArray[np.float64]:
 
 def carried(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     """Return what is carried until it stops by itself."""
-    return objects_of(Carrier().propose(case, plane=(0, slices[0])), case)
+    return objects_of(SlicePropagator().propose(case, plane=(0, slices[0])), case)
 
 
 def carried_to_the_ends(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     """Return what is carried to where the object is known to begin and end."""
     ends = np.flatnonzero(truth.any((1, 2)))[[0, -1]]
-    return objects_of(Carrier().propose(case, plane=(0, slices[0]), slices=(int(ends[0]), int(ends[1]))), case)
+    return objects_of(SlicePropagator().propose(case, plane=(0, slices[0]), slices=(int(ends[0]), int(ends[1]))), case)
 
 
 def objects_of(candidates: ps.Candidates, case: ps.Case) -> Mask:

@@ -13,14 +13,14 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.morphology import with_rim
 from napari_probseg.progress import result_of
-from napari_probseg.proposers.next_slice import Carried, CarryConfig, Sight, accepted
+from napari_probseg.proposers.next_slice import KnownSlice, PropagationConfig, Sight, accepted
 from napari_probseg.proposers.plane import plane_with_most_strokes
 from napari_probseg.region import Region, hull
 
-__all__ = ["Carrier", "CarryConfig"]
+__all__ = ["PropagationConfig", "SlicePropagator"]
 
 
-class Carrier:
+class SlicePropagator:
     """Carries an object from accepted slices of a volume to the others; satisfies `napari_probseg.Proposer`.
 
     A slice is accepted if it holds an object that is decided all around. On the next one its form, shrunk and grown by
@@ -32,13 +32,13 @@ class Carrier:
 
     Parameters
     ----------
-    config : CarryConfig, optional
+    config : PropagationConfig, optional
     """
 
     name = "carry"
 
-    def __init__(self, config: CarryConfig | None = None) -> None:
-        self.config = config or CarryConfig()
+    def __init__(self, config: PropagationConfig | None = None) -> None:
+        self.config = config or PropagationConfig()
 
     def propose(
         self,
@@ -67,9 +67,9 @@ class Carrier:
         ValueError
             If the case is no volume, the slice holds no object or is not among ``slices``, or the image is not finite.
         """
-        return result_of(self.carrying(case, plane, slices=slices))
+        return result_of(self.propagating(case, plane, slices=slices))
 
-    def carrying(
+    def propagating(
         self, case: Case, plane: Plane | None = None, *, slices: tuple[int, int] | None = None
     ) -> Generator[str, None, Candidates]:
         """Do what `propose` does slice by slice, so that it can be shown and given up.
@@ -90,7 +90,7 @@ class Carrier:
         if not 0 <= first <= index <= last < case.shape[axis]:
             raise ValueError(f"slices must be (first, last) around slice {index} and in the volume, got {slices}")
         sight = Sight(case, axis, self.config, known)
-        found: dict[int, Carried] = {}
+        found: dict[int, KnownSlice] = {}
         for way in _ways(sorted(known), first, last):
             for k, before, other in way:
                 slice_ = sight.at(k, (known | found)[before], (known | found).get(other), gap=abs(other - k))
@@ -133,7 +133,7 @@ def _ways(known: list[int], first: int, last: int) -> Iterator[list[tuple[int, i
         yield way
 
 
-def _candidates(case: Case, axis: int, found: dict[int, Carried]) -> Candidates:
+def _candidates(case: Case, axis: int, found: dict[int, KnownSlice]) -> Candidates:
     """Return the slices together as one candidate."""
     if not found:
         where: Region = (slice(0, 0),) * 3

@@ -16,13 +16,13 @@ from napari_probseg.unaries.pixel_classifier import Features, features_of, proba
 
 
 @dataclass(frozen=True)
-class AppearanceCutConfig(GraphCutConfig):
+class PixelClassifierCutConfig(GraphCutConfig):
     """What is looked at: each voxel of a region has 32 features for each channel."""
 
     max_region_voxels: int = 2**21
 
 
-class AppearanceCut(GraphCut):
+class PixelClassifierCut(GraphCut):
     """Completes by what the voxels under the strokes look like; needs no weights. Satisfies `napari_probseg.Proposer`.
 
     A logistic regression on features of several scales (`napari_probseg.unaries.pixel_classifier`) says how likely each
@@ -31,14 +31,14 @@ class AppearanceCut(GraphCut):
 
     Parameters
     ----------
-    config : AppearanceCutConfig, optional
+    config : PixelClassifierCutConfig, optional
     """
 
     name = "appearance"
-    config: AppearanceCutConfig = AppearanceCutConfig()
+    config: PixelClassifierCutConfig = PixelClassifierCutConfig()
     _seen: ClassVar[tuple[int, Features] | None] = None  # of the latest region of all: seconds of work, and large
 
-    def __init__(self, config: AppearanceCutConfig | None = None) -> None:
+    def __init__(self, config: PixelClassifierCutConfig | None = None) -> None:
         super().__init__(config)
 
     def complete(self, case: Case) -> Completion:

@@ -7,7 +7,7 @@ import pytest
 
 import napari_probseg as ps
 from napari_probseg.metrics import dice
-from napari_probseg.proposers.carry import Carrier, CarryConfig
+from napari_probseg.proposers.slice_propagation import PropagationConfig, SlicePropagator
 
 
 def cone(shape: tuple[int, int, int] = (24, 48, 52)) -> np.ndarray:
@@ -31,7 +31,7 @@ def accepted(truth: np.ndarray, *slices: int, axis: int = 0, noise: float = 0.05
 def test_one_slice_is_carried_to_the_ends_of_the_object_and_no_further(axis: int) -> None:
     truth = np.ascontiguousarray(np.moveaxis(cone(), 0, axis))
     case = accepted(truth, 12, axis=axis)
-    candidates = Carrier(CarryConfig(reach=3)).propose(case, plane=(axis, 12))
+    candidates = SlicePropagator(PropagationConfig(reach=3)).propose(case, plane=(axis, 12))
     assert len(candidates) == 1
     found = candidates.partial[0] == ps.Marker.OBJECT
     assert dice(case.partial == ps.Marker.OBJECT, truth) < 0.3, "test invalid"
@@ -43,19 +43,23 @@ def test_one_slice_is_carried_to_the_ends_of_the_object_and_no_further(axis: int
 def test_between_two_slices_the_form_goes_over_where_the_intensities_tell_nothing() -> None:
     truth = cone()
     case = accepted(truth, 6, 16, noise=50.0)
-    found = Carrier(CarryConfig(intensities=0.0, bias=0.0)).propose(case, plane=(0, 6)).partial[0] == ps.Marker.OBJECT
+    found = (
+        SlicePropagator(PropagationConfig(intensities=0.0, bias=0.0)).propose(case, plane=(0, 6)).partial[0]
+        == ps.Marker.OBJECT
+    )
     assert dice(found[6:17], truth[6:17]) > 0.9
 
 
 def test_it_goes_as_far_as_it_is_told_to() -> None:
     case = accepted(cone(), 12)
     near, told = (
-        Carrier(CarryConfig(reach=0.3)).propose(case, plane=(0, 12), slices=s).partial[0] for s in (None, (5, 15))
+        SlicePropagator(PropagationConfig(reach=0.3)).propose(case, plane=(0, 12), slices=s).partial[0]
+        for s in (None, (5, 15))
     )
     n_near, n_told = ((p == ps.Marker.OBJECT).any((1, 2)).sum() for p in (near, told))
     assert n_near < n_told == 11
     with pytest.raises(ValueError, match=r"slices must be \(first, last\) around slice 12"):
-        Carrier().propose(case, plane=(0, 12), slices=(13, 20))
+        SlicePropagator().propose(case, plane=(0, 12), slices=(13, 20))
 
 
 def test_what_is_decided_stays() -> None:
@@ -63,23 +67,23 @@ def test_what_is_decided_stays() -> None:
     against = np.zeros(truth.shape, dtype=bool)
     against[10, 20:24, 24:27] = True
     case = accepted(truth, 12).mark(outside=against)
-    partial = Carrier().propose(case, plane=(0, 12)).partial[0]
+    partial = SlicePropagator().propose(case, plane=(0, 12)).partial[0]
     decided = case.partial != ps.Marker.UNKNOWN
     assert (partial[decided] == case.partial[decided]).all()
     assert (partial[11] == ps.Marker.OBJECT).any()
 
 
 def test_it_can_be_given_up_and_says_what_it_does() -> None:
-    steps = Carrier().carrying(accepted(cone(), 12), (0, 12))
+    steps = SlicePropagator().propagating(accepted(cone(), 12), (0, 12))
     assert next(steps).startswith("slice 11: ")
     steps.close()
 
 
 def test_a_slice_without_an_object_is_refused() -> None:
     with pytest.raises(ValueError, match="slice 3 of axis 0 holds no object: accept a candidate"):
-        Carrier().propose(accepted(cone(), 12), plane=(0, 3))
+        SlicePropagator().propose(accepted(cone(), 12), plane=(0, 3))
     with pytest.raises(ValueError, match="only a volume has slices"):
-        Carrier().propose(ps.Case(np.eye(9)), plane=(0, 3))
+        SlicePropagator().propose(ps.Case(np.eye(9)), plane=(0, 3))
 
 
 def test_in_a_session_it_is_accepted_undone_and_written_down() -> None:
