@@ -206,10 +206,10 @@ class Carry:
 
     def answer(self, resources: Resources) -> Generator[str, None, Found]:
         """Carry it, telling of each slice."""
-        from napari_probseg.proposers.carry import Carrier
+        from napari_probseg.proposers.slice_propagation import SlicePropagator
 
         yield "Carrying the object from slice to slice…"
-        candidates = yield from Carrier().carrying(self.case, self.plane)
+        candidates = yield from SlicePropagator().propagating(self.case, self.plane)
         if not len(candidates):
             raise ValueError(
                 "the slices beside this one do not show the object: accept it on one more slice, farther on"
