@@ -216,7 +216,7 @@ def interrupted_training() -> str:
         out = Path(place) / "out"
         command = [sys.executable, "-m", "napari_probseg.cli", "train", "isensee2017", str(out)]
         command += ["--data", str(Path(place) / "set"), "--steps", "100000"]
-        ended, said = interrupted(command, 8.0, ready="step")
+        ended, said = interrupted(command, 3.0, ready="/100000")
         left = [path.name for path in out.rglob("*") if path.name.endswith((".part", ".adding"))]
         trace = any("Traceback" in line for line in said)
         last = next((line.strip() for line in reversed(said) if line.strip()), "")

@@ -105,3 +105,9 @@ def test_strokes_of_both_sides_move_what_the_network_is_unsure_of() -> None:
     assert (with_flood(sure, image, markers) > 0.9).all()
     markers[markers == Marker.BACKGROUND] = 0
     assert with_flood(unsure, image, markers) is unsure, "strokes on one side alone"
+
+
+@pytest.mark.parametrize("exponent", [-100, -40, 60])
+def test_what_voxels_look_like_does_not_depend_on_the_unit_of_the_intensities(exponent: int) -> None:
+    image = np.random.default_rng(0).normal(3, 1, (1, 30, 40)).astype(np.float32)
+    assert np.array_equal(features_of(np.ldexp(image, exponent)), features_of(image))

@@ -34,6 +34,7 @@ def features_of(image: NDArray[np.float32]) -> Features:
         raise ValueError(f"the image is constant ({image.flat[0]:g} everywhere): nothing looks like anything there")
     low, high, n = SCALES_VOXELS
     flat = np.squeeze(image, tuple(axis for axis in range(1, image.ndim) if image.shape[axis] == 1))
+    flat = np.ldexp(flat, -int(np.frexp(np.ptp(flat))[1]))  # no rounding, and no square of what is tiny becomes 0
     found = multiscale_basic_features(flat, sigma_min=low, sigma_max=high, num_sigma=n, channel_axis=0)
     values = np.asarray(found, dtype=np.float32).reshape(-1, found.shape[-1]).T
     deviation = values.std(1, keepdims=True)
