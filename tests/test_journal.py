@@ -206,6 +206,16 @@ def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
         for read in (read_journal, read_identity):
             with pytest.raises(ValueError, match="damaged or no journal"):
                 read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="damaged or no journal"):
+        read_journal(path)
+    path.rmdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(ValueError, match="damaged or no journal"):
+            read_journal(path)
+        path.unlink()
     path.write_bytes(b"napari-probseg journal 2\nand so on")
     with pytest.raises(ValueError, match="is of version 2, this release reads version 1"):
         read_journal(path)

@@ -129,6 +129,8 @@ def read_identity(path: str | Path) -> tuple[Identity, Subject]:
 
 
 def _opened_to_read(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():  # a folder, or a pipe, which to open could take for ever
+        raise _no_journal(path)
     try:
         return path.open("rb")
     except FileNotFoundError as error:
