@@ -19,6 +19,7 @@ import napari_probseg as ps
 import untrained
 from napari_probseg.active_learning.validate import load_models
 from napari_probseg.batch import BatchConfig, Job, complete_file
+from napari_probseg.engine import models
 from napari_probseg.io import write
 from napari_probseg.proposers import registry
 from napari_probseg.proposers.networks import Networks
@@ -207,3 +208,22 @@ def test_options_are_frozen_values() -> None:
         assert is_dataclass(maker.config) and fields(maker.config)
         with pytest.raises(AttributeError):
             setattr(maker.config, fields(maker.config)[0].name, None)
+
+
+def test_the_engine_keeps_the_latest_fine_tuned_completers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(models, "_load_completer", lambda name, device: name)
+    monkeypatch.setattr(models, "_with_weights", lambda _, model: loaded.append(model.key) or model.key)
+    resources = models.Resources()
+    tuned = [models.Model.learnt("general", bytes([i])) for i in range(1, models.MAX_KEPT_TUNED + 2)]
+    for model in (*tuned[:-1], tuned[0], tuned[-1], tuned[0], tuned[1]):
+        assert resources.completer(model, "cpu") == model.key
+    assert loaded == [model.key for model in (*tuned, tuned[1])], "the one that was not asked for longest was freed"
+    assert not resources.is_loading
+
+
+def test_the_engine_shares_the_networks(networks: Loader, weights: Path) -> None:
+    resources, model = models.Resources(), models.Model(str(weights))
+    proposer, completer = resources.proposer(model, "cpu"), resources.completer(model, "cpu")
+    assert proposer.networks[2] is completer.networks[2] is resources.proposer(model, "cpu").networks[2]
+    assert len(networks.asked) == 2

@@ -1,7 +1,9 @@
-"""Models by name, and what is kept between requests: loaded networks, and the latest completion."""
+"""Models by name, and what is kept between requests: fine-tuned completers, and the latest completion."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from threading import Lock
@@ -11,6 +13,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
 
 GENERAL = "general"  # the shipped network
+MAX_KEPT_TUNED = 4  # completers that are fine-tuned to an image, each with a network of its own
 
 
 @dataclass(frozen=True)
@@ -46,32 +49,34 @@ class Model:
 
 
 class Resources:
-    """What one process keeps between requests.
+    """What one process keeps between requests, beside the networks, which the registry of proposers loads once.
 
-    Models are given as `Model`, and loaded once; or as proposers and completers at hand, which are returned as they
-    are.
+    Models are given as `Model`; or as proposers and completers at hand, which are returned as they are.
     """
 
     def __init__(self) -> None:
         self._loading = Lock()
         self.is_loading = False  # what is half imported or half loaded must not be interrupted
-        self._loaded: dict[Any, Any] = {}
+        self._tuned: OrderedDict[tuple[Model, str], Any] = OrderedDict()  # the latest one asked for last
         self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large
 
     def proposer(self, model: Any, device: str) -> Any:
         """Return a proposer."""
         if not isinstance(model, Model):
             return model
-        return self._once(("proposer", model.name, device), lambda: _load_proposer(model.name, device))
+        return self._alone(lambda: _load_proposer(model.name, device))
 
     def completer(self, model: Any, device: str) -> Any:
         """Return a completer, with the weights that were fine-tuned if the model says so."""
         if not isinstance(model, Model):
             return model
-        plain = self._once(("completer", model.name, device), lambda: _load_completer(model.name, device))
         if not model.tuned:
-            return plain
-        return self._once(("completer", model, device), lambda: _with_weights(plain, model))
+            return self._alone(lambda: _load_completer(model.name, device))
+        if (model, device) not in self._tuned:
+            plain = self.completer(Model(model.name), device)
+            self.keep(model, self._alone(lambda: _with_weights(plain, model)), device)
+        self._tuned.move_to_end((model, device))
+        return self._tuned[model, device]
 
     def completion(self, key: Any, look: Any) -> Any:
         """Return the completion of a case, looked at once: it is cut anew as often as asked."""
@@ -81,18 +86,18 @@ class Resources:
         return self._seen[1]
 
     def keep(self, model: Model, completer: Any, device: str) -> None:
-        """Keep a completer that was just fine-tuned, so that it need not be loaded."""
-        self._loaded["completer", model, device] = completer
+        """Keep a completer that was just fine-tuned, so that it need not be loaded; but the latest ones alone."""
+        self._tuned[model, device] = completer
+        while len(self._tuned) > MAX_KEPT_TUNED:
+            self._tuned.popitem(last=False)
 
-    def _once(self, key: Any, load: Any) -> Any:
+    def _alone(self, load: Callable[[], Any]) -> Any:
         with self._loading:
-            if key not in self._loaded:
-                self.is_loading = True
-                try:
-                    self._loaded[key] = load()
-                finally:
-                    self.is_loading = False
-            return self._loaded[key]
+            self.is_loading = True
+            try:
+                return load()
+            finally:
+                self.is_loading = False
 
 
 def _load_proposer(name: str, device: str) -> Any:

@@ -94,3 +94,10 @@ class Offer:
     def is_sampled(self) -> bool:
         """Whether it is a choice among samples, not the one answer of a completer."""
         return self.request.verb == "propose"
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it, where NumPy's numbers are the only obstacle."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(plain(v) for v in value) if isinstance(value, list | tuple) else value

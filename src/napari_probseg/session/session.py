@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import hull
@@ -16,7 +14,7 @@ from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.learnt import with_learnt
-from napari_probseg.session.request import Offer, Request
+from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 
@@ -250,7 +248,7 @@ class Session(Work):
                 )
             completer = self.completer.adapt(self.ask("adapt", plane=plane).question, plane=plane)
         self.withdraw()
-        arguments = {"plane": _plain(plane), "maker": getattr(completer, "name", "")}
+        arguments = {"plane": plain(plane), "maker": getattr(completer, "name", "")}
         return self._note(Step("adapt", arguments, learnt=completer))
 
     def forget(self) -> Step:
@@ -387,7 +385,7 @@ class Session(Work):
     # Behind the verbs ---------------------------------------------------------------------------------------------
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
-        told = {name: _plain(value) for name, value in arguments.items()}
+        told = {name: plain(value) for name, value in arguments.items()}
         return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
 
     def _on_show(self) -> Answer | None:
@@ -395,10 +393,3 @@ class Session(Work):
         if not (candidates := self.candidates):
             return None
         return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it, where NumPy's numbers are the only obstacle."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return tuple(_plain(v) for v in value) if isinstance(value, list | tuple) else value
