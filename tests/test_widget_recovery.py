@@ -216,6 +216,15 @@ def test_what_cannot_be_opened_is_not_offered_or_told(open_widget, qtbot, tmp_pa
     assert state(gone_on(qtbot, widget)) == state(before)
 
 
+def test_another_shape_than_the_work_was_done_on_is_told(open_widget, qtbot, tmp_path):
+    worked_on_file(open_widget, qtbot, tmp_path / "cell.tif")
+    tifffile.imwrite(tmp_path / "cell.tif", IMAGE[:-3])
+    _, widget = open_widget()
+    assert offered(qtbot, widget)
+    click(qtbot, widget.panel.empty.go_on)
+    assert "another image than the work was done on" in widget.panel.status.text() and widget.work.image is not None
+
+
 def test_journals_beside_images_are_offered_too(open_widget, qtbot, tmp_path, monkeypatch, journals):
     from napari_probseg.widgets.segment import widget as module
     from napari_probseg.widgets.settings import BESIDE_IMAGE, Settings

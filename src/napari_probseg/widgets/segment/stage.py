@@ -182,6 +182,9 @@ class Stage(Speaking):
         self.recovery.expect(kept)
         try:
             self._turn_to(open_image_of(kept, self.viewer))
+            if not self.recovery.is_pending:
+                name, path = kept.subject.source, kept.path
+                raise ValueError(f"{name} holds another image than the work was done on, which stays in {path}")
         except Exception as error:  # a reader may raise anything
             self.refuse(error)
         self.changed.emit()
