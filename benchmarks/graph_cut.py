@@ -24,6 +24,7 @@ from pathlib import Path
 import maxflow
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
@@ -126,7 +127,7 @@ def problem(shape: str) -> dict[str, np.ndarray]:
     image = inside + 0.3 * smooth_noise(0.5)
     depth = [ndimage.distance_transform_edt(side, sampling=thick) for side in (inside, ~inside)]
     logits = [np.clip(depth[0] - depth[1] + 1.5 * smooth_noise(4), -8, 8) for _ in range(2)]
-    first, second = ((1 / (1 + np.exp(-logit))).astype(np.float32) for logit in logits)
+    first, second = (expit(logit).astype(np.float32) for logit in logits)
     stroke = np.zeros(size, dtype=np.uint8)
     middle = tuple(n // 2 for n in size[:-2])
     rows, columns = (slice(n // 2 - 3, n // 2 + 4) for n in size[-2:])

@@ -34,7 +34,7 @@ from napari_probseg.nn.general import SIZE
 from napari_probseg.progress import Progress
 from napari_probseg.training.curve import EVERY, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig
-from napari_probseg.training.general import POOL, RECIPES, GeneralTraining, train_general
+from napari_probseg.training.general import POOL, RECIPES, SETS, GeneralTraining, train_general
 from napari_probseg.training.pool import Crop, crops_of, packed
 
 STEPS = {2: 300, 3: 200}  # three minutes of one core
@@ -102,11 +102,7 @@ def train(
         plan = read_json(under_way / ABOUT, advice="begin the training anew")
         yield f"training on {_images(len(plan['cases']))}, from {plan['start']}"
         yield from _train(collection, under_way, plan, str(chosen_device(device)))
-        done = folder / _next_name(folder)
-        under_way.rename(done)  # from here on it is a model; what follows only makes room
-        for name in (POOL, CHECKPOINT):
-            (done / name).unlink(missing_ok=True)
-        yield f"trained model {done.name}"
+        yield f"trained model {_as_model(under_way)}"
 
 
 def curve_of(collection: Collection, model: str | None = None) -> Curve:
@@ -169,8 +165,14 @@ def _train(collection: Collection, folder: Path, plan: Mapping[str, Any], device
     (folder / f"{RECIPES[ndim].name}.safetensors").replace(folder / WEIGHTS)
 
 
-def _next_name(folder: Path) -> str:
-    return f"{max((int(path.name) for path in folder.glob('[0-9][0-9][0-9][0-9]')), default=0) + 1:04d}"
+def _as_model(under_way: Path) -> str:
+    """Make a model of a training that has ended, and return its name."""
+    earlier = under_way.parent.glob("[0-9][0-9][0-9][0-9]")
+    done = under_way.with_name(f"{max((int(path.name) for path in earlier), default=0) + 1:04d}")
+    under_way.rename(done)  # from here on it is a model; what follows only makes room
+    for name in (POOL, SETS, CHECKPOINT):
+        (done / name).unlink(missing_ok=True)
+    return done.name
 
 
 def _images(n: int) -> str:

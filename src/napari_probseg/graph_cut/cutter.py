@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut.band import Band
@@ -200,5 +201,4 @@ def _preferred(probability: NDArray[np.floating], markers: NDArray[np.uint8]) ->
 def _log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return log P / (1 - P) in double precision, finite also where a network says 0 or 1."""
     p = np.clip(probability.astype(np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-    log_odds: NDArray[np.float64] = np.log(p / (1 - p))
-    return log_odds
+    return np.asarray(logit(p))

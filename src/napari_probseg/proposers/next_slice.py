@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit, logit
 
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.graph_cut import Cutter, noise_of
@@ -123,13 +124,13 @@ class Sight:
         by_intensities = _log_odds(self._probability(k, part))
         by_shape = np.clip(depth / self.step, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         odds = self.config.intensities * by_intensities + self.config.shape * by_shape + self.config.bias
-        probability = (1 / (1 + np.exp(-odds))).astype(np.float32)
+        probability = expit(odds).astype(np.float32)
         cutter = Cutter(part, sigma=EDGE_OVER_NOISE * (noise_of(part.image, channel_axis=0) or 1.0))
         cut = cutter.cut(probability, smoothness=self.config.smoothness)
         cut = _touching(cut, expected | (part.partial == Marker.OBJECT))
         if not cut.any():
             return None
-        belief = 1 / (1 + np.exp(-float(self.config.intensities * by_intensities[expected].mean())))
+        belief = float(expit(self.config.intensities * float(by_intensities[expected].mean())))
         return KnownSlice(where, cut, _depth(cut, self.mm), probability, belief)
 
     def doubt(self, k: int, slice_: KnownSlice) -> str | None:
@@ -196,8 +197,8 @@ def _depth(mask: Mask, mm: Sequence[float]) -> Map:
 
 def _log_odds(probability: Map) -> Map:
     """Return log p / (1 - p), at most `MAX_LOG_ODDS`."""
-    p = np.clip(probability, 1 / (1 + np.exp(MAX_LOG_ODDS)), 1 / (1 + np.exp(-MAX_LOG_ODDS)))
-    return np.asarray(np.log(p / (1 - p)), dtype=np.float32)
+    p = np.clip(probability, expit(-MAX_LOG_ODDS), expit(MAX_LOG_ODDS))
+    return np.asarray(logit(p), dtype=np.float32)
 
 
 def _touching(mask: Mask, expected: Mask) -> Mask:

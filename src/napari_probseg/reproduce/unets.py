@@ -184,13 +184,7 @@ def reproduce(
     total = n_steps * sum(len(c.variants) for c in comparisons)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    command = f"`napari-probseg reproduce {experiment} --seed {seed} --steps {n_steps}`"
-    parts = [
-        f"{command}: {N_BATCH} patches of 32 x 32 x 32 or 128 x 128 a step, three levels of few channels, at most "
-        f"{n_test} images of the test part; means of Dice and intersection over union over images, seconds a step on "
-        f"{torch.get_num_threads()} threads. Where a cell is empty, the paper's figure is not known to us.\n"
-    ]
-    done = 0
+    parts, done = [_legend(experiment, n_steps, n_test, seed)], 0
     for comparison in comparisons:
         dataset = datasets[comparison.data]
         training, test = (read_examples(dataset, dataset.split(part)) for part in ("training", "test"))
@@ -209,6 +203,16 @@ def reproduce(
             rows.append(_row(name, variant, unet, seconds, scores))
         parts.append(table(comparison.question, dataset, rows))
     (folder / f"{experiment}.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _legend(experiment: str, n_steps: int, n_test: int, seed: int) -> str:
+    """Return what the tables were made by, and of."""
+    command = f"`napari-probseg reproduce {experiment} --seed {seed} --steps {n_steps}`"
+    return (
+        f"{command}: {N_BATCH} patches of 32 x 32 x 32 or 128 x 128 a step, three levels of few channels, at most "
+        f"{n_test} images of the test part; means of Dice and intersection over union over images, seconds a step on "
+        f"{torch.get_num_threads()} threads. Where a cell is empty, the paper's figure is not known to us.\n"
+    )
 
 
 def table(question: str, dataset: RawDataset, rows: list[Row]) -> str:
