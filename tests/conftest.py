@@ -42,6 +42,7 @@ def answers_here(request, monkeypatch):
 
         asked = Settings(live=getattr(request.module, "LIVE", LIVE_OFF))
         monkeypatch.setattr("napari_probseg.widgets.segment.stage.engine", lambda device: Local())
+        monkeypatch.setattr("napari_probseg.widgets.dataset.controller.another", Local)
         monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)
 
 

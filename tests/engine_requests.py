@@ -99,3 +99,15 @@ class Hang:
     def answer(self, resources):
         yield "hanging"
         time.sleep(60)
+
+
+@dataclass(frozen=True, eq=False)
+class UntilStopped:
+    """Goes on until it is told to come to an end, and says how far it was."""
+
+    def answer(self, resources):
+        n = 0
+        while not resources.stop.wait(0.01):
+            n += 1
+            yield n
+        return "stopped", n

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from engine_requests import End, Fail, Hang, Look, Process, Spin, Tell
+from engine_requests import End, Fail, Hang, Look, Process, Spin, Tell, UntilStopped
 from napari_probseg.case import Marker
 from napari_probseg.engine import client, images
 from napari_probseg.engine.client import FELL_BACK, Engine
@@ -47,6 +47,16 @@ def asked(engine, request):
             return stop.value, told
         if one is not None:
             told.append(one)
+
+
+def rest_of(steps, sent):
+    """Send something to what is at work, and return what comes of it in the end."""
+    try:
+        steps.send(sent)
+        while True:
+            next(steps)
+    except StopIteration as stop:
+        return stop.value
 
 
 def begun(engine, request, sentence):
@@ -218,6 +228,15 @@ def test_an_answer_that_is_not_wanted_any_more_is_not_taken_for_another(engine):
             pass
         steps.close()
         assert asked(engine, Tell((), ("new", i)))[0] == ("new", i)
+
+
+@pytest.mark.parametrize("where", ["there", "here"])
+def test_what_is_told_to_stop_comes_to_its_own_end(engine, where):
+    for _ in range(2):  # what was told of the one is not told of the next
+        steps = (engine if where == "there" else Local()).answering(UntilStopped())
+        while next(steps) != 3:
+            pass
+        assert (ended := rest_of(steps, "stop"))[0] == "stopped" and ended[1] >= 3
 
 
 def test_where_no_process_can_be_started_it_is_said_and_done_here(monkeypatch):

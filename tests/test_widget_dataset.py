@@ -20,13 +20,13 @@ from napari_probseg.active_learning import train
 from napari_probseg.active_learning import validate as judge
 from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.dataset.collection import Collection
+from napari_probseg.engine.teaching import thumbnail
 from napari_probseg.training.general import GeneralTraining
 from napari_probseg.widgets import commands
 from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.dataset import class_dialog as kinds
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from napari_probseg.widgets.tasks import next_image
 from window import click, disk, offer, stroke
 
 
@@ -227,7 +227,7 @@ def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, mon
     finish_one(qtbot, segment)
     click(qtbot, widget.panel.add)
     idle(qtbot, widget)
-    assert [one.ranked.path != path for one in widget.teaching.found] == [True], "what is added is not next any more"
+    assert [one.path != path for one in widget.teaching.found] == [True], "what is added is not next any more"
 
 
 def test_what_goes_wrong_is_one_sentence(open_both, qtbot, answer, tmp_path):
@@ -255,6 +255,6 @@ def test_a_thumbnail_of_a_volume_is_its_middle_slice(tmp_path):
     volume = np.zeros((5, 200, 100), np.uint8)
     volume[2, :100] = 200
     ps.write(tmp_path / "volume.tif", volume, labels=False)
-    picture = next_image.thumbnail(tmp_path / "volume.tif")
+    picture = thumbnail(tmp_path / "volume.tif")
     assert max(picture.shape) <= 96 and picture.shape[2] == 3
     assert picture[0].min() == 255 and picture[-1].max() == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -102,20 +100,3 @@ def test_a_proposer_gets_only_the_options_that_it_takes():
 
     assert taken_by(Plain(), reach=0.5) == {}
     assert taken_by(Far(), reach=0.5) == taken_by(Any(), reach=0.5) == {"reach": 0.5}
-
-
-def test_torch_is_imported_as_ever_and_garbage_is_collected_after():
-    code = """
-import gc, threading
-from napari_probseg.widgets.tasks.torch_import import quiet_import
-def work():
-    with quiet_import():
-        assert not gc.isenabled()
-        import torch
-        assert torch.ones(3).sum() == 3
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-assert gc.isenabled() and gc.get_freeze_count() == 0
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

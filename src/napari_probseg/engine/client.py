@@ -58,10 +58,11 @@ class Engine:
         """Start the worker in a thread, and let it load what it will need."""
         Thread(target=self._start_quietly, daemon=True).start()
 
-    def answering(self, request: Request) -> Generator[Any, None, Any]:
+    def answering(self, request: Request) -> Generator[Any, Any, Any]:
         """Send a request; yield what is told, or None now and then; return the answer.
 
-        Closing the generator gives the request up.
+        Closing the generator gives the request up; sending it anything tells the request to come to an end by itself,
+        where that suits it.
 
         Raises
         ------
@@ -93,17 +94,16 @@ class Engine:
         if self._images is not None:
             self._images.close()
 
-    def _answered(self, request: Request) -> Generator[Any, None, Any]:
+    def _answered(self, request: Request) -> Generator[Any, Any, Any]:
         worker, ticket = self._worker, next(self._tickets)
         assert worker is not None
         try:
             worker.send("ask", ticket, request)
             while True:
-                while not worker.connection.poll(POLL):
-                    yield None
-                verb, what = worker.receive(ticket)
-                if verb == "told":
-                    yield what
+                got: tuple[str, Any] = worker.receive(ticket) if worker.connection.poll(POLL) else ("told", None)
+                verb, what = got
+                if verb == "told" and (yield what) is not None:
+                    worker.send("stop", ticket, None)
                 elif verb == "done":
                     return what
                 elif verb == "failed":

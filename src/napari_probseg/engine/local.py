@@ -20,9 +20,21 @@ class Local:
     def __init__(self, resources: Resources | None = None) -> None:
         self.resources = resources or Resources()
 
-    def answering(self, request: Request) -> Generator[Any, None, Any]:
-        """Yield what is told meanwhile and return the answer; closing it gives the request up."""
-        return (yield from request.answer(self.resources))
+    def answering(self, request: Request) -> Generator[Any, Any, Any]:
+        """Yield what is told meanwhile and return the answer.
+
+        Closing the generator gives the request up; sending it anything tells the request to come to an end by itself.
+        """
+        self.resources.stop.clear()
+        steps = request.answer(self.resources)
+        try:
+            while True:
+                if (yield next(steps)) is not None:
+                    self.resources.stop.set()
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            steps.close()
 
     def close(self) -> None:
         """Let go of what was kept."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from napari_probseg.candidates import Candidates
@@ -56,6 +56,7 @@ class Resources:
 
     def __init__(self) -> None:
         self._loading = Lock()
+        self.stop = Event()  # set when a request is to come to an end where that suits it
         self.is_loading = False  # what is half imported or half loaded must not be interrupted
         self._tuned: OrderedDict[tuple[Model, str], Any] = OrderedDict()  # the latest one asked for last
         self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large

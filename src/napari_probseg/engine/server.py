@@ -31,8 +31,8 @@ class GivenUp(BaseException):
 class Server:
     """Answers the requests that come through a connection, in the main thread of its process.
 
-    Messages come as (verb, ticket, what): ``ask`` a request, ``cancel`` it, ``region`` that was asked for. They go as
-    (verb, ticket, what): ``told``, ``done``, ``failed``, ``read``.
+    Messages come as (verb, ticket, what): ``ask`` a request, ``stop`` or ``cancel`` it, ``region`` that was asked for.
+    They go as (verb, ticket, what): ``told``, ``done``, ``failed``, ``read``.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class Server:
         self._resources = Resources()
         self._ticket = 0  # of what is being answered; 0 is nothing
         self._given_up: set[int] = set()
+        self._stopped: set[int] = set()
 
     def serve(self) -> None:
         """Answer requests until the other process is gone, and this one with it."""
@@ -60,6 +61,9 @@ class Server:
                 self._send("failed", ticket, RuntimeError("given up"))
                 continue
             try:
+                self._resources.stop.clear()
+                if ticket in self._stopped:
+                    self._resources.stop.set()
                 self._ticket = ticket
                 self._answer(ticket, request)
             except GivenUp:
@@ -105,6 +109,10 @@ class Server:
                     self._asked.put((ticket, what))
                 elif verb == "region":
                     self._regions.put(what)
+                elif verb == "stop":
+                    self._stopped.add(ticket)
+                    if ticket == self._ticket or not self._ticket:
+                        self._resources.stop.set()
                 else:
                     self._given_up.add(ticket)
                     _thread.interrupt_main()

@@ -23,3 +23,10 @@ def engine(device: str) -> Engine | Local:
     shared = Engine(WarmUp(Model(), Model(), device))
     atexit.register(shared.close)
     return shared
+
+
+def another() -> Engine | Local:
+    """Return an engine for long work beside the windows; whoever has it closes it."""
+    own = Engine()
+    atexit.register(own.close)
+    return own

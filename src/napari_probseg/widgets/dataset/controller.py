@@ -13,8 +13,10 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.active_learning.comparison import Comparison
+from napari_probseg.engine.teaching import Suggestion
 from napari_probseg.io import NIFTI
 from napari_probseg.widgets import commands, models
+from napari_probseg.widgets.engines import another
 from napari_probseg.widgets.layers.image import bare, place_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import read_settings
@@ -22,7 +24,6 @@ from napari_probseg.widgets.tasks import dataset as lessons
 from napari_probseg.widgets.tasks import next_image
 from napari_probseg.widgets.tasks.background import Background, Task
 from napari_probseg.widgets.tasks.dataset import Done, Lesson, State
-from napari_probseg.widgets.tasks.next_image import Suggestion
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -67,6 +68,7 @@ class Teaching(QObject):
         self.searching.said.connect(self._note_found)
         self._stop, self._stop_search = Event(), Event()
         self._device = read_settings().device
+        self._teacher, self._searcher = another(), another()
         self._held: Workspace | None = None
         self._adding: Path | None = None
         self._paths: WeakKeyDictionary[Image, Path] = WeakKeyDictionary()  # of images opened from a search
@@ -144,7 +146,7 @@ class Teaching(QObject):
             return
         self._stop, self.points, self.comparison = Event(), [], None
         folder, points, stop = self.state.folder, self.points, self._stop
-        self.training.start(lambda: lessons.training(folder, points, stop, self._device, anew=anew))
+        self.training.start(lambda: lessons.training(self._teacher, folder, points, stop, self._device, anew=anew))
 
     def stop(self) -> None:
         """Stop the training, or the comparison, at its next step."""
@@ -157,7 +159,7 @@ class Teaching(QObject):
             return
         self._stop = Event()
         folder, newest, stop = self.state.folder, self.state.newest, self._stop
-        self.training.start(lambda: lessons.comparing(folder, newest, stop, self._device))
+        self.training.start(lambda: lessons.comparing(self._teacher, folder, newest, stop, self._device))
 
     def adopt(self) -> None:
         """Use the model that was compared, if it is better."""
@@ -180,7 +182,7 @@ class Teaching(QObject):
         folder = None if self.state is None else self.state.folder
         found, stop = self.found, self._stop_search
         self.found_more.emit()
-        self.searching.start(lambda: next_image.ranking(folder, images, found, stop, self._device))
+        self.searching.start(lambda: next_image.ranking(self._searcher, folder, images, found, stop, self._device))
 
     def stop_search(self) -> None:
         """Stop ranking; what was found stays."""
@@ -202,6 +204,8 @@ class Teaching(QObject):
         self._stop_search.set()
         for background in (self.work, self.training, self.searching):
             background.cancel()
+        for engine in (self._teacher, self._searcher):
+            engine.close()
         self._let_go()
 
     def _start(self, task: Task) -> None:
@@ -225,7 +229,7 @@ class Teaching(QObject):
         if got.models is not None:
             self._give(got.models)
         if got.added and self._adding is not None:
-            self.found = [one for one in self.found if one.ranked.path != self._adding]
+            self.found = [one for one in self.found if one.path != self._adding]
             self.found_more.emit()
         self.changed.emit()
         self.say(got.sentence)

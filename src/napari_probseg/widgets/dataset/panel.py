@@ -28,10 +28,10 @@ from qtpy.QtWidgets import (
 
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
+from napari_probseg.engine.teaching import Suggestion
 from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.style import KeyButton, line, row
 from napari_probseg.widgets.tasks.dataset import State
-from napari_probseg.widgets.tasks.next_image import Suggestion
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -123,12 +123,12 @@ class DatasetPanel(QWidget):
         kept = None if chosen is None else chosen.data(Qt.ItemDataRole.UserRole)
         self.found.clear()
         for one in list(found):
-            item = QListWidgetItem(_icon(one.picture), one.ranked.path.name)
-            item.setData(Qt.ItemDataRole.UserRole, one.ranked.path)
-            item.setToolTip(f"{one.ranked.path.name}: uncertainty {one.ranked.uncertainty:.2f}")
+            item = QListWidgetItem(_icon(one.picture), one.path.name)
+            item.setData(Qt.ItemDataRole.UserRole, one.path)
+            item.setToolTip(f"{one.path.name}: uncertainty {one.uncertainty:.2f}")
             item.setSizeHint(QSize(_THUMBNAIL + 8, _THUMBNAIL + 20))
             self.found.addItem(item)
-            if one.ranked.path == kept:
+            if one.path == kept:
                 self.found.setCurrentItem(item)
 
     def _lay_out(self) -> None:

@@ -22,16 +22,17 @@ from napari_probseg.active_learning.registry import (
 )
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import Finished
+from napari_probseg.engine.client import Engine
+from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
+from napari_probseg.engine.teaching import Compare, Curve, Train, Trained
 from napari_probseg.io import Picture
 from napari_probseg.widgets.models import Models
-from napari_probseg.widgets.tasks.torch_import import quiet_import
 
 if TYPE_CHECKING:
-    from napari_probseg.progress import Progress
     from napari_probseg.session.session import Session
 
-Steps = Generator["str | Progress", None, Any]
+Steps = Generator[Any, None, Any]  # sentences, or a `Progress`; in the end what came of it
 
 
 @dataclass(frozen=True)
@@ -180,47 +181,47 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
     return Done(State.of(collection), f"{name} {news}. {folder.name} has {counted(len(collection.cases))}.", added=True)
 
 
-def training(folder: Path, points: list[tuple[int, float]], stop: Event, device: str, *, anew: bool) -> Steps:
+def training(
+    engine: Engine | Local, folder: Path, points: list[tuple[int, float]], stop: Event, device: str, *, anew: bool
+) -> Steps:
     """Train until done or told to stop, adding to the points of the curve; then compare, if that can be done."""
-    yield "Loading the network…"
-    with quiet_import():
-        from napari_probseg.active_learning.train import curve_of, train
-        from napari_probseg.active_learning.validate import compare
-        from napari_probseg.progress import Progress
-    collection = Collection(folder)
-    curve = curve_of(collection)
-    steps = train(collection, anew=anew, device=device)
-    for told in steps:
-        if stop.is_set():
-            steps.close()
-            return Done(State.of(Collection(folder)), "Stopped: “Go on training” takes it up again. Nothing is lost.")
-        if isinstance(told, Progress):
-            curve.add(told)
-            points[:] = curve.loss
-            yield told
-        else:
-            yield f"{told[0].upper()}{told[1:]}…"
-    collection = Collection(folder)
-    newest = models_of(collection)[-1].name
-    if not collection.split("test"):
-        sentence = f"Model {newest} is trained. No image is held out yet, so it cannot be compared: add more first."
-        return Done(State.of(collection), sentence)
-    comparison = yield from _uncancelled(compare(collection, newest, device=device), stop)
-    if comparison is None:
-        return Done(State.of(collection), f"Model {newest} is trained; compare it when you like.")
-    return _compared(collection, comparison)
+    got = yield from _until_stopped(engine, Train(folder, device, anew), stop, points)
+    state = State.of(Collection(folder))
+    if not got.name:
+        return Done(state, "Stopped: “Go on training” takes it up again. Nothing is lost.")
+    if not got.can_compare:
+        sentence = f"Model {got.name} is trained. No image is held out yet, so it cannot be compared: add more first."
+        return Done(state, sentence)
+    if got.comparison is None:
+        return Done(state, f"Model {got.name} is trained; compare it when you like.")
+    return _compared(state, got.comparison)
 
 
-def comparing(folder: Path, model: str, stop: Event, device: str) -> Steps:
+def comparing(engine: Engine | Local, folder: Path, model: str, stop: Event, device: str) -> Steps:
     """Compare a model with the one in use."""
-    yield "Loading the network…"
-    with quiet_import():
-        from napari_probseg.active_learning.validate import compare
-    collection = Collection(folder)
-    comparison = yield from _uncancelled(compare(collection, model, device=device), stop)
-    if comparison is None:
-        return Done(State.of(collection), "Stopped; nothing has changed.")
-    return _compared(collection, comparison)
+    got = yield from _until_stopped(engine, Compare(folder, model, device), stop, [])
+    state = State.of(Collection(folder))
+    return Done(state, "Stopped; nothing has changed.") if got.comparison is None else _compared(state, got.comparison)
+
+
+def _until_stopped(
+    engine: Engine | Local, asked: Train | Compare, stop: Event, points: list[tuple[int, float]]
+) -> Generator[Any, None, Trained]:
+    """Put something to the engine, which is told once when it is to stop."""
+    steps, is_told = engine.answering(asked), False
+    try:
+        told = next(steps)
+        while True:
+            if isinstance(told, Curve):
+                points[:] = told.points
+            else:
+                yield told
+            is_told, was_told = is_told or stop.is_set(), is_told
+            told = steps.send("stop") if is_told and not was_told else next(steps)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
 
 
 def adopting(folder: Path, comparison: Comparison) -> Steps:
@@ -246,20 +247,9 @@ def _models(collection: Collection) -> Models:
     return Models(model, model)
 
 
-def _uncancelled(steps: Generator[str, None, Comparison], stop: Event) -> Generator[str, None, Comparison | None]:
-    """Do the steps and return what comes of them; None if told to stop."""
-    while not stop.is_set():
-        try:
-            said = next(steps)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
-        yield f"{said[0].upper()}{said[1:]}…"
-    return None
-
-
-def _compared(collection: Collection, comparison: Comparison) -> Done:
+def _compared(state: State, comparison: Comparison) -> Done:
     better = "is better: adopt it?" if comparison.is_better else "is not better; the one in use stays."
-    return Done(State.of(collection), f"Model {comparison.model} {better}", comparison=comparison)
+    return Done(state, f"Model {comparison.model} {better}", comparison=comparison)
 
 
 def _free_name(collection: Collection, layer: str) -> str:
