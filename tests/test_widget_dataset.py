@@ -202,7 +202,7 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
 
 
 def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_probseg.active_learning.acquisition.PLACES", {2: 1, 3: 1})
+    monkeypatch.setattr("napari_probseg.active_learning.acquisition.N_PLACES", {2: 1, 3: 1})
     collection = a_collection(tmp_path / "Dataset700_Disks", 1)
     folder = tmp_path / "images"
     for i in range(2):

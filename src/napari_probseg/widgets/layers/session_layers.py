@@ -109,6 +109,7 @@ class SessionLayers:
         self._touched: Region | None = None
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
         self._escape_cancels = False
+        self._hidden: list[Labels] = []  # while another image is at work
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
         self.objects = self._new_objects()
@@ -199,6 +200,15 @@ class SessionLayers:
         self._note_data()
         self.show()
 
+    def set_on_view(self, on: bool) -> None:
+        """Show the layers, or hide those that the user sees while another image is at work."""
+        if not on:
+            self._hidden += [layer for layer in (self.markers, self.objects) if layer.visible]
+        for layer in self._hidden:
+            layer.visible = on
+        if on:
+            self._hidden = []
+
     def let_escape_cancel(self, on: bool) -> None:
         """Let Esc give up what runs; it is napari's own key, of polygons, while nothing does."""
         if on != self._escape_cancels:
@@ -213,6 +223,7 @@ class SessionLayers:
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
         self.let_escape_cancel(False)
+        self.set_on_view(True)
         self.is_drawing = False
         self.markers.mouse_drag_callbacks.remove(self._follow)
         self.markers.events.paint.disconnect(self._note_paint)
@@ -220,6 +231,7 @@ class SessionLayers:
         for name in _BRUSH:
             getattr(self.markers.events, name).disconnect(self._note_brush)
         self.markers.colormap = marker_colours()
+        self.markers.mode = "pan_zoom"  # napari crashes where a layer in another mode goes and a volume comes
         self.objects.editable = True
         for layer in (self.markers, self.objects):
             for key in ("Control-Z", "Control-Shift-Z"):

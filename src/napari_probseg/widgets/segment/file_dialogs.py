@@ -23,6 +23,7 @@ from napari_probseg.session.storage import read_stored
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.recovery import subject_of
 from napari_probseg.widgets.tasks.background import Background, Task
 
 _ENDING = re.compile(r"\*(\.[\w.]+)")
@@ -56,7 +57,9 @@ class Files(QObject):
         layers = self._work.layers
         if layers is None:
             return
-        path = _path_to_save(self._widget, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
+        path = _path_to_save(
+            self._widget, "Save objects", self._beside(f"{layers.image_name}_objects.nii.gz"), _OBJECTS
+        )
         if path is not None:
             objects = _copied(layers)
             self._start(lambda: _write_objects(objects, path, layers.session))
@@ -67,13 +70,19 @@ class Files(QObject):
         if layers is None:
             return
         self._work.take_strokes()
-        path = _path_to_save(self._widget, "Save session", f"{layers.image_name}_session.npz", _SESSIONS)
+        path = _path_to_save(self._widget, "Save session", self._beside(f"{layers.image_name}_session.npz"), _SESSIONS)
         if path is not None:
             self._start(lambda: _write_session(layers.session, path))
 
+    def _beside(self, name: str) -> str:
+        """Return where a dialog begins: with a name beside the file of the image, if it has one."""
+        image = self._work.image
+        source = "" if image is None else subject_of(image).source
+        return str(Path(source).parent / name) if source else name
+
     def open_session(self) -> None:
         """Ask for a file and go on with the session in it, in place of the one at hand."""
-        path, _ = QFileDialog.getOpenFileName(self._widget, "Open session", "", _SESSIONS_AND_JOURNALS)
+        path, _ = QFileDialog.getOpenFileName(self._widget, "Open session", self._beside(""), _SESSIONS_AND_JOURNALS)
         if not path or not self._may_replace():
             return
         try:

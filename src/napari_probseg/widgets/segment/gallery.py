@@ -174,6 +174,9 @@ class Cell(QAbstractButton):
         painter.drawText(
             line.adjusted(9, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._added
         )
+        metrics = painter.fontMetrics()
+        if metrics.horizontalAdvance(f"{self._added}  {self._share}") > line.width() - 9:
+            return  # what does not fit is in the tip
         ink.setAlpha(150)
         painter.setPen(ink)
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._share)

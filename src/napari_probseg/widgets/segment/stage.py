@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,7 @@ class Stage(Speaking):
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
+        self._is_adding = False
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
@@ -148,7 +151,8 @@ class Stage(Speaking):
         """Return the layers of the image at work, made when first needed and put back if they were removed."""
         self.recovery.refuse_while_pending()
         before = self.layers
-        layers, sentence = self.images.open()
+        with self._adding():
+            layers, sentence = self.images.open()
         if layers is not before:
             case = layers.session.case
             self.view.preview.prepare(case.shape, self._placement())
@@ -188,6 +192,34 @@ class Stage(Speaking):
         except Exception as error:  # a reader may raise anything
             self.refuse(error)
         self.changed.emit()
+
+    def follow(self, layer: Any) -> None:
+        """Turn to an image that was opened or selected, or to the one that selected layers of ours lie over."""
+        layer = bare(layer)
+        if self.is_held or self._is_adding:
+            return
+        image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
+        if image is not self.image and image in self.choices():
+            self.choose(image)
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Follow no selection meanwhile: layers that are added are selected for a moment."""
+        self._is_adding = True
+        try:
+            yield
+        finally:
+            self._is_adding = False
+
+    def _select(self, image: Any) -> None:
+        """Select the image at work, or its markers, where another image is selected."""
+        active = bare(self.viewer.layers.selection.active)
+        is_elsewhere = isinstance(active, Image) or any(layers.holds(active) for layers in self.images)
+        if image is None or active is image or not is_elsewhere or (self.layers and self.layers.holds(active)):
+            return
+        layer = image if self.layers is None else self.layers.markers
+        if layer in self.viewer.layers:
+            self.viewer.layers.selection.active = layer
 
     def take_strokes(self) -> None:
         """Tell the sessions what was painted; the work turns to the image that was painted on."""
@@ -244,6 +276,9 @@ class Stage(Speaking):
         """Put an image to work; what is on offer on it is shown again."""
         if image is not self.image:
             self.images.turn_to(image)
+            for layers in self.images:
+                layers.set_on_view(layers is self.layers)
+            self._select(image)
             self.resuming.forget()
             self._hide()
             self.recovery.forget()
@@ -269,7 +304,9 @@ class Stage(Speaking):
             journal.flush(MAX_WAIT)
         self.asking.give_up()
         if self.layers is not None:
-            self.layers.show()
+            with self._adding():
+                self.layers.show()
+            self._select(self.image)
             self.layers.repaint([change.where for change in step.changes])
         if step.verb == "mark":
             self._go_along()

@@ -109,6 +109,7 @@ class SegmentWidget(QWidget):
         self._keys.release()
         self._viewer.layers.events.inserted.disconnect(self._list_images)
         self._viewer.layers.events.removed.disconnect(self._list_images)
+        self._viewer.layers.selection.events.active.disconnect(self._follow)
         self._viewer.events.theme.disconnect(self._restyle)
         self.work.release()
 
@@ -128,6 +129,8 @@ class SegmentWidget(QWidget):
         panel.gallery.left.connect(work.view.look_away)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
+        for number in (panel.n, panel.object):
+            number.editingFinished.connect(number.clearFocus)  # else it would swallow the keys of the verbs
         panel.reopen.clicked.connect(weakly(self._reopen))
         panel.pick.toggled.connect(self._pick)
         panel.save.clicked.connect(weakly(self._files.save_objects))
@@ -161,6 +164,7 @@ class SegmentWidget(QWidget):
     def _connect_viewer(self) -> None:
         self._viewer.layers.events.inserted.connect(self._list_images)
         self._viewer.layers.events.removed.connect(self._list_images)
+        self._viewer.layers.selection.events.active.connect(self._follow)
         self._viewer.events.theme.connect(self._restyle)
 
     def _bind_keys(self) -> None:
@@ -285,6 +289,10 @@ class SegmentWidget(QWidget):
 
     def _list_images(self, _: Any = None) -> None:
         self.work.list_images()
+
+    def _follow(self, event: Any) -> None:
+        if event.value is not None:
+            self.work.follow(event.value)
 
     def _choose(self, index: int) -> None:
         self.work.choose(self.panel.images.itemData(index) if index >= 0 else None)
