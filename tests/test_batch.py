@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_probseg as ps
+from drawn import disk
 from napari_probseg import batch
 from napari_probseg.batch import BatchConfig, Job, complete_all, jobs_of
 from napari_probseg.cli.main import app
@@ -25,8 +26,8 @@ SHAPE = (40, 50)
 WITHOUT_NETWORK = BatchConfig(weights="intensities")
 
 
-def disk(i: int) -> np.ndarray[Any, Any]:
-    return ball(SHAPE, (20, 18 + i), 10, np.ones(2))
+def truth(i: int) -> np.ndarray[Any, Any]:
+    return disk(SHAPE, (20, 18 + i), 10)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     paths = {name: tmp_path / name for name in ("images", "inside", "outside", "out")}
     for i in range(5):
         noise = np.random.default_rng(i).normal(0, 5, SHAPE)
-        ps.write(paths["images"] / f"{i}.tif", (60 + 90 * disk(i) + noise).astype(np.float32), spacing=(0.5, 0.5))
+        ps.write(paths["images"] / f"{i}.tif", (60 + 90 * truth(i) + noise).astype(np.float32), spacing=(0.5, 0.5))
         ps.write(paths["inside"] / f"{i}.png", ball(SHAPE, (20, 18 + i), 3, np.ones(2)))
         ps.write(paths["outside"] / f"{i}.png", ball(SHAPE, (5, 45), 3, np.ones(2)))
     (paths["images"] / "notes.txt").write_text("not an image")
@@ -55,7 +56,7 @@ def test_every_image_is_completed_where_it_lies(folders: dict[str, Path]) -> Non
     assert set(fates(complete_all(jobs(folders), WITHOUT_NETWORK)).values()) == {Fate.DONE}
     for i in range(5):
         result = ps.read(folders["out"] / f"{i}.tif")
-        assert ps.metrics.dice(np.asarray(result.data) > 0, disk(i)) > 0.95
+        assert ps.metrics.dice(np.asarray(result.data) > 0, truth(i)) > 0.95
         assert result.spacing == pytest.approx((0.5, 0.5))
 
 
@@ -97,7 +98,7 @@ def test_a_completer_that_knows_its_objects_needs_no_strokes(
     monkeypatch.setattr("napari_probseg.proposers.load_completer", lambda *_, **__: Bright())
     found = fates(complete_all(jobs_of(folders["images"], folders["out"]), BatchConfig("mine.safetensors")))
     assert set(found.values()) == {Fate.DONE}
-    np.testing.assert_array_equal(ps.read(folders["out"] / "0.tif").data > 0, disk(0))
+    np.testing.assert_array_equal(ps.read(folders["out"] / "0.tif").data > 0, truth(0))
 
 
 def test_a_cluster_does_the_same(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_folders_that_do_not_fit_are_refused(
 ) -> None:
     (tmp_path / "empty").mkdir()
     for ending in ("png", "tif"):
-        ps.write(tmp_path / "twice" / f"a.{ending}", disk(0))
+        ps.write(tmp_path / "twice" / f"a.{ending}", truth(0))
     given = folders | {name: to and tmp_path / to for name, to in changed.items()}
     with pytest.raises((ValueError, FileNotFoundError), match=said):
         jobs(given)  # type: ignore[arg-type]

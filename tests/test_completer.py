@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from drawn import disk, noisy
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
@@ -13,6 +14,7 @@ from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
 from napari_probseg.unaries.watershed import with_flood
 
+SHAPE = (90, 110)
 COMPLETERS = {
     "general": lambda: ps.load_completer(device="cpu"),
     "intensities": ps.GraphCut,
@@ -25,14 +27,6 @@ def completer(request: pytest.FixtureRequest):
     return COMPLETERS[request.param]()
 
 
-def disk(shape: tuple[int, ...] = (90, 110), radius: float = 22.0) -> np.ndarray:
-    return ball(shape, tuple(n // 2 for n in shape), radius, np.ones(len(shape)))
-
-
-def noisy(truth: np.ndarray, seed: int = 0, noise: float = 0.05) -> np.ndarray:
-    return (0.2 + 0.6 * truth + np.random.default_rng(seed).normal(0, noise, truth.shape)).astype(np.float32)
-
-
 def marked(truth: np.ndarray, image: np.ndarray | None = None, **options: object) -> ps.Case:
     """A dab in the middle of the object, and one beside it."""
     middle = tuple(n // 2 for n in truth.shape)
@@ -43,15 +37,15 @@ def marked(truth: np.ndarray, image: np.ndarray | None = None, **options: object
 
 
 def test_one_candidate_decides_every_voxel(completer) -> None:
-    case = marked(disk())
+    case = marked(disk(SHAPE, radius=22))
     candidates = completer.propose(case)
     assert len(candidates) == 1
     assert (candidates.partial[0] != ps.Marker.UNKNOWN).all()
-    assert dice(candidates.partial[0] == ps.Marker.OBJECT, disk()) > 0.9
+    assert dice(candidates.partial[0] == ps.Marker.OBJECT, disk(SHAPE, radius=22)) > 0.9
 
 
 def test_what_is_decided_stays(completer) -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     case = marked(truth).mark(
         inside=ball(truth.shape, (10, 10), 3, np.ones(2)), outside=ball(truth.shape, (45, 66), 4, np.ones(2))
     )
@@ -62,7 +56,7 @@ def test_what_is_decided_stays(completer) -> None:
 
 
 def test_a_volume_and_its_plane(completer) -> None:
-    truth = disk((24, 40, 44), 9)
+    truth = disk((24, 40, 44), radius=9)
     case = marked(truth, spacing=(1.0, 1.0, 1.0))
     whole = completer.propose(case)
     least = (
@@ -76,7 +70,7 @@ def test_a_volume_and_its_plane(completer) -> None:
 
 
 def test_a_volume_of_one_slice(completer) -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     flat = marked(truth)
     case = ps.Case(flat.image[None], spacing=(5.0, 1.0, 1.0), partial=flat.partial[None], strokes=flat.strokes[None])
     partial = completer.propose(case).partial[0]
@@ -85,14 +79,14 @@ def test_a_volume_of_one_slice(completer) -> None:
 
 
 def test_several_channels(completer) -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     image = np.stack([noisy(truth), noisy(~truth, 1), noisy(truth, 2)])
     candidates = completer.propose(marked(truth, image, channel_axis=0))
     assert dice(candidates.partial[0] == ps.Marker.OBJECT, truth) > 0.9
 
 
 def test_a_new_cut_asks_no_network(completer, monkeypatch: pytest.MonkeyPatch) -> None:
-    completion = completer.complete(marked(disk(), noisy(disk(), noise=0.3)))
+    completion = completer.complete(marked(disk(SHAPE, radius=22), noisy(disk(SHAPE, radius=22), noise=0.3)))
     for verb in ("_look", "complete"):
         monkeypatch.setattr(type(completer), verb, None, raising=False)
     rough, smooth = (completion.candidates(CutConfig(smoothness=s)).partial[0] for s in (0, 20))
@@ -106,7 +100,7 @@ def border(mask: np.ndarray) -> int:
 
 
 def test_a_box_alone_is_enough(completer) -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     outside = np.ones(truth.shape, dtype=bool)
     outside[18:72, 28:82] = False
     frame = outside.copy()
@@ -116,13 +110,13 @@ def test_a_box_alone_is_enough(completer) -> None:
 
 
 def test_one_side_only(completer) -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     case = ps.Case(noisy(truth)).mark(inside=ball(truth.shape, (45, 55), 3, np.ones(2)))
     assert (completer.propose(case).partial[0] != ps.Marker.UNKNOWN).all()
 
 
 def test_the_network_needs_something_inside() -> None:
-    truth = disk()
+    truth = disk(SHAPE, radius=22)
     case = ps.Case(noisy(truth)).mark(outside=ball(truth.shape, (8, 8), 3, np.ones(2)))
     with pytest.raises(ValueError, match="neither a stroke inside nor a box"):
         ps.load_completer(device="cpu").propose(case)
@@ -131,12 +125,12 @@ def test_the_network_needs_something_inside() -> None:
 @pytest.mark.parametrize(
     ("case", "options", "sentence"),
     [
-        (ps.Case(noisy(disk())), {}, "no stroke"),
-        (marked(disk(), np.full((90, 110), 3.0)), {}, "constant"),
-        (marked(disk(), np.full((90, 110), np.nan)), {}, "constant"),
-        (marked(disk()), {"smoothness": -1}, "smoothness"),
-        (marked(disk()), {"edges": 0}, "edges"),
-        (marked(disk()), {"plane": (0, 3)}, "volume"),
+        (ps.Case(noisy(disk(SHAPE, radius=22))), {}, "no stroke"),
+        (marked(disk(SHAPE, radius=22), np.full(SHAPE, 3.0)), {}, "constant"),
+        (marked(disk(SHAPE, radius=22), np.full(SHAPE, np.nan)), {}, "constant"),
+        (marked(disk(SHAPE, radius=22)), {"smoothness": -1}, "smoothness"),
+        (marked(disk(SHAPE, radius=22)), {"edges": 0}, "edges"),
+        (marked(disk(SHAPE, radius=22)), {"plane": (0, 3)}, "volume"),
     ],
 )
 def test_bad_input_is_told(completer, case, options, sentence) -> None:
@@ -145,9 +139,9 @@ def test_bad_input_is_told(completer, case, options, sentence) -> None:
 
 
 def test_probabilities_must_fit() -> None:
-    case = marked(disk())
+    case = marked(disk(SHAPE, radius=22))
     with pytest.raises(ValueError, match=r"finite|NaN"):
-        Completion(case, Window((0, 0), (90, 110)), np.full((90, 110), np.nan, np.float32)).candidates(CutConfig())
+        Completion(case, Window((0, 0), SHAPE), np.full(SHAPE, np.nan, np.float32)).candidates(CutConfig())
 
 
 def test_a_large_volume_is_completed_by_region() -> None:
@@ -201,16 +195,16 @@ def test_appearance_looks_at_an_image_once(monkeypatch: pytest.MonkeyPatch) -> N
     looked: list[object] = []
     features_of = pixel_classifier_cut.features_of
     monkeypatch.setattr(pixel_classifier_cut, "features_of", lambda image: looked.append(image) or features_of(image))
-    completer, case = PixelClassifierCut(), marked(disk())
+    completer, case = PixelClassifierCut(), marked(disk(SHAPE, radius=22))
     first = completer.propose(case)
-    completer.propose(case.mark(ball(disk().shape, (10, 10), 2, np.ones(2))))
+    completer.propose(case.mark(ball(disk(SHAPE, radius=22).shape, (10, 10), 2, np.ones(2))))
     assert len(looked) == 1
-    completer.propose(marked(disk(), noisy(disk(), seed=1)))
+    completer.propose(marked(disk(SHAPE, radius=22), noisy(disk(SHAPE, radius=22), seed=1)))
     assert len(looked) == 2 and np.array_equal(completer.propose(case).patches, first.patches)
 
 
 def test_strokes_flood_what_the_network_is_not_sure_of() -> None:
-    truth = disk((60, 80), 18)
+    truth = disk((60, 80), radius=18)
     image, one = noisy(truth)[None], np.ones(2)
     unsure, sure = np.full(truth.shape, 0.5, np.float32), np.where(truth, 0.02, 0.98).astype(np.float32)
     markers = np.zeros(truth.shape, np.uint8)

@@ -31,7 +31,7 @@ from napari_probseg.session.journal import (
     writer,
 )
 from napari_probseg.session.journal.folder import MAX_REMEMBERED
-from test_session import SHAPE, square, state, worked
+from sessions import SHAPE, square, state, worked
 
 IMAGE = np.random.default_rng(0).random(SHAPE)
 

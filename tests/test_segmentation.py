@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import napari_probseg as ps
+from drawn import LABELS, balls
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.presets import load_network
@@ -33,25 +34,6 @@ from napari_probseg.training.segmentation import (
 pytestmark = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
 
 TINY = UNetConfig(widths=(8, 16), norm="group")
-LABELS = {"background": 0, "ball": 1, "core": 2}
-
-
-def balls(folder: Path, shape: tuple[int, ...], n: int = 4, labels: dict[str, object] | None = None) -> Path:
-    """Write a data set of balls with a core."""
-    ending = ".png" if len(shape) == 2 else ".nii.gz"
-    for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(parents=True)
-    about = {"channel_names": {"0": "x"}, "labels": labels or LABELS, "numTraining": n, "file_ending": ending}
-    (folder / "dataset.json").write_text(json.dumps(about))
-    rng = np.random.default_rng(0)
-    for i in range(n):
-        centre = np.array(shape) / 2 + rng.uniform(-2, 2, len(shape))
-        distance = np.sqrt(sum((x - c) ** 2 for x, c in zip(np.indices(shape), centre, strict=True)))
-        label = (distance < 7).astype(np.uint8) + (distance < 3)
-        image = (60 + 60 * label + rng.normal(0, 10, shape)).clip(0, 255).astype(np.uint8)
-        for part, name, array in (("imagesTr", f"case_{i}_0000", image), ("labelsTr", f"case_{i}", label)):
-            ps.write(folder / part / f"{name}{ending}", array.astype(np.uint8))
-    return folder
 
 
 @pytest.fixture

@@ -15,18 +15,7 @@ from fakes import GrowingProposer
 from napari_probseg import case as case_module
 from napari_probseg.session.identity import Identity, OtherImageError
 from napari_probseg.session.script import pack, unpack
-
-SHAPE = (40, 40)
-
-
-def square(y: int, x: int, r: int = 1, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    mask = np.zeros(shape, dtype=bool)
-    mask[..., y - r : y + r + 1, x - r : x + r + 1] = True
-    return mask
-
-
-def state(session: ps.Session) -> tuple[bytes, ...]:
-    return session.case.partial.tobytes(), session.case.strokes.tobytes(), session.objects.tobytes()
+from sessions import SHAPE, square, state, worked
 
 
 @pytest.fixture
@@ -235,26 +224,6 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(session: ps.Session, ac
         act(session)  # type: ignore[operator]
     assert state(session) == before
     assert not session.steps
-
-
-def worked(session: ps.Session) -> ps.Session:
-    """Use every verb."""
-    session.take(square(35, 5) * 4)
-    session.mark(square(10, 10), square(30, 30))
-    session.propose(4, reach=0.5)
-    session.accept(3)
-    session.mark(outside=square(10, 13), erase=square(30, 30))
-    session.propose(4)
-    session.reject()
-    session.accept(1)
-    session.finish()
-    session.mark(square(20, 30))
-    session.undo()
-    session.reopen(5)
-    session.mark(square(25, 10))
-    session.finish()
-    session.mark(square(5, 35), square(5, 30))
-    return session
 
 
 def test_saving_keeps_everything(session: ps.Session, tmp_path: Path) -> None:

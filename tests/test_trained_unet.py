@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from drawn import balls
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.metrics import dice
 from napari_probseg.nn.unet import UNetConfig
 from napari_probseg.training.fit import FitConfig
 from napari_probseg.training.segmentation import SegmentationTraining, train_segmentation
-from test_segmentation import balls
 
 pytestmark = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
 

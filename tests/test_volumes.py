@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from drawn import noisy
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
 from napari_probseg.proposers.slice_propagation import SlicePropagator
@@ -22,10 +23,6 @@ def completer():
 @pytest.fixture(scope="module")
 def proposer():
     return ps.load_proposer(device="cpu")
-
-
-def noisy(truth: np.ndarray) -> np.ndarray:
-    return (0.2 + 0.6 * truth + np.random.default_rng(0).normal(0, 0.05, truth.shape)).astype(np.float32)
 
 
 def marked(truth: np.ndarray, **options: object) -> ps.Case:

@@ -28,7 +28,7 @@ from napari_probseg.widgets.messages import offer_of, question_of
 from napari_probseg.widgets.segment import closing
 from napari_probseg.widgets.segment.closing import CANCEL, DISCARD, KEEP, Guard
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from test_session import state
+from sessions import state
 from window import Balls, click, disk, offer, press, stroke
 
 IMAGE = disk().astype(np.float32)

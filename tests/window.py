@@ -7,6 +7,7 @@ import threading
 import numpy as np
 from qtpy.QtCore import Qt, QThreadPool, QTimer
 
+import drawn
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 
@@ -48,8 +49,7 @@ class Balls:
 
 
 def disk(shape: tuple[int, ...] = (64, 64), middle: tuple[int, ...] = (30, 30)) -> np.ndarray:
-    distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(np.indices(shape), middle, strict=True)))
-    return distance <= DISK_RADIUS
+    return drawn.disk(shape, middle, DISK_RADIUS)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
