@@ -32,7 +32,7 @@ def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
     assert dice(objects.data == 1, disk()) > 0.99
     assert not objects.editable
     assert not viewer.layers["markers"].data.any(), "the next object starts empty"
-    assert not viewer.layers["preview"].visible
+    assert not viewer.layers["preview"].data.any()
 
 
 def test_every_step_is_undone_and_done_again(open_widget, qtbot):
@@ -107,7 +107,7 @@ def test_hovering_shows_a_candidate_and_leaves_no_trace(open_widget, qtbot):
     assert viewer.layers.selection.active == viewer.layers["markers"], "the brush stays in hand"
     stroke(qtbot, widget, (40, 40))
     preview = viewer.layers["preview"]
-    assert not preview.visible and not preview.data.any()
+    assert not preview.data.any()
     assert len(widget.work.session.steps) == n_steps + 1
 
 

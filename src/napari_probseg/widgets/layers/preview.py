@@ -95,7 +95,8 @@ class Preview:
         if candidates.case.partial is not case.partial:
             shown[taken_back] = TAKEN_BACK
         self._shown = candidates.where
-        layer.visible = True
+        if not layer.visible:
+            layer.visible = True
         layer.refresh()
 
     def prepare(self, shape: tuple[int, ...], placement: dict[str, Any]) -> Labels:
@@ -106,7 +107,6 @@ class Preview:
                 np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
             )
             self._layer.editable = False
-            self._layer.visible = False
             add_quietly(self._viewer, self._layer)
         return self._layer
 
@@ -128,10 +128,10 @@ class Preview:
         return marker_colours(0.3, in_depth=self._viewer.dims.ndisplay == 3)
 
     def hide(self) -> None:
-        """Show nothing; the layer stays for the next candidates."""
-        if self._layer is not None:
+        """Show nothing; the layer stays, as it is: napari takes 30 ms to let one appear or vanish."""
+        if self._layer is not None and self._shown is not None:
             self._blank()
-            self._layer.visible = False
+            self._layer.refresh()
 
     def clear(self) -> None:
         """Take the layer away."""

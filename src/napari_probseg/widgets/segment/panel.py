@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _LABEL_WIDTH = 48
-MIN_SIZE = (284, 300)  # of what scrolls, in pixels
+MIN_SIZE = (304, 300)  # of what scrolls, in pixels
 
 
 class Panel(QWidget):
@@ -66,7 +66,7 @@ class Panel(QWidget):
         self.n.setFixedWidth(110)
         self.slice = KeyButton("Slice on view", tip="Propose, complete and fine-tune on the slice on view")
         self.volume = KeyButton("Volume", tip="Propose, complete and fine-tune in 3-D, in the whole volume")
-        self.extent, self._extent_room = QWidget(), QWidget()
+        self.extent = QWidget()
         self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes")
         self.propose.setObjectName("primary")
 
@@ -131,10 +131,8 @@ class Panel(QWidget):
         shown.show()
 
     def show_extent(self, on: bool) -> None:
-        """Show the choice of slice or volume, for volumes; the room that it takes is kept free below all else."""
-        shown, hidden = (self.extent, self._extent_room) if on else (self._extent_room, self.extent)
-        hidden.hide()
-        shown.show()
+        """Show the choice of slice or volume, for volumes."""
+        self.extent.setVisible(on)
 
     def _lay_out(self) -> None:
         self._lay_out_extent()
@@ -146,11 +144,11 @@ class Panel(QWidget):
         rows.addLayout(row(_label("Brush"), self.brush_size, self.brush_text))
         rows.addLayout(row(_label("Reach"), self.reach, self.reach_text))
         rows.addWidget(self.extent)
-        rows.addLayout(row(self.live, self.fill, self.hide_hint, stretch=(0, 0, 1)))
+        rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
         rows.addLayout(row(self.propose, self.n))
         rows.addLayout(row(self.complete, self.tune))
         rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
-        rows.addLayout(row(self.progress, self.cancel, stretch=(1, 0)))
+        rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
         rows.addWidget(line())
@@ -159,7 +157,6 @@ class Panel(QWidget):
         rows.addLayout(row(self.object, self.reopen, self.pick))
         rows.addWidget(line())
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
-        rows.addWidget(self._extent_room)
         self.work = _Scrolling(work)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
@@ -194,7 +191,6 @@ class Panel(QWidget):
             half.setObjectName("half")
             either.addButton(half)
         self.slice.setChecked(True)
-        self._extent_room.setFixedHeight(self.extent.sizeHint().height())
 
 
 class _Scrolling(QScrollArea):
@@ -204,8 +200,15 @@ class _Scrolling(QScrollArea):
         super().__init__(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        content.setMinimumWidth(MIN_SIZE[0])  # narrower than Qt would like it, but nothing is cut
         self.setWidget(content)
         self.setMinimumSize(*MIN_SIZE)
+        self.verticalScrollBar().rangeChanged.connect(self._make_room)
+
+    def _make_room(self, low: int, high: int) -> None:
+        """Leave room for the bar beside the content, so that nothing is cut."""
+        bar = self.verticalScrollBar().sizeHint().width() if high > low else 0
+        self.setMinimumWidth(MIN_SIZE[0] + bar)
 
     def sizeHint(self) -> QSize:
         return self.widget().sizeHint()

@@ -63,7 +63,7 @@ class Stage(Speaking):
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
-        self._is_adding = False
+        self._is_adding = self._is_removing = False
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
@@ -79,6 +79,7 @@ class Stage(Speaking):
         self.asking.failed.connect(self._failed)
         self.asking.said.connect(self.say)
         self.asking.background.progressed.connect(self._learning)
+        viewer.layers.events.removing.connect(self._note_removing)
         viewer.layers.events.removed.connect(self._note_removed)
         viewer.dims.events.current_step.connect(self._advise)
         viewer.dims.events.ndisplay.connect(self._turned)
@@ -196,7 +197,7 @@ class Stage(Speaking):
     def follow(self, layer: Any) -> None:
         """Turn to an image that was opened or selected, or to the one that selected layers of ours lie over."""
         layer = bare(layer)
-        if self.is_held or self._is_adding:
+        if self.is_held or self._is_adding or self._is_removing:
             return
         image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
         if image is not self.image and image in self.choices():
@@ -205,11 +206,11 @@ class Stage(Speaking):
     @contextmanager
     def _adding(self) -> Iterator[None]:
         """Follow no selection meanwhile: layers that are added are selected for a moment."""
-        self._is_adding = True
+        before, self._is_adding = self._is_adding, True
         try:
             yield
         finally:
-            self._is_adding = False
+            self._is_adding = before
 
     def _select(self, image: Any) -> None:
         """Select the image at work, or its markers, where another image is selected."""
@@ -217,8 +218,9 @@ class Stage(Speaking):
         is_elsewhere = isinstance(active, Image) or any(layers.holds(active) for layers in self.images)
         if image is None or active is image or not is_elsewhere or (self.layers and self.layers.holds(active)):
             return
-        layer = image if self.layers is None else self.layers.markers
-        if layer in self.viewer.layers:
+        own = [] if self.layers is None else [self.layers.markers]
+        layer = next((layer for layer in (*own, image) if layer in self.viewer.layers), None)
+        if layer is not None:
             self.viewer.layers.selection.active = layer
 
     def take_strokes(self) -> None:
@@ -246,6 +248,7 @@ class Stage(Speaking):
 
     def release(self, *_: Any) -> None:
         """Let go of the viewer: the work stays in ordinary layers."""
+        self.viewer.layers.events.removing.disconnect(self._note_removing)
         self.viewer.layers.events.removed.disconnect(self._note_removed)
         self.viewer.dims.events.current_step.disconnect(self._advise)
         self.viewer.dims.events.ndisplay.disconnect(self._turned)
@@ -263,7 +266,8 @@ class Stage(Speaking):
                 self.view.clear()
         elif session.on_offer is not self.view.offer:
             axes = displayed_axes(self.viewer, layers.markers)
-            self.view.turn_to(session.on_offer, session.case, axes, self._placement())
+            with self._adding():
+                self.view.turn_to(session.on_offer, session.case, axes, self._placement())
         self.changed.emit()
 
     def _hide(self) -> None:
@@ -278,9 +282,9 @@ class Stage(Speaking):
             self.images.turn_to(image)
             for layers in self.images:
                 layers.set_on_view(layers is self.layers)
-            self._select(image)
             self.resuming.forget()
             self._hide()
+            self._select(image)
             self.recovery.forget()
             if self.layers is None:
                 self.recovery.look(image)
@@ -451,7 +455,12 @@ class Stage(Speaking):
         if self.layers is not None:
             self.view.turn(displayed_axes(self.viewer, self.layers.markers))
 
+    def _note_removing(self, _: Any) -> None:
+        """Follow no selection meanwhile: napari selects the next best layer."""
+        self._is_removing = True
+
     def _note_removed(self, event: Any) -> None:
+        self._is_removing = False
         layer = bare(event.value)
         if layer is self.image:
             self.recovery.forget_image(layer)

@@ -154,7 +154,7 @@ class SegmentWidget(QWidget):
         panel.n.setValue(work.tools.n)
         panel.live.setChecked(work.live.is_on)
         panel.fill.setChecked(work.settings.fill)
-        panel.hide_hint.setText(f"hold  {short(work.settings.keys['hide'])}  for the image alone")
+        panel.hide_hint.setText(f"hold {short(work.settings.keys['hide'])}: image")
         panel.smoothness.setValue(_nearest_step(_smoothness, work.tools.cut.smoothness))
         panel.edges.setValue(_nearest_step(_edges, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
