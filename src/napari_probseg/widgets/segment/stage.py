@@ -186,7 +186,9 @@ class Stage(Speaking):
         self.resuming.forget()
         self.recovery.expect(kept)
         try:
-            self._turn_to(open_image_of(kept, self.viewer))
+            with self._adding():
+                image = open_image_of(kept, self.viewer)
+            self._turn_to(image)
             if not self.recovery.is_pending:
                 name, path = kept.subject.source, kept.path
                 raise ValueError(f"{name} holds another image than the work was done on, which stays in {path}")
