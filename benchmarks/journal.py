@@ -101,8 +101,10 @@ def forked_window(folder: Path, seed: int) -> tuple[int, TextIO]:
         return child, os.fdopen(read)
     os.dup2(write, 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    window(folder, seed)
-    os._exit(0)
+    try:
+        window(folder, seed)
+    finally:
+        os._exit(1)  # whatever happens, it is not to go on as its parent
 
 
 def kills(n: int) -> None:
