@@ -163,12 +163,20 @@ class SessionLayers:
         return strokes
 
     def repaint(self, regions: Iterable[Region] | None = None) -> None:
-        """Show the session as it is now, in the regions that changed or everywhere."""
-        for where in [...] if regions is None else regions:
-            self.markers.data[where] = self._shown(where)
-            self.objects.data[where] = self.session.objects[where]
-        self.markers.refresh()
-        self.objects.refresh()
+        """Show the session as it is now, in the regions that changed or everywhere.
+
+        A layer that shows it already is not drawn anew.
+        """
+        wheres: list[Any] = [...] if regions is None else list(regions)
+        for layer, values in ((self.markers, self._shown), (self.objects, self.session.objects.__getitem__)):
+            is_changed = False
+            for where in wheres:
+                new = values(where)
+                if not np.array_equal(layer.data[where], new):
+                    layer.data[where] = new
+                    is_changed = True
+            if is_changed or regions is None:
+                layer.refresh()
 
     def brush(self, marker: Marker, size: int) -> None:
         """Make the markers layer active, with the brush of a marker; UNKNOWN erases."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,13 +20,14 @@ from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, offer_of, que
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
+from napari_probseg.widgets.segment.following import Following
 from napari_probseg.widgets.segment.images import images_of
 from napari_probseg.widgets.segment.live import Live
 from napari_probseg.widgets.segment.overlays import Overlays
 from napari_probseg.widgets.segment.recovery import Recovery
 from napari_probseg.widgets.segment.resuming import Resuming, open_image_of
 from napari_probseg.widgets.segment.tools import Tools
-from napari_probseg.widgets.segment.verbs import Speaking, verb
+from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.settings import Settings
 from napari_probseg.widgets.tasks.adapt import Learnt
 from napari_probseg.widgets.tasks.propose import Answer
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
 MAX_WAIT = 0.04  # seconds that a choice waits for the disk; the window stands still meanwhile
 
 
-class Stage(Speaking):
+# More than 400 lines: what happens to a session, and all that follows from it in the window, is read in one place.
+class Stage(Following):
     """Keeps what the viewer shows in step with the sessions, which alone hold the state.
 
     Each image has a session; one image is at work. Whatever happens, `_show` derives what is seen from the session of
@@ -63,7 +63,6 @@ class Stage(Speaking):
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
-        self._is_adding = self._is_removing = False
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
@@ -91,14 +90,6 @@ class Stage(Speaking):
         self.images.connect(self.recovery.keep, **wiring)
 
     # What there is ------------------------------------------------------------------------------------------------
-
-    @property
-    def image(self) -> Image | None:
-        return self.images.at_work
-
-    @property
-    def layers(self) -> SessionLayers | None:
-        return self.images.layers
 
     @property
     def session(self) -> Session | None:
@@ -195,35 +186,6 @@ class Stage(Speaking):
         except Exception as error:  # a reader may raise anything
             self.refuse(error)
         self.changed.emit()
-
-    def follow(self, layer: Any) -> None:
-        """Turn to an image that was opened or selected, or to the one that selected layers of ours lie over."""
-        layer = bare(layer)
-        if self.is_held or self._is_adding or self._is_removing:
-            return
-        image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
-        if image is not self.image and image in self.choices():
-            self.choose(image)
-
-    @contextmanager
-    def _adding(self) -> Iterator[None]:
-        """Follow no selection meanwhile: layers that are added are selected for a moment."""
-        before, self._is_adding = self._is_adding, True
-        try:
-            yield
-        finally:
-            self._is_adding = before
-
-    def _select(self, image: Any) -> None:
-        """Select the image at work, or its markers, where another image is selected."""
-        active = bare(self.viewer.layers.selection.active)
-        is_elsewhere = isinstance(active, Image) or any(layers.holds(active) for layers in self.images)
-        if image is None or active is image or not is_elsewhere or (self.layers and self.layers.holds(active)):
-            return
-        own = [] if self.layers is None else [self.layers.markers]
-        layer = next((layer for layer in (*own, image) if layer in self.viewer.layers), None)
-        if layer is not None:
-            self.viewer.layers.selection.active = layer
 
     def take_strokes(self) -> None:
         """Tell the sessions what was painted; the work turns to the image that was painted on."""
@@ -456,10 +418,6 @@ class Stage(Speaking):
             layers.recolour()
         if self.layers is not None:
             self.view.turn(displayed_axes(self.viewer, self.layers.markers))
-
-    def _note_removing(self, _: Any) -> None:
-        """Follow no selection meanwhile: napari selects the next best layer."""
-        self._is_removing = True
 
     def _note_removed(self, event: Any) -> None:
         self._is_removing = False
