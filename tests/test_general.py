@@ -262,3 +262,22 @@ def test_crops_of_other_sets_are_not_taken_over(sets: Path, tmp_path: Path) -> N
     assert len(trained_without((), sets, tmp_path / "a")) == 3, "the same again goes on"
     with pytest.raises(ValueError, match=r"Cells, .*not on Dataset002_Lesions, Dataset003_Organs: choose an empty"):
         trained_without(("Cells",), sets, tmp_path / "a")
+
+
+def test_a_packed_folder_is_all_that_a_training_needs(sets: Path, tmp_path: Path) -> None:
+    trained_without((), sets, tmp_path / "a")
+    packed = tmp_path / "b"
+    packed.mkdir()
+    (packed / "pool.zip").write_bytes((tmp_path / "a" / "pool.zip").read_bytes())
+    begun = GeneralCVAE(SMALL[2])
+    write_weights(packed / "start.safetensors", begun.state_dict(), preset="general", config=asdict(SMALL[2]))
+    config = GeneralTraining(size=32, n_batch=2, n_samples=2)
+    training = train_general(packed, without=("Cells",), config=config, fit_config=FitConfig(1, learning_rate=0.0))
+    deque(training, maxlen=0)
+    assert json.loads((packed / "sets.json").read_text())["sets"] == ["Dataset002_Lesions", "Dataset003_Organs"]
+    trained = load_network(packed / "general.safetensors").state_dict()
+    assert all(torch.equal(value, trained[name]) for name, value in begun.state_dict().items())
+    with pytest.raises(FileNotFoundError, match="no crops of a data set Cell: choose among Dataset001_Cells"):
+        next(train_general(packed, without=("Cell",)))
+    with pytest.raises(ValueError, match="no data set is left that there are crops of: leave fewer"):
+        next(train_general(packed, without=("Cells", "Lesions", "Organs")))

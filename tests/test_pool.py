@@ -146,3 +146,12 @@ def test_pool_says_what_is_wrong(tmp_path: Path, volumes: RawDataset) -> None:
     for name in ("old.npz", "torn.zip"):
         with pytest.raises(ValueError, match=f"{name} holds no crops of this release .*: delete it"):
             Pool.load(tmp_path / name)
+
+
+def test_the_crops_of_some_data_sets() -> None:
+    image = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, 1)
+    pool = Pool(image, image[:, 0], np.zeros((6, 64), np.uint8), sets=("a", "b", "c"), origin=np.array([0, 1, 2] * 2))
+    some = pool.only(("a", "c"))
+    assert some.sets == ("a", "c")
+    assert some.image[:, 0, 0, 0].tolist() == [0, 2, 3, 5]
+    assert some.origin.tolist() == [0, 1, 0, 1]

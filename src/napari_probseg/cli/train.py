@@ -143,9 +143,9 @@ def _unet(
 
 
 def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
-    """Write the crops that 'general' is trained on."""
+    """Write the crops that 'general' is trained on, and the weights that it begins with."""
     from napari_probseg.dataset.raw import all_but, datasets_below
-    from napari_probseg.training.general import POOL, RECIPES
+    from napari_probseg.training.general import POOL, RECIPES, START, first_network, write_network
     from napari_probseg.training.pool import save_pool
 
     config = RECIPES[2].training
@@ -154,7 +154,9 @@ def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, see
     out.mkdir(parents=True, exist_ok=True)
     for name in save_pool(out / POOL, datasets, seed=seed, share_pseudo=config.share_pseudo, **options):
         typer.echo(name)
+    write_network(out / START, first_network(start, RECIPES[2].network, seed), half=True)
     typer.echo(f"the crops are {out / POOL}, {(out / POOL).stat().st_size / 2**20:.0f} MiB")
+    typer.echo(f"the weights to start from are {out / START}")
 
 
 def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:

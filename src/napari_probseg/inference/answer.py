@@ -85,7 +85,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
         looks, found = looks + closer, [*found, features]
         window = _last_window(case, looks)
     seen = refinable(network, case, window, looks, device)
-    return Answer(looks, window, network.refiner(seen.to(device))[0].float().cpu(), looks.confidence, found)
+    return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found)
 
 
 def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[Looks, Features]:
@@ -99,8 +99,8 @@ def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.
 def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, device: torch.device) -> Tensor:
     """Return what the refiner sees of a window, (1, N_SEEN, size, size)."""
     size = fine_size(window)
-    x = window_input(case, window, size)
-    probability = looks.probability(window, size)
+    x = window_input(case, window, size).to(device)
+    probability = looks.probability(window, size).to(device)
     marks = case.strokes[window.within(case.shape)]
     counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
     foretold = (0.0, 0.0)
@@ -109,7 +109,7 @@ def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, de
         by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE))
         foretold = (_foresight(network, case, window, device), by_appearance)
     facts = facts_of(counts[0], counts[1], size / SIZE[2], looks.confidence, foretold)
-    return refiner_input(x[None], probability[None], facts[None])
+    return refiner_input(x[None], probability[None], facts[None].to(device))
 
 
 @torch.inference_mode()

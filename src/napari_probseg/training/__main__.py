@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=RECIPES[2].training.n_batch, help="crops in a step; 256 on a GPU")
     parser.add_argument("--rate", type=float, default=RECIPES[2].fit.learning_rate, help="the learning rate")
     parser.add_argument("--without", action="append", default=[], metavar="SET", help="a data set that is left out")
-    parser.add_argument("--start", type=Path, help="weights to start from")
+    parser.add_argument("--start", type=Path, help="weights to start from; those in FOLDER if absent")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

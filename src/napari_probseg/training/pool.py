@@ -102,7 +102,7 @@ class Pool:
         kept = [i for i, name in enumerate(self.sets) if name in names]
         chosen = np.flatnonzero(np.isin(self.origin, kept))
         if not chosen.size:
-            raise ValueError(f"there are no crops of {', '.join(names) or 'no data set'}: leave fewer sets out")
+            raise ValueError("no data set is left that there are crops of: leave fewer sets out")
         number = np.cumsum(np.isin(np.arange(len(self.sets)), kept)) - 1
         parts = (t[chosen].numpy() for t in (self.image, self.instance, self.kind))
         return Pool(*parts, sets=[self.sets[i] for i in kept], origin=number[self.origin[chosen]])

@@ -20,7 +20,7 @@ from napari_probseg.inference.answer import answer, refinable
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.refiner import LIMIT
+from napari_probseg.nn.refiner import LIMIT, Refiner
 from napari_probseg.progress import Progress
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.training.fit import FitConfig, Losses, fit
@@ -28,8 +28,9 @@ from napari_probseg.training.losses import soft_dice_loss
 
 PATCH = 128  # places of the fine grid along a side of what is learnt from
 LOOKED_AT = (1, 2, 3, 4, 5, 7, 9, 12, 15, 20)  # strokes after which an answer is learnt from
-FIT = FitConfig(450, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
+FIT = FitConfig(700, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 12
+N_PARTS = 6  # of the objects, of which one is held out
 MOVE_PENALTY = 0.02  # of what the refiner changes, in squared log-odds: what is right already is to stay
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut that the annotator sees
 
@@ -67,11 +68,11 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
 
 
 def train_refiner(
-    network: AdvisedCVAE, datasets: Sequence[RawDataset], *, n_targets: int = 6, seed: int = 0, config: FitConfig = FIT
+    network: AdvisedCVAE, datasets: Sequence[RawDataset], *, n_targets: int = 5, seed: int = 0, config: FitConfig = FIT
 ) -> Iterator[str | Progress]:
-    """Train the refiner of a network in place, on objects of the training parts of data sets.
+    """Train a new refiner for a network, in place, on objects of the training parts of data sets.
 
-    Every eighth object is held out; what the refiner changes there is told at the end.
+    Every sixth object is held out; what the refiner changes there is told at the end.
 
     Yields
     ------
@@ -83,11 +84,13 @@ def train_refiner(
     ValueError
         If no data set holds an object.
     """
+    torch.manual_seed(seed)
+    network.refiner = Refiner()
     network.eval()
     views: list[View] = []
     held_out: list[View] = []
     for number, target in zip(count(), _targets(datasets, n_targets, seed)):
-        (held_out if number % 8 == 7 else views).extend(views_of(network, target))
+        (held_out if number % N_PARTS == N_PARTS - 1 else views).extend(views_of(network, target))
         yield f"looked at {number + 1} objects: {target.name}"
     if not views:
         raise ValueError("no data set holds a labelled object: there is nothing to learn from")
