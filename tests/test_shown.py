@@ -25,7 +25,7 @@ class TestWhatIsOnShow:
     @pytest.fixture
     def session(self) -> ps.Session:
         session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
-        session.mark(inside=dab(20, 10))
+        session.mark(inside=dab(20, 10), outside=dab(2, 40))
         return session
 
     def test_it_is_evidence_of_the_next_question(self, session: ps.Session) -> None:
@@ -76,6 +76,16 @@ class TestWhatIsOnShow:
         replayed = names["session"].question().evidence
         assert replayed[0] == session.question().evidence[0]
         assert np.array_equal(replayed[1], session.question().evidence[1])
+
+    def test_an_answer_to_strokes_on_one_side_is_a_guess(self) -> None:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
+        session.mark(inside=dab(20, 10))
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        assert session.question().evidence is None
+        session.propose()
+        session.mark(outside=dab(35, 40))
+        assert session.question().evidence is not None
 
     def test_a_volume_has_none(self) -> None:
         session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(6, 40, 50))), GrowingProposer())

@@ -39,7 +39,9 @@ class Answering:
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and return the object."""
         marked = self.case.mark(inside, outside)
-        self.case = marked if self.shown is None else marked.with_shown(self.everywhere, self.shown)
+        if self.shown is not None and self.case.is_marked_on_both_sides:
+            marked = marked.with_shown(self.everywhere, self.shown)
+        self.case = marked
         object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))
         found = np.asarray((self.answer(self.case) | object_) & ~background)
         self.shown = found if marked.ndim == 2 and found.any() else None

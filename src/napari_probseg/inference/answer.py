@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
-from napari_probseg.inference.windows import Window, window_on, windows_around
+from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import checkered, foresight
 from napari_probseg.nn.general import SIZE, Features
@@ -22,6 +22,7 @@ from napari_probseg.nn.refiner import FINE, facts_of, refiner_input
 from napari_probseg.region import bounding_box, hull
 
 N_WINDOWS = 5
+N_PART_WINDOWS = 3  # on each part of an object that has several
 CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
 MARGIN = 1.6  # of the last window over the object
 ALIKE = 1.4  # ratio of the sides of windows, below which one need not be looked at beside the other
@@ -79,8 +80,11 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
         )
     looks, features = look(network, case, [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS], device)
     found = [features]
+    if parts := windows_on_parts(case, N_PART_WINDOWS, close=CLOSE):
+        closer, features = look(network, case, parts, device, parts=True)
+        looks, found = looks + closer, [*found, features]
     window = _last_window(case, looks)
-    if not any(_is_like(window, other) for other in looks.windows):
+    if not any(_is_like(window, other) for other in looks.whole.windows):
         closer, features = look(network, case, [window], device)
         looks, found = looks + closer, [*found, features]
         window = _last_window(case, looks)
@@ -88,12 +92,14 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found)
 
 
-def look(network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[Looks, Features]:
-    """Return what a network says in some windows, or in wider ones where there is nothing to see."""
+def look(
+    network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device, *, parts: bool = False
+) -> tuple[Looks, Features]:
+    """Return what a network says in some windows, or in wider ones where there is nothing to see; see `Looks.of`."""
     windows, x = window_inputs(case, windows, SIZE[2], n_channels=network.config.n_image_channels)
     features = network.features(x.to(device))
     said = network.decode_control(features, torch.ones(len(x), device=device))
-    return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu()), features
+    return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu(), parts=parts), features
 
 
 def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, device: torch.device) -> Tensor:

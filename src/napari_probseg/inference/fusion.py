@@ -14,6 +14,7 @@ from napari_probseg.inference.windows import Window, cut_off
 SHARPNESS = 4.0  # power of the weights: the better answers count for nearly all
 RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
 MIN_WEIGHT = 1e-4
+FEATHER = 8.0  # over the width of a window on a part: how steeply its weight rises from its rim
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,34 @@ class Looks:
         Of object.
     weight : (W,) tensor
         How much each window's answer counts, above 0.
+    is_part : (W,) bool tensor
+        Which windows lie on a part of the object alone: what is outside of them they do not judge.
     """
 
     windows: list[Window]
     logit: Tensor
     weight: Tensor
+    is_part: Tensor
 
     @classmethod
-    def of(cls, case: Case, windows: list[Window], logit: Tensor, quality: Tensor) -> Looks:
+    def of(cls, case: Case, windows: list[Window], logit: Tensor, quality: Tensor, *, parts: bool = False) -> Looks:
         """Return answers, weighed by the Dice that is expected of them, and by how much they are cut off.
 
         Parameters
         ----------
         quality : (W,) tensor
             Logit of that Dice.
+        parts : bool
+            Whether these windows lie on parts of the object.
         """
         cut = torch.stack([cut_off(inside > 0, w, case.shape) for w, inside in zip(windows, logit, strict=True)])
         free = 1 - RIM_PENALTY * cut.clamp(max=1 / RIM_PENALTY)
-        return cls(windows, logit, (quality.sigmoid() * free).pow(SHARPNESS).clamp(min=MIN_WEIGHT))
+        return cls(
+            windows,
+            logit,
+            (quality.sigmoid() * free).pow(SHARPNESS).clamp(min=MIN_WEIGHT),
+            torch.full(free.shape, parts),
+        )
 
     @property
     def expected(self) -> Tensor:
@@ -53,24 +64,38 @@ class Looks:
 
     @property
     def confidence(self) -> float:
-        """The Dice that is expected of the best answer, in [0, 1]."""
-        return float(self.expected.max())
+        """The Dice that is expected of the best answer to the whole, in [0, 1]."""
+        return float(self.expected[~self.is_part].max())
+
+    @property
+    def whole(self) -> Looks:
+        """The answers in windows on the whole object."""
+        kept = ~self.is_part
+        windows = [window for window, is_kept in zip(self.windows, kept.tolist(), strict=True) if is_kept]
+        return Looks(windows, self.logit[kept], self.weight[kept], self.is_part[kept])
 
     def __add__(self, other: Looks) -> Looks:
         """Return the answers of both."""
-        both = (torch.cat([getattr(looks, name) for looks in (self, other)]) for name in ("logit", "weight"))
+        both = (torch.cat([getattr(looks, name) for looks in (self, other)]) for name in ("logit", "weight", "is_part"))
         return Looks(self.windows + other.windows, *both)
 
     def probability(self, over: Window, size: int) -> Tensor:
         """Return the fused probability of object on a grid over a window, (size, ...).
 
-        What lies outside of a window is background to it.
+        What lies outside of a window is background to it, but to those on parts of the object.
         """
-        seen = torch.stack(
-            [resampled(p, w, over, size) for p, w in zip(self.logit.sigmoid(), self.windows, strict=True)]
-        )
-        weight = self.weight.view(-1, *[1] * (seen.ndim - 1))
-        return (seen * weight).sum(0) / weight.sum()
+        total = weights = torch.zeros(())
+        for logit, window, weight, is_part in zip(self.logit, self.windows, self.weight, self.is_part, strict=True):
+            here = weight * resampled(feathered(logit.shape), window, over, size) if is_part else weight
+            total = total + here * resampled(logit.sigmoid(), window, over, size)
+            weights = weights + here
+        return total / weights
+
+
+def feathered(shape: torch.Size) -> Tensor:
+    """Return weights of a window, 1 but near its rim, where they fall to 0."""
+    lines = [(FEATHER * (0.5 - ((torch.arange(n) + 0.5) / n - 0.5).abs())).clamp(max=1) for n in shape]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij")).amin(0)
 
 
 def resampled(values: Tensor, of: Window, over: Window, size: int) -> Tensor:

@@ -110,7 +110,8 @@ def _drawn(
 ) -> Readings:
     """Return the answer of each window, and samples in those that count most."""
     looks = found.looks
-    best = looks.weight.argsort(descending=True)[:N_WINDOWS].sort().values
+    best = (looks.weight * ~looks.is_part).argsort(descending=True)[: min(N_WINDOWS, int((~looks.is_part).sum()))]
+    best = best.sort().values
     features = _chosen(found.features, best.tolist())
     generator = torch.Generator().manual_seed(seed)
     k = len(best)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
@@ -15,6 +17,8 @@ from napari_probseg.region import Region, bounding_box
 
 MIN_SIDE_VOXELS = 24
 WIDER = 2.2  # how much a window is larger than the one before it, at most
+MIN_GAP = 0.4  # between groups of strokes on parts of an object, over the extent of all strokes
+MAX_PARTS = 3  # of an object, that are looked at one by one
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,42 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     ratio = min(WIDER, (whole / side) ** (1 / max(1, n - 1)))
     sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
     return [_window(case, centre, side) for side in sides]
+
+
+def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
+    """Return windows around groups of strokes inside that lie far apart, each as if the others were not there.
+
+    An object may have several parts, which one window shows from too far away. There are none where the strokes make
+    one group.
+
+    Parameters
+    ----------
+    case : Case
+    n : int
+        Windows on each part, from close to far, at most.
+    close : float
+        See `windows_around`.
+    """
+    spacing = np.asarray(case.spacing, dtype=float)
+    labels, n_strokes = ndimage.label(case.strokes[case.marked] == Marker.OBJECT, np.ones((3,) * case.ndim))
+    if n_strokes < 2:
+        return []
+    offset = np.array([s.start for s in case.marked])
+    boxes = ndimage.find_objects(labels)
+    low = (np.array([[s.start for s in box] for box in boxes]) + offset) * spacing
+    high = (np.array([[s.stop - 1 for s in box] for box in boxes]) + offset) * spacing
+    whole = float((high.max(0) - low.min(0)).max())
+    group = fcluster(linkage((low + high) / 2, "single"), MIN_GAP * whole, "distance")
+    windows = []
+    for i in range(1, int(group.max()) + 1) if group.max() <= MAX_PARTS and group.max() > 1 else ():
+        first, last = low[group == i].min(0), high[group == i].max(0)
+        extent = float((last - first).max() + spacing.max())
+        side = max(_closest_side(case, True, (first + last) / 2, extent, close), MIN_SIDE_VOXELS * float(spacing.min()))
+        for _ in range(n):
+            if side < whole:
+                windows.append(_window(case, (first + last) / 2, side))
+                side *= WIDER
+    return windows
 
 
 def window_on(case: Case, where: Region, *, margin: float) -> Window:

@@ -175,7 +175,8 @@ def fit(
         last = last or _is_exhausted(best, config, step + 1)
         if folder and is_first(fabric) and (last or time.monotonic() - saved > config.save_every):
             # One file that holds all, so that a crash between two files cannot mix two steps.
-            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
+            until_now = seconds + time.monotonic() - start
+            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, until_now))
             saved = time.monotonic()
         progress.seconds = time.monotonic() - start
         seconds += fabric.broadcast(progress.seconds) if fabric else progress.seconds  # one clock: all stop together
