@@ -11,7 +11,7 @@ from napari_probseg.inference.answer import answer, fine_size
 from napari_probseg.inference.fusion import Looks, resampled
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
-from napari_probseg.inference.windows import Window
+from napari_probseg.inference.windows import Window, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 
 SHAPE = (120, 150)
@@ -140,3 +140,33 @@ def test_a_network_sees_a_mark_where_nobody_has_drawn_one_inside(case: ps.Case) 
     assert hinted.evidence is not None
     with pytest.raises(ValueError, match="neither a stroke inside nor a box"):
         with_hint(ps.Case(case.image).mark(outside=dab(5, 5)))
+
+
+def test_parts_far_apart_are_looked_at_one_by_one() -> None:
+    image = np.random.default_rng(0).normal(size=(300, 400)).astype(np.float32)
+    inside = np.zeros(image.shape, dtype=bool)
+    inside[40:46, 50:56] = inside[44:50, 70:76] = inside[250:256, 340:346] = True
+    case = ps.Case(image).mark(inside=inside)
+    windows = windows_on_parts(case, 2, close=4.0)
+    middles = {tuple(round((low + n / 2) / 20) for low, n in zip(w.low, w.size, strict=True)) for w in windows}
+    assert len(windows) == 4
+    assert {y for y, _ in middles} == {2, 13}
+    assert max(w.size[0] for w in windows) < 200
+    one = inside.copy()
+    one[200:] = False
+    assert windows_on_parts(ps.Case(image).mark(inside=one), 2, close=4.0) != windows
+    one[44:50, 70:76] = False
+    assert windows_on_parts(ps.Case(image).mark(inside=one), 2, close=4.0) == []
+
+
+def test_a_window_on_a_part_does_not_judge_what_is_outside_of_it(case: ps.Case) -> None:
+    whole, part = Window((0, 0), (64, 64)), Window((0, 0), (32, 32))
+    says_all, says_nothing = torch.full((1, 32, 32), 8.0), torch.full((1, 32, 32), -8.0)
+    good = torch.full((1,), 4.0)
+    looks = Looks([whole], says_all, torch.ones(1), torch.tensor([False]))
+    looks += Looks([part], says_nothing, 3 * torch.ones(1), torch.tensor([True]))
+    p = looks.probability(whole, 64)
+    assert p[40:, 40:].min() > 0.99
+    assert p[12:20, 12:20].max() < 0.3
+    assert Looks.of(case, [part], says_nothing, good, parts=True).is_part.all()
+    assert looks.whole.windows == [whole]
