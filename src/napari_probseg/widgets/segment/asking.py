@@ -148,6 +148,11 @@ class Asking(QObject):
         model = given(viewer).completer
         return restoring(self.engine_of(model), stored, case, model, device=self._device)
 
+    def start(self) -> None:
+        """Start the engine's process, if it is one, so that it is there when it is asked."""
+        if isinstance(self._engine, Engine):
+            self._engine.start()
+
     def warm_up(self) -> None:
         """Load the network before it is asked for, once the first layers are drawn."""
         self._delay.start()

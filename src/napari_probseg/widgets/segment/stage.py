@@ -85,6 +85,8 @@ class Stage(Following):
         viewer.dims.events.order.connect(self._turned)
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
+        else:
+            self.asking.start()
         wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
         wiring["cancel"] = self._cancel
         self.images.connect(self.recovery.keep, **wiring)
