@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -299,6 +300,18 @@ def test_a_script_is_run_once_and_a_killed_one_leaves_nothing(tmp_path):
     assert begun_ == "begun" and ends(int(pid))
     for folder in folders:
         assert not Path(folder).exists()
+
+
+def test_a_worker_whose_window_went_before_it_was_asked_ends_too():
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-m", "napari_probseg.engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with worker, tempfile.TemporaryDirectory() as folder:
+        worker.stdin.write(f"{os.urandom(32).hex()} {os.fsencode(folder).hex()}\n".encode())
+        worker.stdin.flush()
+        assert worker.stdout.readline(), "it listens"
+        worker.stdin.close()
+        assert worker.wait(60) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process cannot be looked for without harm")

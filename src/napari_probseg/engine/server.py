@@ -147,6 +147,7 @@ def plain(error: Exception) -> Exception:
 def main() -> None:
     """Serve the process that started this one: it gives a key and folders, and is given an address."""
     key, *folders = (bytes.fromhex(part) for part in sys.stdin.readline().split())
+    threading.Thread(target=_end_with_window, args=(folders,), daemon=True).start()
     address = None if os.name == "nt" else str(Path(os.fsdecode(folders[0])) / f"w{os.getpid()}")
     with suppress(AttributeError, OSError):  # the window comes first
         os.nice(5)
@@ -156,3 +157,11 @@ def main() -> None:
         connection = listener.accept()
     os.dup2(2, 1)  # what libraries print
     Server(connection, [os.fsdecode(folder) for folder in folders]).serve()
+
+
+def _end_with_window(folders: list[bytes]) -> None:
+    """End this process once the other end of its standard input is closed: its window is gone, however early."""
+    sys.stdin.read()
+    for folder in folders:
+        shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
+    os._exit(0)
