@@ -77,16 +77,6 @@ class TestWhatIsOnShow:
         assert replayed[0] == session.question().evidence[0]
         assert np.array_equal(replayed[1], session.question().evidence[1])
 
-    def test_an_answer_to_strokes_on_one_side_is_a_guess(self) -> None:
-        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
-        session.mark(inside=dab(20, 10))
-        session.propose()
-        session.mark(outside=dab(30, 40))
-        assert session.question().evidence is None
-        session.propose()
-        session.mark(outside=dab(35, 40))
-        assert session.question().evidence is not None
-
     def test_a_volume_has_none(self) -> None:
         session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(6, 40, 50))), GrowingProposer())
         inside = np.zeros((6, 40, 50), dtype=bool)

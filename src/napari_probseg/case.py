@@ -247,12 +247,6 @@ class Case:
         object.__setattr__(case, "evidence", (where, patch))
         return case
 
-    @property
-    def is_marked_on_both_sides(self) -> bool:
-        """Whether there are strokes inside and outside: an answer to one side alone is a guess, and no evidence."""
-        strokes = self.strokes[self.marked]
-        return bool((strokes == Marker.OBJECT).any() and (strokes == Marker.BACKGROUND).any())
-
     def with_shown(self, where: Region, mask: NDArray[np.bool_]) -> Case:
         """Return the case with the answer that was on show as `evidence`: what the latest stroke corrects.
 

@@ -39,7 +39,7 @@ class Answering:
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and return the object."""
         marked = self.case.mark(inside, outside)
-        if self.shown is not None and self.case.is_marked_on_both_sides:
+        if self.shown is not None:
             marked = marked.with_shown(self.everywhere, self.shown)
         self.case = marked
         object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))

@@ -113,8 +113,8 @@ class Work:
         inside, outside, erase, where : optional
             See `Case.mark`.
         shown : (region, bool array), optional
-            The object that was on show in a region while they were drawn: in an image, the next answer corrects it. If
-            absent, the candidate that is looked at, once there were strokes on both sides when it was made.
+            The object that was on show in a region while they were drawn: in an image, the next answer corrects it. The
+            candidate that is looked at, if absent.
 
         Returns
         -------
@@ -130,8 +130,7 @@ class Work:
             marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
         changes = tuple(change for box in regions for change in self._changes_to(marked, box))
         if changes and self._case.ndim == 2 and (answer := shown or self._on_show()):
-            is_told = shown is not None or self._case.is_marked_on_both_sides
-            changes += self._shown.changes_to(answer if is_told else None)
+            changes += self._shown.changes_to(answer)
         return self._do("mark", {}, changes, marked)
 
     def finish(self) -> Step:

@@ -59,8 +59,7 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         if drawn is None:
             return
         marked = case.mark(*drawn)
-        is_told = result.any() and case.is_marked_on_both_sides
-        case = marked.with_shown(everywhere, result) if is_told else marked
+        case = marked.with_shown(everywhere, result) if result.any() else marked
         found = answer(network, case, torch.device("cpu"))
         if i in LOOKED_AT:
             seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
