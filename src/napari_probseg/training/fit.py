@@ -157,7 +157,8 @@ def fit(
         optimizer.step()
         _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
         taken = time.monotonic() - start
-        done = _share_done(config, step + 1, seconds + (fabric.broadcast(taken) if fabric else taken))
+        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
+        done = _share_done(config, step + 1, seconds)
         progress = Progress(
             step + 1,
             max(step + 1, round((step + 1) / done)) if config.minutes else config.n_steps,
@@ -175,11 +176,8 @@ def fit(
         last = last or _is_exhausted(best, config, step + 1)
         if folder and is_first(fabric) and (last or time.monotonic() - saved > config.save_every):
             # One file that holds all, so that a crash between two files cannot mix two steps.
-            until_now = seconds + time.monotonic() - start
-            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, until_now))
+            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
             saved = time.monotonic()
-        progress.seconds = time.monotonic() - start
-        seconds += fabric.broadcast(progress.seconds) if fabric else progress.seconds  # one clock: all stop together
         if last:
             network.load_state_dict(best.tensors or average.state_dict())
         yield progress
