@@ -182,7 +182,7 @@ class Stage(Following):
             with self._adding():
                 image = open_image_of(kept, self.viewer)
             self._turn_to(image)
-            if not self.recovery.is_pending:
+            if not self.recovery.is_pending and self.layers is None:  # nor gone on with while it was opened
                 name, path = kept.subject.source, kept.path
                 raise ValueError(f"{name} holds another image than the work was done on, which stays in {path}")
         except Exception as error:  # a reader may raise anything
