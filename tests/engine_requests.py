@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari_probseg.case import Case
 from napari_probseg.progress import Progress
@@ -94,10 +95,13 @@ class Spin:
 
 @dataclass(frozen=True, eq=False)
 class Hang:
-    """Does one thing that takes long and cannot be given up."""
+    """Does one thing that takes long and cannot be given up; it makes a file as it begins that."""
+
+    path: str
 
     def answer(self, resources):
         yield "hanging"
+        Path(self.path).touch()
         time.sleep(60)
 
 

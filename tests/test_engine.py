@@ -215,10 +215,13 @@ def test_what_is_given_up_ends_where_it_stands(engine):
         assert asked(engine, Process())[0] == before, "it is the same worker, and has nothing else to do"
 
 
-def test_a_worker_that_does_not_give_up_is_replaced(engine, monkeypatch):
+def test_a_worker_that_does_not_give_up_is_replaced(engine, monkeypatch, tmp_path):
     monkeypatch.setattr(client, "GRACE", 0.2)
     before = asked(engine, Process())[0]
-    begun(engine, Hang(), "hanging").close()
+    hanging = begun(engine, Hang(str(tmp_path / "hanging")), "hanging")
+    while not (tmp_path / "hanging").exists():
+        next(hanging)
+    hanging.close()
     assert asked(engine, Process())[0] != before
 
 
