@@ -114,20 +114,25 @@ def datasets_below(folder: str | Path) -> list[RawDataset]:
     return [RawDataset(path.parent) for path in sorted(Path(folder).glob("*/dataset.json"))]
 
 
+def names_of(folder: str) -> set[str]:
+    """Return the names of a data set: its folder's, and what stands in that behind ``DatasetNNN_``."""
+    return {folder, re.sub(r"^Dataset\d+_", "", folder)}
+
+
 def named(names: Iterable[str], datasets: Iterable[RawDataset]) -> list[RawDataset]:
-    """Return the data sets of some names: a folder's, or what stands in it behind ``DatasetNNN_``.
+    """Return the data sets of some names, see `names_of`.
 
     Raises
     ------
     FileNotFoundError
         If none has one of the names.
     """
-    names, names_of = set(names), {d: {d.folder.name, re.sub(r"^Dataset\d+_", "", d.folder.name)} for d in datasets}
-    unknown = ", ".join(sorted(names.difference(*names_of.values())))
+    names, own_names = set(names), {dataset: names_of(dataset.folder.name) for dataset in datasets}
+    unknown = ", ".join(sorted(names.difference(*own_names.values())))
     if unknown:
-        there = ", ".join(dataset.folder.name for dataset in names_of) or "none"
+        there = ", ".join(dataset.folder.name for dataset in own_names) or "none"
         raise FileNotFoundError(f"there is no data set {unknown}: there are {there}; name one of them, or their folder")
-    return [dataset for dataset, own in names_of.items() if own & names]
+    return [dataset for dataset, own in own_names.items() if own & names]
 
 
 def all_but(left_out: Iterable[str], datasets: Iterable[RawDataset]) -> list[RawDataset]:

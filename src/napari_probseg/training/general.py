@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below
+from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below, names_of
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
@@ -177,8 +177,8 @@ def train_general(
     start : path, optional
         Weights to start from, with their own ``network_config``; if absent, those that lie packed in ``folder`` (of
         images), or an encoder that has learnt from ImageNet (of images, where the extra ``train`` is installed), or
-        random ones. Volumes can start from those of images of
-        an earlier release, see `napari_probseg.nn.general.inflated`.
+        random ones. Volumes can start from those of images of an earlier release, see
+        `napari_probseg.nn.general.inflated`.
     device : str
         Where it is trained.
     fabric : Fabric, optional
@@ -279,7 +279,7 @@ def _keep_to(folder: Path, sets: Sequence[str]) -> None:
 
 def _of_name(name: str, pool: Pool) -> list[str]:
     """Return the data set that a name means, of those that there are crops of."""
-    found = [folder for folder in pool.sets if name in (folder, folder.partition("_")[2])]
+    found = [folder for folder in pool.sets if name in names_of(folder)]
     if not found:
         raise FileNotFoundError(f"there are no crops of a data set {name}: choose among {', '.join(pool.sets)}")
     return found

@@ -82,14 +82,7 @@ class Pool:
         order = np.argsort(self.origin, kind="stable")
         held_out = np.sort(order[every - 1 :: every])
         parts = (np.setdiff1d(order, held_out), held_out)
-        return tuple(  # type: ignore[return-value]
-            Pool(
-                *(t[part].numpy() for t in (self.image, self.instance, self.kind)),
-                sets=self.sets,
-                origin=self.origin[part],
-            )
-            for part in parts
-        )
+        return tuple(self._chosen(part, self.sets, self.origin[part]) for part in parts)  # type: ignore[return-value]
 
     def only(self, names: Collection[str]) -> Pool:
         """Return the crops of some data sets.
@@ -104,8 +97,11 @@ class Pool:
         if not chosen.size:
             raise ValueError("no data set is left that there are crops of: leave fewer sets out")
         number = np.cumsum(np.isin(np.arange(len(self.sets)), kept)) - 1
-        parts = (t[chosen].numpy() for t in (self.image, self.instance, self.kind))
-        return Pool(*parts, sets=[self.sets[i] for i in kept], origin=number[self.origin[chosen]])
+        return self._chosen(chosen, [self.sets[i] for i in kept], number[self.origin[chosen]])
+
+    def _chosen(self, crops: NDArray[np.intp], sets: Sequence[str], origin: NDArray[np.intp]) -> Pool:
+        """Return the pool of some crops, counted through all."""
+        return Pool(*(t[crops].numpy() for t in (self.image, self.instance, self.kind)), sets=sets, origin=origin)
 
     def to(self, device: str | torch.device) -> Pool:
         """Keep the crops on a device, so that a batch is drawn there; return the pool."""
