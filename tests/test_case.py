@@ -93,6 +93,25 @@ def test_large_volumes_are_read_by_region(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "spacing", "channel_axis"),
+    [
+        ((3, 20, 30), (1, 1), 0),
+        ((20, 30, 3), (1, 1), 2),
+        ((2, 8, 20, 30), (5, 1, 1), 0),
+        ((3, 4, 20, 30), (5, 1, 1), 0),
+        ((3, 20, 30), (5, 1, 1), None),
+        ((3, 20, 30), None, None),
+    ],
+)
+def test_the_axis_without_a_spacing_counts_channels(
+    shape: tuple[int, ...], spacing: tuple[float, ...] | None, channel_axis: int | None
+) -> None:
+    case = Case(np.random.default_rng(0).random(shape), spacing)
+    assert case.channel_axis == channel_axis
+    assert case.shape == tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
+
+
+@pytest.mark.parametrize(
     ("image", "options", "says"),
     [
         (np.zeros((2, 3, 4, 5)), {}, r"got shape \(2, 3, 4, 5\)"),
@@ -104,6 +123,8 @@ def test_large_volumes_are_read_by_region(tmp_path: object) -> None:
         ([np.zeros((8, 8)), np.zeros((4, 4))], {}, "multiscale"),
         ("image.tif", {}, "must be an array, got str"),
         (np.zeros((4, 4)), {"spacing": (1,)}, "one distance for each of 2 axes"),
+        (np.zeros((9, 20, 30)), {"spacing": (1, 1)}, r"each of the 3 axes .* channel_axis=0 or channel_axis=-1"),
+        (np.zeros((3, 20, 4)), {"spacing": (1, 1)}, r"each of the 3 axes .* channel_axis=0 or channel_axis=-1"),
         (np.zeros((4, 4)), {"spacing": (1, 0)}, "positive distances"),
         (np.zeros((4, 4)), {"spacing": (1, -2)}, "positive distances"),
         (np.zeros((4, 4)), {"spacing": (1, np.nan)}, "positive distances"),

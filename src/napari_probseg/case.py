@@ -17,6 +17,7 @@ from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, pa
 
 Plane: TypeAlias = tuple[int, int]
 
+MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
 MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
 
 
@@ -40,7 +41,8 @@ class Case:
     spacing : sequence of float, optional
         Distance between voxels along each spatial axis, in mm (any one unit will do); 1 if absent.
     channel_axis : int, optional
-        The axis of ``image`` that counts channels.
+        The axis of ``image`` that counts channels. If absent, and ``spacing`` is for all axes but one, it is that one:
+        the first or the last, whichever alone has up to 4 entries.
     partial : uint8 array of the image's spatial shape, optional
         Every voxel's `Marker`: what is decided, by strokes and by accepted candidates.
     strokes : uint8 array of the image's spatial shape, optional
@@ -64,7 +66,7 @@ class Case:
 
     def __post_init__(self) -> None:
         image = _checked_image(self.image)
-        channel_axis = _checked_channel_axis(image, self.channel_axis)
+        channel_axis = _checked_channel_axis(image, self.channel_axis, self.spacing)
         spatial = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
         if len(spatial) not in (2, 3):
             raise ValueError(
@@ -353,13 +355,26 @@ def _checked_image(image: Any) -> Any:
     return image
 
 
-def _checked_channel_axis(image: Any, channel_axis: int | None) -> int | None:
+def _checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence[float] | None) -> int | None:
+    ndim = len(image.shape)
+    if channel_axis is None and spacing is not None and len(spacing) == ndim - 1 in (2, 3):
+        return _axis_of_few(tuple(image.shape))
     if channel_axis is None:
         return None
-    ndim = len(image.shape)
     if not -ndim <= channel_axis < ndim:
         raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
     return channel_axis % ndim
+
+
+def _axis_of_few(shape: tuple[int, ...]) -> int:
+    """Return the axis of channels where all others have a spacing: the first or last, whichever alone is short."""
+    few = [axis for axis in (0, len(shape) - 1) if shape[axis] <= MAX_UNNAMED_CHANNELS]
+    if len(few) != 1:
+        raise ValueError(
+            f"spacing must give one distance for each of the {len(shape)} axes of an image of {shape}; if one of them "
+            f"counts channels, name it: channel_axis=0 or channel_axis=-1"
+        )
+    return few[0]
 
 
 def _checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
