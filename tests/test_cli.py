@@ -92,7 +92,7 @@ def test_training_writes_weights_that_load(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["propose", "nothing.tif", "out.tif"], "there is no file nothing.tif"),
-        (["demo", "image.xyz"], "ending that is not known"),
+        (["demo", __file__], "ending that is not known"),
         (["demo", "--device", "cuda:99"], "there is no device"),
     ],
 )

@@ -491,9 +491,10 @@ def test_what_is_no_data_set_of_this_version_is_refused(collection: Collection, 
 
 
 def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(FileNotFoundError, match=r"no nnU-Net v2 raw data set: it has no dataset.json"):
-            Collection(folder)
+    with pytest.raises(FileNotFoundError, match=r"no nnU-Net v2 raw data set: it has no dataset.json"):
+        Collection(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no data set .*nothing: check its name"):
+        Collection(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,7 @@ def test_wrong_bytes_are_read_or_refused_in_one_sentence(tmp_path: Path) -> None
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no file"):
         ps.read(tmp_path / "a.tif")
+    (tmp_path / "a.xyz").write_bytes(b"of another kind")
     with pytest.raises(ValueError, match=r"a\.xyz has an ending that is not known here: use one of \.nii"):
         ps.read(tmp_path / "a.xyz")
     with pytest.raises(ValueError, match="ending that is not known"):
@@ -394,7 +395,7 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match=r"could not be written .* choose another place"):
+    with pytest.raises(OSError, match=r"a\.nii could not be written: .*file is no folder, choose another"):
         ps.write(tmp_path / "file" / "a.nii", volume())
 
 

@@ -208,12 +208,12 @@ def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
                 read(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(ValueError, match="damaged or no journal"):
+    with pytest.raises(FileNotFoundError, match=r"there is no journal .*: it is a folder"):
         read_journal(path)
     path.rmdir()
     if hasattr(os, "mkfifo"):
         os.mkfifo(path)
-        with pytest.raises(ValueError, match="damaged or no journal"):
+        with pytest.raises(FileNotFoundError, match=r"there is no journal .*: it is a pipe"):
             read_journal(path)
         path.unlink()
     path.write_bytes(b"napari-probseg journal 2\nand so on")

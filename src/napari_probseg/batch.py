@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import numpy as np
 
 from napari_probseg.case import Marker, Plane
 from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
-from napari_probseg.io.atomic import locked
+from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_mask
+from napari_probseg.io.paths import CHECK_ITS_NAME, why_no_folder
 from napari_probseg.progress import Fate, Outcome
 
 
@@ -62,9 +64,10 @@ def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Pat
         If the results would lie among what they come from, or two files have one name.
     """
     for given in (folder, inside, outside):
-        if given is not None and not given.is_dir():
-            raise FileNotFoundError(f"there is no folder {given}: name folders for the images and for their strokes")
-        if given is not None and out.resolve() == given.resolve():
+        if given is not None and (why := why_no_folder(given)):
+            why = "name folders for the images and for their strokes" if why == CHECK_ITS_NAME else why
+            raise FileNotFoundError(f"there is no folder {given}: {why}")
+        if given is not None and os.path.realpath(out) == os.path.realpath(given):
             raise ValueError(f"the results would lie in {given} among what they come from: name another folder")
     images = _by_stem(folder)
     if not images:
@@ -102,8 +105,7 @@ def complete_all(jobs: Sequence[Job], config: BatchConfig, *, client: Any = None
     """
     if not jobs:
         return
-    folder = jobs[0].out.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(jobs[0].out.parent)
     with locked(folder, timeout=1):
         for half in folder.glob(".*.part"):  # of a program that was killed while it wrote
             half.unlink()

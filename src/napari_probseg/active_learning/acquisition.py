@@ -15,6 +15,7 @@ from napari_probseg.case import Case
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint
 from napari_probseg.io import READABLE, read
+from napari_probseg.io.paths import why_no_folder
 from napari_probseg.morphology import ball
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab_radius
@@ -89,8 +90,8 @@ def images_in(folder: str | Path) -> tuple[Path, ...]:
         If there is no such folder, or no image in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: check its name")
+    if why := why_no_folder(folder):
+        raise FileNotFoundError(f"there is no folder {folder}: {why}")
     found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(READABLE) and path.is_file()]
     if not found:
         raise FileNotFoundError(f"{folder} holds no images: choose a folder of {', '.join(READABLE)} files")

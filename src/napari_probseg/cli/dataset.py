@@ -38,14 +38,14 @@ def add(
 ) -> None:
     """Add an image with its labels, or new labels of an image that is there; the labels before them are kept."""
     from napari_probseg.dataset.collection import Collection
+    from napari_probseg.dataset.raw import holds_data_set
     from napari_probseg.io import read
     from napari_probseg.io.labels import read_labels
 
     picture = read(image).in_colours()
     drawn = read_labels(labels, picture, of=image, resample=resample)
     kinds = _kinds(label, drawn) if label else None
-    is_there = (folder / "dataset.json").exists()
-    collection = Collection(folder) if is_there else _new(folder, image, picture, drawn, kinds)
+    collection = Collection(folder) if holds_data_set(folder) else _new(folder, image, picture, drawn, kinds)
     entry = collection.add(
         name or _name_of(image), picture.data, drawn, like=picture, kinds=kinds, provenance={"image": image.resolve()}
     )
@@ -90,11 +90,11 @@ def take_in(
 
     from napari_probseg.dataset import transfer as exchange
     from napari_probseg.dataset.collection import Collection
+    from napari_probseg.dataset.raw import holds_data_set
     from napari_probseg.progress import report_of
 
     given = Collection(source)
-    is_there = (folder / "dataset.json").exists()
-    collection = Collection(folder) if is_there else exchange.create_like(folder, given)
+    collection = Collection(folder) if holds_data_set(folder) else exchange.create_like(folder, given)
     kinds = _kinds(label, np.asarray([n for n in given.labels.values() if isinstance(n, int)])) if label else None
     for line in report_of(exchange.take_in(collection, given, kinds=kinds), len(given.cases)):
         typer.echo(line)

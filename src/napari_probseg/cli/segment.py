@@ -17,6 +17,7 @@ def demo(
 ) -> None:
     """Show strokes and the candidates that they lead to: in napari, or as a picture where there is no display."""
     from napari_probseg.cli.demo import example, has_display, open_example
+    from napari_probseg.io.plain import write_picture
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
@@ -30,7 +31,7 @@ def demo(
         return
     candidates = proposer.propose(shown.case, 8, plane=shown.plane)
     path = picture or Path("napari-probseg-demo.png")
-    draw(shown.name, candidates).save(path)
+    write_picture(path, draw(shown.name, candidates))
     typer.echo(f"{len(candidates)} candidates for {shown.name}; see {path.resolve()}")
 
 
@@ -52,9 +53,13 @@ def propose(
     """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
     from napari_probseg.io import read, write
     from napari_probseg.io.labels import read_mask
+    from napari_probseg.io.paths import why_not_writable
+    from napari_probseg.io.plain import write_picture
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
+    if why := why_not_writable(out):
+        raise OSError(f"{out} could not be written: {why}")
     source = read(image)
     masks = [
         None if path is None else read_mask(path, source, of=image, resample=resample) for path in (inside, outside)
@@ -71,7 +76,7 @@ def propose(
         share = round(100 * float(candidates.share[i]))
         typer.echo(f"{path}: +{added} object, +{background} background, {share} % of the samples")
     if picture is not None:
-        draw(image.name, candidates).save(picture)
+        write_picture(picture, draw(image.name, candidates))
 
 
 def complete(
@@ -101,10 +106,11 @@ def complete(
     Of a folder, each image is completed whose mask is not there yet; what cannot be is named at the end.
     """
     from napari_probseg import batch
+    from napari_probseg.io.paths import why_no_folder
     from napari_probseg.progress import report_of
 
     config = batch.BatchConfig(weights, device, smoothness, edges, plane, label, resample)
-    if not image.is_dir():
+    if why_no_folder(image):
         n = batch.complete_file(batch.Job(image, inside, outside, out), config)
         typer.echo(f"{out}: {n} voxels")
         return

@@ -145,13 +145,14 @@ def _unet(
 def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
     """Write the crops that 'general' is trained on, and the weights that it begins with."""
     from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.io.atomic import output_folder
     from napari_probseg.training.general import POOL, RECIPES, START, first_network, write_network
     from napari_probseg.training.pool import save_pool
 
     config = RECIPES[2].training
     datasets = all_but(without, datasets_below(data))
     options = {"n_per_dataset": max(config.n_crops, -(-MIN_PACKED // max(1, len(datasets))))}
-    out.mkdir(parents=True, exist_ok=True)
+    output_folder(out)
     for name in save_pool(out / POOL, datasets, seed=seed, share_pseudo=config.share_pseudo, **options):
         typer.echo(name)
     write_network(out / START, first_network(start, RECIPES[2].network, seed), half=True)

@@ -23,6 +23,7 @@ from napari_probseg.dataset.split import held_out_of
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
 from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, make_folder, settle, together, write_whole
 from napari_probseg.io.labels import refuse_other_place
+from napari_probseg.io.paths import why_no_folder
 
 ENDINGS = (*NIFTI, *TIFF, ".png")
 _LAST = ("labelsTr", "dataset.json")  # a label without its image, or a number without its files, is never seen
@@ -52,7 +53,7 @@ class Collection(RawDataset):
 
     def __init__(self, folder: str | Path) -> None:
         self._notes: dict[str, Note] = {}
-        if is_unsettled(Path(folder)):
+        if not why_no_folder(folder) and is_unsettled(Path(folder)):
             with locked(Path(folder)):
                 settle(Path(folder), last=_LAST)
         self._open(folder)
@@ -106,6 +107,8 @@ class Collection(RawDataset):
             "file_ending": ending,
             KEY: {"version": VERSION, "cases": {}},
         }
+        if why := why_no_folder(folder, or_new=True):
+            raise OSError(f"no data set can be made in {folder}: {why}")
         try:
             make_folder(folder)
             with locked(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from napari_probseg.case import finite
 from napari_probseg.io import Picture, read
 from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import laid_on, read_labels
+from napari_probseg.io.paths import why_no_folder
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,17 @@ class RawDataset:
         return (self.load(case) for case in self.cases)
 
 
+def holds_data_set(folder: str | Path) -> bool:
+    """Return whether a folder holds a data set, whole or not."""
+    return not why_no_folder(folder) and os.path.lexists(Path(folder) / "dataset.json")
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """Return what ``dataset.json`` tells; see `RawDataset` for what it raises."""
     path = folder / "dataset.json"
-    if not path.is_file():
+    if why := why_no_folder(folder):
+        raise FileNotFoundError(f"there is no data set {folder}: {why}")
+    if not holds_data_set(folder):
         raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
     about = read_json(path)
     if not isinstance(about.get("labels"), dict) or "file_ending" not in about:
@@ -110,7 +119,17 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def datasets_below(folder: str | Path) -> list[RawDataset]:
-    """Return every data set in the folders below ``folder``, by name."""
+    """Return every data set in the folders below ``folder``, by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If one of them is damaged.
+    """
+    if why := why_no_folder(folder):
+        raise FileNotFoundError(f"there is no folder {folder}: {why}")
     return [RawDataset(path.parent) for path in sorted(Path(folder).glob("*/dataset.json"))]
 
 

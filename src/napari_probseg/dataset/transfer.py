@@ -19,6 +19,7 @@ from napari_probseg.dataset.provenance import Entry
 from napari_probseg.dataset.raw import image_of, read_about
 from napari_probseg.io import Picture, read, write
 from napari_probseg.io.labels import read_labels, whole_numbers
+from napari_probseg.io.paths import why_no_folder
 from napari_probseg.progress import Fate, Outcome
 
 
@@ -140,7 +141,9 @@ def export(collection: Collection, folder: str | Path) -> Path:
         )
     if not collection.cases:
         raise ValueError(f"{collection.folder} has no image yet: add one first")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if why := why_no_folder(folder.parent, or_new=True):
+        raise OSError(f"{folder} could not be written: {why}")
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: choose a new folder")
     numbers = _consecutive(collection)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")

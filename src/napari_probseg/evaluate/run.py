@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_probseg.dataset.raw import RawDataset, datasets_below
+from napari_probseg.dataset.raw import RawDataset, datasets_below, holds_data_set
 from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import IN_3D, OTHERS, OURS, methods_of
@@ -24,7 +24,7 @@ from napari_probseg.evaluate.rows import (
 )
 from napari_probseg.evaluate.samples import score_samples
 from napari_probseg.evaluate.tables import summarise
-from napari_probseg.io.atomic import locked, write_whole
+from napari_probseg.io.atomic import locked, output_folder, write_whole
 
 SETTINGS = "settings.json"
 
@@ -105,8 +105,7 @@ def evaluate(
     config = config or EvaluateConfig()
     datasets = _datasets(Path(data), config.sets)
     methods = methods_of(config.method_names, weights=config.weights, device=config.device, ndim=config.ndim)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = output_folder(out)
     with locked(out, timeout=1):
         _remember(out, config)
         done = _done(out, config.n_interactions)
@@ -134,7 +133,7 @@ def _score_samples(out: Path, where: Row, target: Target, config: EvaluateConfig
 
 
 def _datasets(data: Path, sets: Sequence[str]) -> list[RawDataset]:
-    found = [RawDataset(data)] if (data / "dataset.json").is_file() else datasets_below(data)
+    found = [RawDataset(data)] if holds_data_set(data) else datasets_below(data)
     chosen = [d for d in found if not sets or d.folder.name.endswith(tuple(sets))]
     missing = [name for name in sets if not any(d.folder.name.endswith(name) for d in found)]
     if missing or not chosen:

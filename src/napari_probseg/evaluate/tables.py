@@ -16,6 +16,7 @@ from napari_probseg.evaluate.curves import picture
 from napari_probseg.evaluate.rows import INTERACTIONS, PROMISES, SAMPLES, read_rows
 from napari_probseg.evaluate.samples import N_BINS
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.plain import write_picture
 
 AFTER = (1, 2, 3, 5, 10, 20)  # interactions
 N_RESAMPLED = 2000  # bootstrap samples of the objects
@@ -179,9 +180,8 @@ def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
         write_whole(out / "candidates.csv", as_csv(["dataset"], sample_table(samples)))
         write_whole(out / "reliability.csv", as_csv(["share"], promise_table(promises)))
     write_whole(out / "evaluation.md", "\n".join(parts).encode())
-    png = io.BytesIO()
-    picture({d: {m: r.dice.mean(0) for m, r in by_method.items()} for d, by_method in runs.items()}).save(png, "PNG")
-    write_whole(out / "curves.png", png.getvalue())
+    curves = {d: {m: r.dice.mean(0) for m, r in by_method.items()} for d, by_method in runs.items()}
+    write_picture(out / "curves.png", picture(curves))
 
 
 def markdown(first: str, rows: Mapping[str, Figures]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
+from napari_probseg.io.paths import refuse_no_file
 from napari_probseg.io.picture import Picture
 from napari_probseg.io.plain import is_more_than_a_picture, png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
@@ -68,11 +69,8 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
         If it does not fit into memory.
     """
     path = Path(path)
+    refuse_no_file(path)
     reader: Callable[[Path, str | None], Picture] = _by_ending(path, _READERS)
-    if path.is_dir():
-        raise FileNotFoundError(f"there is no file {path}: it is a folder, name a file in it")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: check its name")
     try:
         refuse_misnamed(path, _ending(path))
         return reader(path, axes)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from napari_probseg.io.paths import why_no_folder, why_not_writable
+
 PART = ".part"  # the ending of a file that is being written
 MAX_PART_AGE_SECONDS = 24 * 3600  # after which nobody writes to a part file any more
 _HOST = re.sub(r"[^0-9A-Za-z]", "", socket.gethostname())[:16]
@@ -43,6 +45,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
         If it cannot be written; the old file is whole then, and nothing half is left.
     """
     path = Path(path)
+    if why := why_not_writable(path):
+        raise OSError(f"{path} could not be written: {why}")
     place = Path(os.path.realpath(path))
     tried = f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]}"  # the name may be as long as names can be
     part = place.with_name(f"{tried}.{_HOST}-{os.getpid()}{PART}")
@@ -75,6 +79,24 @@ def make_folder(folder: Path) -> None:
             mode, above = stat.S_IMODE(one.stat().st_mode), stat.S_IMODE(one.parent.stat().st_mode)
             if above & stat.S_IWGRP and not above & stat.S_ISVTX:
                 one.chmod(mode | above & (stat.S_ISGID | stat.S_IRWXG | stat.S_IRWXO))
+
+
+def output_folder(folder: str | Path) -> Path:
+    """Make a folder for results, if it is not there, and return it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, in one sentence.
+    """
+    folder = Path(folder)
+    if why := why_no_folder(folder, or_new=True):
+        raise OSError(f"the folder {folder} could not be made: {why}")
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise OSError(f"the folder {folder} could not be made ({error.strerror}): choose another place") from error
+    return folder
 
 
 def _share(path: Path, *, like: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 import zlib
 from pathlib import Path
 
 from PIL import Image
 
+from napari_probseg.io.paths import reading_failure
 from napari_probseg.io.picture import NotReadHereError
 
 DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found by trying; they promise nothing narrower
@@ -26,21 +26,6 @@ DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found b
     zlib.error,
 )
 NOT_READ = (*DAMAGED, MemoryError, Image.DecompressionBombError)
-_OF_THE_SYSTEM = {
-    getattr(errno, name, None)
-    for name in (
-        "EIO",
-        "ESTALE",
-        "ENETDOWN",
-        "ENETUNREACH",
-        "EHOSTDOWN",
-        "ETIMEDOUT",
-        "ENXIO",
-        "ENODEV",
-        "EBUSY",
-        "EMFILE",
-    )
-} - {None}
 # What the first bytes tell: where, which, what it is, and the endings that it should have here, if it is read at all.
 _KINDS: tuple[tuple[int, bytes, str, tuple[str, ...]], ...] = (
     (0, b"\x1f\x8b", "a compressed file (gzip)", (".nii.gz",)),
@@ -94,16 +79,10 @@ def failure(path: Path, error: BaseException, ending: str) -> Exception:
     """Return the error to raise where a file could not be read: one sentence that is true of its cause."""
     if isinstance(error, NotReadHereError):
         return ValueError(f"{path} cannot be opened: {error}")
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{path} may not be read: ask its owner for access")
-    if isinstance(error, MemoryError):
-        return MemoryError(f"{path} does not fit into memory: close other programs, or use a smaller part of it")
+    if (cause := reading_failure(path, error)) is not None:
+        return cause
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(f"{path} cannot be opened: it is too large for a plain picture: save it as .tif")
-    if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OF_THE_SYSTEM:
-        return OSError(
-            f"{path} could not be read ({error.strerror}): see whether its disk or network is there, try again"
-        )
     return ValueError(f"{path} is damaged or no {ending} file ({reason_of(error)}): get it anew")
 
 

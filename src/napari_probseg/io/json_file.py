@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_probseg.io.failures import reason_of
+from napari_probseg.io.paths import reading_failure, refuse_no_file
 
 MAX_BYTES = 2**28
 
@@ -21,12 +22,15 @@ def read_json(path: Path, *, advice: str = "get it anew") -> dict[str, Any]:
     ValueError
         If it is damaged, or holds something else; ``advice`` says what to do then.
     """
+    refuse_no_file(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not a mapping")
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError, MemoryError, OSError) as error:
+        if isinstance(error, OSError):
+            raise reading_failure(path, error) or error from error
         raise ValueError(f"{path} is damaged ({reason_of(error)}): {advice}") from error
     return content

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.picture import NotReadHereError, Picture
 
 _WITH_OPACITY = ("LA", "La", "PA", "RGBA", "RGBa", "RGBX")
@@ -75,6 +76,26 @@ def png_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labe
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array, array.dtype.newbyteorder("="))).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def write_picture(path: str | Path, picture: Any) -> None:
+    """Write a picture of Pillow's, whole or not at all; the ending of its name says of which kind.
+
+    Raises
+    ------
+    ValueError
+        If no kind of picture has that ending.
+    OSError
+        If it cannot be written.
+    """
+    from PIL import Image
+
+    path, buffer = Path(path), io.BytesIO()
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"{path} has no ending of a picture: use .png")
+    picture.save(buffer, kind)
+    write_whole(path, buffer.getvalue())
 
 
 def _png_depth(file: Any) -> tuple[int, int]:

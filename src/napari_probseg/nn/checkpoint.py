@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.paths import reading_failure, refuse_no_file
 
 FORMAT = "napari-probseg weights"
 VERSION = 1
@@ -46,15 +47,14 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
         If the file is damaged, is of another kind, or of a version that this release cannot read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weights file {path}")
+    refuse_no_file(path, "weights file")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
     except (SafetensorError, OSError, ValueError, RuntimeError, LookupError) as error:
+        if (cause := reading_failure(path, error)) is not None:
+            raise cause from error
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or no safetensors file ({reason}): get the file anew") from error
     if header.get("format") != FORMAT:

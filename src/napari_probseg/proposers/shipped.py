@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from napari_probseg.io.paths import CHECK_ITS_NAME, why_no_file
+
 GENERAL = {2: "general", 3: "general3d"}  # the weights of images and of volumes: where both are in a folder, a pair
 
 
@@ -21,12 +23,12 @@ def weights_path(name: str | Path) -> Path:
     FileNotFoundError
         If there is neither.
     """
-    shipped = _folder() / f"{name}.safetensors"
-    if isinstance(name, str) and shipped.is_file():
-        return shipped
+    if name in shipped_weights():
+        return _folder() / f"{name}.safetensors"
     path = Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(f"there are no weights {str(name)!r}: name one of {shipped_weights()}, or a file")
+    if why := why_no_file(path):
+        why = f"name one of {shipped_weights()}, or a file" if why == CHECK_ITS_NAME else why
+        raise FileNotFoundError(f"there are no weights {str(name)!r}: {why}")
     return path
 
 

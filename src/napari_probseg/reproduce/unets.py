@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from napari_probseg.dataset.raw import RawDataset, datasets_below, named
+from napari_probseg.io.atomic import output_folder
 from napari_probseg.nn.unet import AVETISIAN2018, ISENSEE2017, KAYALIBAY2017, NNUNET2018, UNet, UNetConfig
 from napari_probseg.progress import Progress
 from napari_probseg.training.augment import augmentation
@@ -182,8 +183,7 @@ def reproduce(
     comparisons = COMPARISONS[experiment]
     datasets = {c.data: named([c.data], datasets_below(data))[0] for c in comparisons}
     total = n_steps * sum(len(c.variants) for c in comparisons)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(folder)
     parts, done = [_legend(experiment, n_steps, n_test, seed)], 0
     for comparison in comparisons:
         dataset = datasets[comparison.data]

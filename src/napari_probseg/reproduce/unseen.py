@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from napari_probseg.dataset.raw import RawDataset
+from napari_probseg.io.atomic import output_folder
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
 from napari_probseg.progress import Progress
@@ -85,8 +86,7 @@ def train_small(
     Progress
         After each step.
     """
-    folder, ndim = Path(folder), group.training.ndim
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, ndim = output_folder(folder), group.training.ndim
     if (folder / "weights.safetensors").is_file():
         return
     pool = kept_pool(folder / POOL, seen, n_per_dataset=group.training.n_crops, seed=seed, ndim=ndim)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_probseg.io.atomic import output_folder
+from napari_probseg.io.plain import write_picture
 from napari_probseg.metrics import dice, generalized_energy_distance
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.wong2022 import CELL, Wong2022, decided
@@ -78,8 +80,7 @@ def reproduce(
     Progress
         After each step of either training.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(folder)
     data = make_disks(N_IMAGES, np.random.default_rng(seed))
     config = FitConfig(n_steps, learning_rate=3e-3, average=0.995, seed=seed)
     networks = []
@@ -98,7 +99,7 @@ def reproduce(
     config_of_network = {"n_latent": cvae.n_latent}
     write_weights(folder / "wong2022.safetensors", cvae.state_dict(), preset="wong2022", config=config_of_network)
     (folder / "wong2022.md").write_text(table(*figures, seed=seed, n_steps=n_steps), encoding="utf-8")
-    draw_figure(cvae, held_out, seed=seed).save(folder / "wong2022.png")
+    write_picture(folder / "wong2022.png", draw_figure(cvae, held_out, seed=seed))
 
 
 def batch_maker(data: Disks, n: int = 16, *, device: str = "cpu") -> Callable[[torch.Generator], Batch]:

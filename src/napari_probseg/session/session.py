@@ -304,11 +304,11 @@ class Session(Work):
         ------
         FileExistsError
             If there is such a file, and it is not to be gone on with.
+        OSError
+            If there can be no file at that path.
         """
         from napari_probseg.session.journal import Journal
 
-        if Path(path).exists() and options.get("kept") is None:
-            raise FileExistsError(f"{path} is there already: open it with Session.load, or choose another name")
         self.journal = Journal(path, self.start, self.steps, self.undone, n_asked=self._n_asked, **options)
         return self.journal
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.limits import Allowance
+from napari_probseg.io.paths import reading_failure, refuse_no_file
 from napari_probseg.io.picture import NotReadHereError
 from napari_probseg.session.encoding import BROKEN, Stored, described, restored
 from napari_probseg.session.identity import Identity
@@ -47,8 +48,7 @@ def write_session(path: str | Path, stored: Stored) -> None:
 def read_stored(path: str | Path) -> Stored:
     """Return what a session file or a journal holds; see `Session.load`."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no session file {path}")
+    refuse_no_file(path, "session file")
     if is_journal(path):
         return read_journal(path).stored
     try:
@@ -59,11 +59,11 @@ def read_stored(path: str | Path) -> Stored:
                 about = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
             if about["format"] == FORMAT and about["version"] == VERSION:
                 return _stored(about, file)
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
     except NotReadHereError as error:
         raise ValueError(f"{path} cannot be opened: {error}") from error
     except BROKEN as error:
+        if (cause := reading_failure(path, error)) is not None:
+            raise cause from error
         raise ValueError(f"{path} is damaged or no session of napari-probseg: open another file") from error
     raise ValueError(
         f"{path} is of version {about['version']}, this release reads version {VERSION}: "

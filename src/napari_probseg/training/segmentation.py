@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.inference.sliding_window import logits
-from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.atomic import output_folder, write_whole
 from napari_probseg.metrics import dice
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.plan import GIB, Plan, plan
@@ -148,8 +148,7 @@ def train_segmentation(
     training, held_out = divided(dataset, cases, share_held_out=config.share_held_out)
     chosen = planned(preset, training, n_labels=count_labels(dataset), config=config, network=network)
     unet = untrained(chosen.config, seed=fit_config.seed)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(folder)
     about = {"preset": preset, "data": dataset.folder.name, "labels": dataset.labels, "patch": chosen.patch}
     about |= {"spacing": _median([e.spacing for e in training]), "training": asdict(config)}
     if is_first(fabric):

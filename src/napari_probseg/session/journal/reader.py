@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from napari_probseg.io.paths import reading_failure, refuse_no_file
 from napari_probseg.io.picture import NotReadHereError
 from napari_probseg.session.encoding import BROKEN, Stored, restored
 from napari_probseg.session.history import Step
@@ -129,14 +130,11 @@ def read_identity(path: str | Path) -> tuple[Identity, Subject]:
 
 
 def _opened_to_read(path: Path) -> BinaryIO:
-    if path.exists() and not path.is_file():  # a folder, or a pipe, which to open could take for ever
-        raise _no_journal(path)
+    refuse_no_file(path, "journal")
     try:
         return path.open("rb")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no journal {path}") from error
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: ask its owner for access") from error
+    except OSError as error:
+        raise reading_failure(path, error) or error from error
 
 
 def _beginning_of(path: Path, file: BinaryIO, *, shape_only: bool = False) -> tuple[dict[str, Any], Step]:

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from filelock import FileLock
 
 from napari_probseg.case import Case
+from napari_probseg.io.paths import why_not_writable
 from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity
@@ -49,6 +50,10 @@ class Journal:
 
     Raises
     ------
+    FileExistsError
+        If there is such a file, and it is not to be gone on with.
+    OSError
+        If there can be no file at that path.
     TimeoutError
         If another program writes to the journal.
     """
@@ -66,6 +71,10 @@ class Journal:
         told: Callable[[str], Any] | None = None,
     ) -> None:
         self.path, self.subject, self.trouble = Path(path), subject or Subject(), ""
+        if kept is None and os.path.lexists(self.path):
+            if why := why_not_writable(self.path):
+                raise OSError(f"no journal can be kept at {path}: {why}")
+            raise FileExistsError(f"{path} is there already: open it with Session.load, or choose another name")
         self._told, self._start = told, start
         self._records: list[tuple[dict[str, Any], Step | None]] = []  # all of them, should the file be made again
         self._n_written = self._n_bytes = 0
@@ -172,6 +181,8 @@ class Journal:
         if self._file is not None and not _is_at(self._file, self.path):
             self._let_go()
         if self._file is None:
+            if why := why_not_writable(self.path):
+                raise OSError(why)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = locked(self.path)
