@@ -35,5 +35,6 @@ def worked(session: ps.Session) -> ps.Session:
     session.reopen(5)
     session.mark(square(25, 10))
     session.finish()
+    session.classify(4, "cell")
     session.mark(square(5, 35), square(5, 30))
     return session

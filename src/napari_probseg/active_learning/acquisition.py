@@ -14,11 +14,13 @@ from napari_probseg.active_learning.validate import load_models
 from napari_probseg.case import Case
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint
-from napari_probseg.io import READABLE, read
-from napari_probseg.io.paths import why_no_folder
+from napari_probseg.io import read
+from napari_probseg.io.folder import images_in
 from napari_probseg.morphology import ball
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab_radius
+
+__all__ = ["Ranked", "images_in", "rank", "uncertainty_of"]
 
 N_PLACES = {2: 3, 3: 2}  # along each axis, where the model is asked
 
@@ -53,7 +55,7 @@ def rank(
     collection : Collection or None
         Whose model is asked; the shipped one if None.
     images : sequence of path
-        Such as `images_in` finds.
+        Such as `napari_probseg.io.folder.images_in` finds.
     device : str
 
     Yields
@@ -79,23 +81,6 @@ def rank(
         found.append(ranked)
         yield ranked
     return tuple(sorted(found, key=lambda ranked: (-ranked.uncertainty, ranked.path.name)))
-
-
-def images_in(folder: str | Path) -> tuple[Path, ...]:
-    """Return the image files of a folder, by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if why := why_no_folder(folder):
-        raise FileNotFoundError(f"there is no folder {folder}: {why}")
-    found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(READABLE) and path.is_file()]
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no images: choose a folder of {', '.join(READABLE)} files")
-    return tuple(found)
 
 
 def uncertainty_of(case: Case, completer: UNetCut) -> float:

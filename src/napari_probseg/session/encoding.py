@@ -26,7 +26,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "objects": (np.dtype("<u4"), 2**31 - 1),
     "shown": (np.dtype("u1"), max(Marker)),
 }
-VERBS = ("mark", "accept", "finish", "reopen", "take", "adapt", "forget")
+VERBS = ("mark", "accept", "finish", "reopen", "take", "classify", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
 MAX_LEARNT_BYTES = 2**28
 BROKEN = (  # what reading raises of a file in which anything may be wrong
@@ -198,10 +198,13 @@ def _check_arguments(step: Step) -> None:
     changed = {change.name for change in step.changes}
     if (step.verb == "mark" and not changed) or (step.verb == "take" and "objects" not in changed):
         raise ValueError(f"a step {step.verb!r} changes nothing")
-    if step.verb in ("finish", "reopen"):
+    if step.verb in ("finish", "reopen", "classify"):
         _whole(told["label"])
+        _text(told.get("kind", ""))
     elif step.verb == "take":
         _whole(told["first"])
+        for label, kind in told.get("kinds", ()):
+            _whole(label), _text(kind)
     elif step.verb == "accept":
         _whole(told["i"])
         request, verb = told["request"], told.get("verb", "propose")
@@ -223,6 +226,11 @@ def _plain(value: Any) -> None:
     parts = value if isinstance(value, list | tuple) else [value]
     if not all(part is None or isinstance(part, bool | int | float | str) for part in parts):
         raise ValueError(f"an argument cannot be {value!r}")
+
+
+def _text(value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"a name is needed, got {value!r}")
 
 
 def _whole(value: Any) -> int:

@@ -118,14 +118,25 @@ def _take_lines(step: Step) -> list[str]:
         if change.name == "objects":
             new = np.where(change.before != change.after, change.after.astype(np.int64) - first, 0).astype(np.uint32)
             lines.append(f"labels[{_spans(change.where)}] = unpack({pack(new)!r})")
-    return [*lines, "session.take(labels)"]
+    kinds = {int(label): kind for label, kind in step.arguments.get("kinds", ())}
+    return [*lines, f"session.take(labels{f', {kinds}' if kinds else ''})"]
+
+
+def _finish_lines(step: Step) -> list[str]:
+    kind = step.arguments.get("kind", "")
+    return [f"session.finish({repr(kind) if kind else ''})"]
+
+
+def _classify_lines(step: Step) -> list[str]:
+    return [f"session.classify({step.arguments['label']}, {step.arguments['kind']!r})"]
 
 
 _WRITERS: dict[str, Callable[[Step], list[str]]] = {
     "accept": _accept_lines,
-    "finish": lambda _: ["session.finish()"],
+    "finish": _finish_lines,
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
     "take": _take_lines,
+    "classify": _classify_lines,
     "adapt": _adapt_lines,
     "forget": lambda _: ["session.forget()"],
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region, boxed, parts
+from napari_probseg.session.finished import FinishedObject, Tally, kinds_by
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.shown import Answer, Shown
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from napari_probseg.session.encoding import Stored
     from napari_probseg.session.journal import Journal
+
+MAX_PAUSE = 60.0  # seconds between two steps that count as work
 
 
 class Work:
@@ -35,9 +40,10 @@ class Work:
         self._shown = Shown(case.shape)
         self._history = History()
         self._n_asked = 0  # requests for candidates
-        self._max_label = 0
+        self._tally = Tally()
         self._n_object_changes = self._n_saved = 0  # of the finished objects: all, and those before they were saved
         self.journal: Journal | None = None  # what every step is written to as soon as it is done
+        self.seconds, self._noted = 0.0, time.monotonic()
 
     @property
     def case(self) -> Case:
@@ -54,12 +60,22 @@ class Work:
     @property
     def max_label(self) -> int:
         """The largest number of a finished object; 0 if there is none."""
-        return self._max_label
+        return self._tally.max_label
+
+    @property
+    def kinds(self) -> dict[int, str]:
+        """The class of each finished object that was given one, by its number."""
+        return {label: kind for label, kind in kinds_by(self._history.done).items() if label in self._tally}
+
+    @property
+    def finished(self) -> tuple[FinishedObject, ...]:
+        """The finished objects, by number."""
+        return self._tally.objects(self.kinds)
 
     @property
     def has_unsaved_objects(self) -> bool:
         """Whether there are finished objects that `note_saved` was not told of as they are now."""
-        return self._max_label > 0 and self._n_object_changes != self._n_saved
+        return self.max_label > 0 and self._n_object_changes != self._n_saved
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -133,18 +149,42 @@ class Work:
             changes += self._shown.changes_to(answer)
         return self._do("mark", {}, changes, marked)
 
-    def finish(self) -> Step:
+    def finish(self, kind: str = "") -> Step:
         """Move the object in work to the finished ones, where it is locked, and begin the next.
+
+        Parameters
+        ----------
+        kind : str
+            The class of a new object; none if empty. One that was reopened keeps its own.
 
         Returns
         -------
         Step
-            Its arguments tell the object's ``label``, its ``n_voxels``, and ``n_locked``: the voxels that belong to
-            earlier objects and stay with them.
+            Its arguments tell the object's ``label``, its ``kind`` if it has one, its ``n_voxels``, and ``n_locked``:
+            the voxels that belong to earlier objects and stay with them.
         """
-        label = self._reopened_label() or self._max_label + 1
+        reopened = self._reopened_label()
+        label = reopened or self.max_label + 1
         told, changes = finishing(self._case, self._objects, label)
+        if kind := kind if reopened is None else kinds_by(self._history.done).get(reopened, ""):
+            told["kind"] = kind
         return self._do("finish", told, changes + self._shown.changes_to(None))
+
+    def classify(self, label: int, kind: str) -> Step:
+        """Give a finished object another class; none if it is empty.
+
+        Raises
+        ------
+        ValueError
+            If there is no such object.
+        """
+        if label not in self._tally:
+            raise ValueError(f"there is no finished object {label}")
+        step = Step("classify", {"label": int(label), "kind": str(kind)})
+        if self.kinds.get(label, "") != kind:
+            self._n_object_changes += 1
+            self._note(step)
+        return step
 
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
@@ -159,21 +199,25 @@ class Work:
         changes = reopening(self._case, self._objects, label) + self._shown.changes_to(None)
         return self._do("reopen", {"label": int(label)}, changes)
 
-    def take(self, labels: NDArray[Any]) -> Step:
+    def take(self, labels: NDArray[Any], kinds: Mapping[int, str] | None = None) -> Step:
         """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
 
         Parameters
         ----------
         labels : integer array of the spatial shape
             0 is none. The numbers are kept if there are no objects yet, else they follow on.
+        kinds : mapping from int to str, optional
+            The class of each number that has one.
 
         Raises
         ------
         ValueError
             If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
         """
-        first = max(self._max_label, self._reopened_label() or 0)
-        return self._do("take", {"first": first}, taking(self._case, self._objects, labels, first))
+        first = max(self.max_label, self._reopened_label() or 0)
+        changes = taking(self._case, self._objects, labels, first)
+        told = {"kinds": [[int(label), str(kind)] for label, kind in kinds.items()]} if kinds else {}
+        return self._do("take", {"first": first, **told}, changes)
 
     def undo(self) -> Step:
         """Take back the latest step; return it with its changes reversed, as they were just made."""
@@ -181,6 +225,7 @@ class Work:
         back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
         self._apply(back.changes)
         self._history.undo()
+        self._n_object_changes += step.verb == "classify"
         if self.journal is not None:
             self.journal.undid()
         return back
@@ -190,6 +235,7 @@ class Work:
         step = self._history.next
         self._apply(step.changes)
         self._history.redo()
+        self._n_object_changes += step.verb == "classify"
         if self.journal is not None:
             self.journal.redid()
         return step
@@ -215,9 +261,10 @@ class Work:
             for change in step.changes:
                 if change.name in arrays:
                     arrays[change.name][change.where] = change.after
+                if change.name == "objects":
+                    self._tally.take(change)
             self._shown.apply(step.changes)
         self._case = self.start.with_markers(partial, strokes)
-        self._max_label = int(self._objects.max())
         self._n_object_changes = 1
         self._history = History(stored.done, stored.undone)
         self._n_asked = stored.n_asked
@@ -232,6 +279,8 @@ class Work:
 
     def _note(self, step: Step) -> Step:
         self._history.add(step)
+        now = time.monotonic()
+        self.seconds, self._noted = self.seconds + min(now - self._noted, MAX_PAUSE), now
         if self.journal is not None:
             self.journal.did(step, self._n_asked)
         return step
@@ -244,18 +293,11 @@ class Work:
         for change in changes:
             if change.name == "objects":
                 self._objects[change.where] = change.after  # in place: it is large, and no one else's
-                self._count(change)
+                self._tally.take(change)
+                self._n_object_changes += 1
         self._shown.apply(changes)
         self._case = now
         self.withdraw()
-
-    def _count(self, change: Change) -> None:
-        """Note the largest label after a change; all objects are looked through only where it may have gone."""
-        self._n_object_changes += 1
-        if (most := int(change.after.max())) >= self._max_label:
-            self._max_label = most
-        elif int(change.before.max()) == self._max_label:
-            self._max_label = int(self._objects.max())
 
     def _without_locked(self, case: Case, where: Region) -> NDArray[np.uint8]:
         """Return what a case has decided of a region, finished objects being background."""

@@ -1,0 +1,111 @@
+"""Finished objects in files beside their image: the label image, and a table of numbers, classes and sizes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.io import NIFTI, PIXEL, READABLE, Picture, write
+from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.folder import ASIDE, OBJECTS, stem_of
+from napari_probseg.io.labels import read_labels
+from napari_probseg.session.finished import FinishedObject
+
+
+def objects_beside(image: Path) -> Path:
+    """Return the file of the objects of an image file: NIfTI beside NIfTI, else TIFF.
+
+    Where another image beside it has the same name up to the ending, the ending is kept in the name.
+    """
+    name = stem_of(image)
+    if any(other != image and other.name.lower().endswith(READABLE) for other in _called(name, image.parent)):
+        name = image.name
+    return image.with_name(name + OBJECTS + (NIFTI[0] if image.name.lower().endswith(NIFTI) else ".tif"))
+
+
+def write_beside(
+    image: Path,
+    objects: NDArray[np.uint32],
+    finished: Iterable[FinishedObject],
+    *,
+    like: Picture | None,
+    is_own: bool,
+) -> tuple[Path, Path | None]:
+    """Write the objects of an image file beside it.
+
+    Parameters
+    ----------
+    image : path
+    objects : uint32 array of the spatial shape
+    finished : iterable of FinishedObject
+        What there is to tell of them.
+    like : Picture, optional
+        Where the image lies.
+    is_own : bool
+        Whether a file that is there already is of the same work, and may be replaced; else it is kept under another
+        name.
+
+    Returns
+    -------
+    path, path or None
+        The file of the objects, and that which one that was there before has now.
+    """
+    path, aside = objects_beside(image), None
+    if path.exists() and not is_own:
+        aside = path.with_name(path.name.replace(OBJECTS, f"{OBJECTS}{ASIDE}{time.strftime('%Y%m%d-%H%M%S')}"))
+        path.replace(aside)
+    write_whole(_table_of(path), _table(finished, like))
+    write(path, objects.astype(np.min_scalar_type(int(objects.max(initial=0)))), like=like, labels=True)
+    return path, aside
+
+
+def read_beside(image: Path, like: Picture) -> tuple[NDArray[np.uint32], dict[int, str]]:
+    """Return the objects of an image file from the file beside it, and the classes of those that have one.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it does not lie on the image.
+    """
+    path = objects_beside(image)
+    labels = read_labels(path, like, of=image).astype(np.uint32)
+    return labels, _kinds_in(_table_of(path))
+
+
+def _called(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that have a name up to the ending."""
+    return (path for ending in READABLE for path in (folder / f"{name}{ending}",) if path.is_file())
+
+
+def _table_of(path: Path) -> Path:
+    return path.with_name(f"{stem_of(path)}.csv")
+
+
+def _table(finished: Iterable[FinishedObject], like: Picture | None) -> bytes:
+    """Return a table of objects as CSV."""
+    is_in_mm = like is not None and like.unit != PIXEL
+    size = float(np.prod(like.spacing)) if like is not None and is_in_mm else 1.0
+    names = ["object", "class", "voxels"]
+    if like is not None and is_in_mm:
+        names.append("area_mm2" if len(like.spacing) == 2 else "volume_mm3")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(names)
+    for one in finished:
+        rows.writerow([one.label, one.kind, one.n_voxels, *([f"{one.n_voxels * size:.6g}"] if is_in_mm else [])])
+    return text.getvalue().encode()
+
+
+def _kinds_in(path: Path) -> dict[int, str]:
+    """Return the classes in a table of objects; none if it is not there, or is another table."""
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        return {int(row["object"]): row["class"] for row in rows if row["class"]}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}

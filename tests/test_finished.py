@@ -1,0 +1,135 @@
+"""Finished objects: their sizes, places and classes are always those of the label image, whatever is done and undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_probseg as ps
+from fakes import GrowingProposer
+from napari_probseg.session.finished import Tally, kinds_by
+from napari_probseg.session.history import Change
+from sessions import square, worked
+
+IMAGE = np.random.default_rng(0).random((40, 40))
+
+
+def is_true(session: ps.Session) -> bool:
+    """Return whether sizes and boxes are what the label image says."""
+    found = session.finished
+    labels, counts = np.unique(session.objects[session.objects > 0], return_counts=True)
+    right = [(one.label, one.n_voxels) for one in found] == list(zip(labels.tolist(), counts.tolist(), strict=True))
+    held = all((session.objects[one.box] == one.label).sum() == one.n_voxels for one in found)
+    return right and held and session.max_label == int(session.objects.max())
+
+
+def test_the_tally_is_true_at_every_step_there_and_back() -> None:
+    session = worked(ps.Session(ps.Case(IMAGE), GrowingProposer()))
+    assert is_true(session) and len(session.finished) >= 2
+    while session.can_undo:
+        session.undo()
+        assert is_true(session)
+    assert not session.finished
+    while session.can_redo:
+        session.redo()
+        assert is_true(session)
+
+
+@pytest.mark.parametrize("most", [5, 2**31 - 1])
+def test_numbers_may_be_large(most: int) -> None:
+    tally, after = Tally(), np.zeros((8, 8), np.uint32)
+    after[2:4, 1] = most
+    tally.take(Change("objects", (slice(0, 8), slice(4, 12)), np.zeros_like(after), after))
+    (one,) = tally.objects({most: "big"})
+    assert (one.label, one.kind, one.n_voxels, one.box) == (most, "big", 2, (slice(2, 4), slice(5, 6)))
+    tally.take(Change("objects", (slice(0, 8), slice(4, 12)), after, np.zeros_like(after)))
+    assert tally.max_label == 0
+
+
+def finished(session: ps.Session, y: int, x: int, kind: str = "") -> int:
+    session.mark(square(y, x))
+    return int(session.finish(kind).arguments["label"])
+
+
+def test_classes_are_given_changed_taken_back_and_kept(tmp_path: Path) -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    assert finished(session, 5, 5, "cell") == 1 and finished(session, 20, 20) == 2
+    assert session.kinds == {1: "cell"}
+    session.classify(2, "nucleus")
+    session.classify(1, "")
+    assert session.kinds == {2: "nucleus"}
+    session.undo()
+    assert session.kinds == {1: "cell", 2: "nucleus"}
+    session.redo()
+    session.reopen(2)
+    assert session.kinds == {}, "it is in work"
+    session.finish("cell")
+    assert session.kinds == {2: "nucleus"}, "one that was reopened keeps its class"
+    session.save(tmp_path / "a.npz")
+    again = ps.Session.load(tmp_path / "a.npz", IMAGE)
+    assert again.kinds == session.kinds and again.finished == session.finished and is_true(again)
+    session.keep(tmp_path / "a.journal").close()
+    assert ps.Session.load(tmp_path / "a.journal", IMAGE).kinds == session.kinds
+
+
+def test_the_same_class_again_is_no_step() -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5, "cell")
+    n = len(session.steps)
+    session.classify(1, "cell")
+    assert len(session.steps) == n
+    with pytest.raises(ValueError, match="no finished object 7"):
+        session.classify(7, "cell")
+
+
+def test_a_number_that_is_used_again_has_no_class_of_the_one_before() -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5), finished(session, 20, 20, "cell")
+    session.reopen(2)
+    session.mark(erase=session.case.partial == 1)
+    session.take(square(30, 30) * 1)
+    assert session.kinds == {}
+    assert kinds_by(session.steps).get(2) is None or session.max_label != 2
+
+
+def test_classes_come_with_labels_that_are_taken() -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5)
+    session.take(square(20, 20) * 4, {4: "cell"})
+    assert session.kinds == {5: "cell"}
+
+
+def test_a_class_is_something_to_save() -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5)
+    session.note_saved("a.tif", whole=False)
+    assert not session.has_unsaved_objects
+    session.classify(1, "cell")
+    assert session.has_unsaved_objects
+    session.note_saved("a.tif", whole=False)
+    session.undo()
+    assert session.has_unsaved_objects
+
+
+def test_the_script_gives_the_same_classes() -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5, "cell"), finished(session, 20, 20)
+    session.classify(2, "it's")
+    session.take(square(30, 30) * 3, {3: "third"})
+    script = session.script("x")
+    _, _, body = script.partition("session = ps.Session(case)")
+    names = {"np": np, "ps": ps, "case": ps.Case(IMAGE)}
+    exec("from napari_probseg.session.script import unpack\nsession = ps.Session(case)" + body, names)
+    assert names["session"].kinds == session.kinds == {1: "cell", 2: "it's", 5: "third"}
+
+
+def test_pauses_are_no_work(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("napari_probseg.session.work.time.monotonic", lambda: now[0])
+    session = ps.Session(ps.Case(IMAGE))
+    for x, wait in enumerate((10.0, 4000.0, 20.0)):
+        now[0] += wait
+        session.mark(square(5, 5 + x))
+    assert session.seconds == 90.0
