@@ -204,7 +204,8 @@ def _check_arguments(step: Step) -> None:
     elif step.verb == "take":
         _whole(told["first"])
         for label, kind in told.get("kinds", ()):
-            _whole(label), _text(kind)
+            _whole(label)
+            _text(kind)
     elif step.verb == "accept":
         _whole(told["i"])
         request, verb = told["request"], told.get("verb", "propose")
