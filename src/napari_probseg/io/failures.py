@@ -26,8 +26,10 @@ DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found b
     zlib.error,
 )
 NOT_READ = (*DAMAGED, MemoryError, Image.DecompressionBombError)
-# What the first bytes tell: where, which, what it is, and the endings that it should have here, if it is read at all.
-_KINDS: tuple[tuple[int, bytes, str, tuple[str, ...]], ...] = (
+CONVERT, UNPACK, ANEW = "convert it to NIfTI or TIFF", "unpack it first", "get it anew"
+# What the first bytes tell: where, which, what it is, and the endings that it should have here; or what to do, if it is
+# not read.
+_KINDS: tuple[tuple[int, bytes, str, tuple[str, ...] | str], ...] = (
     (0, b"\x1f\x8b", "a compressed file (gzip)", (".nii.gz",)),
     (344, b"n+1\0", "an uncompressed NIfTI file", (".nii",)),
     (4, b"n+2\0", "an uncompressed NIfTI file", (".nii",)),
@@ -38,15 +40,34 @@ _KINDS: tuple[tuple[int, bytes, str, tuple[str, ...]], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "a PNG file", (".png", ".jpg", ".jpeg", ".bmp", ".gif")),
     (0, b"\xff\xd8\xff", "a JPEG file", (".jpg", ".jpeg", ".png", ".bmp", ".gif")),
     (0, b"GIF8", "a GIF file", (".gif", ".png", ".jpg", ".jpeg", ".bmp")),
-    (128, b"DICM", "a DICOM file", ()),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", ()),
-    (0, b"PK\x03\x04", "a zip archive", ()),
-    (0, b"NRRD0", "an NRRD file", ()),
-    (0, b"\x93NUMPY", "a NumPy file", ()),
-    (0, b"%PDF", "a PDF document", ()),
-    (0, b"<!DOCTYPE html", "a web page, as failed downloads leave it", ()),
-    (0, b"<html", "a web page, as failed downloads leave it", ()),
-    (0, b"version https://git-lfs", "only what Git LFS left in place of it (fetch it with git lfs pull)", ()),
+    (128, b"DICM", "a DICOM file", CONVERT),
+    (344, b"ni1\0", "the header of a pair of files (.hdr and .img)", CONVERT),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", CONVERT),
+    (0, b"NRRD0", "an NRRD file", CONVERT),
+    (0, b"ObjectType", "a MetaImage file", CONVERT),
+    (0, b"NDims", "a MetaImage file", CONVERT),
+    (0, b"SIMPLE  =", "a FITS file", CONVERT),
+    (0, b"CDF\x01", "a NetCDF file", CONVERT),
+    (0, b"\x93NUMPY", "a NumPy file", CONVERT),
+    (0, b"ZISRAWFILE", "a CZI file of Zeiss", CONVERT),
+    (0, b"\xda\xce\xbe\n", "an ND2 file of Nikon", CONVERT),
+    (0, b"\x70\0\0\0", "a LIF file of Leica", CONVERT),
+    (0, b"8BPS", "a file of Photoshop", CONVERT),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 file", (".jpg", ".jpeg", ".png", ".bmp", ".gif")),
+    (4, b"ftyphei", "a HEIC picture", CONVERT),
+    (8, b"WEBPVP8", "a WebP picture", (".png", ".jpg", ".jpeg", ".bmp", ".gif")),
+    (0, b"%PDF", "a PDF document", CONVERT),
+    (0, b"PK\x03\x04", "a zip archive", UNPACK),
+    (0, b"BZh", "a compressed file (bzip2)", UNPACK),
+    (0, b"\xfd7zXZ\0", "a compressed file (xz)", UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a compressed file (zstd)", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
+    (0, b"Rar!\x1a\x07", "a RAR archive", UNPACK),
+    (0, b"<!DOCTYPE html", "a web page, as failed downloads leave it", ANEW),
+    (0, b"<html", "a web page, as failed downloads leave it", ANEW),
+    (0, b"<?xml", "a message of a server, as failed downloads leave it", ANEW),
+    (0, b'{"', "a message of a server, as failed downloads leave it", ANEW),
+    (0, b"version https://git-lfs", "only what Git LFS left in place of it", "fetch it with git lfs pull"),
 )
 
 
@@ -66,13 +87,14 @@ def refuse_misnamed(path: Path, ending: str) -> None:
         head = file.read(400)
     if not head:
         raise ValueError("it is empty")
-    for at, magic, what, endings in _KINDS:
-        if head[at : at + len(magic)].lower() != magic.lower() or ending in endings:
+    for at, magic, what, then in _KINDS:
+        if head[at : at + len(magic)].lower() != magic.lower():
             continue
-        if endings:
+        if isinstance(then, str):
+            raise NotReadHereError(f"it holds {what}: {then}")
+        if ending not in then:
             stem = path.name[: -len(ending)]
-            raise NotReadHereError(f"it holds {what}, and its name says {ending}: rename it to {stem}{endings[0]}")
-        raise NotReadHereError(f"it holds {what}: convert it to NIfTI or TIFF")
+            raise NotReadHereError(f"it holds {what}, and its name says {ending}: rename it to {stem}{then[0]}")
 
 
 def failure(path: Path, error: BaseException, ending: str) -> Exception:

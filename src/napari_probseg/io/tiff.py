@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _MAX_RATIOS = {  # of bytes that are unpacked over those that are stored
     "PACKBITS": 64,
 }
 _OME_UNITS = {"inch": "in"}
+_RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "µm"}
+_NO_COLOURS_HERE = ("SEPARATED", "CIELAB", "ICCLAB", "ITULAB")  # inks, and colours that are no intensities
 _IN_PILLOW = ("MINISBLACK", "RGB", "PALETTE", "YCBCR")  # which Pillow reads as they are, without inverting them
 
 
@@ -46,6 +49,8 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
         with _said_by_tifffile(path), tifffile.TiffFile(path) as file:
             series = _the_series(file)
             page = series.keyframe
+            if page.photometric.name in _NO_COLOURS_HERE:
+                raise NotReadHereError(f"its colours are of the kind {page.photometric.name}: convert them to RGB")
             if series.dataoffset is not None and page.is_memmappable:
                 _refuse_to_unpack(path, series, in_memory=False)
                 dtype = series.dtype.newbyteorder(file.byteorder)
@@ -181,7 +186,7 @@ def _decoded(path: Path, series: Any) -> NDArray[Any]:
 
     pages = []
     try:
-        with Image.open(path) as image:
+        with Image.open(_unturned(path, series)) as image:
             for one in series.pages:
                 image.seek(one.index)
                 pages.append(_as_stored(np.array(image), page))
@@ -193,13 +198,25 @@ def _decoded(path: Path, series: Any) -> NDArray[Any]:
     return pixels
 
 
+def _unturned(path: Path, series: Any) -> Path | io.BytesIO:
+    """Return a file of which Pillow turns or mirrors no page, as it would by what the file tells of its camera."""
+    tags = [one.aspage().tags.get("Orientation") for one in series.pages]
+    turned = [tag for tag in tags if tag is not None and tag.value != 1]
+    if not turned:
+        return path
+    content = bytearray(path.read_bytes())
+    for tag in turned:
+        struct.pack_into(f"{series.keyframe.parent.byteorder}H", content, tag.valueoffset, 1)
+    return io.BytesIO(content)
+
+
 def _as_stored(pixels: NDArray[Any], page: Any) -> NDArray[Any]:
     """Return a page of Pillow, whose colours always are the last axis, in the shape that it has in the file."""
     if pixels.shape != page.shape and page.axes == "SYX":
         pixels = np.moveaxis(pixels, -1, 0)
     if pixels.shape != tuple(page.shape):
         raise ValueError(f"a page of {page.shape} came as {pixels.shape}")
-    return pixels
+    return pixels != 0 if pixels.dtype == bool else pixels  # Pillow's true is 255
 
 
 def _palette(page: Any) -> NDArray[np.uint8] | None:
@@ -270,7 +287,7 @@ def _facts(file: Any) -> _Facts:
             a_unit[axis] = per / count
     if file.is_imagej:
         return _facts_of_imagej(file.imagej_metadata or {}, a_unit)
-    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1)
+    unit = _RESOLUTION_UNITS.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1)
     if unit is None:  # the two compare, and no more
         compared = len(a_unit) == 2 and a_unit["X"] != a_unit["Y"]
         return _Facts({axis: (step / a_unit["X"], PIXEL) for axis, step in a_unit.items()} if compared else {})
@@ -284,7 +301,7 @@ def _facts_of_imagej(about: Mapping[str, Any], a_unit: Mapping[str, float]) -> _
     spacing = about.get("spacing")
     if unit_named(unit) == PIXEL and spacing is None and len(set(a_unit.values())) < 2:
         return _Facts({})
-    z = float(spacing) if spacing is not None and float(spacing) > 0 else 1.0
+    z = abs(float(spacing or 0)) or 1.0  # as ImageJ reads it
     steps = {"X": a_unit.get("X", 1.0), "Y": a_unit.get("Y", 1.0), "Z": z}
     return _Facts({axis: (step, str(about.get(f"{axis.lower()}unit", unit))) for axis, step in steps.items()})
 
