@@ -16,6 +16,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity, OtherImageError
+from napari_probseg.session.packing import unpack
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "objects": (np.dtype("<u4"), 2**31 - 1),
     "shown": (np.dtype("u1"), max(Marker)),
 }
-VERBS = ("mark", "accept", "finish", "reopen", "take", "classify", "adapt", "forget")
+VERBS = ("mark", "accept", "finish", "reopen", "take", "skip", "classify", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
 MAX_LEARNT_BYTES = 2**28
 BROKEN = (  # what reading raises of a file in which anything may be wrong
@@ -180,7 +181,7 @@ def restored(about: Mapping[str, Any], fetch: Fetch, shape: Sequence[int], *, ve
             raise ValueError(f"a step cannot have learnt {weights}")
         learnt = fetch(weights["key"], (weights["n_bytes"],), np.dtype("u1")).tobytes()
     step = Step(about["verb"], about["arguments"], tuple(changes), learnt)
-    _check_arguments(step)
+    _check_arguments(step, shape)
     return step
 
 
@@ -192,7 +193,7 @@ def _region(told: Any, shape: Sequence[int]) -> Region:
     return where
 
 
-def _check_arguments(step: Step) -> None:
+def _check_arguments(step: Step, shape: Sequence[int]) -> None:
     """Raise if the arguments of a step are not what its verb takes: they come from a file that may hold anything."""
     told = step.arguments
     changed = {change.name for change in step.changes}
@@ -202,10 +203,13 @@ def _check_arguments(step: Step) -> None:
         _whole(told["label"])
         _text(told.get("kind", ""))
     elif step.verb == "take":
-        _whole(told["first"])
+        _whole(told["first"]), _whole(told.get("like", 0))
         for label, kind in told.get("kinds", ()):
             _whole(label)
             _text(kind)
+    elif step.verb == "skip":
+        if unpack(told["mask"]).shape != tuple(s.stop - s.start for s in _region(told["where"], shape)):
+            raise ValueError("what was skipped has another shape than its region")
     elif step.verb == "accept":
         _whole(told["i"])
         request, verb = told["request"], told.get("verb", "propose")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.region import Region
+from napari_probseg.region import Region, hull, relative
 from napari_probseg.session.history import Change, change_between
+from napari_probseg.similar.examples import Part
 
 MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
 
@@ -107,6 +109,27 @@ def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tu
     partial = np.where(new, np.uint8(Marker.BACKGROUND), case.partial)
     strokes = np.where(new, np.uint8(Marker.UNKNOWN), case.strokes)
     return changes_to(case, objects, (slice(None),) * labels.ndim, partial, strokes, after)
+
+
+def adding(case: Case, objects: Objects, found: Sequence[Part], first: int) -> tuple[Change, ...]:
+    """Return the changes that adopt objects of some regions, whose numbers follow on from ``first``.
+
+    Raises
+    ------
+    ValueError
+        If their numbers would be beyond `MAX_LABEL`.
+    """
+    if first + len(found) > MAX_LABEL:
+        raise ValueError(f"objects are numbered up to {MAX_LABEL}: number them anew")
+    where = hull(*(part.where for part in found))
+    after = objects[where].copy()
+    for label, part in enumerate(found, first + 1):
+        here = after[relative(part.where, where)]
+        here[part.mask & (here == 0)] = label
+    new = after != objects[where]
+    partial = np.where(new, np.uint8(Marker.BACKGROUND), case.partial[where])
+    strokes = np.where(new, np.uint8(Marker.UNKNOWN), case.strokes[where])
+    return changes_to(case, objects, where, partial, strokes, after)
 
 
 def _blank(objects: Objects) -> NDArray[np.uint8]:

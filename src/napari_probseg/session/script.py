@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +11,9 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region, bounding_box, hull, relative
 from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
+from napari_probseg.session.packing import pack, unpack
+
+__all__ = ["pack", "script_of", "unpack"]  # scripts of earlier releases find `unpack` here
 
 _DRAWN = {"inside": Marker.OBJECT, "outside": Marker.BACKGROUND, "erase": Marker.UNKNOWN}
 
@@ -131,40 +131,18 @@ def _classify_lines(step: Step) -> list[str]:
     return [f"session.classify({step.arguments['label']}, {step.arguments['kind']!r})"]
 
 
+def _skip_lines(step: Step) -> list[str]:
+    where = tuple(slice(*span) for span in step.arguments["where"])
+    return [f"session.skip(unpack({step.arguments['mask']!r}), where=np.s_[{_spans(where)}])"]
+
+
 _WRITERS: dict[str, Callable[[Step], list[str]]] = {
     "accept": _accept_lines,
     "finish": _finish_lines,
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
     "take": _take_lines,
     "classify": _classify_lines,
+    "skip": _skip_lines,
     "adapt": _adapt_lines,
     "forget": lambda _: ["session.forget()"],
 }
-
-
-def pack(array: NDArray[Any]) -> str:
-    """Return a mask or a label array as a short text, to be read by `unpack`."""
-    values = np.packbits(array) if array.dtype == bool else np.ascontiguousarray(array, dtype="<u4")
-    kind = "b" if array.dtype == bool else "u"
-    shape = "x".join(str(n) for n in array.shape)
-    return f"{kind}{shape}:{base64.b85encode(zlib.compress(values.tobytes(), 9)).decode()}"
-
-
-def unpack(text: str) -> NDArray[Any]:
-    """Return the array that `pack` wrote: bool, or uint32 labels.
-
-    Raises
-    ------
-    ValueError
-        If the text was changed.
-    """
-    try:
-        head, body = text.split(":", 1)
-        shape = tuple(int(n) for n in head[1:].split("x"))
-        content = zlib.decompress(base64.b85decode(body))
-        if head[0] == "u":
-            return np.frombuffer(content, dtype="<u4").reshape(shape).astype(np.uint32)
-        bits = np.unpackbits(np.frombuffer(content, dtype=np.uint8))
-        return bits[: int(np.prod(shape))].reshape(shape).astype(bool)
-    except (ValueError, IndexError, zlib.error) as error:
-        raise ValueError("a packed stroke is damaged: copy the script again, whole") from error

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import hull
+from napari_probseg.session.alike import Alike
 from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.learnt import with_learnt
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer
-from napari_probseg.session.work import Work
 
 if TYPE_CHECKING:
     from napari_probseg.session.journal import Journal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Session", "Step"]
 
 
-class Session(Work):
+class Session(Alike):
     """One image from the first stroke to the last finished object; every step can be taken back.
 
     Parameters

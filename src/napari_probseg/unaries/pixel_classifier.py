@@ -64,23 +64,42 @@ def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[
         x.append(seen)
         y.append(np.full(len(seen), label))
         weight.append(np.full(len(seen), WEIGHT_PER_STROKE * n_strokes / len(seen)))
-    slope, offset = _fitted(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
+    slope, offset = logistic_regression(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
     odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
     return np.asarray(expit(odds), dtype=np.float32)
 
 
-def _fitted(
-    x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]
+def logistic_regression(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    *,
+    ridge: float = RIDGE_PENALTY,
+    start: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Return slope, (F,), and offset of the logistic regression with a ridge penalty, by Newton's method."""
+    """Return slope, (F,), and offset of a logistic regression with a ridge penalty, by Newton's method.
+
+    Parameters
+    ----------
+    x : (N, F) array
+    y : (N,) array
+        In [0, 1].
+    weight : (N,) array
+    ridge : float
+        Of the slope's difference from where it starts.
+    start : (F + 1,) array, optional
+        Slope and offset to stay near to; the slope's zero if absent, the offset being free.
+    """
     x = np.column_stack([x, np.ones(len(x))])
-    ridge = np.full(x.shape[1], RIDGE_PENALTY)
-    ridge[-1] = 1e-3
-    b = np.zeros(x.shape[1])
+    penalty = np.full(x.shape[1], ridge)
+    if start is None:
+        penalty[-1] = 1e-3
+    prior = np.zeros(x.shape[1]) if start is None else start
+    b = prior.copy()
     for _ in range(MAX_NEWTON_STEPS):
         p = expit(x @ b)
-        gradient = x.T @ (weight * (p - y)) + ridge * b
-        hessian = (x.T * (weight * p * (1 - p))) @ x + np.diag(ridge)
+        gradient = x.T @ (weight * (p - y)) + penalty * (b - prior)
+        hessian = (x.T * (weight * p * (1 - p))) @ x + np.diag(penalty)
         step = np.linalg.solve(hessian, gradient)
         b -= step
         if np.abs(step).max() < TOLERANCE:

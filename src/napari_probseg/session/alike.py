@@ -1,0 +1,199 @@
+"""More like this in a session: objects like the finished ones are offered, taken, skipped, and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case
+from napari_probseg.progress import Progress, result_of
+from napari_probseg.region import Region, bounding_box, boxed
+from napari_probseg.session.history import Step
+from napari_probseg.session.objects import adding
+from napari_probseg.session.packing import pack, unpack
+from napari_probseg.session.work import Work
+from napari_probseg.similar.examples import Looks, Part, Query
+from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, Similar
+
+if TYPE_CHECKING:
+    from napari_probseg.similar.finder import Finder
+
+N_OFFERED = 30
+
+
+class Alike(Work):
+    """The part of a `Session` in which finished objects teach where others are.
+
+    Parameters
+    ----------
+    case : Case
+        See `Work`.
+    """
+
+    completer: Any
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._found = Similar(())
+        self._finder: Finder | None = None
+        self._ranked: tuple[Any, Similar] | None = None
+
+    @property
+    def skipped(self) -> tuple[Part, ...]:
+        """What was offered and is not meant."""
+        steps = (step.arguments for step in self.steps if step.verb == "skip")
+        return tuple(Part(tuple(slice(*s) for s in told["where"]), unpack(told["mask"])) for told in steps)
+
+    @property
+    def similar(self) -> Similar:
+        """The objects on offer that are like finished ones, the most likely first, ranked by all decisions so far.
+
+        What was taken or skipped is not among them; once that is undone, it is again.
+        """
+        key = self._found, self._n_object_changes, sum(step.verb == "skip" for step in self.steps)
+        if self._ranked is None or self._ranked[0] != key:
+            self._ranked = key, self._found.decided(self._objects, self.skipped)
+        return self._ranked[1]
+
+    def query_similar(self, *, like: Iterable[int] | None = None, known: Sequence[Looks] = ()) -> Query:
+        """Return the question what else is like finished objects, to be answered here or elsewhere.
+
+        Parameters
+        ----------
+        like : iterable of int, optional
+            The numbers of the finished objects to be like, the others being of other kinds; if absent, those of the
+            class of the latest one.
+        known : sequence of Looks
+            Examples of other images.
+
+        Raises
+        ------
+        ValueError
+            If there is no example, or no finished object of such a number.
+        """
+        parts = {o.label: Part(o.box, self._objects[o.box] == o.label, o.label) for o in self.finished}
+        latest = self._latest_label()
+        kinds = self.kinds
+        wanted = {label for label in parts if kinds.get(label) == kinds.get(latest)} if like is None else set(like)
+        if missing := wanted - parts.keys():
+            raise ValueError(f"there is no finished object {min(missing)} to be like")
+        order = sorted(parts, key=lambda label: (label == latest, label))
+        examples = tuple(parts[label] for label in order if label in wanted)
+        others = tuple(parts[label] for label in order if label not in wanted)
+        return Query(self._case, examples, others, self.skipped, tuple(known)).checked()
+
+    def propose_similar(
+        self,
+        n: int | None = N_OFFERED,
+        *,
+        like: Iterable[int] | None = None,
+        known: Sequence[Looks] = (),
+        tell: Callable[[Progress], object] | None = None,
+    ) -> Similar:
+        """Look for objects like the finished ones, and put them on offer.
+
+        Parameters
+        ----------
+        n : int, optional
+            How many at most; those near to the latest finished object come first in a large image. All of the image
+            if None.
+        like, known
+            See `query_similar`.
+        tell : callable, optional
+            Hears of each `Progress`.
+
+        Returns
+        -------
+        Similar
+            It may be empty: nothing is alike.
+
+        Raises
+        ------
+        ValueError
+            If there is no finished object to be like, or it is too small or too large for that.
+        """
+        query = self.query_similar(like=like, known=known)
+        if self._finder is None:
+            from napari_probseg.similar.finder import finder_of
+
+            self._finder = finder_of(self.completer)
+        return self.offer_similar(result_of(self._finder.finding(query, n), tell))
+
+    def offer_similar(self, found: Similar) -> Similar:
+        """Put what was found on offer; return what of it is not decided already."""
+        self._found = found
+        return self.similar
+
+    def take_similar(self, i: int = 0) -> Step:
+        """Take object ``i`` of those on offer: it is finished, locked, and of the class of its examples."""
+        return self._take([self._on_offer(i)])
+
+    def take_all_similar(self, above: float = LINE) -> Step:
+        """Take all objects on offer that are at least so likely, in one step.
+
+        Parameters
+        ----------
+        above : float
+            The line, in [0, 1].
+
+        Raises
+        ------
+        RuntimeError
+            If none is.
+        """
+        chosen = self.similar.above(above)
+        if not chosen:
+            raise RuntimeError("no object on offer is above the line: lower it, or look at them one by one")
+        return self._take(chosen)
+
+    def skip_similar(self, i: int = 0) -> Step:
+        """Say that object ``i`` of those on offer is not meant: the others are ranked anew."""
+        found = self._on_offer(i)
+        return self.skip(found.mask, where=found.where)
+
+    def skip(self, mask: NDArray[Any], *, where: Region | None = None) -> Step:
+        """Say that something is not meant when others like the finished objects are looked for.
+
+        Parameters
+        ----------
+        mask : bool array of the image's shape, or of the region's
+        where : tuple of slices, optional
+            The region; the whole image if absent.
+
+        Raises
+        ------
+        ValueError
+            If the mask is empty, or does not fit.
+        """
+        box = tuple(slice(0, n) for n in self._case.shape) if where is None else boxed(where, self._case.shape)[0]
+        chosen = np.asarray(mask).astype(bool)
+        if chosen.shape != tuple(s.stop - s.start for s in box):
+            raise ValueError(f"the mask must have the shape of the image or its region, got {chosen.shape}")
+        inner = bounding_box(chosen)
+        if inner is None:
+            raise ValueError("there is nothing to skip: the mask is empty")
+        spans = [[s.start + o.start, s.stop + o.start] for s, o in zip(inner, box, strict=True)]
+        return self._note(Step("skip", {"where": spans, "mask": pack(chosen[inner])}))
+
+    def _on_offer(self, i: int) -> Any:
+        if not len(self.similar):
+            raise RuntimeError(NOTHING_ALIKE if self._found.n_examples else "call propose_similar() first")
+        if not 0 <= i < len(self.similar):
+            raise IndexError(f"there is no object {i} on offer: choose one of 0 to {len(self.similar) - 1}")
+        return self.similar.objects[i]
+
+    def _latest_label(self) -> int:
+        """Return the number of the object that was finished last; 0 if there is none."""
+        last = next((step.arguments["label"] for step in reversed(self.steps) if step.verb == "finish"), 0)
+        return int(last) if last in self._tally else self.max_label
+
+    def _take(self, chosen: Sequence[Any]) -> Step:
+        first = max(self.max_label, self._reopened_label() or 0)
+        free = [Part(o.where, o.mask & (self._objects[o.where] == 0)) for o in chosen]
+        told: dict[str, Any] = {"first": first, "like": self._found.like}
+        if kind := self.kinds.get(self._found.like, ""):
+            told["kinds"] = [[i, kind] for i in range(1, 1 + len(free))]
+        return self._do("take", told, adding(self._case, self._objects, free, first))

@@ -1,0 +1,6 @@
+"""More like this: from finished objects of an image to others like them, found, completed and ranked."""
+
+from napari_probseg.similar.examples import Part, Query
+from napari_probseg.similar.offer import Similar, SimilarObject
+
+__all__ = ["Part", "Query", "Similar", "SimilarObject"]

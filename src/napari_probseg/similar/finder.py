@@ -1,0 +1,311 @@
+"""Finder: learns what examples look like, finds seeds tile by tile, completes them, and ranks what comes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.presets import General
+from napari_probseg.progress import Progress
+from napari_probseg.region import Region, overlap, relative
+from napari_probseg.similar.classifier import Classifier, Scale, sides
+from napari_probseg.similar.completion import (
+    MAX_LOG_ODDS,
+    N_BATCH,
+    Answer,
+    completed,
+    cut_out,
+    divided,
+    object_at,
+)
+from napari_probseg.similar.examples import MIN_VOXELS, Form, Looks, Part, Query, diameter_of, form_of
+from napari_probseg.similar.features import DIAMETER, View
+from napari_probseg.similar.frame import Frame
+from napari_probseg.similar.likeness import facts_of
+from napari_probseg.similar.offer import LINE, TAKEN, Similar, SimilarObject, score_of
+from napari_probseg.similar.overlaps import distinct, without_overlaps
+from napari_probseg.similar.seeds import Seed, radii_of, seeds_of
+
+TILE = {2: 256, 3: 48}  # samples along a side of what is looked at at once
+OVERLAP = {2: 16, 3: 8}  # samples beyond it, so that nothing is lost at its rim
+N_SAMPLED = 4  # tiles from which the scale of the features is taken, and what is unknown
+N_UNKNOWN = 2000  # places of those
+MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
+MAX_KEPT_TILES = 12  # whose features are kept for the next time
+MIN_EXAMPLES_FUSED = 2  # from which the classifier has a say in where an object ends
+SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
+
+
+@dataclass(eq=False)
+class _Seen:
+    """An image as it was looked at for one size of objects."""
+
+    view: View
+    scale: Scale
+    unknown: list[tuple[Region, NDArray[np.float32]]]
+    tiles: dict[int, NDArray[np.float16]]
+    looks: dict[Any, Looks]
+
+
+class Finder:
+    """Finds objects like finished ones; what it has seen of an image it keeps for the next time.
+
+    Parameters
+    ----------
+    networks : mapping of int to network
+        By the number of axes; without one for an image, what the classifier says is what is offered.
+    """
+
+    def __init__(self, networks: Mapping[int, General] | None = None) -> None:
+        self.networks = dict(networks or {})
+        self._seen: dict[tuple[int, int], _Seen] = {}
+        self._image: Any = None
+
+    def finding(self, query: Query, n: int | None = 30) -> Generator[Progress, None, Similar]:
+        """Look for objects; tiles near to the latest example come first, and it ends when ``n`` likely ones are found.
+
+        Yields
+        ------
+        Progress
+            After each tile.
+
+        Returns
+        -------
+        Similar
+            At most ``n`` objects.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to go by, or the image is constant.
+        """
+        if n is not None and n < 1:
+            raise ValueError(f"at least one object must be asked for, got n={n}")
+        query = query.checked()
+        seen = self._look_at(query)
+        examples = self._learn(query, seen)
+        forms = [looks.form for looks in examples]
+        against = [self._looks_of(query, part, seen).inside for part in (*query.others[-MAX_EXAMPLES:], *query.skipped)]
+        unknown = np.concatenate([rows for _, rows in seen.unknown])
+        classifier = Classifier.of(examples, against, unknown)
+        tiles = _from_near(seen.view.frame.tiles(TILE[query.case.ndim]), seen.view.frame, query)
+        found: list[SimilarObject] = []
+        for i, (number, tile) in enumerate(tiles):
+            yield Progress(i, len(tiles))
+            found = distinct([*found, *self._in_tile(query, seen, classifier, forms, number, tile)])
+            if n is not None and sum(o.score >= LINE for o in found) >= n:
+                break
+        yield Progress(len(tiles), len(tiles))
+        kept = without_overlaps(found[:n])
+        like = query.examples[-1].label if query.examples else 0
+        return Similar(tuple(replace(o, number=i) for i, o in enumerate(kept)), len(examples), like)
+
+    def examples_of(self, query: Query) -> list[Looks]:
+        """Return what the examples look like, to be known in other images."""
+        query = query.checked()
+        return self._learn(query, self._look_at(query))
+
+    # What examples look like --------------------------------------------------------------------------------------
+
+    def _look_at(self, query: Query) -> _Seen:
+        """Return the image as it looks for objects of the examples' size; features are computed once for each size."""
+        if self._image is not query.case.image:
+            self._image, self._seen = query.case.image, {}
+        diameters = [diameter_of(part.mask, query.case.spacing or ()) for part in query.examples]
+        diameters += [looks.form.diameter for looks in query.known] if not diameters else []
+        level = round(np.log(float(np.median(diameters))) / np.log(SIZES_APART))
+        key = id(query.case.image), level
+        if key not in self._seen:
+            self._seen = {}  # one size at a time: features are large
+            network = self.networks.get(query.case.ndim)
+            view = View.of(query.case, network, SIZES_APART**level)
+            self._seen[key] = _sampled(view)
+        return self._seen[key]
+
+    def _learn(self, query: Query, seen: _Seen) -> list[Looks]:
+        own = [self._looks_of(query, part, seen) for part in query.examples[-MAX_EXAMPLES:]]
+        return [*own, *query.known[: max(0, MAX_EXAMPLES - len(own))]]
+
+    def _looks_of(self, query: Query, part: Part, seen: _Seen) -> Looks:
+        key = (tuple((s.start, s.stop) for s in part.where), part.mask.tobytes())
+        if key not in seen.looks:
+            seen.looks[key] = _looks(query, part, seen)
+        return seen.looks[key]
+
+    # What is in a tile --------------------------------------------------------------------------------------------
+
+    def _in_tile(
+        self,
+        query: Query,
+        seen: _Seen,
+        classifier: Classifier,
+        forms: Sequence[Form],
+        number: int,
+        tile: Region,
+    ) -> list[SimilarObject]:
+        case, margin = query.case, OVERLAP[query.case.ndim]
+        frame = seen.view.frame.part(tile, margin)
+        if number not in seen.tiles:
+            while len(seen.tiles) >= MAX_KEPT_TILES:
+                seen.tiles.pop(next(iter(seen.tiles)))
+            seen.tiles[number] = seen.scale(seen.view.features(frame)).astype(np.float16)
+        odds = classifier(seen.tiles[number].astype(np.float32))
+        taken = _share(frame, (*query.examples, *query.others))
+        inside = np.where(taken > 0.3, 0, expit(odds / 2)).astype(np.float32)
+        mm = frame.step[0] * float((case.spacing or (1.0,))[0])
+        inner = [range(margin, margin + s.stop - s.start) for s in tile]
+        seeds = [
+            seed
+            for seed in seeds_of(inside, radii_of([form.diameter for form in forms], mm))
+            if all(p in side for p, side in zip(seed.place, inner, strict=True))
+        ]
+        found = []
+        batch = N_BATCH[case.ndim]
+        for i in range(0, len(seeds), batch):
+            some = seeds[i : i + batch]
+            for seed, answer in zip(some, self._answers(case, frame, odds, some, mm), strict=True):
+                objects = _objects_of(query, seen, frame, odds, seed, seeds, answer, forms)
+                found += [o for o in objects if not any(o.share_of(part) >= TAKEN for part in query.skipped)]
+        return found
+
+    def _answers(
+        self, case: Any, frame: Frame, odds: NDArray[np.float32], seeds: Sequence[Seed], mm: float
+    ) -> list[Answer]:
+        network = self.networks.get(case.ndim)
+        places = [[o + s * p for o, s, p in zip(frame.origin, frame.step, seed.place, strict=True)] for seed in seeds]
+        if network is not None:
+            return completed(network, case, places, [2 * seed.radius * mm for seed in seeds])
+        found = []
+        for seed, place in zip(seeds, places, strict=True):
+            window = Frame.around(case, place, 6 * seed.radius * mm, SIZE[case.ndim]).within(case.shape)
+            found.append(Answer(window, _on_voxels(frame, odds, window), 0.5))
+        return found
+
+
+def _sampled(view: View) -> _Seen:
+    """Look at some tiles of an image."""
+    ndim = view.case.ndim
+    tiles = view.frame.tiles(TILE[ndim])
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(tiles))[:N_SAMPLED]
+    parts = [(int(i), view.frame.part(tiles[i], OVERLAP[ndim])) for i in chosen]
+    features = [view.features(frame) for _, frame in parts]
+    scale = Scale.of(features)
+    unknown, kept = [], {}
+    for (i, frame), values in zip(parts, features, strict=True):
+        scaled = scale(values)
+        kept[i] = scaled.astype(np.float16)
+        rows = scaled.reshape(len(scaled), -1)
+        places = rng.permutation(rows.shape[1])[: N_UNKNOWN // len(parts)]
+        unknown.append((frame.within(view.case.shape), np.ascontiguousarray(rows[:, places].T)))
+    return _Seen(view, scale, unknown, kept, {})
+
+
+def _looks(query: Query, part: Part, seen: _Seen) -> Looks:
+    """Look at one object and what lies around it."""
+    frame, case = seen.view.frame, query.case
+    margin = round(DIAMETER[case.ndim]) // 2 + 2
+    near = frame.part(frame.holding(part.where), margin)
+    scaled = seen.scale(seen.view.features(near))
+    share = near.mask(part.where, part.mask)
+    inside, outside = sides(scaled, share, np.maximum(share, _share(near, (*query.examples, *query.others))))
+    image = seen.view.image(Frame(tuple(float(s.start) for s in part.where), (1.0,) * case.ndim, part.mask.shape))
+    return Looks(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()))
+
+
+def _objects_of(
+    query: Query,
+    seen: _Seen,
+    frame: Frame,
+    odds: NDArray[np.float32],
+    seed: Seed,
+    seeds: Sequence[Seed],
+    answer: Answer,
+    forms: Sequence[Form],
+) -> list[SimilarObject]:
+    """Return the object that an answer shows, and the part of it that is its seed's where others lie in it."""
+    case = query.case
+    by_look = _on_voxels(frame, odds, answer.where)
+    log_odds = answer.log_odds
+    if len(forms) >= MIN_EXAMPLES_FUSED:
+        log_odds = log_odds + 0.5 * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    answer = replace(answer, log_odds=log_odds)
+    locked = _locked(answer.where, (*query.examples, *query.others))
+    at = _within(frame, seed, answer, case.shape)
+    at = tuple(min(max(0, p), n - 1) for p, n in zip(at, locked.shape, strict=True))
+    rough = object_at(answer.log_odds, at, locked)
+    if rough is None:
+        return []
+    others = [_within(frame, o, answer, case.shape) for o in seeds if o is not seed and o.radius > 0.7 * seed.radius]
+    found = []
+    for mask in (rough, divided(rough, at, others)):
+        if mask is not None and np.count_nonzero(mask) >= MIN_VOXELS:
+            where, cut = cut_out(case, answer, mask, locked)
+            if np.count_nonzero(cut) >= MIN_VOXELS:
+                facts = facts_of(seen.view, seed, answer, by_look, where, cut, forms)
+                found.append(SimilarObject(where, cut, facts, score_of(facts)))
+    return found
+
+
+def _within(frame: Frame, seed: Seed, answer: Answer, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return where a seed lies in the region of an answer; it may lie outside."""
+    return tuple(p - s.start for p, s in zip(frame.voxel(seed.place, shape), answer.where, strict=True))
+
+
+def _on_voxels(frame: Frame, values: NDArray[np.float32], where: Region) -> NDArray[np.float32]:
+    return frame.on_voxels(torch.from_numpy(np.ascontiguousarray(values)), where)
+
+
+def _share(frame: Frame, parts: Iterable[Part]) -> NDArray[np.float32]:
+    """Return the share of finished objects in each place of a frame."""
+    share = np.zeros(frame.shape, dtype=np.float32)
+    low = [o - s for o, s in zip(frame.origin, frame.step, strict=True)]
+    high = [o + s * n for o, s, n in zip(frame.origin, frame.step, frame.shape, strict=True)]
+    for part in parts:
+        if all(s.start <= b and s.stop >= a for s, a, b in zip(part.where, low, high, strict=True)):
+            where = frame.holding(part.where)
+            share[where] = np.maximum(share[where], frame.part(where).mask(part.where, part.mask))
+    return share
+
+
+def _locked(where: Region, parts: Iterable[Part]) -> NDArray[np.bool_]:
+    """Return which voxels of a region belong to finished objects."""
+    locked = np.zeros([s.stop - s.start for s in where], dtype=bool)
+    for part in parts:
+        both = overlap(where, part.where)
+        if both is not None:
+            locked[relative(both, where)] |= part.mask[relative(both, part.where)]
+    return locked
+
+
+def _from_near(tiles: Sequence[Region], frame: Frame, query: Query) -> list[tuple[int, Region]]:
+    """Return tiles with their numbers, the nearest to the latest example first."""
+    numbered = list(enumerate(tiles))
+    if not query.examples:
+        return numbered
+    box = frame.holding(query.examples[-1].where)
+    middle = [(s.start + s.stop) / 2 for s in box]
+    return sorted(
+        numbered,
+        key=lambda t: sum(max(0, s.start - m, m - s.stop) ** 2 for s, m in zip(t[1], middle, strict=True)),
+    )
+
+
+def finder_of(completer: Any = None) -> Finder:
+    """Return a finder that asks the networks of a completer; the shipped ones if there is no completer.
+
+    A completer without such networks, by intensities say, gives one without a network.
+    """
+    if completer is None:
+        from napari_probseg.proposers import load_completer
+
+        completer = load_completer()
+    networks = getattr(completer, "networks", {})
+    return Finder({n: network for n, network in networks.items() if hasattr(network, "decode_control")})
