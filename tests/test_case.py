@@ -180,3 +180,10 @@ def test_an_offset_costs_no_contrast(dtype: type) -> None:
     read = Case(image + dtype(10**9)).read()[0]
     assert np.array_equal(read - read.min(), image), "less the least where single precision would blur it"
     assert np.array_equal(Case(image).read()[0], image), "as it is where it would not"
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-9, 1e300])
+def test_what_single_precision_cannot_hold_is_scaled(scale: float) -> None:
+    image = np.random.default_rng(0).integers(0, 3, (20, 30)) * scale
+    read = Case(image).read()[0]
+    assert np.allclose(read / read.max(), image / image.max(), rtol=1e-5)

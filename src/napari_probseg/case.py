@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.intensities import finite, single
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
 from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, parts, relative
 
 Plane: TypeAlias = tuple[int, int]
 
 MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
-MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
 
 
 class Marker(IntEnum):
@@ -128,12 +128,13 @@ class Case:
 
         NaN, as files have it around the subject, is outside of the image and as dark as the darkest voxel of its
         channel in the region; so is minus infinity, and infinity is as bright as the brightest. Where single precision
-        would blur what the values differ by, since all are large, they are given less their least.
+        would blur what the values differ by, since all are large, they are given less their least; what is beyond its
+        range is scaled into it.
         """
         region: list[slice] = list(where or (slice(None),) * self.ndim)
         if self.channel_axis is not None:
             region.insert(self.channel_axis, slice(None))
-        values = _single(np.asarray(self.image[tuple(region)]))
+        values = single(np.asarray(self.image[tuple(region)]))
         return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
@@ -317,28 +318,6 @@ def _evidence_on_plane(
         return None
     where, patch = evidence
     return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
-
-
-def _single(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return values in single precision, less their least where it could not tell them apart."""
-    if values.dtype.itemsize > 2 and values.dtype != np.float32 and values.size:
-        good = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-        low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
-        if max(abs(low), abs(high)) * np.finfo(np.float32).eps > MAX_ROUNDING_SHARE * (high - low) > 0:
-            values = values - low
-    return values.astype(np.float32)
-
-
-def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return intensities, (C, ...), without NaN and infinity; see `Case.read`."""
-    is_good = np.isfinite(image)
-    if is_good.all():
-        return image
-    image = image.copy()
-    for channel, good in zip(image, is_good, strict=True):
-        low, high = (channel[good].min(), channel[good].max()) if good.any() else (0.0, 0.0)
-        np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
-    return image
 
 
 def _checked_image(image: Any) -> Any:

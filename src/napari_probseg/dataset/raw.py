@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import finite
+from napari_probseg.intensities import finite, single
 from napari_probseg.io import Picture, read
 from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import laid_on, read_labels
@@ -81,9 +81,7 @@ class RawDataset:
             raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}")
         place, image = image_of(paths)
         label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
-        return LabelledImage(
-            case, finite(image.astype(np.float32)), label.astype(np.int32), place.spacing, self.instances
-        )
+        return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, self.instances)
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self.load(case) for case in self.cases)

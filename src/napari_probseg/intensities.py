@@ -1,0 +1,39 @@
+"""Intensities in single precision: finite, and as far apart as they are in the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
+EPSILON, SMALLEST, LARGEST = (float(getattr(np.finfo(np.float32), name)) for name in ("eps", "smallest_normal", "max"))
+
+
+def single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return values in single precision, less their least where it could not tell them apart.
+
+    What single precision cannot hold, or only as zero, is scaled by the largest of them.
+    """
+    if values.dtype.itemsize > 2 and values.dtype != np.float32 and values.size:
+        good = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
+        largest = max(abs(low), abs(high))
+        if largest * EPSILON > MAX_ROUNDING_SHARE * (high - low) > 0:
+            values, largest = values - low, high - low
+        if largest > LARGEST or 0 < largest < SMALLEST / MAX_ROUNDING_SHARE:
+            values = values / largest
+    return values.astype(np.float32)
+
+
+def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return intensities, (C, ...), without NaN and infinity; see `Case.read`."""
+    is_good = np.isfinite(image)
+    if is_good.all():
+        return image
+    image = image.copy()
+    for channel, good in zip(image, is_good, strict=True):
+        low, high = (channel[good].min(), channel[good].max()) if good.any() else (0.0, 0.0)
+        np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
+    return image
