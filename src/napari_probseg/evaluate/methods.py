@@ -96,10 +96,10 @@ class Slicewise(Answering):
 
 
 class Proposing:
-    """Candidates after every step, as in the widget; in volumes those of the volume.
+    """Candidates after every stroke, as in the widget; in volumes those of the volume.
 
-    The first candidate is on show after a stroke: to go on with it costs nothing, and the next stroke corrects it.
-    After a choice what was chosen is on show.
+    The first candidate is on show after a stroke, another one after it was chosen: what is on show is what the next
+    stroke corrects. In a volume what is chosen is accepted, and more is asked for.
     """
 
     def __init__(self, case: Case, proposer: Proposer) -> None:
@@ -108,9 +108,7 @@ class Proposing:
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and ask for candidates; return the first."""
         self.session.mark(inside, outside)
-        decided = self._asked()
-        offered = self.offered()
-        return np.asarray(offered[0]) if offered else decided
+        return self._asked()
 
     def offered(self) -> Sequence[Mask]:
         """Return the object that each candidate would lead to."""
@@ -118,15 +116,22 @@ class Proposing:
         return [] if candidates is None else [partial == Marker.OBJECT for partial in candidates.partial]
 
     def choose(self, i: int) -> Mask:
-        """Accept a candidate, and ask for more; return what is decided."""
+        """Show another candidate, and return it."""
+        if self.session.case.ndim == 2:
+            self.session.look_at(i)
+            return np.asarray(self.offered()[i])
         self.session.accept(i)
-        return self._asked()
+        decided = np.asarray(self.session.case.partial == Marker.OBJECT)
+        self._asked()
+        return decided
 
     def _asked(self) -> Mask:
+        """Ask for candidates; return the first, or what is decided where there is none."""
         if (self.session.case.partial == Marker.OBJECT).any():
             in_space: Any = {"ndim": 3} if self.session.case.ndim == 3 else {}
             self.session.propose(8, **in_space)
-        return np.asarray(self.session.case.partial == Marker.OBJECT)
+        offered = self.offered()
+        return np.asarray(offered[0] if offered else self.session.case.partial == Marker.OBJECT)
 
 
 def completed(completer: Proposer, case: Case) -> Mask:
