@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from napari_probseg.dataset.targets import Target
 from napari_probseg.nn import efficientnet
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
 from napari_probseg.nn.inputs import N_MARKS, network_input
 from napari_probseg.nn.presets import build, load_network
-from napari_probseg.nn.refiner import Refiner, facts_of, refiner_input
+from napari_probseg.nn.refiner import N_SEEN, Refiner, facts_of, refiner_input
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import RECIPES, batch_maker, loss_of, train_general
 
@@ -204,3 +207,34 @@ def test_refined_answers_are_learnt_from_whole_images(tmp_path: Path) -> None:
     for view in views:
         assert view.seen.shape[1:] == view.truth.shape
         assert view.truth.any() and not view.truth.all()
+
+
+def test_a_refiner_learns_from_single_objects_and_from_all_together_round_by_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import napari_probseg as ps
+    from napari_probseg.dataset.raw import datasets_below
+    from napari_probseg.training import refine
+
+    label = np.zeros((40, 48), dtype=np.uint8)
+    label[5:15, 5:15], label[20:36, 20:40] = 1, 2
+    about = {"channel_names": {"0": "x"}, "labels": {"background": 0, "cell": 1}, "file_ending": ".png"}
+    folder = tmp_path / "Dataset001_Cells"
+    for name in ("a", "b", "c"):
+        ps.write(folder / "imagesTr" / f"{name}_0000.png", label * 40)
+        ps.write(folder / "labelsTr" / f"{name}.png", label)
+    (folder / "dataset.json").write_text(json.dumps({**about, "description": "one id per cell"}))
+    looked_at: list[int] = []
+
+    def views_of(network: AdvisedCVAE, target: Target) -> Iterator[refine.View]:
+        looked_at.append(int(target.truth.sum()))
+        refined = bool(network.refiner.out.weight.any())
+        assert refined == (len(looked_at) > 4), "the second round corrects what the first one learnt"
+        yield refine.View(torch.randn(N_SEEN, 32, 32).half(), torch.randn(32, 32) > 0)
+
+    monkeypatch.setattr(refine, "views_of", views_of)
+    untrained = AdvisedCVAE().eval()
+    told = list(refine.train_refiner(untrained, datasets_below(tmp_path), n_targets=2, config=FitConfig(2)))
+    assert len(looked_at) == 8 and looked_at.count(420) == 4, "one object, and all together, of two images, twice"
+    assert "round 2" in str(told) and untrained.refiner.out.weight.any()
+    assert not any(torch.isnan(p).any() for p in untrained.refiner.parameters())

@@ -15,7 +15,7 @@ import napari_probseg as ps
 from fakes import GrowingProposer
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
-from napari_probseg.dataset.targets import Target, targets_of
+from napari_probseg.dataset.targets import Target, targets_of, whole_targets
 from napari_probseg.evaluate import methods as methods_module
 from napari_probseg.evaluate.curves import picture
 from napari_probseg.evaluate.interaction import interact, strokes_on
@@ -187,6 +187,17 @@ def test_choices_go_through_a_session_and_strokes_correct_them() -> None:
     assert found[0].best == found[1].dice > found[0].dice, "the first is on show, the best on offer"
 
 
+def test_what_was_chosen_is_on_show_and_corrected_by_the_next_stroke() -> None:
+    play = Proposing(ONE.case(), GrowingProposer())
+    play.mark(disk(radius=3) & ONE.truth, NOTHING)
+    offered = list(play.offered())
+    chosen = play.choose(len(offered) - 1)
+    assert (chosen == offered[-1]).all() and len(play.offered()) == len(offered), "the others stay on offer"
+    play.mark(NOTHING, disk(5, 50, 3) & ~ONE.truth)
+    evidence = play.session.question().evidence
+    assert evidence is not None and (evidence[1] == ps.Marker.OBJECT).sum() == chosen.sum()
+
+
 class Learning:
     """A completer that takes everything for the object, and counts how often it has learnt."""
 
@@ -291,6 +302,22 @@ def test_of_a_volume_the_plane_with_most_of_the_object_is_taken(monkeypatch: pyt
     flat, deep = next(targets_of(dataset)), next(targets_of(dataset, ndim=3))
     assert flat.truth.sum() == 100 and flat.spacing == (2.0, 1.0) and flat.image.shape == (1, 20, 20)
     assert deep.truth.sum() == 116 and deep.spacing == (3.0, 2.0, 1.0)
+
+
+def test_objects_together_and_the_borders_between_them_are_targets() -> None:
+    label = np.kron(np.arange(1, 10).reshape(3, 3), np.ones((8, 8), dtype=int)).astype(np.int32)
+    label[:, :4] = 0
+    case = LabelledImage("c", np.zeros((1, 24, 24), np.float32), label, (1.0, 1.0), True)
+    together, borders = whole_targets(case)
+    assert (together.truth == (label > 0)).all()
+    assert borders.truth[:, 3:5].all() and borders.truth[7:9, 4:].all() and not borders.truth[2:6, 10:14].any()
+    alone = LabelledImage("c", case.image, disk(12, 12, 5, (24, 24)).astype(np.int32), (1.0, 1.0), True)
+    assert [int(t.truth.sum()) for t in whole_targets(alone)] == [int((alone.label > 0).sum())]
+    volume = LabelledImage(
+        "v", np.zeros((1, 3, 24, 24), np.float32), np.stack([label * 0, label, label * 0]), (3.0, 1.0, 1.0), True
+    )
+    assert [t.truth.shape for t in whole_targets(volume)] == [(24, 24), (24, 24)]
+    assert not list(whole_targets(LabelledImage("e", case.image, label * 0, (1.0, 1.0), True)))
 
 
 # The candidates -------------------------------------------------------------------------------------------------------

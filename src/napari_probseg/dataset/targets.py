@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import find_boundaries
 
 from napari_probseg.case import Case
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
 
 SMALLEST = 30  # voxels of a label in a case
+MIN_FILLED_SHARE = 0.5  # of an image, from which the borders between its objects are a thing of their own
 NEAR = 2  # voxels between things that touch
 
 Mask = NDArray[np.bool_]
@@ -110,3 +112,21 @@ def one_target(case: LabelledImage, rng: np.random.Generator, *, ndim: int) -> T
         return Target(case.name, case.image, truth, case.spacing, case.label)
     plane = int(truth.sum((1, 2)).argmax())
     return Target(case.name, case.image[:, plane], truth[plane], case.spacing[1:], case.label[plane])
+
+
+def whole_targets(case: LabelledImage) -> Iterator[Target]:
+    """Yield what all objects of a case are together, and the borders between them where they fill most of it.
+
+    Of a volume it is the plane, along the first axis, where most of them is.
+    """
+    image, label, spacing = case.image, case.label, case.spacing
+    if label.ndim == 3:
+        plane = int((label > 0).sum((1, 2)).argmax())
+        image, label, spacing = image[:, plane], label[plane], spacing[1:]
+    together = label > 0
+    truths = [together]
+    if together.mean() >= MIN_FILLED_SHARE:
+        truths.append(find_boundaries(label, mode="thick"))
+    for truth in truths:
+        if SMALLEST <= np.count_nonzero(truth) < truth.size:
+            yield Target(case.name, image, truth, spacing, label)

@@ -12,15 +12,18 @@ from torch import Tensor
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
-from napari_probseg.inference.answer import MARGIN, Answer, answer
+from napari_probseg.inference.answer import MARGIN, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, resampled
 from napari_probseg.inference.hint import with_hint
-from napari_probseg.inference.inputs import enlarged
+from napari_probseg.inference.inputs import enlarged, window_input
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.morphology import far_from, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.advisers import appearance, with_outside
 from napari_probseg.nn.general import Features
+from napari_probseg.nn.inputs import N_MARKS
+from napari_probseg.nn.refiner import FINE
 from napari_probseg.region import Region, bounding_box, hull, relative
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
@@ -28,6 +31,7 @@ N_DRAWN = 9  # in each window ...
 N_STEPS = 3  # ... of which so many go a part of the way
 STEP = 0.35  # of the reach that was asked for
 GRID = 128  # places along a side of the grid on which readings are compared
+ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
 MAX_CUT_PIXELS = 2**22
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
@@ -35,12 +39,12 @@ SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of 
 
 @dataclass(frozen=True)
 class Readings:
-    """Answers in windows, one map each; (M, S, S) logits.
+    """Answers in windows, one map each.
 
     Parameters
     ----------
     window : (M,) list of Window
-    object, decided : (M, S, S) tensors
+    object, decided : (M,) list of (S, S) tensors
         Logits of object, and of what is decided.
     score : (M,) float array
         The Dice that is expected, less what is cut off by the window.
@@ -49,14 +53,24 @@ class Readings:
     """
 
     window: list[Window]
-    object: Tensor
-    decided: Tensor
+    object: list[Tensor]
+    decided: list[Tensor]
     score: NDArray[np.float64]
     is_vote: NDArray[np.bool_]
 
-    def inside(self) -> Tensor:
-        """Return what each takes as object, (M, S, S) bool."""
-        return (self.object > 0) & (self.decided > 0)
+    def inside(self) -> list[Tensor]:
+        """Return what each takes as object, (M) of (S, S) bool."""
+        return [(o > 0) & (d > 0) for o, d in zip(self.object, self.decided, strict=True)]
+
+    def __add__(self, other: Readings) -> Readings:
+        """Return both."""
+        return Readings(
+            self.window + other.window,
+            [*self.object, *other.object],
+            [*self.decided, *other.decided],
+            np.concatenate([self.score, other.score]),
+            np.concatenate([self.is_vote, other.is_vote]),
+        )
 
 
 @torch.inference_mode()
@@ -64,8 +78,9 @@ def candidates_of(
     network: AdvisedCVAE, case: Case, n: int, *, seed: int, reach: float, device: torch.device
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
-    found = answer(network, _hinted(case), device)
-    readings = _drawn(network, case, found, seed=seed, reach=reach, device=device)
+    hinted = _hinted(case)
+    found = answer(network, hinted, device)
+    readings = _drawn(network, case, found, seed=seed, reach=reach, device=device) + _alike(hinted, found, device)
     over, grid = _on_common_grid(case, found, readings)
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
     score = np.concatenate([[2.0], readings.score])  # nothing comes before it
@@ -127,8 +142,8 @@ def _drawn(
     is_vote = np.concatenate([np.zeros(len(looks.windows), dtype=bool), np.tile(far.numpy() == reach, k)])
     return Readings(
         [*looks.windows, *windows],
-        torch.cat([looks.logit, object_]),
-        torch.cat([torch.full_like(looks.logit, 10.0), decided]),
+        [*looks.logit, *object_],
+        [*torch.full_like(looks.logit, 10.0), *decided],
         score,
         is_vote,
     )
@@ -141,6 +156,19 @@ def _chosen(batches: list[Features], windows: list[int]) -> Features:
         for field in fields(batches[0])
     }
     return type(batches[0])(**parts)
+
+
+def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
+    """Return the reading that all that looks like the strokes inside is meant, in the widest window."""
+    window = max(found.looks.whole.windows, key=lambda w: max(w.size))
+    x = window_input(case, window, fine_size(window))[None].to(device)
+    image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
+    if not inside.any():
+        return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
+    says = appearance(image, torch.stack([inside, with_outside(inside, outside)], 1), FINE)[0].cpu()  # (1, S, S)
+    logit = 2 * says.clamp(-0.999, 0.999).atanh()
+    everything = torch.full_like(logit, 10.0)
+    return Readings([window], [*logit], [*everything], np.array([ALIKE_SCORE * found.confidence]), np.array([False]))
 
 
 def _both(readings: Readings, i: int) -> Tensor:

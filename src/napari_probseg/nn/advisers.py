@@ -99,7 +99,7 @@ def advice(image: Tensor, inside: Tensor, outside: Tensor, config: AdviserConfig
         The marks.
     """
     config = config or AdviserConfig()
-    outside = outside | (framed(inside) & ~outside.flatten(1).any(1).view(-1, *[1] * (outside.ndim - 1)))
+    outside = with_outside(inside, outside)
     marks = torch.stack([inside, outside], 1)  # (B, 2, Y, X)
     smooth = smoothed(image)
     says = torch.cat(
@@ -112,6 +112,11 @@ def advice(image: Tensor, inside: Tensor, outside: Tensor, config: AdviserConfig
     )
     says = torch.where(inside[:, None], 1.0, torch.where(outside[:, None], -1.0, says))
     return says * inside.flatten(1).any(1).view(-1, *[1] * inside.ndim)
+
+
+def with_outside(inside: Tensor, outside: Tensor) -> Tensor:
+    """Return the marks outside, (B, Y, X) bool; where there are none the frame of the window stands for them."""
+    return outside | (framed(inside) & ~outside.flatten(1).any(1).view(-1, *[1] * (outside.ndim - 1)))
 
 
 def framed(inside: Tensor) -> Tensor:
