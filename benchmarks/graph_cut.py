@@ -1,12 +1,14 @@
 """Graph cut: time, memory and energy beside PyMaxflow on the whole grid, rebuilt with its sizes given.
 
-    python benchmarks/graph_cut.py [--smoothness 2] [--repeat 2] [--connectivity N] [--shape 512x512 30x512x512 ...]
+    python benchmarks/graph_cut.py [--smoothness 2] [--repeat 2] [--connectivity N] [--noisy]
+        [--shape 512x512 30x512x512 ...]
 
 Synthetic images with a noisy object, and probabilities as a network gives them: smooth, sure away from the border,
-wrong here and there. Each method runs in processes of its own on one thread. Times are those of the processor, of the
-whole call; the changes are new strokes, a smoothness 1.5 times as large and a wholly new probability, each against a
-rebuild with the same values. Memory is the peak above what was in use before the first cut (Linux). "Excess energy" is
-the largest relative difference between both energies over all cuts.
+wrong here and there; with ``--noisy`` as each voxel's own intensity gives them. Each method runs in processes of its
+own on one thread. Times are those of the processor, of the whole call; the changes are new strokes, a smoothness 1.5
+times as large and a wholly new probability, each against a rebuild with the same values. Memory is the peak above what
+was in use before the first cut (Linux). "Excess energy" is the largest relative difference between both energies over
+all cuts.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ def main() -> None:
     parser.add_argument("--shape", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--smoothness", type=float, default=2.0)
     parser.add_argument("--connectivity", type=int, default=None)
+    parser.add_argument(
+        "--noisy", action="store_true", help="probabilities as a histogram gives them: of each voxel alone"
+    )
     parser.add_argument("--repeat", type=int, default=2, help="take the least of so many times")
     parser.add_argument("--measure", choices=["kept", "whole"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -55,7 +60,7 @@ def row(shape: str, options: argparse.Namespace) -> str:
     """Return a row of the table."""
     with tempfile.TemporaryDirectory() as name:
         # Made here, so that a method's own process holds nothing but its inputs before it starts.
-        np.savez(Path(name) / "problem.npz", **problem(shape))
+        np.savez(Path(name) / "problem.npz", **problem(shape, noisy=options.noisy))
         kept, whole = (run(method, shape, options, Path(name)) for method in ("kept", "whole"))
         excess = excess_energy(shape, options, Path(name))
     cells = [f"{whole['s'][c] / kept['s'][c]:.1f} ({1e3 * kept['s'][c]:.0f})" for c in CHANGES]
@@ -112,7 +117,7 @@ def load(shape: str, folder: Path, smoothness: float) -> tuple[Case, list[tuple[
     ]
 
 
-def problem(shape: str) -> dict[str, np.ndarray]:
+def problem(shape: str, *, noisy: bool = False) -> dict[str, np.ndarray]:
     """Return an image, two probabilities of the object in it, and strokes."""
     size, rng = tuple(int(n) for n in shape.split("x")), np.random.default_rng(0)
     thick = np.array(SHAPES[shape]) / min(SHAPES[shape])
@@ -127,6 +132,8 @@ def problem(shape: str) -> dict[str, np.ndarray]:
     image = inside + 0.3 * smooth_noise(0.5)
     depth = [ndimage.distance_transform_edt(side, sampling=thick) for side in (inside, ~inside)]
     logits = [np.clip(depth[0] - depth[1] + 1.5 * smooth_noise(4), -8, 8) for _ in range(2)]
+    if noisy:
+        logits = [3 * (inside - 0.5) + 2 * rng.standard_normal(size, dtype=np.float32) for _ in range(2)]
     first, second = (expit(logit).astype(np.float32) for logit in logits)
     stroke = np.zeros(size, dtype=np.uint8)
     middle = tuple(n // 2 for n in size[:-2])

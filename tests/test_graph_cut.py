@@ -174,12 +174,14 @@ def test_a_cut_that_asks_for_little_has_a_small_graph():
     assert 0 < len(cutter._band._voxels) < 0.1 * image.size
 
 
-def test_a_cut_that_asks_for_much_takes_the_whole_grid_at_once():
+def test_a_cut_that_asks_for_much_takes_the_whole_grid_at_once(monkeypatch):
     rng = np.random.default_rng(1)
     case, noise = Case(rng.normal(size=(50, 50))), rng.uniform(0.3, 0.7, size=(50, 50))
     cutter = Cutter(case, sigma=1.0)
+    grown = []
+    monkeypatch.setattr(cutter._band, "_grow", lambda *_, **__: grown.append(1))
     mask = cutter.cut(noise)
-    assert len(cutter._band._voxels) == mask.size
+    assert len(cutter._band._voxels) == mask.size and not grown, "no band is tried first"
     terms = {"smoothness": 2.0, "sigma": 1.0, "connectivity": 8}
     best = definition(whole_grid(noise, case, **terms), noise, case, **terms)
     assert definition(mask, noise, case, **terms) == pytest.approx(best, rel=1e-10)

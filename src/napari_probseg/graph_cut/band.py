@@ -18,8 +18,10 @@ Unary: TypeAlias = Callable[[Voxels], NDArray[np.float64]]
 # What `Band._node_of` holds for voxels that are not in the graph.
 _FREE, _CHOSEN, _BORDER = -1, -2, -3
 _RADIUS_VOXELS = 2
-# Above this share of the voxels one whole grid is cheaper than more and more growing.
+# Above this share of the voxels the whole grid is cheaper than more and more growing.
 _MAX_BAND_SHARE = 0.4
+# Neighbours with different labels, over the voxels: around more of them, as noise makes them, no band is small.
+_MAX_BOUNDARY_SHARE = 0.12
 # Search trees are worth keeping while fewer than this share of the band's voxels change.
 _MAX_CHANGED_SHARE = 0.2
 _RESERVE_FACTOR = 1.5
@@ -91,12 +93,17 @@ class Band:
     def _certified(self, preferred: Mask, unary: Unary) -> Mask:
         """Solve and grow until no link outside the graph joins different labels."""
         radius = _RADIUS_VOXELS
+        if not len(self._voxels) and _boundary_share(preferred) > _MAX_BOUNDARY_SHARE:
+            self._take_all()
         while True:
             self._set_unary(unary(self._inside))
             grid = np.zeros(self._padded, dtype=bool)
             grid[self._core] = preferred
             label = grid.ravel()
             label[self._voxels] = self._solve()
+            if self._is_whole:
+                self._label = label
+                return label
             ends = self._open_ends(label, np.flatnonzero(label != self._label))
             self._grow(ends, radius=radius)
             # Either certified, or with every open link in the graph now: what the next round compares with.
@@ -147,7 +154,11 @@ class Band:
         return voxels
 
     def _grow(self, ends: Voxels, *, radius: int) -> None:
-        """Add voxels to the graph, with all that lie within a number of the finest steps of them."""
+        """Add voxels to the graph, with all that lie within a number of the finest steps of them.
+
+        Where these would be too many, all voxels are.
+        """
+        n_most = _MAX_BAND_SHARE * np.prod(self._shape)
         rings = [ends]
         for n in range(1, radius + 1):
             # Along a coarse axis a ring is reached more rarely.
@@ -155,10 +166,30 @@ class Band:
             steps = np.concatenate([self._strides[reached], -self._strides[reached]])
             rings.append(np.concatenate([self._choose(rings[-1] + step) for step in steps]))
         added = np.sort(np.concatenate(rings))
-        if len(self._voxels) + len(added) > _MAX_BAND_SHARE * np.prod(self._shape):
-            added = np.flatnonzero((self._node_of == _FREE) | (self._node_of == _CHOSEN))
-        if len(added):
+        if len(self._voxels) + len(added) > n_most:
+            self._take_all()
+        elif len(added):
             self._add(added)
+
+    @property
+    def _is_whole(self) -> bool:
+        return len(self._voxels) == int(np.prod(self._shape))
+
+    def _take_all(self) -> None:
+        """Make a graph of all voxels: the library connects a grid faster than any set of them."""
+        n_nodes = int(np.prod(self._shape))
+        self._new_graph(n_nodes=n_nodes, n_edges=n_nodes * len(self._steps) // 2)
+        grid = self._graph.add_grid_nodes(self._shape)
+        self._inside = np.arange(n_nodes)
+        self._unary = np.zeros(n_nodes)
+        node_of = self._node_of.reshape(self._padded)
+        node_of[self._core] = grid
+        self._voxels = np.flatnonzero(node_of.ravel() >= 0)
+        for offset, nearness in zip(self._links.offsets, self._links.nearness, strict=True):
+            structure = np.zeros((3,) * len(self._shape))
+            structure[tuple(offset + 1)] = 1
+            cost = self._links.grid_cost(offset) * nearness
+            self._graph.add_grid_edges(grid, cost, structure=structure, symmetric=True)
 
     def _add(self, voxels: Voxels) -> None:
         first = len(self._voxels)
@@ -205,3 +236,9 @@ class Band:
         """Note which nodes have changed; before the first flow the library has no list to add them to."""
         if self._has_trees:
             self._graph.mark_grid_nodes(nodes)
+
+
+def _boundary_share(label: Mask) -> float:
+    """Return how many neighbours along the axes have different labels, over the number of voxels."""
+    differ = (np.count_nonzero(np.diff(label, axis=axis)) for axis in range(label.ndim))
+    return sum(differ) / label.size

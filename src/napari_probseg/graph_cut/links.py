@@ -79,6 +79,17 @@ class Links:
         squared *= -0.5 / (len(self.values) * self.sigma**2)
         return np.exp(squared, out=squared)
 
+    def grid_cost(self, offset: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return B * r of every voxel and its neighbour at an offset, in the image's shape; 0 where there is none."""
+        here, there = _ends(offset)
+        cost = np.zeros(self.values.shape[1:])
+        within = cost[here]
+        for channel in self.values:
+            within += np.square(np.subtract(channel[here], channel[there], dtype=np.float64))
+        within *= -0.5 / (len(self.values) * self.sigma**2)
+        np.exp(within, out=within)
+        return cost
+
     def cost_of_boundary(self, mask: NDArray[np.bool_]) -> float:
         """Return the sum of B over the neighbours that a mask of the image's shape labels differently."""
         total = 0.0
