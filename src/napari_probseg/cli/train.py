@@ -27,6 +27,7 @@ class Preset(StrEnum):
     general3d = "general3d"
     pack = "pack"
     refiner = "refiner"
+    refiner3d = "refiner3d"
     isensee2017 = "isensee2017"
     kayalibay2017 = "kayalibay2017"
     nnunet2018 = "nnunet2018"
@@ -37,7 +38,9 @@ class Preset(StrEnum):
 def train(
     preset: Annotated[
         Preset,
-        typer.Argument(help="Which network; 'pack': the crops of 'general' alone; 'refiner': its last part, after it."),
+        typer.Argument(
+            help="Which network; 'pack': the crops of 'general' alone; 'refiner', 'refiner3d': its last parts."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
     data: Annotated[
@@ -69,10 +72,11 @@ def train(
     ] = 1,
 ) -> None:
     """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
-    if preset in (Preset.pack, Preset.refiner):
+    parts = {Preset.pack: _pack, Preset.refiner: _train_refiner, Preset.refiner3d: _train_volume_refiner}
+    if preset in parts:
         if data is None:
             raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
-        (_pack if preset is Preset.pack else _train_refiner)(out, data, without or (), start, seed)
+        parts[preset](out, data, without or (), start, seed)
         return
     from napari_probseg.training.distributed import is_first, launch
 
@@ -175,3 +179,29 @@ def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | 
     show_training(train_refiner(network, all_but(without, datasets_below(data)), seed=seed))
     write_network(out / "general.safetensors", network, half=True)
     typer.echo(f"the weights are {out / 'general.safetensors'}, in half precision")
+
+
+def _train_volume_refiner(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Train the last part of a network of volumes on whole objects, beside the network of images in its folder."""
+    from napari_probseg.dataset.raw import all_but, datasets_below
+    from napari_probseg.nn.advised import AdvisedCVAE
+    from napari_probseg.nn.general import GeneralCVAE
+    from napari_probseg.nn.presets import load_network
+    from napari_probseg.nn.volume import refined
+    from napari_probseg.proposers.shipped import GENERAL, weights_path
+    from napari_probseg.training.general import write_network
+    from napari_probseg.training.refine_volumes import train_volume_refiner
+
+    path = start or out / f"{GENERAL[3]}.safetensors"
+    network = load_network(path)
+    if not isinstance(network, GeneralCVAE) or network.config.ndim != 3:
+        raise ValueError(f"{path} holds no network of volumes: start from weights of 'general3d'")
+    beside = path.with_name(f"{GENERAL[2]}.safetensors")
+    of_images = load_network(beside if beside.is_file() else weights_path(GENERAL[2]))
+    if not isinstance(of_images, AdvisedCVAE):
+        raise ValueError(f"{beside} holds a network of an earlier release: put weights of 'general' there")
+    network = refined(network)
+    out.mkdir(parents=True, exist_ok=True)
+    show_training(train_volume_refiner(network, of_images, all_but(without, datasets_below(data)), seed=seed))
+    write_network(out / f"{GENERAL[3]}.safetensors", network)
+    typer.echo(f"the weights are {out / GENERAL[3]}.safetensors")

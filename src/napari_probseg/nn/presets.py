@@ -10,6 +10,7 @@ from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE
 from napari_probseg.nn.checkpoint import read_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.nn.wong2022 import Wong2022
 
 General = AdvisedCVAE | GeneralCVAE  # what proposes and completes, for images and for volumes
@@ -28,6 +29,8 @@ def build(preset: str, config: Mapping[str, Any]) -> General | Wong2022 | UNet:
             return AdvisedCVAE(AdvisedConfig(**_with_tuples(config)))
         if preset == "general":
             return GeneralCVAE(GeneralConfig(**config))
+        if preset == "refined3d":
+            return VolumeCVAE(GeneralConfig(**config))
         if preset == "wong2022":
             return Wong2022(**config)
         if preset in UNETS:
@@ -35,7 +38,7 @@ def build(preset: str, config: Mapping[str, Any]) -> General | Wong2022 | UNet:
             return UNet(UNetConfig(**{name: value for name, value in config.items() if (name, value) != ("stem", 1)}))
     except TypeError as error:
         raise ValueError(f"the configuration {dict(config)} does not fit the network {preset!r}: {error}") from error
-    known = ", ".join(["advised", "general", "wong2022", *UNETS])
+    known = ", ".join(["advised", "general", "refined3d", "wong2022", *UNETS])
     raise ValueError(f"there is no network {preset!r}: this release knows {known}")
 
 

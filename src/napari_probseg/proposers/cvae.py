@@ -18,11 +18,13 @@ from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.scale_selection import beliefs, seen_from
+from napari_probseg.inference.volume_readings import candidates_in_volume
 from napari_probseg.inference.windows import Window, cut_off, wider, windows_around
 from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import General
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
@@ -127,6 +129,12 @@ class CVAEProposer(AsksNetworks):
         if isinstance(network, AdvisedCVAE):
             return with_fallback(
                 self, lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
+            )
+        of_images = self.networks.get(2)
+        if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
+            return with_fallback(
+                self,
+                lambda: candidates_in_volume(network, of_images, case, n, seed=seed, reach=reach, device=self.device),
             )
         return _candidates(case, self.draw(case, self.config.n_samples[ndim - 2], seed=seed, reach=reach), n)
 

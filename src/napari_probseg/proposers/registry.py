@@ -16,6 +16,7 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.presets import General
 from napari_probseg.nn.unet import UNet
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.nn.wong2022 import Wong2022
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.cvae import CVAEProposer
@@ -88,11 +89,13 @@ def _trained_unet(weights: Weights) -> TrainedUNet:
 PROPOSERS: dict[type[nn.Module], Callable[[Weights], Proposer]] = {
     AdvisedCVAE: _cvae,
     GeneralCVAE: _cvae,
+    VolumeCVAE: _cvae,
     Wong2022: _wong2022,
 }
 COMPLETERS: dict[type[nn.Module], Callable[[Weights], Completer]] = {
     AdvisedCVAE: _unet_cut,
     GeneralCVAE: _unet_cut,
+    VolumeCVAE: _unet_cut,
     UNet: _trained_unet,
 }
 WITHOUT_WEIGHTS: dict[str, Callable[[], Completer]] = {

@@ -16,15 +16,17 @@ from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
+from napari_probseg.inference.volume import answer_in_volume
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE
 from napari_probseg.nn.presets import General
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress, result_of
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.networks import AsksNetworks
-from napari_probseg.region import bounding_box
+from napari_probseg.region import bounding_box, overlap, relative
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
 from napari_probseg.unaries.watershed import with_flood
 
@@ -97,6 +99,10 @@ class UNetCut(AsksNetworks, Completer):
         if isinstance(network, AdvisedCVAE):
             found = with_fallback(self, lambda: answer(network, hinted, self.device))
             return Completion(case, found.window, found.probability(case.shape))
+        of_images = self.networks.get(2)
+        if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
+            seen = with_fallback(self, lambda: answer_in_volume(network, of_images, hinted, self.device))
+            return Completion(case, seen.window, seen.probability())
         return self._completed(case, hinted)
 
     def _completed(self, case: Case, hinted: Case) -> Completion:
@@ -189,10 +195,14 @@ class UNetCut(AsksNetworks, Completer):
     def _lesson(self, case: Case, completion: Completion, config: AdaptConfig) -> Lesson:
         """Return what is to be learnt of the window that a completion looked at."""
         size, n_channels = SIZE[case.ndim], self.networks[case.ndim].config.n_image_channels
-        x = window_input(case, completion.window, size, n_channels=n_channels)
-        visible = completion.window.visible(case.shape)
-        maps = np.zeros((2, *completion.window.size), dtype=np.float32)
-        maps[:, *visible] = completion.mask(CutConfig()), completion.probability
+        window = completion.window if case.ndim == 2 else window_on(case, completion.where, margin=1.0)
+        x = window_input(case, window, size, n_channels=n_channels)
+        maps = np.zeros((2, *window.size), dtype=np.float32)
+        both = overlap(window.within(case.shape), completion.where)
+        if both is not None:
+            seen = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
+            own = relative(both, completion.where)
+            maps[:, *seen] = completion.mask(CutConfig())[own], completion.probability[own]
         target, probability = resized(torch.from_numpy(maps), (size,) * case.ndim)
         return lesson(x, target > 0.5, probability, config)
 

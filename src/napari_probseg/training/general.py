@@ -26,6 +26,7 @@ from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
 from napari_probseg.nn.inputs import network_input
 from napari_probseg.nn.presets import General, load_network
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress
 from napari_probseg.simulate.noise import Chance, each
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
@@ -246,6 +247,7 @@ class ShareOfTime:
 def write_network(path: str | Path, network: General, *, half: bool = False) -> None:
     """Write the weights of a network with what is needed to build it; in half precision to be shipped."""
     preset = "advised" if isinstance(network, AdvisedCVAE) else "general"
+    preset = "refined3d" if isinstance(network, VolumeCVAE) else preset
     state = network.state_dict()
     tensors = {name: tensor.half() for name, tensor in state.items()} if half else state
     write_weights(path, tensors, preset=preset, config=asdict(network.config))

@@ -1,0 +1,139 @@
+"""Grids of places over a region of a volume: nearly cubic in mm, however thick its slices are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.inputs import enlarged, resized, with_channels
+from napari_probseg.inference.windows import Window
+from napari_probseg.nn.inputs import network_input
+from napari_probseg.region import Region
+
+LONGEST = 2.0  # sides of a place, over its shortest
+LEAST, MULTIPLE = 16, 4  # places along an axis: the advisers halve them
+MAX_PLACES = 64**3
+MOST_OF_A_VOXEL = 4  # places along a thick slice
+STEP = 1.1  # by which places grow until they are few enough
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Places over a region of a volume.
+
+    Parameters
+    ----------
+    region : tuple of slices
+    shape : (int, int, int)
+        Places along each axis.
+    """
+
+    region: Region
+    shape: tuple[int, ...]
+
+    @classmethod
+    def over(cls, case: Case, region: Region, *, most: int = MAX_PLACES) -> Grid:
+        """Return the finest grid of at most about so many places, and none finer than the finest voxel side."""
+        spacing = np.asarray(case.spacing, dtype=float)
+        n_voxels = np.array([s.stop - s.start for s in region])
+        extent = n_voxels * spacing
+        side = float(spacing.min())
+        while True:
+            count = np.minimum(extent / np.clip(spacing, side, LONGEST * side), MOST_OF_A_VOXEL * n_voxels)
+            if count.prod() <= most:
+                break
+            side *= STEP
+        return cls(region, tuple(max(LEAST, MULTIPLE * round(float(n) / MULTIPLE)) for n in count))
+
+    @property
+    def n_voxels(self) -> tuple[int, ...]:
+        """The region's voxels along each axis."""
+        return tuple(s.stop - s.start for s in self.region)
+
+    @property
+    def fineness(self) -> float:
+        """Voxels to a place, along the axis with the most."""
+        return max(n / g for n, g in zip(self.n_voxels, self.shape, strict=True))
+
+    def lines(self) -> list[Tensor]:
+        """Return the middles of the places along each axis, in voxels of the image from its edge."""
+        return [
+            s.start + (torch.arange(g, dtype=torch.float32) + 0.5) * ((s.stop - s.start) / g)
+            for s, g in zip(self.region, self.shape, strict=True)
+        ]
+
+    def sampled(self, values: Tensor, window: Window, *, beyond: float) -> Tensor:
+        """Return a map over a window, (S, S, S), in the places; ``beyond`` where the window does not reach."""
+        lines = [(line - low) / n * 2 - 1 for line, low, n in zip(self.lines(), window.low, window.size, strict=True)]
+        places = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)[None]
+        found = F.grid_sample(values[None, None].float(), places, align_corners=False, padding_mode="border")[0, 0]
+        for axis, line in enumerate(lines):
+            out = (line.abs() > 1).view([-1 if a == axis else 1 for a in range(3)])
+            found = found.masked_fill(out, beyond)
+        return found
+
+    def on_slice(self, values: Tensor, axis: int, index: int, window: Window, size: int) -> Tensor:
+        """Return a map over the places on one slice of the volume, in a window of it, (size, size); the nearest beyond.
+
+        Parameters
+        ----------
+        values : (Z, Y, X) tensor
+        axis, index : int
+            The slice.
+        window : Window
+            Of two axes.
+        size : int
+        """
+        middle = [torch.tensor([index + 0.5]) if a == axis else None for a in range(3)]
+        across = iter(
+            low + (torch.arange(size, dtype=torch.float32) + 0.5) * (n / size)
+            for low, n in zip(window.low, window.size, strict=True)
+        )
+        lines = [next(across) if line is None else line for line in middle]
+        places = [(line - s.start) / (s.stop - s.start) * 2 - 1 for line, s in zip(lines, self.region, strict=True)]
+        grid = torch.stack(torch.meshgrid(*places, indexing="ij")[::-1], -1)[None]
+        found = F.grid_sample(values[None, None], grid, align_corners=False, padding_mode="border")[0, 0]
+        return found.squeeze(axis)
+
+    def in_voxels(self, values: Tensor) -> NDArray[np.float32]:
+        """Return a map over the places in the region's voxels."""
+        return np.asarray(enlarged(values[None].float(), self.n_voxels, tuple(slice(0, n) for n in self.n_voxels))[0])
+
+
+def grid_input(case: Case, grid: Grid, *, n_channels: int) -> Tensor:
+    """Return x of a grid, (n_channels + 3, Z, Y, X): the image, the strokes, what was accepted."""
+    every = [max(1, n // (2 * g)) for n, g in zip(grid.n_voxels, grid.shape, strict=True)]
+    values = case.read(tuple(slice(s.start, s.stop, k) for s, k in zip(grid.region, every, strict=True)))
+    if len(values) > n_channels:
+        values = with_channels(values, n_channels)
+    pixels = torch.from_numpy(with_channels(resized(torch.from_numpy(values), grid.shape).numpy(), n_channels))
+    nearest = np.ix_(
+        *(
+            np.minimum(((np.arange(g) + 0.5) * n / g).astype(int), n - 1)
+            for g, n in zip(grid.shape, grid.n_voxels, strict=True)
+        )
+    )
+    strokes = case.strokes[grid.region]
+    inside, outside = (_marks(strokes, nearest, marker, grid) for marker in (Marker.OBJECT, Marker.BACKGROUND))
+    outside &= ~inside
+    known = case.accepted(grid.region)[nearest]
+    accepted = ((known == Marker.OBJECT) * 1.0 - (known == Marker.BACKGROUND) * 1.0) * ~(inside | outside)
+    marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted.astype(np.float32))]
+    return network_input(pixels[None], *marks)[0]
+
+
+def _marks(
+    strokes: NDArray[np.uint8], nearest: tuple[NDArray[np.intp], ...], marker: Marker, grid: Grid
+) -> NDArray[np.bool_]:
+    """Return the places of strokes; the smallest survives."""
+    found = strokes[nearest] == marker
+    at = np.nonzero(strokes == marker)
+    places = zip(at, grid.shape, grid.n_voxels, strict=True)
+    found[tuple(((a + 0.5) * g / n).astype(int) for a, g, n in places)] = True
+    return np.asarray(found)

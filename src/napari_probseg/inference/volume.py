@@ -1,0 +1,223 @@
+"""The answer in a volume: the network of volumes, and that of images from slice to slice, judged on a fine grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.grid import Grid, grid_input
+from napari_probseg.inference.inputs import window_inputs
+from napari_probseg.inference.scale_selection import beliefs
+from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, look_at_seeds, through_slices
+from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.volume import LIMIT, VolumeCVAE, advised, facts_of, refiner_maps
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull
+
+N_WINDOWS = 4
+CLOSE = 4.0  # see `windows_around`
+TRUST_IN_FARTHER = 0.9  # how much less each farther window is believed: little is seen of small things in few places
+MARGIN_AGAIN = 1.7  # of the window in which what was found is looked at again
+SHARPNESS = 4.0  # power of the weights of the windows of the network of volumes
+MAX_WINDOW_VOXELS = 2**25
+MARGIN = 0.3  # of the region around what was found, over its largest side
+LEAST_SIDE = 28  # of the region, in sides of its finest voxel
+ADVISERS = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
+N_ROUNDS = 3  # at most, while what is found reaches out of its region
+MAX_RIM_SHARE = 0.02  # of a side of a region, that the object may lie on
+
+
+@dataclass(frozen=True)
+class VolumeAnswer:
+    """What the networks make of a volume.
+
+    Parameters
+    ----------
+    grid : Grid
+        The places that it is for.
+    maps : (N_MAPS, Z, Y, X) tensor
+    facts : (N_FACTS,) tensor
+        What the refiner saw.
+    logit : (Z, Y, X) tensor
+        Of object, the refiner's.
+    slices : SliceLooks
+        What was said of slices.
+    """
+
+    grid: Grid
+    maps: Tensor
+    facts: Tensor
+    logit: Tensor
+    slices: SliceLooks
+
+    @property
+    def window(self) -> Window:
+        """The region that it is for."""
+        return Window(tuple(s.start for s in self.grid.region), self.grid.n_voxels)
+
+    @property
+    def confidence(self) -> float:
+        """How sure it is of what it takes as object, in [0, 1]."""
+        p = self.logit.sigmoid()
+        inside = p > 0.5
+        return float((2 * p[inside] - 1).mean()) if bool(inside.any()) else 0.0
+
+    def probability(self) -> NDArray[np.float32]:
+        """Return the probability of object in the voxels of the grid's region."""
+        return self.grid.in_voxels(self.logit.sigmoid())
+
+
+@dataclass(frozen=True)
+class _Far:
+    """What the network of volumes says in windows around the marks."""
+
+    windows: list[Window]
+    logit: Tensor  # (W, S, S, S)
+    trust: NDArray[np.float64]  # (W,) in [0, 1]
+
+    def on(self, grid: Grid) -> Tensor:
+        """Return the log-odds in places, the windows fused."""
+        weight = np.maximum(self.trust, 1e-2) ** SHARPNESS
+        total = torch.zeros(grid.shape)
+        for w, window, logit in zip(weight / weight.sum(), self.windows, self.logit, strict=True):
+            total += float(w) * grid.sampled(logit.sigmoid(), window, beyond=0.0)
+        return total.clamp(1e-3, 1 - 1e-3).logit()
+
+    def box(self, shape: tuple[int, ...]) -> Region | None:
+        """Return the voxels that hold the object of the window that is believed."""
+        i = int(np.argmax(self.trust))
+        box, low, n = bounding_box(np.asarray(self.logit[i] > 0)), self.windows[i].low, self.windows[i].size
+        if box is None:
+            return None
+        size = self.logit.shape[-1]
+        edges = zip(box, low, n, shape, strict=True)
+        found = [
+            (max(0, a + int(s.start * m / size)), min(end, a + int(s.stop * m / size) + 1)) for s, a, m, end in edges
+        ]
+        return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
+
+
+@torch.inference_mode()
+def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, device: torch.device) -> VolumeAnswer:
+    """Look at a volume with a stroke inside.
+
+    Raises
+    ------
+    ValueError
+        If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
+    """
+    far = _looked_at(network, case, device)
+    seeds = look_at_seeds(of_images, case, device)
+    expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
+    region = with_room(case, hull(*expected, seeds.box(case)))
+    if _n_voxels(region) > MAX_WINDOW_VOXELS:
+        region = with_room(case, hull(*expected))
+    for _ in range(N_ROUNDS):
+        answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, device)
+        wider = _reached_out(case, answer)
+        if wider == region or _n_voxels(wider) > MAX_WINDOW_VOXELS:
+            break
+        region = wider
+    return answer
+
+
+def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
+    around = windows_around(case, N_WINDOWS, close=CLOSE)
+    n_least = around[0].n_voxels(case.shape)
+    if n_least > MAX_WINDOW_VOXELS:
+        raise ValueError(
+            f"the marks lie too far apart to complete all between them at once ({n_least:.1e} voxels, "
+            f"{MAX_WINDOW_VOXELS:.1e} are possible): complete a part of the volume, or accept some slices and carry "
+            f"them on"
+        )
+    chosen = [window for window in around if window.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
+    windows, logit = _said(network, case, chosen, device)
+    trust = np.array(beliefs(case, windows, logit)) * TRUST_IN_FARTHER ** np.arange(len(windows))
+    far = _Far(windows, logit, trust)
+    box, believed = far.box(case.shape), windows[int(np.argmax(trust))]
+    again = None if box is None else window_on(case, box, margin=MARGIN_AGAIN)
+    if again is None or 0.8 < max(again.size) / max(believed.size) < 1.25:
+        return far
+    [again], closer = _said(network, case, [again], device)
+    if float(cut_off(closer[0] > 0, again, case.shape)) > MAX_RIM_SHARE:
+        return far
+    return _Far([*windows, again], torch.cat([logit, closer]), np.append(trust, trust.max() + 1e-3))
+
+
+def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[list[Window], Tensor]:
+    """Return the windows that there is something to see in, and the log-odds of object in each, (W, S, S, S)."""
+    windows, x = window_inputs(case, windows, SIZE[3], n_channels=network.config.n_image_channels)
+    said = network.decode_control(network.features(x.to(device)), torch.ones(len(x), device=device))
+    return windows, said.object.float().cpu()
+
+
+def _judged(
+    network: VolumeCVAE,
+    of_images: AdvisedCVAE,
+    case: Case,
+    grid: Grid,
+    far: _Far,
+    seeds: SeedLooks,
+    device: torch.device,
+) -> VolumeAnswer:
+    """Return the refiner's answer in places."""
+    x = grid_input(case, grid, n_channels=network.config.n_image_channels)[None].to(device)
+    logit = far.on(grid)[None].to(device)
+    says = advised(x, logit)
+    prior = torch.lerp(logit.clamp(-LIMIT, LIMIT), LIMIT * says.mean(1), ADVISERS)[0].cpu()
+    slices = through_slices(of_images, case, seeds, grid, prior, device)
+    by_slices, quality = (t[None].to(device) for t in slices.on(grid))
+    maps = refiner_maps(x, logit, by_slices, quality, says)
+    strokes = case.strokes[grid.region]
+    n_inside, n_outside = (
+        ndimage.label(strokes == m, np.ones((3, 3, 3)))[1] for m in (Marker.OBJECT, Marker.BACKGROUND)
+    )
+    facts = facts_of(
+        n_inside,
+        n_outside,
+        fineness=max(1.0, grid.fineness),
+        thickness=max(case.spacing or (1,)) / min(case.spacing or (1,)),
+        trust=float(far.trust.max()),
+        confidence=slices.confidence,
+    )
+    refined = network.refiner(maps, facts[None].to(device))[0].float().cpu()
+    return VolumeAnswer(grid, maps[0].cpu(), facts, refined.clamp(-2 * LIMIT, 2 * LIMIT), slices)
+
+
+def _box_of_strokes(case: Case) -> Region:
+    """Return the box that holds the strokes inside."""
+    box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
+    assert box is not None
+    return absolute(box, case.marked)
+
+
+def with_room(case: Case, box: Region) -> Region:
+    """Return a box grown by a margin, the same in mm along each axis."""
+    spacing = np.asarray(case.spacing, dtype=float)
+    extent = np.array([s.stop - s.start for s in box]) * spacing
+    margin = np.maximum(MARGIN * extent.max(), (LEAST_SIDE * spacing.min() - extent) / 2)
+    return grown(box, [int(np.ceil(m / mm)) for m, mm in zip(margin, spacing, strict=True)], case.shape)
+
+
+def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
+    """Return the region, grown on the sides that the object lies on where the image goes on there."""
+    on, region, sides = answer.logit > 0, answer.grid.region, []
+    for axis, s in enumerate(region):
+        along = on.movedim(axis, 0).flatten(1).float().mean(1)
+        more = max(1, (s.stop - s.start) // 2)
+        low = s.start - more if float(along[0]) > MAX_RIM_SHARE else s.start
+        high = s.stop + more if float(along[-1]) > MAX_RIM_SHARE else s.stop
+        sides.append(slice(max(0, low), min(case.shape[axis], high)))
+    return tuple(sides)
+
+
+def _n_voxels(region: Region) -> int:
+    return math.prod(s.stop - s.start for s in region)

@@ -1,0 +1,178 @@
+"""Distinct readings of the marks in a volume: the completion, each network's own answer, and samples of the latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_probseg.candidates import Candidates
+from napari_probseg.case import Case, Marker
+from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
+from napari_probseg.inference.grid import Grid
+from napari_probseg.inference.hint import with_hint
+from napari_probseg.inference.inputs import window_inputs
+from napari_probseg.inference.volume import CLOSE, VolumeAnswer, answer_in_volume, with_room
+from napari_probseg.inference.windows import Window, cut_off, windows_around
+from napari_probseg.morphology import far_from, with_rim
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.volume import LIMIT, VolumeCVAE
+from napari_probseg.region import Region, bounding_box, hull
+
+N_WINDOWS = 3  # that samples are drawn in
+N_DRAWN = 6  # in each
+MAX_PLACES = 40**3  # of the grid on which readings are compared
+MAX_CUT_VOXELS = 2**21
+SHIFT = 3.0  # log-odds by which the completion is made larger, or smaller
+ALONE = 0.9  # of the score of the completion that what one network says alone has
+SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
+SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """Maps of log-odds on a common grid, with how plausible each is; the completion is the first."""
+
+    grid: Grid
+    logit: Tensor  # (M, Z, Y, X)
+    score: NDArray[np.float64]  # (M,)
+    is_vote: NDArray[np.bool_]  # (M,) the samples of the latent
+
+
+@torch.inference_mode()
+def candidates_in_volume(
+    network: VolumeCVAE,
+    of_images: AdvisedCVAE,
+    case: Case,
+    n: int,
+    *,
+    seed: int,
+    reach: float,
+    device: torch.device,
+) -> Candidates:
+    """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
+    hinted = with_hint(case)
+    found = answer_in_volume(network, of_images, hinted, device)
+    readings = _readings(network, hinted, found, seed=seed, reach=reach, device=device)
+    masks = (readings.logit > 0).numpy()
+    choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)
+    cut = _Cut(case, _region(case, readings.grid, masks[choice.index]))
+    patches: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
+    for i, index in enumerate(choice.index):
+        grid, logit = (found.grid, found.logit) if index == 0 else (readings.grid, readings.logit[index])
+        patch = cut.patch(grid, logit)
+        adds = (patch == Marker.OBJECT) & (case.partial[cut.where] != Marker.OBJECT)
+        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
+            patches.append(patch)
+            kept.append(i)
+    agreed = readings.logit[torch.from_numpy(readings.is_vote)].gt(0).float().mean(0)
+    return Candidates(
+        case,
+        cut.where,
+        np.stack(patches) if patches else np.zeros((0, *case.partial[cut.where].shape), dtype=np.uint8),
+        np.minimum(readings.score[choice.index[kept]], 1.0).astype(np.float32),
+        choice.share[kept],
+        in_voxels_of(cut.where, readings.grid, agreed),
+    )
+
+
+def _readings(
+    network: VolumeCVAE, case: Case, found: VolumeAnswer, *, seed: int, reach: float, device: torch.device
+) -> _Readings:
+    """Return the completion, larger and smaller, what each network says alone, and samples."""
+    windows, x = window_inputs(
+        case, windows_around(case, N_WINDOWS, close=CLOSE), SIZE[3], n_channels=network.config.n_image_channels
+    )
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(len(windows) * N_DRAWN, network.n_latent, generator=generator)
+    far = torch.full((len(z),), reach)
+    said = network.decode(network.features(x.to(device)), z.to(device), far.to(device))
+    samples = torch.minimum(said.object, said.mask).float().cpu()
+    of = [window for window in windows for _ in range(N_DRAWN)]
+    free = [1 - 4 * min(0.25, float(cut_off(s > 0, w, case.shape))) for s, w in zip(samples, of, strict=True)]
+    quality = said.quality.sigmoid().double().cpu().numpy() * np.array(free)
+    boxes = [_box_of(w, s > 0, case.shape) for s, w in zip(samples, of, strict=True)]
+    box = hull(found.grid.region, *(b for b, good in zip(boxes, quality, strict=True) if b is not None and good > 0))
+    grid = Grid.over(case, box, most=MAX_PLACES)
+    own = [found.logit, found.logit + SHIFT, found.logit - SHIFT, LIMIT * found.maps[0], LIMIT * found.maps[1]]
+    maps = [moved(found.grid, logit, grid) for logit in own]
+    maps += [grid.sampled(s, w, beyond=-LIMIT) for s, w in zip(samples, of, strict=True)]
+    confidence = found.confidence
+    score = np.concatenate([[confidence], np.full(len(own) - 1, ALONE * confidence), quality * confidence * ALONE])
+    return _Readings(grid, torch.stack(maps), score, np.arange(len(maps)) >= len(own))
+
+
+def moved(of: Grid, values: Tensor, over: Grid) -> Tensor:
+    """Return a map over the places of one grid in those of another; far from object beyond."""
+    lines = [(line - s.start) / (s.stop - s.start) * 2 - 1 for line, s in zip(over.lines(), of.region, strict=True)]
+    places = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)[None]
+    found = torch.nn.functional.grid_sample(
+        values[None, None].float(), places, align_corners=False, padding_mode="border"
+    )[0, 0]
+    return found.masked_fill((places[0].abs() > 1).any(-1), -LIMIT)
+
+
+def in_voxels_of(where: Region, grid: Grid, values: Tensor) -> NDArray[np.float32]:
+    """Return a map over a grid in the voxels of a region; 0 beyond the grid."""
+    full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
+    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, grid.region, strict=True))
+    if all(s.start < s.stop for s in both):
+        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, where, strict=True))
+        own = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, grid.region, strict=True))
+        full[inner] = grid.in_voxels(values)[own]
+    return full
+
+
+def _box_of(window: Window, on: Tensor, shape: tuple[int, ...]) -> Region | None:
+    box = bounding_box(on.numpy())
+    if box is None:
+        return None
+    edges = zip(window.low, window.size, box, on.shape, shape, strict=True)
+    found = [(max(0, a + int(s.start * m / g)), min(n, a + int(s.stop * m / g) + 1)) for a, m, s, g, n in edges]
+    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
+
+
+def _region(case: Case, grid: Grid, masks: NDArray[np.bool_]) -> Region:
+    """Return the voxels that readings may change, with a rim."""
+    box = bounding_box(np.asarray(masks.any(0)))
+    if box is None:
+        return grid.region
+    edges = zip(grid.region, box, grid.n_voxels, grid.shape, strict=True)
+    within = tuple(
+        slice(r.start + int(s.start * n / g), min(r.stop, r.start + int(s.stop * n / g) + 1)) for r, s, n, g in edges
+    )
+    return with_room(case, hull(within, case.marked))
+
+
+class _Cut:
+    """Masks at full resolution, with one graph for all of them; they obey what is decided."""
+
+    def __init__(self, case: Case, where: Region) -> None:
+        self.case, self.where = case, where
+        self.before = case.partial[where]
+        self.cutter: Cutter | None = None
+        if self.before.size <= MAX_CUT_VOXELS:
+            inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
+            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
+
+    def patch(self, grid: Grid, logit: Tensor) -> NDArray[np.uint8]:
+        """Return the partial segmentation that a reading leads to: its object, and background near it."""
+        probability = in_voxels_of(self.where, grid, logit.sigmoid())
+        if self.cutter is None:
+            mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
+        else:
+            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
+        apart = far_from(mask, self.before == Marker.OBJECT)
+        if np.count_nonzero(apart) <= SMALLEST_PART * np.count_nonzero(mask):
+            mask = mask & ~apart
+        patch = self.before.copy()
+        is_open = patch == Marker.UNKNOWN
+        patch[is_open & mask] = Marker.OBJECT
+        patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
+        return patch
