@@ -35,6 +35,9 @@ def evaluate(
     methods: Annotated[list[str] | None, typer.Option(help="A method's name, again for each; all if absent.")] = None,
     interactions: Annotated[int, typer.Option(min=1, help="At most, with each object.")] = 20,
     marks: Annotated[str, typer.Option(help="dabs, scribbles, or box: a box first, then dabs.")] = "dabs",
+    instances: Annotated[
+        bool, typer.Option(help="All objects of images with many: one by one, more like this, a pixel classifier.")
+    ] = False,
     volumes: Annotated[bool, typer.Option(help="In 3-D, on volumes; else on images, and planes of volumes.")] = False,
     weights: Annotated[str, typer.Option(help="Shipped weights by name, or a weights file.")] = "general",
     beside: Annotated[
@@ -50,6 +53,9 @@ def evaluate(
 
     if data is None:
         raise ValueError("it is measured on data sets: name their folder with --data")
+    if instances:
+        _evaluate_instances(data, out, sets, cases, methods, seed, weights, device)
+        return
     config = EvaluateConfig(
         sets=tuple(sets or ()),
         n_cases=cases,
@@ -65,6 +71,24 @@ def evaluate(
         typer.echo(line, err=True)
     typer.echo((out / "evaluation.md").read_text(encoding="utf-8"))
     typer.echo(f"the curves are {out / 'curves.png'}")
+
+
+def _evaluate_instances(
+    data: Path,
+    out: Path,
+    sets: list[str] | None,
+    cases: int,
+    methods: list[str] | None,
+    seed: int,
+    weights: str,
+    device: str,
+) -> None:
+    from napari_probseg.evaluate.instances import InstancesConfig, evaluate_instances
+
+    config = InstancesConfig(tuple(sets or ()), cases, tuple(methods or ()), seed=seed, weights=weights, device=device)
+    for line in evaluate_instances(data, out, config):
+        typer.echo(line, err=True)
+    typer.echo((out / "instances.md").read_text(encoding="utf-8"))
 
 
 def reproduce(

@@ -38,6 +38,7 @@ OVERLAP = {2: 16, 3: 8}  # samples beyond it, so that nothing is lost at its rim
 N_SAMPLED = 4  # tiles from which the scale of the features is taken, and what is unknown
 N_UNKNOWN = 2000  # places of those
 MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
+SEEDS_PER_OBJECT = 3  # that are completed at most for each object asked for, those that stand out most first
 MAX_KEPT_TILES = 12  # whose features are kept for the next time
 MIN_EXAMPLES_FUSED = 2  # from which the classifier has a say in where an object ends
 SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
@@ -97,9 +98,10 @@ class Finder:
         classifier = Classifier.of(examples, against, unknown)
         tiles = _from_near(seen.view.frame.tiles(TILE[query.case.ndim]), seen.view.frame, query)
         found: list[SimilarObject] = []
+        most = None if n is None else SEEDS_PER_OBJECT * n + N_BATCH[query.case.ndim]
         for i, (number, tile) in enumerate(tiles):
             yield Progress(i, len(tiles))
-            found = distinct([*found, *self._in_tile(query, seen, classifier, forms, number, tile)])
+            found = distinct([*found, *self._in_tile(query, seen, classifier, forms, number, tile, most)])
             if n is not None and sum(o.score >= LINE for o in found) >= n:
                 break
         yield Progress(len(tiles), len(tiles))
@@ -149,6 +151,7 @@ class Finder:
         forms: Sequence[Form],
         number: int,
         tile: Region,
+        most: int | None,
     ) -> list[SimilarObject]:
         case, margin = query.case, OVERLAP[query.case.ndim]
         frame = seen.view.frame.part(tile, margin)
@@ -165,7 +168,7 @@ class Finder:
             seed
             for seed in seeds_of(inside, radii_of([form.diameter for form in forms], mm))
             if all(p in side for p, side in zip(seed.place, inner, strict=True))
-        ]
+        ][:most]
         found = []
         batch = N_BATCH[case.ndim]
         for i in range(0, len(seeds), batch):
