@@ -76,7 +76,8 @@ def window(folder: Path, seed: int) -> None:
         act = rng.choice(["inside", "outside", "accept", "accept", "finish", "undo", "undo", "redo"])
         if act in ("inside", "outside"):
             getattr(panel, act).click()
-            at = tuple(int(i) for i in rng.integers(5, SIDE - 5, 2))
+            open_ones = np.argwhere(session.objects == 0) if session is not None else [(SIDE // 2, SIDE // 2)]
+            at = tuple(int(i) for i in open_ones[rng.integers(len(open_ones))])  # what is finished is locked
             work.layers.markers.paint(at, 1 if act == "inside" else 2)
             until(lambda b=before: told() != b, 2)
         elif act == "accept":

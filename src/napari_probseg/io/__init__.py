@@ -94,8 +94,8 @@ def write(
     path : path
         ``.nii``, ``.nii.gz``, ``.tif``, ``.tiff``, or ``.png`` for what is 2-D.
     array : (Y, X) or (Z, Y, X) array
-        The dtype is kept; bool becomes uint8, and 64-bit labels become 32-bit ones in TIFF. An image may also have
-        all the axes of ``like.data``.
+        The dtype is kept; bool becomes uint8, 64-bit labels become 32-bit ones in TIFF, in PNG 8- or
+        16-bit ones. An image may also have all the axes of ``like.data``.
     like : Picture, optional
         What the array lies on: its affine, orientation, codes and units are taken exactly.
     spacing : sequence of float, optional

@@ -70,9 +70,15 @@ def png_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, labe
     """Return the content of a PNG file; see `napari_probseg.io.write`."""
     from PIL import Image
 
+    is_wider = labels and array.size and str(array.dtype) not in ("uint8", "uint16")
+    if is_wider and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
+        array = array.astype(np.min_scalar_type(array.max()))
     kinds = {"YX": ("uint8", "uint16"), "YXC": ("uint8",)}
     if str(array.dtype) not in kinds.get(axes, ()):
-        raise ValueError(f"PNG holds 2-D images of uint8 or uint16, not {array.shape} of {array.dtype}: use .tif")
+        numbers = f", numbers up to {array.max()}" if labels and array.size else ""
+        raise ValueError(
+            f"PNG holds 2-D images of uint8 or uint16, not {array.shape} of {array.dtype}{numbers}: use .tif"
+        )
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array, array.dtype.newbyteorder("="))).save(buffer, "PNG")
     return buffer.getvalue()
