@@ -69,12 +69,12 @@ def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Pat
             raise FileNotFoundError(f"there is no folder {given}: {why}")
         if given is not None and os.path.realpath(out) == os.path.realpath(given):
             raise ValueError(f"the results would lie in {given} among what they come from: name another folder")
-    images = _by_stem(folder)
+    images = by_stem(folder)
     if not images:
         raise FileNotFoundError(f"{folder} holds no image that can be read: their names end in {', '.join(READABLE)}")
     within, without = (_strokes(given, images) for given in (inside, outside))
     return [
-        Job(image, within.get(stem), without.get(stem), out / f"{stem}{_ending_of_result(image)}")
+        Job(image, within.get(stem), without.get(stem), out / f"{stem}{ending_of_result(image)}")
         for stem, image in images.items()
     ]
 
@@ -195,7 +195,7 @@ def _on_cluster(jobs: Sequence[Job], do: Callable[[Job], Outcome], client: Any) 
         client.cancel(list(futures))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by their names without the ending."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -213,10 +213,10 @@ def _strokes(folder: Path | None, images: Mapping[str, Path]) -> dict[str, Path]
     """Return the masks of images by their names; the place where one ought to be, where it is not."""
     if folder is None:
         return {}
-    found = _by_stem(folder)
+    found = by_stem(folder)
     return {stem: found.get(stem, folder / image.name) for stem, image in images.items()}
 
 
-def _ending_of_result(image: Path) -> str:
+def ending_of_result(image: Path) -> str:
     """Return the ending of an image if labels can be written so; a JPEG spoils them."""
     return next((ending for ending in (*NIFTI, *TIFF) if image.name.lower().endswith(ending)), ".png")

@@ -11,7 +11,7 @@ import typer
 
 from napari_probseg.cli import active_learning
 from napari_probseg.cli.measure import evaluate, reproduce
-from napari_probseg.cli.segment import complete, demo, propose
+from napari_probseg.cli.segment import complete, demo, more, propose
 from napari_probseg.cli.train import train
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Segment images that no model has seen: brush a little, choose among proposals, repeat.",
 )
 app.add_typer(active_learning.app, name="dataset")
-for command in (demo, propose, complete, train, evaluate, reproduce):
+for command in (demo, propose, complete, more, train, evaluate, reproduce):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""Commands on images and folders of them: demo, propose, complete."""
+"""Commands on images and folders of them: demo, propose, complete, more."""
 
 from __future__ import annotations
 
@@ -118,6 +118,37 @@ def complete(
     with batch.cluster(n_workers=workers, scheduler=scheduler) as client:
         for line in report_of(batch.complete_all(jobs, config, client=client), len(jobs)):
             typer.echo(line)
+
+
+def more(
+    image: Annotated[Path, typer.Argument(help="The image or volume, or a folder of them.")],
+    labels: Annotated[
+        Path, typer.Option(help="Its first objects, each with a number; or a folder of such, named as the images.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where all objects go; a folder for a folder.")],
+    line: Annotated[float, typer.Option(help="How likely an object must be to be taken, in [0, 1].")] = 0.5,
+    resample: Resample = False,
+    weights: Annotated[str, typer.Option(help="general; or a weights file.")] = "general",
+    device: Device = "auto",
+) -> None:
+    """Find the other objects that are like the first ones, and write all of them.
+
+    Of a folder, images without labels go by those that have some; what is done already is left, and what cannot be is
+    named at the end.
+    """
+    from napari_probseg import more as files
+    from napari_probseg.cli.progress import shown
+    from napari_probseg.io.paths import why_no_folder
+    from napari_probseg.progress import report_of
+
+    config = files.MoreConfig(line, weights, device, resample)
+    if why_no_folder(image):
+        found = shown(files.finding_more(files.MoreJob(image, labels, out), config))
+        typer.echo(f"{out}: {found}")
+        return
+    jobs = files.more_jobs(image, labels, out)
+    for told in report_of(files.more_all(jobs, config), len(jobs)):
+        typer.echo(told)
 
 
 def _has_napari() -> bool:

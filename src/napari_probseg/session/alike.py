@@ -15,7 +15,7 @@ from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.work import Work
-from napari_probseg.similar.examples import Looks, Part, Query
+from napari_probseg.similar.examples import Example, Part, Query
 from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, Similar
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Alike(Work):
             self._ranked = key, self._found.decided(self._objects, self.skipped)
         return self._ranked[1]
 
-    def query_similar(self, *, like: Iterable[int] | None = None, known: Sequence[Looks] = ()) -> Query:
+    def query_similar(self, *, like: Iterable[int] | None = None, known: Sequence[Example] = ()) -> Query:
         """Return the question what else is like finished objects, to be answered here or elsewhere.
 
         Parameters
@@ -66,7 +66,7 @@ class Alike(Work):
         like : iterable of int, optional
             The numbers of the finished objects to be like, the others being of other kinds; if absent, those of the
             class of the latest one.
-        known : sequence of Looks
+        known : sequence of Example
             Examples of other images.
 
         Raises
@@ -90,7 +90,7 @@ class Alike(Work):
         n: int | None = N_OFFERED,
         *,
         like: Iterable[int] | None = None,
-        known: Sequence[Looks] = (),
+        known: Sequence[Example] = (),
         tell: Callable[[Progress], object] | None = None,
     ) -> Similar:
         """Look for objects like the finished ones, and put them on offer.

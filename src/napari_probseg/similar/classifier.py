@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.similar.examples import Looks
+from napari_probseg.similar.examples import Example
 from napari_probseg.similar.features import Features
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
@@ -62,13 +62,13 @@ class Classifier:
 
     @classmethod
     def of(
-        cls, examples: Sequence[Looks], against: Sequence[NDArray[np.float32]], unknown: NDArray[np.float32]
+        cls, examples: Sequence[Example], against: Sequence[NDArray[np.float32]], unknown: NDArray[np.float32]
     ) -> Classifier:
         """Learn from examples.
 
         Parameters
         ----------
-        examples : sequence of Looks
+        examples : sequence of Example
         against : sequence of (N, F) arrays
             Of what is not meant: skipped objects, and finished ones of other kinds. Each counts as much as an example.
         unknown : (N, F) array
@@ -84,9 +84,9 @@ class Classifier:
                 targets.append(np.full(len(seen), target))
                 weights.append(np.full(len(seen), weight / len(seen)))
 
-        for looks in examples:
-            add(looks.inside, 1.0, WEIGHT)
-            add(looks.outside, 0.0, WEIGHT)
+        for example in examples:
+            add(example.inside, 1.0, WEIGHT)
+            add(example.outside, 0.0, WEIGHT)
         for seen in against:
             add(seen, 0.0, WEIGHT)
         add(unknown, 0.0, WEIGHT * WEIGHT_UNKNOWN * len(examples))

@@ -48,7 +48,7 @@ class Query:
         Finished objects that they are not to be like.
     skipped : tuple of Part
         What was offered before, and is not meant.
-    known : tuple of Looks
+    known : tuple of Example
         Examples of other images of the data set.
     """
 
@@ -56,7 +56,7 @@ class Query:
     examples: tuple[Part, ...]
     others: tuple[Part, ...] = ()
     skipped: tuple[Part, ...] = ()
-    known: tuple[Looks, ...] = ()
+    known: tuple[Example, ...] = ()
 
     def checked(self) -> Query:
         """Return it without examples that are too small to be like.
@@ -82,7 +82,7 @@ class Query:
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class Example:
     """What one example looks like, without its pixels: it can be kept for other images.
 
     Parameters
@@ -90,11 +90,14 @@ class Looks:
     inside, outside : (N, F) float32 array
         Features of voxels in it and in its surroundings, see `napari_probseg.similar.features`.
     form : Form
+    ndim : int
+        Of its image.
     """
 
     inside: NDArray[np.float32]
     outside: NDArray[np.float32]
     form: Form
+    ndim: int = 2
 
 
 @dataclass(frozen=True)

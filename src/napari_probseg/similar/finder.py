@@ -25,7 +25,7 @@ from napari_probseg.similar.completion import (
     divided,
     object_at,
 )
-from napari_probseg.similar.examples import MIN_VOXELS, Form, Looks, Part, Query, diameter_of, form_of
+from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Query, diameter_of, form_of
 from napari_probseg.similar.features import DIAMETER, View
 from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.likeness import facts_of
@@ -52,7 +52,7 @@ class _Seen:
     scale: Scale
     unknown: list[tuple[Region, NDArray[np.float32]]]
     tiles: dict[int, NDArray[np.float16]]
-    looks: dict[Any, Looks]
+    examples: dict[Any, Example]
 
 
 class Finder:
@@ -92,8 +92,10 @@ class Finder:
         query = query.checked()
         seen = self._look_at(query)
         examples = self._learn(query, seen)
-        forms = [looks.form for looks in examples]
-        against = [self._looks_of(query, part, seen).inside for part in (*query.others[-MAX_EXAMPLES:], *query.skipped)]
+        forms = [example.form for example in examples]
+        against = [
+            self._example_of(query, part, seen).inside for part in (*query.others[-MAX_EXAMPLES:], *query.skipped)
+        ]
         unknown = np.concatenate([rows for _, rows in seen.unknown])
         classifier = Classifier.of(examples, against, unknown)
         tiles = _from_near(seen.view.frame.tiles(TILE[query.case.ndim]), seen.view.frame, query)
@@ -109,10 +111,10 @@ class Finder:
         like = query.examples[-1].label if query.examples else 0
         return Similar(tuple(replace(o, number=i) for i, o in enumerate(kept)), len(examples), like)
 
-    def examples_of(self, query: Query) -> list[Looks]:
-        """Return what the examples look like, to be known in other images."""
+    def examples_of(self, query: Query) -> list[Example]:
+        """Return what the examples of this image look like, to be known in other images."""
         query = query.checked()
-        return self._learn(query, self._look_at(query))
+        return self._learn(replace(query, known=()), self._look_at(query)) if query.examples else []
 
     # What examples look like --------------------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class Finder:
         if self._image is not query.case.image:
             self._image, self._seen = query.case.image, {}
         diameters = [diameter_of(part.mask, query.case.spacing or ()) for part in query.examples]
-        diameters += [looks.form.diameter for looks in query.known] if not diameters else []
+        diameters = diameters or [e.form.diameter for e in query.known]
         level = round(np.log(float(np.median(diameters))) / np.log(SIZES_APART))
         key = id(query.case.image), level
         if key not in self._seen:
@@ -131,15 +133,29 @@ class Finder:
             self._seen[key] = _sampled(view)
         return self._seen[key]
 
-    def _learn(self, query: Query, seen: _Seen) -> list[Looks]:
-        own = [self._looks_of(query, part, seen) for part in query.examples[-MAX_EXAMPLES:]]
-        return [*own, *query.known[: max(0, MAX_EXAMPLES - len(own))]]
+    def _learn(self, query: Query, seen: _Seen) -> list[Example]:
+        """Return the latest examples, those of this image before those of others.
 
-    def _looks_of(self, query: Query, part: Part, seen: _Seen) -> Looks:
+        Raises
+        ------
+        ValueError
+            If there are examples of other images alone, and these have other channels or axes.
+        """
+        own = [self._example_of(query, part, seen) for part in query.examples[-MAX_EXAMPLES:]]
+        kind = query.case.ndim, len(seen.scale.mean)
+        known = [e for e in query.known if (e.ndim, e.inside.shape[1]) == kind]
+        if not own and not known:
+            raise ValueError(
+                "the examples are of images of another kind (other channels, or volumes and slices): "
+                "finish one object here first"
+            )
+        return [*own, *known[-max(1, MAX_EXAMPLES - len(own)) :]]
+
+    def _example_of(self, query: Query, part: Part, seen: _Seen) -> Example:
         key = (tuple((s.start, s.stop) for s in part.where), part.mask.tobytes())
-        if key not in seen.looks:
-            seen.looks[key] = _looks(query, part, seen)
-        return seen.looks[key]
+        if key not in seen.examples:
+            seen.examples[key] = _example(query, part, seen)
+        return seen.examples[key]
 
     # What is in a tile --------------------------------------------------------------------------------------------
 
@@ -211,7 +227,7 @@ def _sampled(view: View) -> _Seen:
     return _Seen(view, scale, unknown, kept, {})
 
 
-def _looks(query: Query, part: Part, seen: _Seen) -> Looks:
+def _example(query: Query, part: Part, seen: _Seen) -> Example:
     """Look at one object and what lies around it."""
     frame, case = seen.view.frame, query.case
     margin = round(DIAMETER[case.ndim]) // 2 + 2
@@ -220,7 +236,7 @@ def _looks(query: Query, part: Part, seen: _Seen) -> Looks:
     share = near.mask(part.where, part.mask)
     inside, outside = sides(scaled, share, np.maximum(share, _share(near, (*query.examples, *query.others))))
     image = seen.view.image(Frame(tuple(float(s.start) for s in part.where), (1.0,) * case.ndim, part.mask.shape))
-    return Looks(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()))
+    return Example(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()), case.ndim)
 
 
 def _objects_of(
