@@ -94,3 +94,26 @@ def _counted(objects: NDArray[Any]) -> dict[int, tuple[int, Region]]:
     n_voxels = np.bincount(places.ravel())
     boxes = ndimage.find_objects(places.astype(np.int32))
     return {int(labels[i]): (int(n_voxels[i]), box) for i, box in enumerate(boxes, 1) if box is not None}
+
+
+def place_in(objects: NDArray[Any], one: FinishedObject, axis: int | None = None) -> tuple[int, ...]:
+    """Return a voxel in the midst of a finished object: where the plane along an axis shows the most of it.
+
+    Parameters
+    ----------
+    objects : integer array of the spatial shape
+    one : FinishedObject
+    axis : int, optional
+        The axis that the planes lie across; none in an image.
+    """
+    inside = objects[one.box] == one.label
+    plane: Any = slice(None)
+    if axis is not None:
+        others = tuple(a for a in range(inside.ndim) if a != axis)
+        plane = (slice(None),) * axis + (slice(i := int(inside.sum(others).argmax()), i + 1),)
+        offset = tuple(i if a == axis else 0 for a in range(inside.ndim))
+    else:
+        offset = (0,) * inside.ndim
+    voxels = np.argwhere(inside[plane]) + offset
+    nearest = voxels[np.argmin(((voxels - voxels.mean(0)) ** 2).sum(1))]
+    return tuple(int(at) + side.start for at, side in zip(nearest, one.box, strict=True))

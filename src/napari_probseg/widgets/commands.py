@@ -8,6 +8,8 @@ from weakref import WeakSet
 
 import napari
 
+from napari_probseg.widgets.layers.image import bare
+
 
 class SegmentWidget(Protocol):
     """What the commands know of the Segment widget."""
@@ -49,6 +51,38 @@ def widget_of(viewer: Any) -> SegmentWidget:
         return there
     _, opened = viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
     return opened
+
+
+class Teaching(Protocol):
+    """What the Segment widget knows of the Dataset widget."""
+
+    viewer: Any
+    state: Any
+    found: Any
+    added: Any
+    refused: Any
+
+    def add(self, kinds: Mapping[int, str]) -> None:
+        """Add the image in Segment with its finished objects."""
+        ...
+
+
+_teaching: WeakSet[Teaching] = WeakSet()
+
+
+def register_teaching(teaching: Teaching) -> None:
+    """Let the Segment widget find a data set, for as long as it is open."""
+    _teaching.add(teaching)
+
+
+def unregister_teaching(teaching: Teaching) -> None:
+    """Let the Segment widget forget a data set that was closed."""
+    _teaching.discard(teaching)
+
+
+def teaching_of(viewer: Any) -> Teaching | None:
+    """Return the data set that is open beside a viewer's images, if one is."""
+    return next((one for one in _teaching if bare(one.viewer) is bare(viewer) and one.state is not None), None)
 
 
 def _do(verb: str) -> None:
@@ -124,6 +158,31 @@ def redo() -> None:
 def finish() -> None:
     """Finish the object and begin the next."""
     _do("finish")
+
+
+def next_object() -> None:
+    """Go to the next finished object."""
+    _do("next_object")
+
+
+def previous_object() -> None:
+    """Go to the finished object before."""
+    _do("previous_object")
+
+
+def reopen() -> None:
+    """Reopen the finished object that is selected, else the latest one."""
+    _do("reopen")
+
+
+def finish_image() -> None:
+    """Save the objects, and open the next image."""
+    _do("finish_image")
+
+
+def image_before() -> None:
+    """Open the image again that was finished before."""
+    _do("image_before")
 
 
 def cancel() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from napari_probseg.session.series import Series
 from napari_probseg.session.session import Step
 
 LACKS_LEARNT = " What was learnt of the image is not at hand: fine-tune again."
@@ -20,6 +21,16 @@ _STEPS = {
     "adapt": "fine-tuning to this image",
     "forget": "forgetting what was learnt",
 }
+
+
+def progress_of(series: Series) -> str:
+    """Return how far a series is: "2 of 20 images · 7 objects · 1.4 min each"; empty while none is finished."""
+    if not series.done:
+        return ""
+    minutes = series.seconds_per_image / 60
+    return (
+        f"{series.n_done} of {len(series.images)} images · {counted_objects(series.n_objects)} · {minutes:.1f} min each"
+    )
 
 
 def sentence_of(error: Exception) -> str:

@@ -27,6 +27,11 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "undo": "U",
         "redo": "Shift+U",
         "finish": "Q",
+        "next_object": "Shift+J",
+        "previous_object": "Shift+H",
+        "reopen": "Shift+K",
+        "finish_image": "Shift+Q",
+        "image_before": "Alt+Q",
         "cancel": "Escape",
         "hide": ",",
     }

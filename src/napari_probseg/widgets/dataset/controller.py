@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
@@ -18,6 +17,7 @@ from napari_probseg.io import NIFTI
 from napari_probseg.widgets import commands, models
 from napari_probseg.widgets.engines import another
 from napari_probseg.widgets.layers.image import bare, place_of
+from napari_probseg.widgets.layers.source import source_of, with_source
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.tasks import dataset as lessons
@@ -48,6 +48,7 @@ class Teaching(QObject):
     found_more = Signal()
     learnt_more = Signal(int, int)
     said = Signal(str, bool)
+    added, refused = Signal(), Signal()  # what became of an image that was to be added
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class Teaching(QObject):
         self._teacher, self._searcher = another(), another()
         self._held: Workspace | None = None
         self._adding: Path | None = None
-        self._paths: WeakKeyDictionary[Image, Path] = WeakKeyDictionary()  # of images opened from a search
+        commands.register_teaching(self)
 
     def say(self, sentence: str) -> None:
         """Tell the user something."""
@@ -82,6 +83,7 @@ class Teaching(QObject):
         self._let_go()
         logger.warning("refused", exc_info=error)
         self.said.emit(sentence_of(error), True)
+        self.refused.emit()
 
     # The data set -------------------------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Teaching(QObject):
         self._start(lambda: lessons.making(folder, labels, session, ending=ending))
 
     def finished_objects(self) -> list[int]:
-        """Return the numbers of the objects that are finished in Segment; one that was reopened may be among them.
+        """Return the numbers of the objects that are finished in Segment.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class Teaching(QObject):
             raise ValueError("there is no image in Segment yet: open one, and finish its objects")
         if work.session is None or not work.session.max_label:
             raise ValueError("no object of this image is finished yet: finish one in Segment first")
-        return list(range(1, work.session.max_label + 1))
+        return [one.label for one in work.session.finished]
 
     def add(self, kinds: Mapping[int, str]) -> None:
         """Add the image in Segment with its finished objects.
@@ -132,8 +134,8 @@ class Teaching(QObject):
         if self.state is None or work.session is None or work.image is None or self.work.is_busy:
             return
         folder, image = self.state.folder, work.image
-        lesson = Lesson(image.name, work.session, place_of(image), kinds, str(image.source.path or ""))
-        self._adding = self._paths.get(bare(image))
+        lesson = Lesson(image.name, work.session, place_of(image), kinds, str(source_of(image) or ""))
+        self._adding = source_of(image)
         self._held = work
         work.hold()  # nothing is drawn on it while it is written
         self._start(lambda: lessons.adding(folder, lesson))
@@ -190,8 +192,8 @@ class Teaching(QObject):
 
     def show(self, path: Path) -> None:
         """Open an image that was found and select it in Segment."""
-        for layer, opened in self._paths.items():
-            if opened == path and layer in [bare(one) for one in self.viewer.layers]:
+        for layer in map(bare, self.viewer.layers):
+            if isinstance(layer, Image) and source_of(layer) == path.absolute():
                 self._select(layer)
                 return
         self._start(lambda: next_image.reading(path))
@@ -200,6 +202,7 @@ class Teaching(QObject):
 
     def release(self) -> None:
         """Let go of the viewer; a training that runs can be gone on with."""
+        commands.unregister_teaching(self)
         self._stop.set()
         self._stop_search.set()
         for background in (self.work, self.training, self.searching):
@@ -229,10 +232,12 @@ class Teaching(QObject):
         if got.models is not None:
             self._give(got.models)
         if got.added and self._adding is not None:
-            self.found = [one for one in self.found if one.path != self._adding]
+            self.found = [one for one in self.found if one.path.absolute() != self._adding]
             self.found_more.emit()
         self.changed.emit()
         self.say(got.sentence)
+        if got.added:
+            self.added.emit()
 
     def _give(self, taught: models.Models) -> None:
         """Let Segment work with these models."""
@@ -241,9 +246,7 @@ class Teaching(QObject):
             segment.work.use(taught)
 
     def _add_image(self, path: Path, data: Any, attributes: dict[str, Any]) -> None:
-        layer = bare(self.viewer.add_image(data, **attributes))
-        self._paths[layer] = path
-        self._select(layer)
+        self._select(bare(self.viewer.add_image(data, **with_source(attributes, path))))
         self.say(f"{path.name} is open in Segment.")
 
     def _select(self, layer: Image) -> None:

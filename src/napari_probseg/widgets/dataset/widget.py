@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QListWidgetItem, QMainWindow, QVBoxLayout, QWidget
 
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.dataset.class_dialog import kinds_of
+from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
@@ -118,7 +118,9 @@ class DatasetWidget(QWidget):
             self.teaching.refuse(error)
             return
         state = self.teaching.state
-        kinds = None if state is None else kinds_of(objects, state.labels, self)
+        session = commands.widget_of(self._viewer).work.session
+        given = {} if session is None else session.kinds
+        kinds = None if state is None else kinds_of(objects, state.labels, self, given=given)
         if kinds is not None:
             self.teaching.add(kinds)
 

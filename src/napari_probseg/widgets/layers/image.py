@@ -34,7 +34,7 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
     TypeError, ValueError
         If the layer holds something else, for example a time series.
     """
-    n_channel_axes = int(_has_channels_first(layer))
+    n_channel_axes = int(has_channels_first(layer))
     n_spatial = layer.ndim - n_channel_axes
     if _has_time(layer):
         raise ValueError(
@@ -67,7 +67,7 @@ def misread(layer: Image) -> str:
 
 def may_be_channels(layer: Image, other: Any) -> bool:
     """Return whether another layer can be a further channel of an image: grey, with the same voxels."""
-    grey = all(isinstance(part, Image) and not part.rgb and not _has_channels_first(part) for part in (layer, other))
+    grey = all(isinstance(part, Image) and not part.rgb and not has_channels_first(part) for part in (layer, other))
     if not grey or finest(layer).shape != finest(other).shape:
         return False
     return np.allclose(_to_world(layer), _to_world(other), rtol=1e-5)
@@ -166,14 +166,14 @@ def voxels_of(layer: Labels, image: Image) -> NDArray[Any]:
 def place_of(layer: Image) -> Picture:
     """Return where the image of a layer lies, with its file's geometry if it has one; without its voxels."""
     picture = _picture(layer, in_world=False)
-    if _has_channels_first(layer) and "C" not in picture.axes:
+    if has_channels_first(layer) and "C" not in picture.axes:
         return replace(picture, data=np.broadcast_to(np.uint8(0), finest(layer).shape), axes=f"C{picture.axes}")
     return picture
 
 
 def _picture(layer: Any, *, in_world: bool) -> Picture:
     """Return where a layer lies, but for its axis of channels if that is its first."""
-    n_channel_axes = int(isinstance(layer, Image) and _has_channels_first(layer))
+    n_channel_axes = int(isinstance(layer, Image) and has_channels_first(layer))
     shape = finest(layer).shape[n_channel_axes:]
     return picture_of(tuple(shape), _attributes(layer, layer.ndim - n_channel_axes), in_world=in_world)
 
@@ -213,6 +213,7 @@ def _has_time(layer: Any) -> bool:
     return by_unit or any(str(label).lower() in _TIME_NAMES for label in labels)
 
 
-def _has_channels_first(layer: Image) -> bool:
+def has_channels_first(layer: Image) -> bool:
+    """Return whether the first axis of a layer is that of its channels, by its name."""
     labels = getattr(layer, "axis_labels", None)
     return not layer.rgb and labels is not None and str(labels[0]).lower() in _CHANNEL_NAMES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, ref
 
@@ -53,6 +54,13 @@ def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLa
 def object_colours() -> CyclicLabelColormap:
     """Return the colours of finished objects: none of them the markers' red or blue."""
     return CyclicLabelColormap(colors=[(0, 0, 0, 0), *((*colour, 1.0) for colour in _OBJECT_COLOURS)])
+
+
+@cache
+def object_colour(label: int) -> tuple[float, float, float]:
+    """Return the colour of a finished object."""
+    red, green, blue, _ = np.ravel(object_colours().map(label)).tolist()
+    return red, green, blue
 
 
 @dataclass(frozen=True, eq=False)

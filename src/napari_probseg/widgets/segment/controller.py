@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from napari.layers import Labels
+from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
+from napari_probseg.session.finished import place_in
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import bare, plane_on_view, voxels_of
+from napari_probseg.widgets.layers.image import bare, bring_into_view, displayed_axes, plane_on_view, voxels_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT
 from napari_probseg.widgets.models import Models, give, given
@@ -164,17 +167,53 @@ class Workspace(Stage):
     @verb
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
+        self.finish_object()
+
+    def finish_object(self) -> None:
+        """Finish the object at work, or raise."""
         session = self._session()
-        if self.live.is_on and self.on_offer is not None and self.on_offer is self.view.offer:
-            session.accept(self.view.current)  # what is on show is what is meant
-        step = session.finish()
+        if self.is_meant:
+            session.accept(self.view.current)
+        step = session.finish(self.tools.kind)
         self.view.uncertainty.forget()
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether what is on show is what is meant: where answers come by themselves, nobody accepts each of them."""
+        return self.live.is_on and self.on_offer is not None and self.on_offer is self.view.offer
 
     @verb
     def reopen(self, label: int) -> None:
         """Make a finished object the one in work again."""
         self._stepped(self._session().reopen(label), f"Object {label} is open again: correct it, then finish it.")
+
+    @verb
+    def go_to_object(self, label: int) -> None:
+        """Bring a finished object into view."""
+        layers, session = self.open_layers(), self._session()
+        one = next((one for one in session.finished if one.label == label), None)
+        if one is None:
+            raise ValueError(f"there is no finished object {label}")
+        shown = displayed_axes(self.viewer, layers.markers)
+        hidden = next((axis for axis in range(session.case.ndim) if axis not in shown), None)
+        bring_into_view(self.viewer, layers.markers, place_in(session.objects, one, hidden))
+
+    @verb
+    def classify(self, label: int, kind: str) -> None:
+        """Give a finished object another class; number 0 is all that are finished from now on."""
+        if label:
+            self._session().classify(label, kind)
+            self.say(f"Object {label} is of class “{kind}”." if kind else f"Object {label} is of no class.")
+        else:
+            self.tools = replace(self.tools, kind=kind)
+            self.say(f"Objects that you finish from now on are of class “{kind}”." if kind else "")
+        self.changed.emit()
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the classes that were given to objects of any image at work, and that of the next ones."""
+        given = [kind for layers in self.images for kind in layers.session.kinds.values()]
+        return tuple(dict.fromkeys([*given, self.tools.kind] if self.tools.kind else given))
 
     @verb
     def take(self, labels: Labels) -> None:
@@ -183,6 +222,12 @@ class Workspace(Stage):
         if self.image is not None:
             step = session.take(voxels_of(bare(labels), self.image))
             self._stepped(step, f"Took the objects of “{labels.name}”: reopen any of them.")
+
+    @verb
+    def take_saved(self, labels: NDArray[Any], kinds: Mapping[int, str]) -> None:
+        """Take up the objects of the image at work that were saved to a file."""
+        step = self._session().take(labels, kinds)
+        self._stepped(step, "Took up the objects that were saved: reopen any of them.")
 
     @verb
     def replace_session(self, session: Session, layers: SessionLayers | None = None) -> None:

@@ -54,7 +54,7 @@ class Following(Speaking):
             self.choose(image)
 
     @contextmanager
-    def _adding(self) -> Iterator[None]:
+    def adding(self) -> Iterator[None]:
         """Follow no selection meanwhile: layers that are added are selected for a moment."""
         before, self._is_adding = self._is_adding, True
         try:

@@ -192,11 +192,16 @@ class Cell(QAbstractButton):
 
 def added(n_voxels: int, *, size: float, unit: str) -> str:
     """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px", "+1.2 L"."""
+    return f"+{sized(n_voxels, size=size, unit=unit)}"
+
+
+def sized(n_voxels: int, *, size: float, unit: str) -> str:
+    """Return how large so many voxels are in few letters: "204 px", "3.2 mm²"."""
     amount, thousand = n_voxels * size, ""
     for letter in ("k", "M", "G"):
         if amount >= 999.5:
             amount, thousand = amount / 1000, letter
-    return f"+{amount:.3g}{thousand} {unit}".replace("k mL", " L")
+    return f"{amount:.3g}{thousand} {unit}".replace("k mL", " L")
 
 
 def measure(spacing: Sequence[float], length: str | None, axes: Sequence[int]) -> tuple[float, str]:

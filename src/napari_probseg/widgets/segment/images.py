@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -32,7 +32,7 @@ class Images:
         self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self.at_work: Image | None = None
-        self.channels: list[Image] = []  # further ones of the image at work, until its session begins
+        self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
     def connect(self, keep: Callable[[Session, Image], Any], **wiring: Callable[[SessionLayers], Any]) -> None:
         """Take up the work where it was left when `release` was called.
@@ -63,6 +63,10 @@ class Images:
         """The layers of the image at work, once there are any."""
         return None if self.at_work is None else self._all.get(self.at_work)
 
+    def layers_of(self, image: Image) -> SessionLayers | None:
+        """Return the layers that lie over an image, if there are any."""
+        return self._all.get(image)
+
     def __iter__(self) -> Iterator[SessionLayers]:
         return iter(list(self._all.values()))
 
@@ -72,7 +76,20 @@ class Images:
 
     def turn_to(self, image: Image | None) -> None:
         """Put an image to work."""
-        self.at_work, self.channels = image, []
+        self.at_work = image
+
+    @property
+    def channels(self) -> list[Image]:
+        """The further channels of the image at work."""
+        return [] if self.at_work is None else self.channels_of(self.at_work)
+
+    def channels_of(self, image: Image) -> list[Image]:
+        """Return the further channels of an image, those that are still there."""
+        return [layer for one in self._channels.get(image, ()) if (layer := one()) is not None]
+
+    def set_channels(self, image: Image, channels: Iterable[Image]) -> None:
+        """Let an image have these further channels; work that has begun goes on with those it began with."""
+        self._channels[image] = [ref(layer) for layer in channels]
 
     def open(self) -> tuple[SessionLayers, str]:
         """Return the layers of the image at work, made when first needed, and what there is to say of them.
@@ -91,7 +108,7 @@ class Images:
             layers = None
             said.append("The image has new data: work on it begins anew, the earlier layers stay.")
         if layers is None:
-            session = Session(case_of(image, self.channels), given(self._viewer).proposer)
+            session = Session(case_of(image, self.channels_of(image)), given(self._viewer).proposer)
             if self._keep is not None:
                 self._keep(session, image)
             layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)

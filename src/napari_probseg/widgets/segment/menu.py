@@ -10,8 +10,11 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_probseg.widgets.layers.image import bare, may_be_channels
+from napari_probseg.widgets.layers.source import source_of
+from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
+from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
 from napari_probseg.widgets.segment.tools import NETWORK
 
@@ -39,13 +42,17 @@ class Menu(QObject):
         What the entries act on.
     files : Files
         What reads and writes.
+    series : ImageSeries
+        The images that are segmented one after the other.
     parent : QWidget
         What the dialog lies over.
     """
 
-    def __init__(self, menu: QMenu, viewer: Viewer, work: Workspace, files: Files, parent: QWidget) -> None:
+    def __init__(
+        self, menu: QMenu, viewer: Viewer, work: Workspace, files: Files, series: ImageSeries, parent: QWidget
+    ) -> None:
         super().__init__(parent)
-        self._menu, self._viewer, self._work, self._files = menu, viewer, work, files
+        self._menu, self._viewer, self._work, self._files, self._series = menu, viewer, work, files, series
         menu.aboutToShow.connect(self._fill)
 
     def _fill(self) -> None:
@@ -55,6 +62,7 @@ class Menu(QObject):
         menu.clear()
         menu.addMenu(self._channels())
         menu.addMenu(self._objects_elsewhere())
+        menu.addMenu(self._images())
         menu.addMenu(self._completers())
         menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(is_volume)
         is_completed = work.on_offer is not None and work.on_offer.completion is not None
@@ -89,6 +97,24 @@ class Menu(QObject):
         menu.triggered.connect(self._take_objects)
         return menu
 
+    def _images(self) -> QMenu:
+        """Offer the images of the series: those that are finished, the latest first, and then the others."""
+        menu, series = QMenu("Go to image", self._menu), self._series.series
+        for one in reversed(series.done):
+            text = f"✓ {one.path.name}: {counted_objects(one.n_objects)}, {one.seconds / 60:.1f} min"
+            menu.addAction(text).setData(one.path)
+        menu.addSeparator()
+        for path in series.images:
+            if series.found(path) is None:
+                menu.addAction(f"{'✓ ' if series.is_done(path) else ''}{path.name}").setData(path)
+        menu.setStyleSheet("QMenu { menu-scrollable: 1; }")
+        menu.setEnabled(bool(series.images))
+        menu.triggered.connect(self._go_to_image)
+        return menu
+
+    def _go_to_image(self, action: QAction) -> None:
+        self._series.go_to(action.data())
+
     def _completers(self) -> QMenu:
         """Offer what can tell object and background apart before the cut."""
         menu = QMenu("Complete by", self._menu)
@@ -105,9 +131,9 @@ class Menu(QObject):
 
     def _take_channel(self, action: QAction) -> None:
         layer, channels = action.data(), self._work.images.channels
-        self._work.images.channels = (
-            [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
-        )
+        chosen = [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
+        if self._work.image is not None:
+            self._work.images.set_channels(self._work.image, chosen)
 
     def _take_objects(self, action: QAction) -> None:
         self._work.take(action.data())
@@ -115,6 +141,6 @@ class Menu(QObject):
     def _show_script(self) -> None:
         session, image = self._work.session, self._work.image
         if session is not None and image is not None:
-            dialog = ScriptDialog(session.script(image.source.path or "image.tif"), self.parent())
+            dialog = ScriptDialog(session.script(str(source_of(image) or "image.tif")), self.parent())
             dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             dialog.show()

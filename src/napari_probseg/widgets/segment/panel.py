@@ -24,7 +24,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_probseg.rendering import BLUE, RED
+from napari_probseg.widgets.layers.session_layers import object_colour
 from napari_probseg.widgets.segment.gallery import Gallery
+from napari_probseg.widgets.segment.object_list import ObjectList
 from napari_probseg.widgets.style import KeyButton, dot, line, row
 
 if TYPE_CHECKING:
@@ -97,10 +99,14 @@ class Panel(QWidget):
         self.redo = KeyButton("Redo", tip="Do the step again that was taken back last (also Ctrl+Shift+Z)")
         self.finish = KeyButton("Finish object", tip="Move the object to the finished ones, lock it, begin the next")
         self.save = KeyButton("Save objects…", tip="Write the finished objects to a file (NIfTI, TIFF, …)")
-        self.object = QSpinBox(minimum=1, prefix="Object ", toolTip="Number of a finished object")
-        self.object.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.object.setFixedWidth(118)
-        self.reopen = KeyButton("Reopen", tip="Make this finished object the one in work again")
+        self.finish_image = KeyButton(
+            "Finish image", tip="Save the objects, beside the image or into the open data set, and open the next image"
+        )
+        self.image_before = KeyButton("‹", tip="Open the image again that was finished before this one")
+        self.progress_text = QLabel(objectName="faint", toolTip="Since this series of images began")
+        self.progress_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.objects = ObjectList(object_colour)
+        self.reopen = KeyButton("Reopen", tip="Make the selected object, else the latest, the one in work again")
         self.pick = KeyButton("Pick", tip="Click a finished object on the canvas to reopen it")
         self.pick.setCheckable(True)
         self.uncertainty = QCheckBox("Uncertainty", toolTip="Show where the latest samples disagree, as a layer")
@@ -153,8 +159,10 @@ class Panel(QWidget):
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
         rows.addWidget(line())
         rows.addLayout(row(self.undo, self.redo))
-        rows.addLayout(row(self.finish, self.save))
-        rows.addLayout(row(self.object, self.reopen, self.pick))
+        rows.addLayout(row(self.finish, self.image_before, self.finish_image, stretch=(1, 0, 1)))
+        rows.addWidget(self.progress_text)
+        rows.addWidget(self.objects)
+        rows.addLayout(row(self.reopen, self.pick, self.save, stretch=(2, 1, 2)))
         rows.addWidget(line())
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
         self.work = _Scrolling(work)
@@ -172,7 +180,7 @@ class Panel(QWidget):
         whole.addWidget(self.status)
         for stretchy in (self.images, self.propose, self.brush_size, self.reach):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
-        for small in (self.previous, self.next):
+        for small in (self.previous, self.next, self.image_before):
             small.setFixedWidth(40)
         for text in (self.brush_text, self.reach_text):
             text.setFixedWidth(72)

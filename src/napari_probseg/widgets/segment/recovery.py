@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from napari_probseg.session.journal import (
 )
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import case_of
+from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
@@ -56,8 +57,11 @@ class Recovery(QObject):
         self._place, self._restoring = place, restoring
         self._looked_for: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._image: Image | None = None  # of the question
+        self._channels: tuple[Image, ...] = ()
+        self._goes_on = False  # with what is found, without asking
         self._is_tidied = False
         self._expected: Path | None = None  # the journal that the user has chosen to go on with already
+        self._expects_latest = False  # whether that is the latest one of the image that is turned to next
         self.earlier: Earlier | None = None
         self._background = Background()
         self._background.said.connect(self._say)
@@ -98,19 +102,24 @@ class Recovery(QObject):
         """Go on with some earlier work without asking, as soon as its image is there and is the same."""
         self._expected = kept.path
 
-    def look(self, image: Image | None) -> None:
-        """Look for earlier work on an image, once."""
+    def expect_latest(self) -> None:
+        """Go on without asking with the latest work on the image that is turned to next, if it is the same."""
+        self._expects_latest = True
+
+    def look(self, image: Image | None, channels: Sequence[Image] = ()) -> None:
+        """Look for earlier work on an image with its further channels, once."""
+        self._goes_on, self._expects_latest = self._expects_latest, False
         if image is None or image in self._looked_for:
             return
         self._looked_for[image] = True
         try:
-            case, subject = case_of(image), subject_of(image)
+            case, subject = case_of(image, channels), subject_of(image)
         except (ValueError, TypeError):  # the first verb says so
             return
         folders = self._folders(subject)
         self._tidy(folders)
         if paths := journals_of(folders, case, subject):
-            self._image = image
+            self._image, self._channels = image, tuple(channels)
             self._background.start(lambda: looking(paths, case, subject))
             self.changed.emit()
 
@@ -131,7 +140,7 @@ class Recovery(QObject):
         """Go on with the earlier work."""
         earlier, image = self.earlier, self._image
         if earlier is not None and image is not None and not self._background.is_busy:
-            case = case_of(image)
+            case = case_of(image, self._channels)
             self._background.start(lambda: recovering(earlier, case, self._restoring))
             self.changed.emit()
 
@@ -154,7 +163,7 @@ class Recovery(QObject):
         else:
             self.earlier, expected, self._expected = got, self._expected, None
             self._say("")
-            if got is not None and got.kept.path == expected and not got.difference:
+            if got is not None and (self._goes_on or got.kept.path == expected) and not got.difference:
                 self.go_on()
         self.changed.emit()
 
@@ -211,10 +220,8 @@ class Recovery(QObject):
 
 def subject_of(image: Image) -> Subject:
     """Return the name of an image, the path of its file, and what read it."""
-    path = image.source.path
-    if not path or not Path(path).is_file():
-        return Subject(image.name)
-    return Subject(image.name, str(Path(path).absolute()), image.source.reader_plugin or "")
+    path = source_of(image)
+    return Subject(image.name) if path is None else Subject(image.name, str(path), image.source.reader_plugin or "")
 
 
 def settings_folder() -> Path:

@@ -145,7 +145,7 @@ class Stage(Following):
         """Return the layers of the image at work, made when first needed and put back if they were removed."""
         self.recovery.refuse_while_pending()
         before = self.layers
-        with self._adding():
+        with self.adding():
             layers, sentence = self.images.open()
         if layers is not before:
             case = layers.session.case
@@ -179,7 +179,7 @@ class Stage(Following):
         self.resuming.forget()
         self.recovery.expect(kept)
         try:
-            with self._adding():
+            with self.adding():
                 image = open_image_of(kept, self.viewer)
             self._turn_to(image)
             if not self.recovery.is_pending and self.layers is None:  # nor gone on with while it was opened
@@ -224,6 +224,13 @@ class Stage(Following):
         self.resuming.forget()
         self.images.release()
 
+    def take_away(self, image: Image) -> None:
+        """Take an image out of the viewer, with its channels and its layers: what was done on it is kept."""
+        own = [] if (layers := self.images.layers_of(image)) is None else [layers.markers, layers.objects]
+        for layer in (*self.images.channels_of(image), image, *own):
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
     def _show(self) -> None:
         """Show what there is of the image at work: the candidates on offer, and whatever the widget derives."""
         layers, session = self.layers, self.session
@@ -232,7 +239,7 @@ class Stage(Following):
                 self.view.clear()
         elif session.on_offer is not self.view.offer:
             axes = displayed_axes(self.viewer, layers.markers)
-            with self._adding():
+            with self.adding():
                 self.view.turn_to(session.on_offer, session.case, axes, self._placement())
         self.changed.emit()
 
@@ -253,7 +260,7 @@ class Stage(Following):
             self._select(image)
             self.recovery.forget()
             if self.layers is None:
-                self.recovery.look(image)
+                self.recovery.look(image, self.images.channels)
         self._show()
 
     def _recovered(self, image: Image, session: Session) -> None:
@@ -274,7 +281,7 @@ class Stage(Following):
             journal.flush(MAX_WAIT)
         self.asking.give_up()
         if self.layers is not None:
-            with self._adding():
+            with self.adding():
                 self.layers.show()
             self._select(self.image)
             self.layers.repaint([change.where for change in step.changes])

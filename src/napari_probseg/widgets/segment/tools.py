@@ -27,6 +27,8 @@ class Tools:
         `NETWORK`, or what `load_completer` calls another one.
     cut : CutConfig
         How completions are cut out.
+    kind : str
+        The class of the next objects; none if empty.
     """
 
     brush_size: int = 10
@@ -35,3 +37,4 @@ class Tools:
     whole_volume: bool = False
     completer: str = NETWORK
     cut: CutConfig = field(default_factory=lambda: CutConfig(everywhere=False))
+    kind: str = ""

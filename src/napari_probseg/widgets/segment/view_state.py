@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_probseg.case import Marker
 
 if TYPE_CHECKING:
+    from napari_probseg.session.finished import FinishedObject
     from napari_probseg.session.session import Session
 
 BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
@@ -31,8 +32,8 @@ class ViewState:
     can_accept, can_choose, can_cut : bool
         Whether there is a candidate to accept, several to choose from, a completion to cut anew.
     can_undo, can_redo, can_finish : bool
-    max_label : int
-        The largest number of a finished object; 0 if there is none.
+    objects : tuple of FinishedObject
+        The finished objects, by number.
     knows_uncertainty : bool
         Whether it is known where samples disagree.
     brush : Marker or None
@@ -56,7 +57,7 @@ class ViewState:
     can_undo: bool = False
     can_redo: bool = False
     can_finish: bool = False
-    max_label: int = 0
+    objects: tuple[FinishedObject, ...] = ()
     knows_uncertainty: bool = False
     brush: Marker | None = None
     question: str = ""
@@ -106,7 +107,7 @@ def view_state(
         can_undo=session is not None and session.can_undo,
         can_redo=session is not None and session.can_redo,
         can_finish=session is not None and bool(session.steps),
-        max_label=0 if session is None else session.max_label,
+        objects=() if session is None else session.finished,
         knows_uncertainty=knows_uncertainty,
         brush=_brush(mode, label),
         question=question,

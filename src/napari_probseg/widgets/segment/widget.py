@@ -19,12 +19,13 @@ from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
 from napari_probseg.widgets.segment.gallery import measure
-from napari_probseg.widgets.segment.label_picker import Picker
+from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.menu import Menu
+from napari_probseg.widgets.segment.objects_part import ObjectsPart
 from napari_probseg.widgets.segment.panel import Panel
 from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
-from napari_probseg.widgets.style import sheet
+from napari_probseg.widgets.style import KeyButton, sheet
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -49,9 +50,10 @@ class SegmentWidget(QWidget):
         self.work = Workspace(viewer, proposer, read_settings())
         self.panel = Panel(viewer)
         self._files = Files(self.work, self)
-        self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self)
-        self._picker = Picker(viewer, self._picked)
+        self._objects = ObjectsPart(viewer, self.work, self.panel)
+        self._series = ImageSeries(self.work, self)
         self._box = BoxTool(viewer, self._box_drawn)
+        self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self._series, self)
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
         layout = QVBoxLayout(self)
@@ -72,6 +74,11 @@ class SegmentWidget(QWidget):
             "undo": self.work.undo,
             "redo": self.work.redo,
             "finish": self.work.finish,
+            "next_object": self._objects.next,
+            "previous_object": self._objects.previous,
+            "reopen": self._objects.reopen,
+            "finish_image": self._series.finish_image,
+            "image_before": self._series.go_back,
             "cancel": self.work.cancel,
         }
         self._keys = Keys(viewer, self.verbs)
@@ -104,7 +111,7 @@ class SegmentWidget(QWidget):
             return
         self._was_docked = False
         commands.unregister(self)
-        self._picker.stop()
+        self._objects.stop()
         self._box.stop()
         self._keys.release()
         self._viewer.layers.events.inserted.disconnect(self._list_images)
@@ -118,7 +125,8 @@ class SegmentWidget(QWidget):
     def _wire(self) -> None:
         panel, work = self.panel, self.work
         for name, verb in self.verbs.items():
-            getattr(panel, name).clicked.connect(weakly(verb))
+            if isinstance(button := getattr(panel, name, None), KeyButton):
+                button.clicked.connect(weakly(verb))
         panel.images.currentIndexChanged.connect(self._choose)
         panel.empty.sample.clicked.connect(weakly(self._open_sample))
         panel.brush_size.valueChanged.connect(self._set_brush_size)
@@ -129,10 +137,7 @@ class SegmentWidget(QWidget):
         panel.gallery.left.connect(work.view.look_away)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
-        for number in (panel.n, panel.object):
-            number.editingFinished.connect(number.clearFocus)  # else it would swallow the keys of the verbs
-        panel.reopen.clicked.connect(weakly(self._reopen))
-        panel.pick.toggled.connect(self._pick)
+        panel.n.editingFinished.connect(panel.n.clearFocus)  # else it would swallow the keys of the verbs
         panel.save.clicked.connect(weakly(self._files.save_objects))
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
@@ -148,7 +153,9 @@ class SegmentWidget(QWidget):
         work.asking.background.busy.connect(self._redraw)
         work.asking.background.busy.connect(self._forget_progress)
         work.asking.background.progressed.connect(self._set_progress)
-        self._files.background.busy.connect(self._redraw)
+        for background in (self._files.background, self._series.background):
+            background.busy.connect(self._redraw)
+        self._series.changed.connect(self._redraw)
         panel.brush_size.setValue(work.tools.brush_size)
         panel.reach.setValue(10)
         panel.n.setValue(work.tools.n)
@@ -172,8 +179,9 @@ class SegmentWidget(QWidget):
         refused = self._keys.bind(keys)
         refused += self._keys.hold(keys["hide"], self.work.overlays.hide, self.work.overlays.show)
         for name, key in keys.items():
-            if key not in refused and name in self.verbs:
-                getattr(self.panel, name).set_key(short(key))
+            button = getattr(self.panel, name, None)
+            if key not in refused and name in self.verbs and isinstance(button, KeyButton):
+                button.set_key(short(key))
         if refused:
             self._say(f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences.", True)
 
@@ -196,7 +204,7 @@ class SegmentWidget(QWidget):
             has_image=work.image is not None,
             is_asking=work.asking.is_busy and not work.asking.is_live,
             is_live=work.live.is_on,
-            is_held=self._files.background.is_busy,
+            is_held=work.is_held,
             knows_uncertainty=work.view.uncertainty.is_known,
             mode="" if layers is None else str(layers.markers.mode),
             label=0 if layers is None else int(layers.markers.selected_label),
@@ -223,9 +231,11 @@ class SegmentWidget(QWidget):
         panel.undo.setEnabled(state.can_undo)
         panel.redo.setEnabled(state.can_redo)
         panel.finish.setEnabled(state.can_finish)
-        for part in (panel.reopen, panel.pick, panel.object, panel.save):
-            part.setEnabled(state.max_label > 0)
-        panel.object.setMaximum(max(1, state.max_label))
+        self._objects.draw(state.objects)
+        panel.finish_image.setEnabled(state.has_image and not state.is_busy)
+        panel.image_before.setEnabled(bool(self._series.series.done) and not state.is_busy)
+        panel.progress_text.setText(self._series.progress)
+        panel.progress_text.setVisible(bool(self._series.progress))
         for part in (panel.uncertainty, panel.most_uncertain):
             part.setEnabled(state.knows_uncertainty)
         panel.progress.setVisible(state.is_busy)
@@ -354,24 +364,6 @@ class SegmentWidget(QWidget):
     def _box_drawn(self, corners: Any) -> None:
         self._stop_box()
         self.work.mark_box(corners)
-
-    def _reopen(self) -> None:
-        self.work.reopen(self.panel.object.value())
-
-    def _pick(self, on: bool) -> None:
-        if on and self.work.layers is not None:
-            self._say("Click a finished object on the canvas.")
-            self._picker.start(self.work.layers.objects)
-        else:
-            self._picker.stop()
-
-    def _picked(self, label: int) -> None:
-        self.panel.pick.setChecked(False)
-        if label:
-            self.panel.object.setValue(label)
-            self.work.reopen(label)
-        else:
-            self._say("There is no finished object at that place.")
 
 
 def _smoothness(step: int) -> float:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Event
 
-import numpy as np
-
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.teaching import Rank, Suggestion
 from napari_probseg.widgets.tasks.dataset import Steps, counted
+from napari_probseg.widgets.tasks.series import joined
 
 
 def ranking(
@@ -47,11 +46,4 @@ def reading(path: Path) -> Steps:
 
     yield f"Opening {path.name}…"
     data, attributes, _ = read_layers(str(path))[0]
-    axis = attributes.pop("channel_axis", None)
-    if axis is not None:  # one layer, as the data set's images have all their channels
-        data = np.moveaxis(np.asarray(data), axis, 0)
-        scale = attributes["scale"]
-        attributes["scale"] = [1.0, *scale]
-        attributes["axis_labels"] = ("c", *"zyx"[-len(scale) :])
-        attributes.pop("units", None)
-    return path, data, attributes
+    return path, *joined(data, attributes)

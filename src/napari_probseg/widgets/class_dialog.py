@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFormLayout, QScrollArea, QVBoxLayout, QWidget
 
@@ -18,15 +18,21 @@ class KindsDialog(QDialog):
         The labels of the data set.
     parent : QWidget
         What the dialog lies over.
+    given : mapping from int to str
+        The classes that objects have already.
     """
 
-    def __init__(self, objects: Sequence[int], labels: Sequence[str], parent: QWidget) -> None:
+    def __init__(
+        self, objects: Sequence[int], labels: Sequence[str], parent: QWidget, given: Mapping[int, str] | None = None
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle("What are these objects?")
         inner = QWidget()
         form = QFormLayout(inner)
         self.all = _choice(labels)
         self.each = {number: _choice(labels) for number in objects}
+        for number, kind in (given or {}).items():
+            self.each[number].setCurrentText(kind)
         self.all.currentTextChanged.connect(self._set_all)
         if len(objects) > 1:
             form.addRow("All objects", self.all)
@@ -51,11 +57,17 @@ class KindsDialog(QDialog):
             choice.setCurrentText(label)
 
 
-def kinds_of(objects: Sequence[int], labels: Sequence[str], parent: QWidget) -> dict[int, str] | None:
-    """Return what each object is, asked of the user where there are several labels; None if they turned away."""
-    if len(labels) == 1:
-        return dict.fromkeys(objects, labels[0])
-    dialog = KindsDialog(objects, labels, parent)
+def kinds_of(
+    objects: Sequence[int], labels: Sequence[str], parent: QWidget, *, given: Mapping[int, str]
+) -> dict[int, str] | None:
+    """Return what each object is; None if the user was asked, and turned away.
+
+    The user is asked where objects have no class, and there are several labels.
+    """
+    given = {number: given[number] for number in objects if number in given}
+    if len(labels) == 1 or len(given) == len(objects):
+        return {**dict.fromkeys(objects, labels[0] if labels else ""), **given}
+    dialog = KindsDialog(objects, labels, parent, given)
     accepted = dialog.exec_()
     chosen = dialog.kinds
     dialog.deleteLater()

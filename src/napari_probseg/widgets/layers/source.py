@@ -1,0 +1,22 @@
+"""Source of an image layer: the file it came from, also where this plugin read it in a thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+
+KEY = "napari_probseg_file"  # of a layer's metadata
+
+
+def source_of(image: Image) -> Path | None:
+    """Return the file that an image came from; None if there is none, or it is gone."""
+    told = image.source.path or image.metadata.get(KEY)
+    path = None if not told else Path(str(told))
+    return path.absolute() if path is not None and path.is_file() else None
+
+
+def with_source(attributes: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the attributes of a layer that tell of its file."""
+    return {**attributes, "metadata": {**attributes.get("metadata", {}), KEY: str(path)}}

@@ -1,0 +1,347 @@
+"""Finish image: what is finished is saved, and the next image of the folder opens as this one was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_probseg.case import Marker
+from napari_probseg.io.folder import Channels
+from napari_probseg.napari_io.layer_data import get_reader
+from napari_probseg.session.beside import objects_beside
+from napari_probseg.session.series import Done, Series
+from napari_probseg.session.session import Session
+from napari_probseg.widgets import commands
+from napari_probseg.widgets.class_dialog import kinds_of
+from napari_probseg.widgets.layers.appearance import Appearance, Limits
+from napari_probseg.widgets.layers.image import bare, has_channels_first, place_of
+from napari_probseg.widgets.layers.source import source_of, with_source
+from napari_probseg.widgets.messages import progress_of
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.resuming import OWN_READER
+from napari_probseg.widgets.tasks.background import Background
+from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """How an image was opened and shown, for the next one to be, too.
+
+    Parameters
+    ----------
+    reader : str
+        What read it, as napari calls it; empty for this plugin in a thread.
+    names : Channels
+        How the files of its channels are called.
+    index, channels : int, tuple of int
+        Which of the layers that its file gives it is, and which are its further channels.
+    is_joined : bool
+        Whether its channels are the first axis of its layer.
+    looks : tuple of Appearance
+        Of the image, and of its channels.
+    marker : Marker, optional
+        The brush in hand.
+    """
+
+    reader: str
+    names: Channels
+    index: int
+    channels: tuple[int, ...]
+    is_joined: bool
+    looks: tuple[Appearance, ...]
+    marker: Marker | None
+
+
+def told(method: Callable[..., Any]) -> Callable[..., None]:
+    """Make a method one the user calls: strokes are taken in first, an error becomes one sentence."""
+
+    @wraps(method)
+    def called(self: ImageSeries, *args: Any, **options: Any) -> None:
+        try:
+            if self.work.is_held or self.background.is_busy:
+                raise RuntimeError("a file is being read or written: wait a moment")
+            self.work.take_strokes()
+            method(self, *args, **options)
+        except Exception as error:  # a reader may raise anything
+            self.fail(error)
+
+    return called
+
+
+class ImageSeries(QObject):
+    """Goes from image to image: finishes one, opens the next, and goes back.
+
+    Parameters
+    ----------
+    work : Workspace
+    parent : QWidget
+        What dialogs lie over.
+    """
+
+    changed = Signal()
+
+    def __init__(self, work: Workspace, parent: Any) -> None:
+        super().__init__(parent)
+        self.work, self.series = work, Series()
+        self.background = Background()
+        self.background.said.connect(work.say)
+        self.background.done.connect(self._take)
+        self.background.failed.connect(self.fail)
+        self._limits = Limits()
+        self._counted: WeakKeyDictionary[Session, float] = WeakKeyDictionary()  # seconds of work that are counted
+        self._way: Way | None = None
+        self._leaving: Image | None = None  # that goes when the next one is there
+        self._finished: tuple[Session | None, Done] | None = None  # while it is added to a data set
+        self._arrived: Path | None = None  # whose earlier work is looked for
+        self._is_again, self._said = False, ""
+        work.changed.connect(self._note)
+        work.recovery.changed.connect(self._settle)
+
+    @property
+    def progress(self) -> str:
+        """How far the series is, in words."""
+        return progress_of(self.series)
+
+    # What the user does -------------------------------------------------------------------------------------------
+
+    @told
+    def finish_image(self) -> None:
+        """Finish the object at work, save the objects, and open the next image."""
+        work = self.work
+        if (image := work.image) is None:
+            raise ValueError("there is no image yet: open one, or a sample")
+        session, path = work.session, source_of(image)
+        if session is not None and (work.is_meant or _has_object(session)):
+            work.finish_object()
+        if path is None:
+            raise ValueError("this image comes from no file: save its objects with “Save objects…”, and open the next")
+        n = 0 if session is None else len(session.finished)
+        done = Done(path, n, self._seconds(session))
+        self._way, self._finished = self._way_of(image), (session, done)
+        teaching = commands.teaching_of(work.viewer)
+        if teaching is None or session is None or not n:
+            self._leave(session)
+            return
+        numbers = [one.label for one in session.finished]
+        kinds = kinds_of(numbers, teaching.state.labels, self.parent(), given=session.kinds)
+        if kinds is not None:
+            teaching.added.connect(self._added)
+            teaching.refused.connect(self._not_added)
+            teaching.add(kinds)
+
+    @told
+    def go_back(self) -> None:
+        """Open the image again that was finished before this one."""
+        image = self.work.image
+        path = self.series.before_that(None if image is None else source_of(image))
+        if path is None:
+            raise ValueError("no image was finished before this one")
+        self._go_to(path)
+
+    @told
+    def go_to(self, path: Path) -> None:
+        """Open any image of the series."""
+        self._go_to(path)
+
+    # Leaving ------------------------------------------------------------------------------------------------------
+
+    def _leave(self, session: Session | None, collection: Path | None = None) -> None:
+        """Save what is not saved, in a thread, and go on."""
+        if self._finished is None or (image := self.work.image) is None:
+            return
+        own, done = self._finished
+        channels = [file for layer in self.work.images.channels if (file := source_of(layer)) not in (None, done.path)]
+        options: dict[str, Any] = {"session": session, "like": place_of(image), "channels": channels}
+        self._leaving = image
+        if own is not None:
+            self._counted[own] = own.seconds
+        self.work.hold()
+        series = self.series if done.path in self.series.images else None
+        self.background.start(lambda: leaving(done, series, collection=collection, **options))
+        self.changed.emit()
+
+    def _added(self) -> None:
+        """The image is in the data set: go on."""
+        teaching = self._let_teaching_go()
+        self._leave(None, None if teaching is None else teaching.state.folder)
+
+    def _not_added(self) -> None:
+        self._let_teaching_go()
+        self._finished = None
+
+    def _let_teaching_go(self) -> Any:
+        teaching = commands.teaching_of(self.work.viewer)
+        if teaching is not None:
+            teaching.added.disconnect(self._added)
+            teaching.refused.disconnect(self._not_added)
+        return teaching
+
+    def _left(self, got: Left) -> None:
+        """Go on to the next image, if there is one."""
+        self.series, self._finished = got.series, None
+        path = self._next(got.done.path)
+        self._said = got.sentence
+        if path is None:
+            self._leaving = None
+            self.work.release_hold()
+            folder, n = got.done.path.parent.name, len(self.series.images)
+            self.work.say(f"{got.sentence} All {n} images of “{folder}” are finished.")
+            self.changed.emit()
+            return
+        self._open(path)
+
+    def _next(self, image: Path) -> Path | None:
+        """Return what to open after an image: the most uncertain one of a ranking, or the next of the folder."""
+        teaching = commands.teaching_of(self.work.viewer)
+        ranked = [] if teaching is None else [one.path.absolute() for one in teaching.found]
+        return next((p for p in ranked if p != image and not self.series.is_done(p)), self.series.next_after(image))
+
+    # Arriving -----------------------------------------------------------------------------------------------------
+
+    def _go_to(self, path: Path) -> None:
+        if self.work.image is not None:
+            self._way = self._way_of(self.work.image)
+        self._leaving, self._is_again, self._said = None, True, ""
+        self._open(path)
+
+    def _open(self, path: Path) -> None:
+        """Open an image file as the one before was opened, in a thread where this plugin reads it."""
+        work, way = self.work, self._way
+        there = [layer for layer in work.choices() if source_of(layer) == path]
+        channels = [] if way is None else way.names.of_image(path) or []
+        if there:
+            self._arrive(path, [layer for file in (path, *channels) for layer in self._layers_of(file)])
+        elif way is None or way.reader in ("", OWN_READER) or get_reader(str(path)) is not None:
+            work.hold()
+            self.background.start(lambda: arriving(path, channels))
+            self.changed.emit()
+        else:
+            with work.adding():
+                opened = [one for file in (path, *channels) for one in work.viewer.open(str(file), plugin=way.reader)]
+            self._arrive(path, [layer for layer in map(bare, opened) if isinstance(layer, Image)])
+
+    def _read(self, got: Read) -> None:
+        """Add the layers that were read."""
+        viewer, opened = self.work.viewer, []
+        with self.work.adding():
+            for data, attributes, kind in got.layers:
+                if kind == "image":
+                    if self._way is not None and self._way.is_joined:
+                        data, attributes = joined(data, attributes)
+                    added = viewer.add_image(data, **with_source(attributes, got.path))
+                    opened += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
+        self._arrive(got.path, opened)
+
+    def _layers_of(self, path: Path) -> list[Image]:
+        return [layer for layer in self.work.choices() if source_of(layer) == path]
+
+    def _arrive(self, path: Path, layers: list[Image]) -> None:
+        """Turn to an image that is open now, as the one before was shown, and take that away."""
+        work, way = self.work, self._way
+        work.release_hold()
+        if not layers:
+            raise ValueError(f"there is no image in {path.name}: open the next one yourself")
+        chosen = [layers[0]]
+        if way is not None:
+            places = (way.index, *way.channels)
+            chosen = [layers[i] for i in places if i < len(layers)] or chosen
+            for look, layer in zip(way.looks, chosen, strict=False):
+                look.put_on(layer)
+        before, self._leaving = self._leaving, None
+        work.images.set_channels(chosen[0], chosen[1:])
+        self._arrived = path
+        if self._is_again:
+            work.recovery.expect_latest()
+        work.choose(chosen[0])
+        if before is not None and before is not chosen[0]:
+            with work.adding():
+                work.take_away(before)
+            work.viewer.reset_view()
+        self._settle()
+        number = self.series.images.index(path) + 1 if path in self.series.images else 0
+        where = f" {number} of {len(self.series.images)}" if number else ""
+        work.say(f"{self._said} Image{where}: “{chosen[0].name}”.".strip())
+        self.changed.emit()
+
+    def _settle(self) -> None:
+        """Take up the brush, and the objects that were saved, once it is known whether there is earlier work."""
+        work, path = self.work, self._arrived
+        if path is None or work.recovery.is_pending or work.image is None or source_of(work.image) != path:
+            return
+        self._arrived = None
+        is_again, self._is_again = self._is_again, False
+        if is_again and work.layers is None and objects_beside(path).is_file():
+            like = place_of(work.image)
+            work.hold()
+            self.background.start(lambda: taking_up(path, like))
+        elif self._way is not None and self._way.marker is not None:
+            work.brush(self._way.marker)
+
+    # What came of tasks -------------------------------------------------------------------------------------------
+
+    def _take(self, got: Left | Read | Found) -> None:
+        try:
+            if isinstance(got, Left):
+                self._left(got)
+            elif isinstance(got, Read):
+                self._read(got)
+            else:
+                self._found(got)
+        except Exception as error:  # a reader, and napari, may raise anything
+            self.fail(error)
+
+    def _found(self, got: Found) -> None:
+        self.work.release_hold()
+        if self.work.image is not None and source_of(self.work.image) == got.session_of:
+            self.work.take_saved(got.labels, got.kinds)
+
+    def fail(self, error: Exception) -> None:
+        """Tell why the series does not go on; the image stays as it is."""
+        self._leaving, self._finished, self._is_again = None, None, False
+        self.work.release_hold()
+        self.work.refuse(error)
+        self.changed.emit()
+
+    # Behind it ----------------------------------------------------------------------------------------------------
+
+    def _note(self) -> None:
+        self._limits.note(self.work.image)
+
+    def _seconds(self, session: Session | None) -> float:
+        """Return how long an image was worked on, since that was counted last."""
+        return 0.0 if session is None else session.seconds - self._counted.get(session, 0.0)
+
+    def _way_of(self, image: Image) -> Way:
+        """Return how an image was opened and is shown."""
+        path, channels = source_of(image), self.work.images.channels
+        files = [file for layer in channels if (file := source_of(layer)) is not None]
+        others = [file for file in dict.fromkeys(files) if file != path]
+        siblings = [layer for file in (path, *others) for layer in self._layers_of(file)] if path else [image]
+        markers = None if self.work.layers is None else self.work.layers.markers
+        return Way(
+            reader=image.source.reader_plugin or "",
+            names=Channels() if path is None else Channels.of(path, others),
+            index=siblings.index(image),
+            channels=tuple(siblings.index(layer) for layer in channels if layer in siblings),
+            is_joined=has_channels_first(image),
+            looks=tuple(self._limits.appearance_of(layer) for layer in (image, *channels)),
+            marker=None if markers is None else _in_hand(str(markers.mode), int(markers.selected_label)),
+        )
+
+
+def _in_hand(mode: str, label: int) -> Marker | None:
+    if mode == "erase":
+        return Marker.UNKNOWN
+    return Marker(label) if mode == "paint" and label in (Marker.OBJECT, Marker.BACKGROUND) else None
+
+
+def _has_object(session: Session) -> bool:
+    case = session.case
+    return bool((case.partial[case.marked] == Marker.OBJECT).any())

@@ -1,0 +1,219 @@
+"""List of the finished objects: number, class and size of each, to go to, to reopen and to classify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QFrame, QHeaderView, QLabel, QTreeView, QVBoxLayout, QWidget
+
+from napari_probseg.session.finished import FinishedObject
+from napari_probseg.widgets.style import dot, row
+
+_N_ROWS, _ROW = 4, 20  # that are seen at once, and the pixels of one
+_MOVES = (
+    Qt.Key.Key_Up,
+    Qt.Key.Key_Down,
+    Qt.Key.Key_Home,
+    Qt.Key.Key_End,
+    Qt.Key.Key_PageUp,
+    Qt.Key.Key_PageDown,
+)
+_OPENS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+NO_CLASS = "no class"
+Colour = tuple[float, float, float]
+
+
+class ObjectList(QWidget):
+    """The finished objects in rows, and above them the class of the one that is selected, or of the next."""
+
+    visited = Signal(int)
+    opened = Signal(int)
+    classified = Signal(int, str)  # 0: the objects that are finished from now on
+
+    def __init__(self, colour: Callable[[int], Colour]) -> None:
+        super().__init__()
+        self._model = _Rows(colour)
+        self.rows = _Table(self._model)
+        self.of = QLabel(objectName="faint")
+        self.of.setFixedWidth(64)
+        self.kind = QComboBox(editable=True, toolTip="The class of the object that is selected, or of the next ones")
+        self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.kind.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.kind.setMinimumContentsLength(8)
+        self.kind.lineEdit().setPlaceholderText(NO_CLASS)
+        self.kind.lineEdit().editingFinished.connect(self._classify)
+        self.kind.activated.connect(self._classify)
+        self._kind = ""  # of the objects that are finished from now on
+        self.rows.selectionModel().currentRowChanged.connect(self._visit)
+        self.rows.opened.connect(self.opened)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(5)
+        layout.addLayout(row(self.of, self.kind, stretch=(0, 1)))
+        layout.addWidget(self.rows)
+
+    @property
+    def selected(self) -> int:
+        """The number of the object that is selected; 0 if none is."""
+        index = self.rows.currentIndex()
+        return self._model.label(index.row()) if index.isValid() else 0
+
+    def show_objects(
+        self,
+        objects: Sequence[FinishedObject],
+        *,
+        kinds: Sequence[str],
+        kind: str,
+        size: Callable[[int], str],
+    ) -> None:
+        """Show these objects.
+
+        Parameters
+        ----------
+        objects : sequence of FinishedObject
+        kinds : sequence of str
+            The classes to choose from.
+        kind : str
+            The class of the next ones.
+        size : function
+            Returns how large so many voxels are, in words.
+        """
+        selected, self._kind = self.selected, kind
+        self._model.show(tuple(objects), size)
+        if self.selected != selected:
+            self.select(selected)
+        if [self.kind.itemText(i) for i in range(self.kind.count())] != ["", *kinds]:
+            self.kind.clear()
+            self.kind.addItems(["", *kinds])
+        self._show_kind()
+
+    def select(self, label: int) -> None:
+        """Select an object without going to it; 0 selects none."""
+        index = self._model.index_of(label)
+        self.rows.selectionModel().blockSignals(True)
+        if index.isValid():
+            flags = QItemSelectionModel.SelectionFlag
+            self.rows.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+            self.rows.scrollTo(index)
+        else:
+            self.rows.selectionModel().clear()
+        self.rows.selectionModel().blockSignals(False)
+        self.rows.viewport().update()
+        self._show_kind()
+
+    def move(self, step: int) -> None:
+        """Go to the object so many rows below the one that is selected, round and round."""
+        n, index = self._model.rowCount(), self.rows.currentIndex()
+        if n:
+            at = (index.row() + step) % n if index.isValid() else (0 if step > 0 else n - 1)
+            self.rows.setCurrentIndex(self._model.index(at, 0))
+
+    def _visit(self, index: QModelIndex) -> None:
+        self._show_kind()
+        if index.isValid():
+            self.visited.emit(self._model.label(index.row()))
+
+    def _show_kind(self) -> None:
+        if self.kind.hasFocus() or self.kind.lineEdit().hasFocus():
+            return  # it is being typed
+        label = self.selected
+        self.of.setText(f"Object {label}" if label else "Class")
+        self.kind.setCurrentText(self._model.kind(label) if label else self._kind)
+
+    def _classify(self, _: int = 0) -> None:
+        """Take what was chosen or typed, and give the keys back to the canvas."""
+        label, kind = self.selected, self.kind.currentText().strip()
+        if self.kind.lineEdit().hasFocus() or self.kind.hasFocus():
+            self.kind.lineEdit().clearFocus()
+            self.kind.clearFocus()
+        if kind != (self._model.kind(label) if label else self._kind):
+            self.classified.emit(label, kind)
+
+
+class _Rows(QAbstractTableModel):
+    """The objects as a table: number, class, size."""
+
+    def __init__(self, colour: Callable[[int], Colour]) -> None:
+        super().__init__()
+        self._objects: tuple[FinishedObject, ...] = ()
+        self._colour = colour
+        self._size: Callable[[int], str] = str
+
+    def show(self, objects: tuple[FinishedObject, ...], size: Callable[[int], str]) -> None:
+        self._size = size
+        if objects == self._objects:
+            return
+        if [one.label for one in objects] == [one.label for one in self._objects]:
+            self._objects = objects
+            self.dataChanged.emit(self.index(0, 0), self.index(len(objects) - 1, 2))
+            return
+        self.beginResetModel()
+        self._objects = objects
+        self.endResetModel()
+
+    def label(self, i: int) -> int:
+        return self._objects[i].label if 0 <= i < len(self._objects) else 0
+
+    def kind(self, label: int) -> str:
+        return next((one.kind for one in self._objects if one.label == label), "")
+
+    def index_of(self, label: int) -> QModelIndex:
+        i = next((i for i, one in enumerate(self._objects) if one.label == label), -1)
+        return self.index(i, 0) if i >= 0 else QModelIndex()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._objects)
+
+    def columnCount(self, _: QModelIndex | None = None) -> int:
+        return 3
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        one = self._objects[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (str(one.label), one.kind, self._size(one.n_voxels))[index.column()]
+        if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
+            return dot(self._colour(one.label))
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 2:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return "Click to go there; double-click or Enter to reopen it"
+        return None
+
+
+class _Table(QTreeView):
+    """A table that keeps the keys it moves by, and hands all others on to the canvas."""
+
+    opened = Signal(int)
+
+    def __init__(self, model: _Rows) -> None:
+        super().__init__()
+        self._rows = model
+        self.setModel(model)
+        self.setRootIsDecorated(False)
+        self.setHeaderHidden(True)
+        self.setUniformRowHeights(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setIconSize(QSize(12, 12))
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFixedHeight(_N_ROWS * _ROW + 4)
+        header = self.header()
+        header.setStretchLastSection(False)
+        header.setMinimumSectionSize(20)
+        for column, mode in enumerate(("ResizeToContents", "Stretch", "ResizeToContents")):
+            header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))
+        self.doubleClicked.connect(self._open)
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() in _OPENS:
+            self._open(self.currentIndex())
+        elif event.key() in _MOVES and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            super().keyPressEvent(event)
+        else:
+            event.ignore()  # the dock hands it to the canvas
+
+    def _open(self, index: QModelIndex) -> None:
+        if index.isValid():
+            self.opened.emit(self._rows.label(index.row()))

@@ -1,0 +1,101 @@
+"""Objects part of the Segment widget: the list of finished objects, picking one on the canvas, reopening."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject
+
+from napari_probseg.session.finished import FinishedObject
+from napari_probseg.widgets import commands
+from napari_probseg.widgets.keys import weakly
+from napari_probseg.widgets.layers.image import unit_of
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.gallery import measure, sized
+from napari_probseg.widgets.segment.label_picker import Picker
+from napari_probseg.widgets.segment.panel import Panel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class ObjectsPart(QObject):
+    """Lets a person go to finished objects, give them classes, and reopen them.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where they are clicked.
+    work : Workspace
+        Whose objects they are.
+    panel : Panel
+        Where they are listed.
+    """
+
+    def __init__(self, viewer: Viewer, work: Workspace, panel: Panel) -> None:
+        super().__init__(panel)
+        self._viewer, self._work, self._panel = viewer, work, panel
+        self._picker = Picker(viewer, self._picked)
+        self._steps: object = None  # that the list was drawn for
+        panel.reopen.clicked.connect(weakly(self.reopen))
+        panel.pick.toggled.connect(self._pick)
+        panel.objects.visited.connect(work.go_to_object)
+        panel.objects.opened.connect(work.reopen)
+        panel.objects.classified.connect(work.classify)
+
+    def draw(self, objects: tuple[FinishedObject, ...]) -> None:
+        """Show the objects; what was selected is not any more once there is another step of work."""
+        work, panel = self._work, self._panel
+        size, unit = 1.0, "px"
+        if (session := work.session) is not None and work.image is not None:
+            size, unit = measure(session.case.spacing or (), unit_of(work.image), range(session.case.ndim))
+            latest = session.steps[-1] if session.steps else None
+            if latest is not self._steps and (latest is None or latest.verb != "classify"):
+                panel.objects.select(0)
+            self._steps = latest
+        panel.objects.show_objects(
+            objects,
+            kinds=self._kinds(),
+            kind=work.tools.kind,
+            size=lambda n: sized(n, size=size, unit=unit),
+        )
+        for part in (panel.reopen, panel.pick, panel.save):
+            part.setEnabled(bool(objects))
+
+    def next(self) -> None:
+        """Go to the next finished object."""
+        self._panel.objects.move(1)
+
+    def previous(self) -> None:
+        """Go to the finished object before."""
+        self._panel.objects.move(-1)
+
+    def reopen(self) -> None:
+        """Reopen the object that is selected, else the latest one."""
+        selected = self._panel.objects.selected
+        session = self._work.session
+        self._work.reopen(selected or (0 if session is None else session.max_label))
+
+    def stop(self) -> None:
+        """Wait for no click any longer."""
+        self._picker.stop()
+
+    def _kinds(self) -> tuple[str, ...]:
+        """Return the classes to choose from: those of the data set, and all that were given in this window."""
+        teaching = commands.teaching_of(self._viewer)
+        labels = () if teaching is None else teaching.state.labels
+        return tuple(dict.fromkeys((*labels, *self._work.kinds())))
+
+    def _pick(self, on: bool) -> None:
+        if on and self._work.layers is not None:
+            self._work.say("Click a finished object on the canvas.")
+            self._picker.start(self._work.layers.objects)
+        else:
+            self._picker.stop()
+
+    def _picked(self, label: int) -> None:
+        self._panel.pick.setChecked(False)
+        if label:
+            self._work.reopen(label)
+        else:
+            self._work.say("There is no finished object at that place.")

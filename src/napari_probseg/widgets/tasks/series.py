@@ -1,0 +1,119 @@
+"""Tasks of a series of images: saving the objects of one beside it, reading the next, taking up its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.io import Picture
+from napari_probseg.napari_io.layer_data import LayerData, read_layers
+from napari_probseg.session.beside import read_beside, write_beside
+from napari_probseg.session.series import Done, Series
+from napari_probseg.session.session import Session
+from napari_probseg.widgets.messages import counted_objects
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """An image that is finished, in its series, and what there is to say of it."""
+
+    series: Series
+    done: Done
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """An image file and those of its channels, as layer data."""
+
+    path: Path
+    layers: list[LayerData]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Objects beside an image, with their classes."""
+
+    session_of: Path
+    labels: NDArray[np.uint32]
+    kinds: dict[int, str]
+
+
+def leaving(
+    done: Done,
+    series: Series | None,
+    *,
+    session: Session | None,
+    like: Picture | None,
+    channels: Sequence[Path],
+    collection: Path | None,
+) -> Generator[str, None, Left]:
+    """Save the objects of an image beside it, if there are any, and note it as finished.
+
+    Parameters
+    ----------
+    done : Done
+    series : Series or None
+        The series so far; a new one begins where the image is of another.
+    session : Session, optional
+        Of the image; None where its objects are saved already.
+    like : Picture, optional
+        Where the image lies.
+    channels : sequence of path
+        The files of its further channels.
+    collection : path, optional
+        The data set whose images count as finished.
+    """
+    sentence = f"“{done.path.name}” has no object, and nothing was saved."
+    if series is None or done.path not in series.images:
+        yield "Looking at the images of the folder…"
+        series = Series.of(done.path, channels, before=() if collection is None else _sources(collection))
+    if session is not None and done.n_objects:
+        yield "Saving the objects…"
+        is_own = series.found(done.path) is not None
+        path, aside = write_beside(done.path, session.objects, session.finished, like=like, is_own=is_own)
+        session.note_saved(path, whole=False)
+        sentence = f"Saved {counted_objects(done.n_objects)} as {path.name}."
+        if aside is not None:
+            sentence += f" What was there is {aside.name} now."
+    elif done.n_objects:
+        sentence = f"Added {counted_objects(done.n_objects)} to the data set."
+    if session is not None and session.journal is not None:
+        session.journal.flush()
+    return Left(series.with_done(done), done, sentence)
+
+
+def arriving(path: Path, channels: Sequence[Path]) -> Generator[str, None, Read]:
+    """Read an image file, and those of its channels."""
+    yield f"Opening {path.name}…"
+    return Read(path, [one for file in (path, *channels) for one in read_layers(str(file))])
+
+
+def taking_up(path: Path, like: Picture) -> Generator[str, None, Found]:
+    """Read the objects beside an image."""
+    yield "Reading the objects that were saved…"
+    return Found(path, *read_beside(path, like))
+
+
+def _sources(collection: Path) -> list[Path]:
+    """Return the files that the images of a data set came from."""
+    told = (entry.metadata().get("image") for entry in Collection(collection).entries)
+    return [Path(str(source)) for source in told if source]
+
+
+def joined(data: Any, attributes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return layer data with its channels as the first axis of one layer, as the images of a data set have them."""
+    attributes = dict(attributes)
+    if (axis := attributes.pop("channel_axis", None)) is not None:
+        data = np.moveaxis(np.asarray(data), axis, 0)
+        scale = attributes["scale"]
+        attributes["scale"] = [1.0, *scale]
+        attributes["axis_labels"] = ("c", *"zyx"[-len(scale) :])
+        attributes.pop("units", None)
+    return data, attributes

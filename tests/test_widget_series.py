@@ -1,0 +1,274 @@
+"""Hundreds of images: the list of objects, Finish image, and back to an earlier one, with real clicks and keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QPoint, Qt
+
+import napari_probseg as ps
+from napari_probseg.dataset.collection import Collection
+from napari_probseg.widgets.layers.source import source_of
+from window import click, disk, press, stroke, threads_ended, turned
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(3):
+        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
+    return tmp_path
+
+
+@pytest.fixture
+def opened(open_widget, folder):
+    """Return a viewer and the widget, with the first image of the folder."""
+    viewer, widget = open_widget()
+    viewer.open(str(folder / "cell0.tif"), plugin="napari")
+    return viewer, widget
+
+
+def finished(qtbot, widget, at=(30, 30)):
+    stroke(qtbot, widget, at)
+    click(qtbot, widget.panel.finish)
+
+
+def on(qtbot, widget, name):
+    """Wait until an image is at work, and nothing runs."""
+    work = widget.work
+    qtbot.waitUntil(lambda: work.image is not None and work.image.name == name and not work.is_held, timeout=20_000)
+    threads_ended(qtbot)
+
+
+def texts(widget):
+    model = widget.panel.objects.rows.model()
+    return [tuple(model.data(model.index(i, j)) for j in range(3)) for i in range(model.rowCount())]
+
+
+# The list of objects ----------------------------------------------------------------------------------------------
+
+
+def test_finished_objects_are_listed_with_their_size_and_class(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32), scale=(0.5, 0.5), units=("mm", "mm"))
+    widget.work.set(brush_size=1)
+    finished(qtbot, widget)
+    widget.panel.objects.kind.lineEdit().setFocus()
+    qtbot.keyClicks(widget.panel.objects.kind.lineEdit(), "nucleus")
+    qtbot.keyClick(widget.panel.objects.kind.lineEdit(), Qt.Key.Key_Return)
+    assert widget.work.tools.kind == "nucleus"
+    finished(qtbot, widget, (10, 10))
+    n = int((widget.work.session.objects == 1).sum())
+    assert texts(widget) == [("1", "", f"{n / 4:.3g} mm²"), ("2", "nucleus", f"{n / 4:.3g} mm²")]
+    click(qtbot, widget.panel.undo)
+    assert len(texts(widget)) == 1
+
+
+def test_a_click_goes_to_an_object_and_a_double_click_reopens_it(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((9, 64, 64), np.float32))
+    rows = widget.panel.objects.rows
+    for z, at in ((2, (2, 30, 30)), (7, (7, 10, 50))):
+        viewer.dims.set_point(0, z)
+        finished(qtbot, widget, at)
+    assert widget.panel.objects.selected == 0
+    middle = rows.visualRect(rows.model().index(0, 1)).center()
+    qtbot.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert viewer.dims.current_step[0] == 2 and widget.panel.objects.selected == 1
+    qtbot.keyClick(rows, Qt.Key.Key_Down)
+    assert viewer.dims.current_step[0] == 7
+    press(qtbot, widget, Qt.Key.Key_H, SHIFT)
+    assert viewer.dims.current_step[0] == 2
+    qtbot.mouseDClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert [text[0] for text in texts(widget)] == ["2"] and (widget.work.session.case.partial == 1).any()
+    assert widget.panel.objects.selected == 0, "there is other work now"
+
+
+def test_the_class_of_a_selected_object_is_changed_and_taken_back(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    objects = widget.panel.objects
+    press(qtbot, widget, Qt.Key.Key_J, SHIFT)
+    assert objects.selected == 1 and objects.of.text() == "Object 1"
+    objects.kind.lineEdit().setFocus()
+    qtbot.keyClicks(objects.kind.lineEdit(), "cell")
+    qtbot.keyClick(objects.kind.lineEdit(), Qt.Key.Key_Return)
+    assert widget.work.session.kinds == {1: "cell"} and widget.work.tools.kind == ""
+    assert objects.selected == 1, "it stays selected"
+    click(qtbot, widget.panel.undo)
+    assert widget.work.session.kinds == {}
+
+
+def test_keys_of_the_verbs_go_on_to_the_canvas_from_the_list(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    widget.panel.objects.rows.setFocus()
+    press(qtbot, widget, Qt.Key.Key_K, SHIFT)
+    assert texts(widget) == []
+    stroke(qtbot, widget, (12, 50))
+    widget.panel.objects.rows.setFocus()
+    qtbot.keyClick(widget.panel.objects.rows, Qt.Key.Key_Q)
+    turned(qtbot)
+    assert len(texts(widget)) == 1
+
+
+# Finish image -----------------------------------------------------------------------------------------------------
+
+
+def test_one_key_saves_the_objects_and_opens_the_next_image(opened, qtbot, folder):
+    viewer, widget = opened
+    viewer.layers["cell0"].colormap = "green"
+    viewer.layers["cell0"].contrast_limits = (0, 3)
+    widget.work.set(brush_size=7, kind="cell")
+    stroke(qtbot, widget, (30, 30))
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    saved = ps.read(folder / "cell0_objects.tif").data
+    assert set(np.unique(saved)) == {0, 1} and "cell" in (folder / "cell0_objects.csv").read_text()
+    image = widget.work.image
+    assert source_of(image) == folder / "cell1.tif"
+    assert image.colormap.name == "green" and tuple(image.contrast_limits) == (0, 3)
+    markers = widget.work.layers.markers
+    assert (markers.mode, markers.selected_label, markers.brush_size) == ("paint", 1, 7), "the brush is in hand"
+    assert not [layer for layer in viewer.layers if "cell0" in layer.name], "what is finished is put away"
+    assert "Image 2 of 3" in widget.panel.status.text()
+    assert widget.panel.progress_text.text().startswith("1 of 3 images · 1 object ·")
+
+
+def test_contrast_that_nobody_changed_is_that_of_each_image(opened, qtbot):
+    _, widget = opened
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    assert widget.work.image.contrast_limits[1] == 2
+
+
+def test_after_the_last_image_it_says_so_and_stays(opened, qtbot):
+    _, widget = opened
+    for name in ("cell1", "cell2"):
+        finished(qtbot, widget)
+        press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+        on(qtbot, widget, name)
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    qtbot.waitUntil(lambda: "All 3 images" in widget.panel.status.text(), timeout=20_000)
+    assert widget.work.image.name == "cell2" and not widget.work.session.has_unsaved_objects
+
+
+def test_back_to_an_earlier_image_everything_is_as_it_was_left(opened, qtbot, folder):
+    _, widget = opened
+    stroke(qtbot, widget, (30, 30))
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    click(qtbot, widget.panel.image_before)
+    on(qtbot, widget, "cell0")
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+    assert len(texts(widget)) == 1 and widget.work.session.can_undo
+    finished(qtbot, widget, (10, 50))
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    qtbot.waitUntil(lambda: widget.work.image.name in ("cell1", "cell2") and not widget.work.is_held, timeout=20_000)
+    assert ps.read(folder / "cell0_objects.tif").data.max() == 2
+    assert not list(folder.glob("*_before_*")), "it is the same work"
+
+
+def test_objects_of_an_earlier_day_are_taken_up_where_there_is_no_journal(opened, qtbot, folder):
+    _, widget = opened
+    widget.work.set(kind="cell")
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    for journal in widget.work.recovery.folders()[0].glob("*.journal"):
+        journal.unlink()
+    click(qtbot, widget.panel.image_before)
+    on(qtbot, widget, "cell0")
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+    assert widget.work.session.kinds == {1: "cell"}
+
+
+def test_an_image_without_objects_is_passed_over_and_nothing_is_written(opened, qtbot, folder):
+    _, widget = opened
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    assert not list(folder.glob("*_objects*")) and "nothing was saved" in widget.panel.status.text()
+
+
+def test_further_channels_come_along(open_widget, qtbot, tmp_path):
+    for i in range(2):
+        for channel in range(2):
+            ps.write(tmp_path / f"a{i}_000{channel}.tif", (disk() * (i + 1.0)).astype(np.float32), labels=False)
+    viewer, widget = open_widget()
+    for channel in range(2):
+        viewer.open(str(tmp_path / f"a0_000{channel}.tif"), plugin="napari")
+    image, further = viewer.layers["a0_0000"], viewer.layers["a0_0001"]
+    widget.work.choose(getattr(image, "__wrapped__", image))
+    widget.work.images.set_channels(widget.work.image, [getattr(further, "__wrapped__", further)])
+    finished(qtbot, widget)
+    assert widget.work.session.case.n_channels == 2
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "a1_0000")
+    assert [layer.name for layer in widget.work.images.channels] == ["a1_0001"]
+    finished(qtbot, widget)
+    assert widget.work.session.case.n_channels == 2
+    assert not [layer for layer in viewer.layers if "a0" in layer.name]
+
+
+def test_an_image_of_no_file_is_told_what_to_do(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    assert "comes from no file" in widget.panel.status.text() and widget.work.session.has_unsaved_objects
+
+
+def test_a_place_that_cannot_be_written_to_leaves_the_image_open(opened, qtbot, monkeypatch):
+    _, widget = opened
+    finished(qtbot, widget)
+
+    def full(*_, **__):
+        raise OSError("no space left on the device: free some")
+
+    monkeypatch.setattr("napari_probseg.widgets.tasks.series.write_beside", full)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    qtbot.waitUntil(lambda: "No space left" in widget.panel.status.text(), timeout=20_000)
+    assert widget.work.image.name == "cell0" and not widget.work.is_held
+    assert widget.work.session.has_unsaved_objects
+
+
+def test_with_a_data_set_open_images_go_into_it_and_their_classes_with_them(opened, qtbot, folder, tmp_path):
+    viewer, widget = opened
+    place = tmp_path / "Dataset001_Mine"
+    Collection.create(place, ["cell", "nucleus"], ending=".tif")
+    _, there = viewer.window.add_plugin_dock_widget("napari-probseg", "Dataset")
+    there.teaching.open(place)
+    qtbot.waitUntil(lambda: there.teaching.state is not None, timeout=20_000)
+    widget.work.set(kind="nucleus")
+    stroke(qtbot, widget, (30, 30))
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    data = Collection(place)
+    assert data.cases == ["cell0"] and set(np.unique(data.load("cell0").label)) == {0, 2}
+    assert not list(folder.glob("*_objects*"))
+    assert "1 of 3 images" in widget.panel.progress_text.text()
+    there.release()
+
+
+def test_any_image_of_the_folder_is_in_the_menu(opened, qtbot):
+    _, widget = opened
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    widget.panel.menu.aboutToShow.emit()
+    images = next(action.menu() for action in widget.panel.menu.actions() if action.text() == "Go to image")
+    named = [action.text() for action in images.actions() if action.text()]
+    assert named[0].startswith("✓ cell0.tif: 1 object,") and named[1:] == ["cell1.tif", "cell2.tif"]
+    images.triggered.emit(images.actions()[-1])
+    on(qtbot, widget, "cell2")
+
+
+def test_nothing_of_the_list_is_cut(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    rows = widget.panel.objects.rows
+    assert rows.visualRect(rows.model().index(0, 2)).right() <= rows.viewport().width()
+    assert rows.indexAt(QPoint(2, 2)).isValid()
