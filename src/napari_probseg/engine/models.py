@@ -59,6 +59,7 @@ class Resources:
         self.stop = Event()  # set when a request is to come to an end where that suits it
         self.is_loading = False  # what is half imported or half loaded must not be interrupted
         self._tuned: OrderedDict[tuple[Model, str], Any] = OrderedDict()  # the latest one asked for last
+        self._finder: tuple[Any, Any] | None = None  # the latest one: it keeps what it has seen of an image
         self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large
 
     def proposer(self, model: Any, device: str) -> Any:
@@ -85,6 +86,14 @@ class Resources:
             self._seen = None
             self._seen = key, look()
         return self._seen[1]
+
+    def finder(self, completer: Any) -> Any:
+        """Return the finder of objects alike that asks a completer's networks, the same one as long as it is asked."""
+        from napari_probseg.similar.finder import finder_of
+
+        if self._finder is None or self._finder[0] is not completer:
+            self._finder = completer, finder_of(completer)
+        return self._finder[1]
 
     def keep(self, model: Model, completer: Any, device: str) -> None:
         """Keep a completer that was just fine-tuned, so that it need not be loaded; but the latest ones alone."""

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case
 from napari_probseg.progress import Progress, result_of
-from napari_probseg.region import Region, bounding_box, boxed
+from napari_probseg.region import Region, bounding_box, boxed, grown, relative
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
+from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
-from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, Similar
+from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, Similar, SimilarObject
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
@@ -40,6 +41,7 @@ class Alike(Work):
         self._found = Similar(())
         self._finder: Finder | None = None
         self._ranked: tuple[Any, Similar] | None = None
+        self._corrected: SimilarObject | None = None
 
     @property
     def skipped(self) -> tuple[Part, ...]:
@@ -178,7 +180,20 @@ class Alike(Work):
         spans = [[s.start + o.start, s.stop + o.start] for s, o in zip(inner, box, strict=True)]
         return self._note(Step("skip", {"where": spans, "mask": pack(chosen[inner])}))
 
-    def _on_offer(self, i: int) -> Any:
+    def look_at_similar(self, i: int | None) -> None:
+        """Note which object on offer is on show, if any: the next stroke corrects that one."""
+        self._corrected = None if i is None else self._on_offer(i)
+
+    def _on_show(self) -> Answer | None:
+        """Return the object on show: a region with some room for what is missing of it, and the mask in it."""
+        if (o := self._corrected) is None:
+            return None
+        where = grown(o.where, [2 + (s.stop - s.start) // 2 for s in o.where], self._case.shape)
+        mask = np.zeros([s.stop - s.start for s in where], dtype=bool)
+        mask[relative(o.where, where)] = o.mask
+        return where, mask
+
+    def _on_offer(self, i: int) -> SimilarObject:
         if not len(self.similar):
             raise RuntimeError(NOTHING_ALIKE if self._found.n_examples else "call propose_similar() first")
         if not 0 <= i < len(self.similar):
@@ -190,7 +205,7 @@ class Alike(Work):
         last = next((step.arguments["label"] for step in reversed(self.steps) if step.verb == "finish"), 0)
         return int(last) if last in self._tally else self.max_label
 
-    def _take(self, chosen: Sequence[Any]) -> Step:
+    def _take(self, chosen: Sequence[SimilarObject]) -> Step:
         first = max(self.max_label, self._reopened_label() or 0)
         free = [Part(o.where, o.mask & (self._objects[o.where] == 0)) for o in chosen]
         told: dict[str, Any] = {"first": first, "like": self._found.like}

@@ -389,7 +389,7 @@ class Session(Alike):
         return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
 
     def _on_show(self) -> Answer | None:
-        """Return the object that the candidate on show leads to."""
+        """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
         if not (candidates := self.candidates):
-            return None
+            return super()._on_show()
         return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT

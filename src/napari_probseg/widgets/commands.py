@@ -145,6 +145,16 @@ def none_of_these() -> None:
     _do("none")
 
 
+def more() -> None:
+    """Look for objects like the finished ones."""
+    _do("more")
+
+
+def take_all() -> None:
+    """Take all objects above the line that are like the finished ones."""
+    _do("take_all")
+
+
 def undo() -> None:
     """Take back the latest step, a stroke or the model's."""
     _do("undo")

@@ -24,6 +24,8 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "next": "J",
         "accept": "K",
         "none": "N",
+        "more": ".",
+        "take_all": "Shift+G",
         "undo": "U",
         "redo": "Shift+U",
         "finish": "Q",

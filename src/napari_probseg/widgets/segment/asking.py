@@ -13,11 +13,14 @@ from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import WarmUp
+from napari_probseg.engine.similar import FindSimilar
+from napari_probseg.session.alike import N_OFFERED
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.models import Models, given
 from napari_probseg.widgets.segment.tools import NETWORK, Tools
 from napari_probseg.widgets.tasks.adapt import Learnt, adapting
+from napari_probseg.widgets.tasks.alike import FoundAlike, finding
 from napari_probseg.widgets.tasks.background import Background, Latest, Task
 from napari_probseg.widgets.tasks.complete import completing, cutting_again
 from napari_probseg.widgets.tasks.propagate import propagating
@@ -54,6 +57,7 @@ class Asking(QObject):
 
     offered = Signal(object)
     learnt = Signal(object)
+    alike = Signal(object)
     failed = Signal(Exception)
     said = Signal(str)
 
@@ -62,6 +66,7 @@ class Asking(QObject):
         self._engine, self._local, self._device = engine, Local(), device
         self._session: Session | None = None  # whose question is out
         self._is_live = False  # whether it was asked by itself, after a stroke
+        self.is_for_others = False  # whether the latest question was what else is like the finished objects
         self.background, self._cutting, self._warming = Background(), Latest(), Background()
         for runner in (self.background, self._cutting):
             runner.done.connect(self._take)
@@ -126,6 +131,14 @@ class Asking(QObject):
         engine = self.engine_of(model)
         self._ask(session, lambda: adapting(engine, request, model, device=self._device))
 
+    def more(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
+        """Ask for objects like the finished ones."""
+        query, request = session.query_similar(), session.ask("similar")
+        model = _completer(session, tools, models)
+        asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device)
+        self._ask(session, lambda: finding(self.engine_of(model), request, asked))
+        self.is_for_others = True
+
     def cut_again(self, session: Session, tools: Tools, place: Place) -> None:
         """Cut the completion on offer anew, when the cut that runs has ended, unless a later one comes first."""
         offer = session.on_offer
@@ -173,14 +186,17 @@ class Asking(QObject):
 
     def _ask(self, session: Session, task: Task, *, is_live: bool = False) -> None:
         self._cutting.forget()
-        self._session, self._is_live = session, is_live
+        self._session, self._is_live, self.is_for_others = session, is_live, False
         self.background.start(task)
 
-    def _take(self, got: Answer | Learnt) -> None:
+    def _take(self, got: Answer | Learnt | FoundAlike) -> None:
         """Offer an answer to the session that asked, unless its work has moved on."""
         session = self._session
         if session is None or not session.is_current(got.request):
             self.said.emit("The markers changed meanwhile: ask again.")
+            return
+        if isinstance(got, FoundAlike):
+            self.alike.emit(got)
             return
         if isinstance(got, Learnt):
             self.learnt.emit(got)

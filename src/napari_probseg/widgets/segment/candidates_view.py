@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_probseg.candidates import Candidates
 from napari_probseg.engine.exhibit import Exhibit, exhibit
 from napari_probseg.session.request import Offer
+from napari_probseg.widgets.layers.alike import AlikeOutlines
 from napari_probseg.widgets.layers.image import bring_into_view, plane_on_view
 from napari_probseg.widgets.layers.preview import Preview, Uncertainty, add_quietly
 from napari_probseg.widgets.messages import nothing_on_view
@@ -39,6 +40,7 @@ class CandidatesView(QObject):
         super().__init__()
         self._viewer = viewer
         self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
+        self.alike = AlikeOutlines(viewer)
         self.offer: Offer | None = None
         self.current = self._kept = 0
         self._case: Case | None = None
@@ -86,6 +88,7 @@ class CandidatesView(QObject):
         """Show nothing, forget where the samples disagreed, and take the layers away."""
         self.offer = self._case = None
         self.preview.clear()
+        self.alike.clear()
         self.uncertainty.forget()
 
     def show(self, i: int) -> None:
@@ -163,5 +166,5 @@ class CandidatesView(QObject):
         return shown.advice
 
     def owns(self, layer: Any) -> bool:
-        """Return whether a layer is the preview or the uncertainty."""
-        return self.preview.holds(layer) or self.uncertainty.holds(layer)
+        """Return whether a layer is the preview, the uncertainty, or the outlines of objects alike."""
+        return self.preview.holds(layer) or self.uncertainty.holds(layer) or self.alike.holds(layer)

@@ -16,12 +16,12 @@ from napari_probseg.widgets.layers.image import bare, bring_into_view, displayed
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT
 from napari_probseg.widgets.models import Models, give, given
+from napari_probseg.widgets.segment.alike import MoreLikeThis
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
-from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
 
 
-class Workspace(Stage):
+class Workspace(MoreLikeThis):
     """What the user does with the images of one viewer; the widget shows it and calls its verbs, as do keys."""
 
     def use(self, models: Models) -> None:
@@ -86,7 +86,9 @@ class Workspace(Stage):
     @verb
     def reject(self) -> None:
         """Ask for other candidates: none of these."""
-        if self._at_hand().is_sampled:
+        if self.alike:
+            self._skip_alike()
+        elif self._at_hand().is_sampled:
             self.asking.propose_others(self._session(), self.tools, self._place(anywhere=True))
             self._show()
 
@@ -115,12 +117,18 @@ class Workspace(Stage):
     @verb
     def next(self) -> None:
         """Show the next candidate."""
+        if self.alike:
+            self._turn_alike(1)
+            return
         self._at_hand()
         self.view.show(self.view.current + 1)
 
     @verb
     def previous(self) -> None:
         """Show the previous candidate."""
+        if self.alike:
+            self._turn_alike(-1)
+            return
         self._at_hand()
         self.view.show(self.view.current - 1)
 
@@ -133,6 +141,9 @@ class Workspace(Stage):
     @verb
     def accept(self, i: int | None = None) -> None:
         """Accept candidate ``i``, or the one on show."""
+        if self.alike:
+            self._take_alike(i)
+            return
         self._at_hand()
         i = self.view.current if i is None else i
         self._stepped(self._session().accept(i), f"Accepted candidate {i + 1}: correct it, propose again, or finish.")
@@ -168,6 +179,8 @@ class Workspace(Stage):
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
         self.finish_object()
+        if self.is_more_by_itself:
+            self._ask_for_more()
 
     def finish_object(self) -> None:
         """Finish the object at work, or raise."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COLUMNS, _SIDE, _CAPTION = 3, 92, 18
 _INNER = _SIDE - 4
+OF_SAMPLES = "of the samples agree with it."
 # Where the planes of a volume's candidate are: the one on view above, those across it below.
 _ROOMS = (QRect(0, 0, _INNER, 57), QRect(0, 59, 43, 29), QRect(45, 59, 43, 29))
 
@@ -54,7 +55,15 @@ class Gallery(QWidget):
         """Say what to do next, where the candidates will be."""
         self._hint.setText(hint)
 
-    def show_candidates(self, pictures: Sequence[Thumbnail], *, size: float, unit: str, sampled: bool = True) -> None:
+    def show_candidates(
+        self,
+        pictures: Sequence[Thumbnail],
+        *,
+        size: float,
+        unit: str,
+        sampled: bool = True,
+        means: str = OF_SAMPLES,
+    ) -> None:
         """Show these candidates.
 
         Parameters
@@ -65,10 +74,12 @@ class Gallery(QWidget):
             What a voxel counts, and in what: see `measure`.
         sampled : bool
             Whether each stands for a share of samples; a completion does not.
+        means : str
+            What its share says of it.
         """
         self.clear()
         for i, picture in enumerate(pictures):
-            cell = Cell(self._viewer, i, picture, size=size, unit=unit, sampled=sampled)
+            cell = Cell(self._viewer, i, picture, size=size, unit=unit, sampled=sampled, means=means)
             cell.entered.connect(self.hovered)
             cell.gone.connect(self.left)
             cell.picked.connect(self.chosen)
@@ -106,7 +117,15 @@ class Cell(QAbstractButton):
     visited = Signal(int)
 
     def __init__(
-        self, viewer: Viewer, index: int, content: Thumbnail, *, size: float, unit: str, sampled: bool
+        self,
+        viewer: Viewer,
+        index: int,
+        content: Thumbnail,
+        *,
+        size: float,
+        unit: str,
+        sampled: bool,
+        means: str,
     ) -> None:
         super().__init__()
         self.index = index
@@ -120,7 +139,7 @@ class Cell(QAbstractButton):
         self.setToolTip(
             f"Adds {added(content.n_object, size=size, unit=unit)[1:]} of object and "
             f"{added(content.n_background, size=size, unit=unit)[1:]} of background.\n"
-            + (f"{self._share} of the samples agree with it. " if sampled else "")
+            + (f"{self._share} {means} " if sampled else "")
             + "Click to accept it."
             + ("\nRight-click to go to the slice of its picture." if len(content.panes) > 1 else "")
         )

@@ -67,6 +67,10 @@ class Menu(QObject):
         menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(is_volume)
         is_completed = work.on_offer is not None and work.on_offer.completion is not None
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(is_completed)
+        by_itself = menu.addAction("More like this after each finished object")
+        by_itself.setCheckable(True)
+        by_itself.setChecked(work.is_more_by_itself)
+        by_itself.toggled.connect(work.switch_more)
         has_learnt = work.session is not None and work.session.learnt is not None
         menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)
         menu.addSeparator()

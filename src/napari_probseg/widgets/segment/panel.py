@@ -95,6 +95,9 @@ class Panel(QWidget):
         self.accept = KeyButton("Accept", tip="Accept the candidate on show; a click on any of them does the same")
         self.none = KeyButton("None of these", tip="Draw other candidates")
 
+        self.more = KeyButton("More like this", tip="Look for other objects like the finished ones, and offer them")
+        self.take_all = KeyButton("Take all", tip="Take all objects on offer that are above the line, in one step")
+        self.line = _slider(0, 100, "The line: how likely an object must be to be taken with all others, in percent")
         self.undo = KeyButton("Undo", tip="Take back the latest step, a stroke or the model's (also Ctrl+Z)")
         self.redo = KeyButton("Redo", tip="Do the step again that was taken back last (also Ctrl+Shift+Z)")
         self.finish = KeyButton("Finish object", tip="Move the object to the finished ones, lock it, begin the next")
@@ -159,6 +162,7 @@ class Panel(QWidget):
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
         rows.addWidget(line())
         rows.addLayout(row(self.undo, self.redo))
+        rows.addLayout(row(self.more, self.take_all, self.line, stretch=(2, 2, 1)))
         rows.addLayout(row(self.finish, self.image_before, self.finish_image, stretch=(1, 0, 1)))
         rows.addWidget(self.progress_text)
         rows.addWidget(self.objects)

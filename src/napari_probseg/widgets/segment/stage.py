@@ -137,7 +137,8 @@ class Stage(Following):
             self.say(advice)
 
     def _learning(self, step: int, n_steps: int) -> None:
-        self.say(f"Learning this image… {step} of {n_steps}")
+        verb = "Looking for others like it" if self.asking.is_for_others else "Learning this image"
+        self.say(f"{verb}… {step} of {n_steps}")
 
     # Keeping in step ----------------------------------------------------------------------------------------------
 

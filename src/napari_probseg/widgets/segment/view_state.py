@@ -77,6 +77,7 @@ def view_state(
     label: int = 0,
     question: str = "",
     offered_work: str = "",
+    has_alike: bool = False,
 ) -> ViewState:
     """Derive what the widget draws.
 
@@ -90,6 +91,8 @@ def view_state(
         Of the markers layer.
     question, offered_work : str
         See `ViewState`.
+    has_alike : bool
+        Whether objects like the finished ones are on show.
     """
     offer = None if session is None or is_asking else session.on_offer
     hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
@@ -101,8 +104,8 @@ def view_state(
         is_asking=is_asking,
         is_live=is_live,
         is_busy=is_asking or is_held,
-        can_accept=offer is not None,
-        can_choose=offer is not None and offer.is_sampled,
+        can_accept=offer is not None or has_alike,
+        can_choose=has_alike or (offer is not None and offer.is_sampled),
         can_cut=offer is not None and offer.completion is not None,
         can_undo=session is not None and session.can_undo,
         can_redo=session is not None and session.can_redo,

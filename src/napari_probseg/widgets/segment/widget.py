@@ -14,6 +14,7 @@ from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, unit_of
+from napari_probseg.widgets.segment.alike_part import AlikePart
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
 from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
@@ -56,6 +57,7 @@ class SegmentWidget(QWidget):
         self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self._series, self)
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
+        self._alike = AlikePart(viewer, self.work, self.panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -73,6 +75,8 @@ class SegmentWidget(QWidget):
             "none": self.work.reject,
             "undo": self.work.undo,
             "redo": self.work.redo,
+            "more": self.work.more,
+            "take_all": self.work.take_all,
             "finish": self.work.finish,
             "next_object": self._objects.next,
             "previous_object": self._objects.previous,
@@ -133,8 +137,6 @@ class SegmentWidget(QWidget):
         panel.reach.valueChanged.connect(self._set_reach)
         panel.n.valueChanged.connect(self._set_n)
         panel.volume.toggled.connect(self._set_extent)
-        panel.gallery.hovered.connect(work.view.look)
-        panel.gallery.left.connect(work.view.look_away)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
         panel.n.editingFinished.connect(panel.n.clearFocus)  # else it would swallow the keys of the verbs
@@ -210,6 +212,7 @@ class SegmentWidget(QWidget):
             label=0 if layers is None else int(layers.markers.selected_label),
             question=work.question,
             offered_work=work.offered_work,
+            has_alike=bool(work.alike),
         )
 
     def _draw(self, state: ViewState) -> None:
@@ -254,6 +257,9 @@ class SegmentWidget(QWidget):
     def _draw_candidates(self) -> None:
         """Show the candidates in the gallery that the canvas shows."""
         view, layers, image = self.work.view, self.work.layers, self.work.image
+        if self._alike.draw():
+            self._drawn = None
+            return
         if view.offer is self._drawn:
             return
         self._drawn, shown = view.offer, view.exhibit

@@ -1,0 +1,161 @@
+"""More like this in the window: objects like the finished ones are looked for, shown, taken and skipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari_probseg.engine.thumbnails import Thumbnail
+from napari_probseg.session.session import Session
+from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, SimilarObject
+from napari_probseg.widgets.layers.image import bring_into_view
+from napari_probseg.widgets.models import given
+from napari_probseg.widgets.segment.stage import Stage
+from napari_probseg.widgets.segment.verbs import verb
+from napari_probseg.widgets.tasks.alike import FoundAlike
+
+IN_GALLERY = 9
+
+
+class MoreLikeThis(Stage):
+    """The part of a `Workspace` in which finished objects teach where others are.
+
+    What is offered is seen while no object is in work: a stroke corrects the one on show, which becomes the object in
+    work; once that is finished, the others are seen again.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.line = LINE
+        self.is_more_by_itself = False  # after each finished object
+        self._pictures: WeakKeyDictionary[Session, list[Thumbnail]] = WeakKeyDictionary()
+        self._at = 0  # the one on show
+        self._hovered: int | None = None
+        self.asking.alike.connect(self._found_alike)
+
+    @property
+    def alike(self) -> tuple[SimilarObject, ...]:
+        """The objects that are on show, the most likely first; none while an object is in work, or looked for."""
+        session = self.session
+        if session is None or self.asking.is_busy or session.on_offer is not None or session not in self._pictures:
+            return ()
+        return () if _is_in_work(session) else session.similar.objects
+
+    @property
+    def page(self) -> int:
+        """Which of the pages of the gallery the one on show is on."""
+        return self._at // IN_GALLERY
+
+    @property
+    def alike_in_gallery(self) -> tuple[list[Thumbnail], int]:
+        """The pictures around the one on show, and which of them that is."""
+        first = self.page * IN_GALLERY
+        shown = self.alike[first : first + IN_GALLERY]
+        pictures = self._pictures[self._session()] if shown else []
+        return [replace(pictures[o.number], share=o.score) for o in shown], self._at - first
+
+    @verb
+    def more(self) -> None:
+        """Look for objects like the finished ones."""
+        self._ask_for_more()
+
+    def _ask_for_more(self) -> None:
+        self.asking.more(self._session(), self.tools, self._place(anywhere=True), given(self.viewer))
+        self._show()
+
+    def switch_more(self, on: bool) -> None:
+        """Look for more by itself after each finished object, or when asked."""
+        self.is_more_by_itself = on
+
+    @verb
+    def take_all(self) -> None:
+        """Take all objects above the line."""
+        if not self.alike:
+            raise ValueError("there is nothing to take yet: finish an object, then ask for more like it")
+        n = len(self._session().similar.above(self.line))
+        self._at = 0
+        self._stepped(self._session().take_all_similar(self.line), f"Took {n} objects: they are finished and locked.")
+
+    def move_line(self, line: float) -> None:
+        """Set how likely an object must be to be taken with all others."""
+        self.line = line
+        self._show_alike()
+        self.changed.emit()
+
+    def look_at_alike(self, i: int | None) -> None:
+        """Show object ``i`` of the gallery on the canvas for as long as the pointer is on it; None: it has left."""
+        self._hovered = None if i is None else self.page * IN_GALLERY + i
+        self._show_alike()
+
+    def _take_alike(self, i: int | None = None) -> None:
+        at = self._at if i is None else self.page * IN_GALLERY + i
+        step = self._session().take_similar(at)
+        n = len(self._session().similar)
+        self._stepped(step, f"Taken: object {step.arguments['first'] + 1} is finished. {n} more on offer." * bool(n))
+        self._bring_into_view()
+
+    def _skip_alike(self) -> None:
+        step = self._session().skip_similar(self._at)
+        self._stepped(step, "Skipped: what is like it comes later now.")
+        self._bring_into_view()
+
+    def _turn_alike(self, by: int) -> None:
+        self._at = (self._at + by) % max(1, len(self.alike))
+        self._show()
+        self._bring_into_view()
+
+    def _found_alike(self, got: FoundAlike) -> None:
+        """Offer what was found."""
+        session = self._session()
+        self._pictures[session] = got.pictures
+        self._at = 0
+        offered = session.offer_similar(got.similar)
+        self._show()
+        if not len(offered):
+            self.say(f"{NOTHING_ALIKE[0].upper()}{NOTHING_ALIKE[1:]}.")
+            return
+        keys, n = self.settings.keys, len(offered.above(self.line))
+        self.say(
+            f"{len(offered)} alike, {n} likely: {keys['accept']} takes the one on show, {keys['none']} skips it, "
+            f"{keys['take_all']} takes all above the line; a stroke corrects it."
+        )
+        self._bring_into_view()
+
+    def _show(self) -> None:
+        super()._show()
+        self._show_alike()
+
+    def _show_alike(self) -> None:
+        """Outline what is on show, and let the next stroke correct it."""
+        alike, layers, session = self.alike, self.layers, self.session
+        if not alike or layers is None or session is None:
+            self.view.alike.hide()
+            if session is not None:
+                session.look_at_similar(None)
+            return
+        self._at = min(self._at, len(alike) - 1)
+        at = self._at if self._hovered is None else min(self._hovered, len(alike) - 1)
+        session.look_at_similar(at)
+        place = self._place(anywhere=True)
+        with self.adding():
+            self.view.alike.show(
+                session.case.shape,
+                alike,
+                alike[at],
+                line=self.line,
+                axes=place.axes,
+                placement=self._placement(),
+            )
+
+    def _bring_into_view(self) -> None:
+        """Go to the slice of the object on show."""
+        if self.layers is not None and self.layers.markers.ndim == 3 and self.alike:
+            picture = self._pictures[self._session()][self.alike[self._at].number]
+            bring_into_view(self.viewer, self.layers.markers, picture.place)
+
+
+def _is_in_work(session: Session) -> bool:
+    """Return whether something was drawn or accepted since the last object was finished."""
+    last = next((s.verb for s in reversed(session.steps) if s.verb in ("mark", "accept", "finish", "reopen")), "finish")
+    return last != "finish"

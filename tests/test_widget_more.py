@@ -1,0 +1,142 @@
+"""More like this through the Segment widget: offered, looked at, taken, skipped, corrected, taken back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_probseg.proposers.histogram_cut import GraphCut
+from napari_probseg.widgets import models as in_use
+from test_similar import disks
+from window import click, press, threads_ended
+
+
+@pytest.fixture
+def at_work(open_widget, qtbot):
+    """Return a function that opens disks of which one is finished by hand."""
+
+    def opener(shape=(160, 160), **options):
+        image, labels = disks(shape, **options)
+        viewer, widget = open_widget(image, GraphCut())
+        in_use.give(viewer, in_use.Models(GraphCut(), GraphCut()))
+        widget.work.prepare()
+        widget.work.session.mark(labels == 6 if len(shape) == 2 else labels == 1)
+        click(qtbot, widget.panel.inside)
+        widget.work.finish()
+        return viewer, widget, labels
+
+    return opener
+
+
+def ask(qtbot, widget) -> None:
+    click(qtbot, widget.panel.more)
+    qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
+
+
+def outlined(viewer) -> np.ndarray:
+    return np.asarray(viewer.layers["more like this"].data)
+
+
+def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtbot) -> None:
+    viewer, widget, labels = at_work()
+    ask(qtbot, widget)
+    assert len(widget.panel.gallery.cells) == 9
+    drawn = outlined(viewer)
+    assert set(np.unique(drawn)) >= {0, 3} and len(set(labels[drawn > 0]) - {0}) >= 12
+    assert "alike" in widget.panel.status.text()
+    assert widget.panel.take_all.isEnabled() and widget.panel.accept.isEnabled()
+    assert "more like this" not in [layer.name for layer in widget.work.choices()]
+
+
+def test_keys_take_and_skip_and_undo_takes_back(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    first, second = widget.work.alike[:2]
+    press(qtbot, widget, Qt.Key.Key_K)
+    session = widget.work.session
+    assert session.max_label == 2 and (session.objects[first.where] == 2).any()
+    assert widget.work.alike[0].number == second.number  # the next one is on show
+    press(qtbot, widget, Qt.Key.Key_N)
+    assert len(session.skipped) == 1 and second.number not in {o.number for o in widget.work.alike}
+    press(qtbot, widget, Qt.Key.Key_J)
+    assert widget.work.alike_in_gallery[1] == 1
+    press(qtbot, widget, Qt.Key.Key_U)
+    press(qtbot, widget, Qt.Key.Key_U)
+    assert session.max_label == 1 and widget.work.alike[0].number in {first.number, second.number}
+    assert (outlined(viewer) > 0).any()
+
+
+def test_one_key_takes_all_above_a_line_that_can_be_moved(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    scores = [o.score for o in widget.work.alike]
+    widget.panel.line.setValue(int(100 * scores[4]))
+    n = sum(score >= widget.work.line for score in scores)
+    assert 0 < n < len(scores)
+    assert np.count_nonzero(outlined(viewer) == 2)
+    press(qtbot, widget, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier)
+    assert widget.work.session.max_label == 1 + n
+    click(qtbot, widget.panel.undo)
+    assert widget.work.session.max_label == 1
+
+
+def test_a_click_in_the_gallery_takes_that_one_and_hovering_shows_it(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    third = widget.work.alike[2]
+    widget.panel.gallery.hovered.emit(2)
+    assert (outlined(viewer)[third.where] == 3).any()
+    widget.panel.gallery.left.emit()
+    assert not (outlined(viewer)[third.where] == 3).any()
+    widget.panel.gallery.chosen.emit(2)
+    assert (widget.work.session.objects[third.where] == 2).any()
+
+
+def test_a_stroke_corrects_the_one_on_show(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    first = widget.work.alike[0]
+    middle = [(s.start + s.stop) // 2 for s in first.where]
+    widget.work.layers.markers.paint(middle, 1)
+    session = widget.work.session
+    qtbot.waitUntil(lambda: session.steps[-1].verb == "mark")
+    where, shown = session._shown.evidence
+    assert shown.shape == tuple(s.stop - s.start for s in where)
+    assert (shown == 1).sum() == np.count_nonzero(first.mask)  # what was on show is evidence of the next answer
+    assert not widget.work.alike and not (outlined(viewer) > 0).any()  # an object is in work
+    threads_ended(qtbot)
+    widget.work.finish()
+    assert first.number not in {o.number for o in widget.work.alike} or session.max_label == 2
+    assert widget.work.alike  # the others are back
+
+
+def test_by_itself_after_each_finished_object(at_work, qtbot) -> None:
+    _, widget, labels = at_work()
+    widget.work.switch_more(True)
+    widget.work.session.mark(labels == 7)
+    widget.work.finish()
+    qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
+
+
+def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work((40, 40, 40), n=2, radius=5, contrast=6)
+    ask(qtbot, widget)
+    on_show = widget.work.alike[0].where[0]
+    assert on_show.start <= viewer.dims.current_step[0] < on_show.stop
+
+
+def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qtbot) -> None:
+    _, widget, _ = at_work()
+    click(qtbot, widget.panel.more)
+    widget.work.cancel()
+    threads_ended(qtbot)
+    assert not widget.work.alike and "Cancelled" in widget.panel.status.text()
+    widget.work.undo()
+    widget.work.more()
+    assert "finish one first" in widget.panel.status.text()
+    widget.work.take_all()
+    assert "nothing to take" in widget.panel.status.text()
