@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_probseg as ps
+from fakes import GrowingProposer
 from napari_probseg.cli.main import app
 from napari_probseg.morphology import ball
 
@@ -68,6 +69,33 @@ def test_complete_writes_the_mask_onto_the_image(tmp_path: Path, weights: str) -
     assert f"{np.count_nonzero(picture.data)} voxels" in said
     assert picture.spacing == pytest.approx(ps.read(image).spacing)
     assert set(np.unique(picture.data)) == {0, 1}
+
+
+@pytest.mark.parametrize("command", ["complete", "propose"])
+def test_a_result_replaces_nothing_that_it_is_made_from(tmp_path: Path, command: str) -> None:
+    image, inside = tmp_path / "image.png", tmp_path / "stroke_1.png"
+    ps.write(image, np.arange(400, dtype=np.uint8).reshape(20, 20) % 251, labels=False)
+    ps.write(inside, np.eye(20, dtype=np.uint8))
+    before = image.read_bytes(), inside.read_bytes()
+    outs = [image, inside] if command == "complete" else [tmp_path / "stroke.png"]
+    options = ["--weights", "intensities"] if command == "complete" else []
+    for out in outs:
+        done = CliRunner().invoke(app, [command, str(image), str(out), "--inside", str(inside), *options])
+        assert "is what the result is made from, and would be replaced: choose another name" in str(done.exception)
+    assert (image.read_bytes(), inside.read_bytes()) == before
+
+
+def test_proposing_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder(GrowingProposer):
+        def propose(self, case: ps.Case, *_: object, **__: object) -> ps.Candidates:
+            where = tuple(slice(0, n) for n in case.shape)
+            none = np.zeros(0, np.float32)
+            return ps.Candidates(case, where, np.zeros((0, *case.shape), np.uint8), none, none, np.zeros(case.shape))
+
+    monkeypatch.setattr("napari_probseg.proposers.load_proposer", lambda *_, **__: Finder())
+    image, inside, _ = drawn(tmp_path, (64, 70))
+    said = run("propose", image, tmp_path / "c.tif", "--inside", inside, "--picture", tmp_path / "p.png")
+    assert "nothing is left to add near the strokes" in said
 
 
 def test_demo_writes_a_picture(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
+from PIL import Image
 from typer.testing import CliRunner
 
 import napari_probseg as ps
@@ -136,6 +137,22 @@ def test_other_numbers_are_no_labels(wrong: float) -> None:
     values[0, 0, 0] = wrong
     with pytest.raises(ValueError, match=r"a\.nii must be whole numbers from 0, got float64"):
         whole_numbers(values, name="a.nii")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_numbers_below_0_are_no_labels(dtype: type) -> None:
+    with pytest.raises(
+        ValueError, match=r"a\.tif must be whole numbers from 0, got int\d\d from -3: give what is below"
+    ):
+        whole_numbers(-numbers().astype(dtype), name="a.tif")
+
+
+def test_what_a_jpeg_has_blurred_is_no_labels(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / "a.png", "JPEG")
+    place = ps.io.Picture(np.zeros((16, 16)), "YX", (1, 1))
+    for read in (read_labels, read_mask):
+        with pytest.raises(ValueError, match=r"a\.png is a JPEG, which blurs the numbers"):
+            read(tmp_path / "a.png", place, of="b")
 
 
 def test_colours_are_no_labels(tmp_path: Path) -> None:

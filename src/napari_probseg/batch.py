@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_probseg.case import Marker, Plane
-from napari_probseg.io import NIFTI, READABLE, TIFF, read, write
+from napari_probseg.io import NIFTI, READABLE, TIFF, read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_mask
 from napari_probseg.io.paths import CHECK_ITS_NAME, why_no_folder
@@ -126,6 +126,7 @@ def complete_file(job: Job, config: BatchConfig) -> int:
     from napari_probseg.proposers import load_completer
 
     source = read(job.image)
+    refuse_output(job.out, made_from=(job.image, job.inside, job.outside))
     masks = [
         None if path is None else read_mask(path, source, of=job.image, resample=config.resample)
         for path in (job.inside, job.outside)

@@ -51,16 +51,14 @@ def propose(
     device: Device = "auto",
 ) -> None:
     """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
-    from napari_probseg.io import read, write
+    from napari_probseg.io import read, refuse_output, write
     from napari_probseg.io.labels import read_mask
-    from napari_probseg.io.paths import why_not_writable
     from napari_probseg.io.plain import write_picture
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
-    if why := why_not_writable(out):
-        raise OSError(f"{out} could not be written: {why}")
     source = read(image)
+    refuse_output(out)
     masks = [
         None if path is None else read_mask(path, source, of=image, resample=resample) for path in (inside, outside)
     ]
@@ -71,10 +69,13 @@ def propose(
     ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
     for i, partial in enumerate(candidates.partial):
         path = out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}")
+        refuse_output(path, made_from=(image, inside, outside))
         write(path, partial, like=source)
         added, background = candidates.added(i)
         share = round(100 * float(candidates.share[i]))
         typer.echo(f"{path}: +{added} object, +{background} background, {share} % of the samples")
+    if not len(candidates):
+        typer.echo(candidates)
     if picture is not None:
         write_picture(picture, draw(image.name, candidates))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
-from napari_probseg.io.paths import refuse_no_file
+from napari_probseg.io.paths import refuse_no_file, why_not_writable
 from napari_probseg.io.picture import Picture
 from napari_probseg.io.plain import is_more_than_a_picture, png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
@@ -28,6 +28,7 @@ __all__ = [
     "Picture",
     "is_more_than_a_picture",
     "read",
+    "refuse_output",
     "tells_more_than_pixels",
     "write",
 ]
@@ -129,6 +130,30 @@ def write(
         )
     axes = like.axes if is_whole else "".join(axis for axis in like.axes if axis in "ZYX")
     write_whole(path, writer(path, array, axes=axes, like=like, labels=labels))
+
+
+def refuse_output(path: str | Path, *, made_from: Iterable[str | Path | None] = ()) -> None:
+    """Raise, before anything is computed, if no result can be written at a path.
+
+    Parameters
+    ----------
+    path : path
+    made_from : iterable of path, optional
+        The files that it is made from, which it must not replace.
+
+    Raises
+    ------
+    ValueError
+        If its ending is unknown, or it is one of these files.
+    OSError
+        If there can be no file.
+    """
+    path = Path(path)
+    _by_ending(path, _WRITERS)
+    if why := why_not_writable(path):
+        raise OSError(f"{path} could not be written: {why}")
+    if path.exists() and any(given is not None and path.samefile(given) for given in made_from):
+        raise ValueError(f"{path} is what the result is made from, and would be replaced: choose another name")
 
 
 def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArray[Any] | None) -> Picture:

@@ -97,6 +97,12 @@ def refuse_misnamed(path: Path, ending: str) -> None:
             raise NotReadHereError(f"it holds {what}, and its name says {ending}: rename it to {stem}{then[0]}")
 
 
+def is_jpeg(path: str | Path) -> bool:
+    """Return whether a file holds a JPEG picture, whatever its name says."""
+    with Path(path).open("rb") as file:
+        return file.read(3) == b"\xff\xd8\xff"
+
+
 def failure(path: Path, error: BaseException, ending: str) -> Exception:
     """Return the error to raise where a file could not be read: one sentence that is true of its cause."""
     if isinstance(error, NotReadHereError):

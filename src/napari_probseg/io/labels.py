@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.io.failures import is_jpeg
 from napari_probseg.io.picture import Picture
 from napari_probseg.io.units import PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
@@ -104,6 +105,9 @@ def whole_numbers(values: NDArray[Any], *, name: str = "labels") -> NDArray[Any]
     """
     whole = in_whole_numbers(values)
     if whole.dtype.kind in "iub":
+        if whole.size and whole.min() < 0:
+            got = f"{whole.dtype} from {whole.min()}"
+            raise ValueError(f"{name} must be whole numbers from 0, got {got}: give what is below 0 another number")
         return np.asarray(whole)
     if whole.dtype.kind != "f":
         raise ValueError(f"{name} must be whole numbers from 0, got {whole.dtype}")
@@ -117,7 +121,10 @@ def whole_numbers(values: NDArray[Any], *, name: str = "labels") -> NDArray[Any]
 def _laid(path: Path, image: Picture, of: Path | str, resample: bool) -> NDArray[Any]:
     from napari_probseg.io import read
 
-    return laid_on(read(path), image, name=str(path), of=str(of), resample=resample)
+    picture = read(path)
+    if is_jpeg(path):
+        raise ValueError(f"{path} is a JPEG, which blurs the numbers of labels and masks: save it as .png or .tif")
+    return laid_on(picture, image, name=str(path), of=str(of), resample=resample)
 
 
 @dataclass(frozen=True)
