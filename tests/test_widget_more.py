@@ -48,6 +48,9 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     drawn = outlined(viewer)
     assert set(np.unique(drawn)) >= {0, 3} and len(set(labels[drawn > 0]) - {0}) >= 12
     assert "alike" in widget.panel.status.text()
+    assert widget.panel.accept.text() == "Take" and widget.panel.none.text() == "Skip"
+    n = sum(o.score >= 0.5 for o in widget.work.alike)
+    assert widget.panel.take_all.text() == f"Take all {n}"
     assert widget.panel.take_all.isEnabled() and widget.panel.accept.isEnabled()
     assert "more like this" not in [layer.name for layer in widget.work.choices()]
 

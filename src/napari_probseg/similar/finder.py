@@ -29,7 +29,7 @@ from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Que
 from napari_probseg.similar.features import DIAMETER, View
 from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.likeness import facts_of
-from napari_probseg.similar.offer import LINE, TAKEN, Similar, SimilarObject, score_of
+from napari_probseg.similar.offer import LEAST, LINE, TAKEN, Similar, SimilarObject, score_of
 from napari_probseg.similar.overlaps import distinct, without_overlaps
 from napari_probseg.similar.seeds import Seed, radii_of, seeds_of
 
@@ -107,7 +107,7 @@ class Finder:
             if n is not None and sum(o.score >= LINE for o in found) >= n:
                 break
         yield Progress(len(tiles), len(tiles))
-        kept = without_overlaps(found[:n])
+        kept = without_overlaps([o for o in found[:n] if o.score >= LEAST])
         like = query.examples[-1].label if query.examples else 0
         return Similar(tuple(replace(o, number=i) for i, o in enumerate(kept)), len(examples), like)
 

@@ -14,6 +14,7 @@ from napari_probseg.similar.examples import Part
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
 LINE = 0.5  # the default one: what is offered above it is more likely right than not
+LEAST = 0.05  # how likely an object must be to be offered at all
 TAKEN = 0.5  # share of an object that is finished, from which it is decided
 # What is known of an object that was found, and how each counts before any decision in the image: fitted on images of
 # the training parts of ten data sets, each left out in turn to see that it holds; all about 1 in size.

@@ -41,13 +41,14 @@ class AlikePart(QObject):
         self._panel.more.setEnabled(layers is not None and layers.session.max_label > 0 and not work.asking.is_busy)
         for part in (self._panel.take_all, self._panel.line):
             part.setEnabled(bool(alike))
+        self._panel.accept.setText("Take" if alike else "Accept")
+        self._panel.none.setText("Skip" if alike else "None of these")
+        self._panel.take_all.setText(f"Take all {n}" if (n := sum(o.score >= work.line for o in alike)) else "Take all")
         if not alike or layers is None or image is None:
             if self._drawn:
                 self._drawn = ()
                 gallery.clear()
             return False
-        n = sum(o.score >= work.line for o in alike)
-        self._panel.take_all.setText(f"Take all {n}")
         pictures, at = work.alike_in_gallery
         if (shown := (*(id(o) for o in alike), work.page)) != self._drawn:
             self._drawn = shown
