@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from napari_probseg.inference.inputs import enlarged, window_input
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.morphology import far_from, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, with_outside
+from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE
@@ -31,6 +31,7 @@ N_DRAWN = 9  # in each window ...
 N_STEPS = 3  # ... of which so many go a part of the way
 STEP = 0.35  # of the reach that was asked for
 GRID = 128  # places along a side of the grid on which readings are compared
+LOOKS_ALIKE = replace(FINE, appearance_stride=2)
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
 MAX_CUT_PIXELS = 2**22
@@ -165,7 +166,8 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
     if not inside.any():
         return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
-    says = appearance(image, torch.stack([inside, with_outside(inside, outside)], 1), FINE)[0].cpu()  # (1, S, S)
+    marks = torch.stack([inside, with_outside(inside, outside)], 1)
+    says = appearance(smoothed(image), marks, LOOKS_ALIKE)[0].cpu()  # (1, S, S)
     logit = 2 * says.clamp(-0.999, 0.999).atanh()
     everything = torch.full_like(logit, 10.0)
     return Readings([window], [*logit], [*everything], np.array([ALIKE_SCORE * found.confidence]), np.array([False]))
