@@ -209,7 +209,7 @@ def test_refined_answers_are_learnt_from_whole_images(tmp_path: Path) -> None:
         assert view.truth.any() and not view.truth.all()
 
 
-def test_a_refiner_learns_from_single_objects_and_from_all_together_round_by_round(
+def test_a_refiner_learns_from_single_objects_and_from_all_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import napari_probseg as ps
@@ -228,13 +228,12 @@ def test_a_refiner_learns_from_single_objects_and_from_all_together_round_by_rou
 
     def views_of(network: AdvisedCVAE, target: Target) -> Iterator[refine.View]:
         looked_at.append(int(target.truth.sum()))
-        refined = bool(network.refiner.out.weight.any())
-        assert refined == (len(looked_at) > 4), "the second round corrects what the first one learnt"
+        assert not network.refiner.out.weight.any(), "what the network says alone is corrected"
         yield refine.View(torch.randn(N_SEEN, 32, 32).half(), torch.randn(32, 32) > 0)
 
     monkeypatch.setattr(refine, "views_of", views_of)
     untrained = AdvisedCVAE().eval()
-    told = list(refine.train_refiner(untrained, datasets_below(tmp_path), n_targets=2, config=FitConfig(2)))
-    assert len(looked_at) == 8 and looked_at.count(420) == 4, "one object, and all together, of two images, twice"
-    assert "round 2" in str(told) and untrained.refiner.out.weight.any()
+    list(refine.train_refiner(untrained, datasets_below(tmp_path), n_targets=2, config=FitConfig(2)))
+    assert len(looked_at) == 4 and looked_at.count(420) == 2, "one object, and all together, of two images"
+    assert untrained.refiner.out.weight.any()
     assert not any(torch.isnan(p).any() for p in untrained.refiner.parameters())

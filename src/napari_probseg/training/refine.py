@@ -28,7 +28,7 @@ from napari_probseg.training.losses import soft_dice_loss
 
 PATCH = 128  # places of the fine grid along a side of what is learnt from
 LOOKED_AT = (1, 2, 3, 4, 5, 7, 9, 12, 15, 20)  # strokes after which an answer is learnt from
-FIT = FitConfig(1200, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
+FIT = FitConfig(1100, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 12
 N_PARTS = 6  # of the objects, of which one is held out
 MOVE_PENALTY = 0.02  # of what the refiner changes, in squared log-odds: what is right already is to stay
@@ -72,16 +72,15 @@ def train_refiner(
     datasets: Sequence[RawDataset],
     *,
     n_targets: int = 5,
-    n_rounds: int = 2,
     seed: int = 0,
     config: FitConfig = FIT,
 ) -> Iterator[str | Progress]:
     """Train a new refiner for a network, in place, on objects of the training parts of data sets.
 
     Where ids tell objects apart, all objects of an image together are learnt from, too, and the borders between them: a
-    person may mean a kind of thing that lies all over the image. In the first round the annotator corrects what the
-    network says, in each next one what the refiner of the rounds before it made of that; all of it is learnt from.
-    Every sixth object is held out; what the refiner changes there is told at the end.
+    person may mean a kind of thing that lies all over the image. Every sixth object is held out; what the refiner
+    changes there is told at the end. The annotator corrects what the network says alone: a refiner that also learnt
+    from corrections of its own answers came to trust what is on show too much, and needed more strokes.
 
     Yields
     ------
@@ -93,19 +92,17 @@ def train_refiner(
     ValueError
         If no data set holds an object.
     """
+    torch.manual_seed(seed)
     network.refiner = Refiner()
     network.eval()
     views: list[View] = []
     held_out: list[View] = []
-    for round_ in range(n_rounds):
-        for number, target in zip(count(), _targets(datasets, n_targets, seed + round_)):
-            (held_out if number % N_PARTS == N_PARTS - 1 else views).extend(views_of(network, target))
-            yield f"round {round_ + 1}: looked at {number + 1} objects: {target.name}"
-        if not views:
-            raise ValueError("no data set holds a labelled object: there is nothing to learn from")
-        torch.manual_seed(seed)
-        network.refiner = Refiner()
-        yield from fit(network.refiner, _batches(views), _loss, replace(config, seed=seed))
+    for number, target in zip(count(), _targets(datasets, n_targets, seed)):
+        (held_out if number % N_PARTS == N_PARTS - 1 else views).extend(views_of(network, target))
+        yield f"looked at {number + 1} objects: {target.name}"
+    if not views:
+        raise ValueError("no data set holds a labelled object: there is nothing to learn from")
+    yield from fit(network.refiner, _batches(views), _loss, replace(config, seed=seed))
     if held_out:
         before, after = _scores(network, held_out)
         yield f"Dice on {len(held_out)} answers that are held out: {before:.3f} before, {after:.3f} after"
