@@ -14,7 +14,7 @@ from napari_probseg.dataset.targets import Target
 from napari_probseg.metrics import dice, surface_distance
 from napari_probseg.simulate.annotator import box, dab, scribble
 
-WORTH_IT = (
+WORTH_IT = 0.03  # Dice that a candidate must add to be chosen: a stroke adds more
     0.03  # Dice that a candidate must add to be chosen: a stroke adds more, and below that nobody would look for it
 )
 
