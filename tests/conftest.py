@@ -47,6 +47,26 @@ def answers_here(request, monkeypatch):
 
 
 @pytest.fixture
+def collection(tmp_path):
+    """Return an empty data set of images with two kinds of objects."""
+    from napari_probseg.dataset.collection import Collection
+
+    return Collection.create(tmp_path / "Dataset700_Test", ["cell", "nucleus"], ending=".tif")
+
+
+@pytest.fixture
+def session():
+    """Return a session on an image of noise, whose proposer has no network."""
+    import numpy as np
+
+    import napari_probseg as ps
+    from fakes import GrowingProposer
+    from sessions import SHAPE
+
+    return ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
+
+
+@pytest.fixture
 def open_widget(make_napari_viewer_proxy, qtbot, caplog):
     """Return a function that opens a viewer with an image and the docked widget."""
     from napari_probseg.widgets.segment.widget import SegmentWidget

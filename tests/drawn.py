@@ -23,6 +23,11 @@ def noisy(truth: np.ndarray, seed: int = 0, noise: float = 0.05) -> np.ndarray:
     return (0.2 + 0.6 * truth + np.random.default_rng(seed).normal(0, noise, truth.shape)).astype(np.float32)
 
 
+def volume(dtype: object = np.int16) -> np.ndarray:
+    """Return numbers below 100, (6, 7, 8)."""
+    return np.random.default_rng(0).integers(0, 100, (6, 7, 8)).astype(dtype)
+
+
 def balls(folder: Path, shape: tuple[int, ...], n: int = 4, labels: dict[str, object] | None = None) -> Path:
     """Write a data set of balls with a core."""
     ending = ".png" if len(shape) == 2 else ".nii.gz"

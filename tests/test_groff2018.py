@@ -28,7 +28,7 @@ TINY = replace(
 )
 
 
-def disk(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def labelled_disk(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     label = np.hypot(*(np.indices((40, 40)) - rng.integers(12, 28, 2)[:, None, None])) < 8
     return (label + rng.normal(0, 0.2, label.shape)).astype(np.float32), label.astype(np.uint8)
 
@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Path:
         for part in ("imagesTr", "labelsTr"):
             (folder / part).mkdir(parents=True)
         for i in range(3):
-            image, label = disk(rng)
+            image, label = labelled_disk(rng)
             ps.write(folder / "imagesTr" / f"{name}{i}_0000.nii.gz", image)
             ps.write(folder / "labelsTr" / f"{name}{i}.nii.gz", label)
         about = {"labels": {"background": 0, "disk": 1}, "file_ending": ".nii.gz", "channel_names": {"0": "grey"}}
@@ -76,7 +76,7 @@ def test_a_missing_set_is_told(data: Path, tmp_path: Path) -> None:
 
 
 def test_every_column_is_measured_and_strokes_help() -> None:
-    image, label = disk(np.random.default_rng(1))
+    image, label = labelled_disk(np.random.default_rng(1))
     completer = UNetCut({2: GeneralCVAE(TINY.network)}, device="cpu")
     scores = measured(completer, Target(image[None], label > 0, (1.0, 1.0)), config=AdaptConfig(1, 1))
     assert set(scores) == set(COLUMNS)

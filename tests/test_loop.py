@@ -34,7 +34,7 @@ TINY = GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections
 QUICK = replace(train.FIT, save_every=0)
 
 
-def disk(seed: int, shape: tuple[int, int] = (48, 40)) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def labelled_disk(seed: int, shape: tuple[int, int] = (48, 40)) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     rng = np.random.default_rng(seed)
     y, x = np.ogrid[: shape[0], : shape[1]]
     truth = (y - rng.integers(16, 30)) ** 2 + (x - rng.integers(14, 26)) ** 2 < rng.integers(40, 90)
@@ -43,7 +43,7 @@ def disk(seed: int, shape: tuple[int, int] = (48, 40)) -> tuple[np.ndarray[Any, 
 
 def add(collection: Collection, n: int) -> None:
     for seed in range(len(collection.cases), len(collection.cases) + n):
-        collection.add(f"image_{seed}", *disk(seed))
+        collection.add(f"image_{seed}", *labelled_disk(seed))
 
 
 def judgement(score: float) -> Judgement:
@@ -101,7 +101,7 @@ def test_training_makes_a_model_of_the_training_images_alone(collection: Collect
     again = Collection(collection.folder)
     assert again.cases == collection.cases and dict(again.labels) == before, "the data set is what it was"
     proposer, completer = judge.load_models(model.weights, device="cpu")
-    image, truth = disk(9)
+    image, truth = labelled_disk(9)
     case = ps.Case(image).mark(truth > 0)
     assert len(completer.propose(case)) == 1
     assert set(completer.networks) == {2, 3}, "volumes are completed by the shipped weights"
@@ -130,7 +130,7 @@ def test_a_volume_is_trained_on_in_3d(collection: Collection, tmp_path: Path, mo
     config = GeneralConfig(ndim=3, n_image_channels=2, widths=(8, 16), n_head=16, n_latent=2)
     start = tmp_path / "start3.safetensors"
     write_weights(start, GeneralCVAE(config).state_dict(), preset="general", config=asdict(config))
-    image, truth = disk(0)
+    image, truth = labelled_disk(0)
     collection.add("volume", np.stack([image] * 10), np.stack([truth] * 10), spacing=(4, 1, 1))
     result_of(train.train(collection, steps=1, start=start, device="cpu"))  # type: ignore[arg-type]
     _, completer = judge.load_models(models_of(collection)[0].weights, device="cpu")
@@ -184,7 +184,7 @@ def test_training_says_what_is_missing(collection: Collection) -> None:
         result_of(train.train(collection))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1 step, got 0"):
         result_of(train.train(collection, steps=0))  # type: ignore[arg-type]
-    collection.add("empty", *(part * (i == 0) for i, part in enumerate(disk(0))))
+    collection.add("empty", *(part * (i == 0) for i, part in enumerate(labelled_disk(0))))
     with pytest.raises(ValueError, match="no object"):
         result_of(train.train(collection))  # type: ignore[arg-type]
     assert not models.is_under_way(collection)
@@ -268,7 +268,7 @@ def test_what_cannot_be_written_changes_nothing(collection: Collection, monkeypa
 def folder(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "images"
     for i in range(3):
-        ps.write(folder / f"{i}.tif", disk(i)[0], labels=False)
+        ps.write(folder / f"{i}.tif", labelled_disk(i)[0], labels=False)
     noise = np.random.default_rng(0).integers(0, 255, (48, 40)).astype(np.uint8)
     ps.write(folder / "noise.tif", noise, labels=False)
     ps.write(folder / "volume.tif", np.stack([noise] * 6), labels=False)
