@@ -70,7 +70,8 @@ def evaluate(
     for line in run(data, out, config, beside=beside or ()):
         typer.echo(line, err=True)
     typer.echo((out / "evaluation.md").read_text(encoding="utf-8"))
-    typer.echo(f"the curves are {out / 'curves.png'}")
+    if (out / "curves.png").is_file():
+        typer.echo(f"the curves are {out / 'curves.png'}")
 
 
 def _evaluate_instances(

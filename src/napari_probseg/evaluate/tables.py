@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.evaluate.curves import picture
+from napari_probseg.evaluate.curves import can_plot, picture
 from napari_probseg.evaluate.rows import INTERACTIONS, PROMISES, SAMPLES, read_rows
 from napari_probseg.evaluate.samples import N_BINS
 from napari_probseg.io.atomic import write_whole
-from napari_probseg.io.plain import write_picture
+from napari_probseg.io.notice import tell
 
 AFTER = (1, 2, 3, 5, 10, 20)  # interactions
 N_RESAMPLED = 2000  # bootstrap samples of the objects
@@ -181,7 +181,10 @@ def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
         write_whole(out / "reliability.csv", as_csv(["share"], promise_table(promises)))
     write_whole(out / "evaluation.md", "\n".join(parts).encode())
     curves = {d: {m: r.dice.mean(0) for m, r in by_method.items()} for d, by_method in runs.items()}
-    write_picture(out / "curves.png", picture(curves))
+    if can_plot():
+        write_whole(out / "curves.png", picture(curves))
+    else:
+        tell("no curves are drawn, for which matplotlib is needed: pip install 'napari-probseg[plots]'")
 
 
 def markdown(first: str, rows: Mapping[str, Figures]) -> str:
