@@ -39,7 +39,9 @@ def picture(curves: Mapping[str, Mapping[str, Curve]]) -> bytes:
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(m for by_method in curves.values() for m in by_method))
-    styles = {m: {"color": f"C{i % MANY}", "ls": "-" if i < MANY else "--"} for i, m in enumerate(methods)}
+    styles: dict[str, dict[str, Any]] = {
+        m: {"color": f"C{i % MANY}", "ls": "-" if i < MANY else "--"} for i, m in enumerate(methods)
+    }
     common = [by_method for by_method in curves.values() if len(by_method) == len(methods)]
     mean = {m: np.mean([by_method[m] for by_method in common], axis=0) for m in methods} if common else {}
     n_rows = -(-len(curves) // COLUMNS)
@@ -62,7 +64,7 @@ def picture(curves: Mapping[str, Mapping[str, Curve]]) -> bytes:
 
 
 def _draw(
-    axes: Any, title: str, curves: Mapping[str, Curve], styles: Mapping[str, Mapping[str, str]], *, fontsize: int
+    axes: Any, title: str, curves: Mapping[str, Curve], styles: Mapping[str, Mapping[str, Any]], *, fontsize: int
 ) -> None:
     """Draw Dice from 0 to 1 over interactions from 1 on."""
     for method in reversed(list(curves)):  # ours on top

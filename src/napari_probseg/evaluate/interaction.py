@@ -15,8 +15,6 @@ from napari_probseg.metrics import dice, surface_distance
 from napari_probseg.simulate.annotator import box, dab, scribble
 
 WORTH_IT = 0.03  # Dice that a candidate must add to be chosen: a stroke adds more
-    0.03  # Dice that a candidate must add to be chosen: a stroke adds more, and below that nobody would look for it
-)
 
 Mask = NDArray[np.bool_]
 Strokes = tuple[Mask, Mask]
