@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from napari_probseg.morphology import deepest
 from napari_probseg.nn.general import SIZE
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
@@ -40,7 +41,10 @@ N_UNKNOWN = 2000  # places of those
 MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
 SEEDS_PER_OBJECT = 3  # that are completed at most for each object asked for, those that stand out most first
 MAX_KEPT_TILES = 12  # whose features are kept for the next time
-MIN_EXAMPLES_FUSED = 2  # from which the classifier has a say in where an object ends
+# How much the network and the classifier count, in log-odds, where an object ends: what foretells the examples best.
+MIXES = ((1.0, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0))
+FIRST_MIX = {2: (1.0, 0.0), 3: (1.0, 0.5)}  # with one example, from which nothing can be foretold
+N_FORETOLD = 4  # of the latest examples, each from the others
 SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
 
 
@@ -98,12 +102,13 @@ class Finder:
         ]
         unknown = np.concatenate([rows for _, rows in seen.unknown])
         classifier = Classifier.of(examples, against, unknown)
+        mix = self._mix(query, seen, examples, lambda kept: Classifier.of(kept, against, unknown))
         tiles = _from_near(seen.view.frame.tiles(TILE[query.case.ndim]), seen.view.frame, query)
         found: list[SimilarObject] = []
         most = None if n is None else SEEDS_PER_OBJECT * n + N_BATCH[query.case.ndim]
         for i, (number, tile) in enumerate(tiles):
             yield Progress(i, len(tiles))
-            found = distinct([*found, *self._in_tile(query, seen, classifier, forms, number, tile, most)])
+            found = distinct([*found, *self._in_tile(query, seen, classifier, mix, forms, number, tile, most)])
             if n is not None and sum(o.score >= LINE for o in found) >= n:
                 break
         yield Progress(len(tiles), len(tiles))
@@ -157,6 +162,38 @@ class Finder:
             seen.examples[key] = _example(query, part, seen)
         return seen.examples[key]
 
+    def _mix(
+        self,
+        query: Query,
+        seen: _Seen,
+        examples: Sequence[Example],
+        learn: Callable[[Sequence[Example]], Classifier],
+    ) -> tuple[float, float]:
+        """Return how much network and classifier count: each of the latest examples is foretold by the others."""
+        case, network = query.case, self.networks.get(query.case.ndim)
+        if network is None:
+            return 0.0, 1.0
+        parts = query.examples[-N_FORETOLD:]
+        if len(examples) < 2 or not parts:
+            return FIRST_MIX[case.ndim]
+        reached = np.zeros(len(MIXES))
+        for part in parts:
+            own = self._example_of(query, part, seen)
+            inside = deepest(part.mask, np.asarray(case.spacing, dtype=float))
+            place = [p + s.start for p, s in zip(inside, part.where, strict=True)]
+            [answer] = completed(network, case, [place], [own.form.diameter])
+            frame = seen.view.frame.part(seen.view.frame.holding(part.where), round(1.5 * DIAMETER[case.ndim]))
+            odds = learn([e for e in examples if e is not own])(seen.scale(seen.view.features(frame)))
+            by_look = _on_voxels(frame, odds, answer.where)
+            locked = _locked(answer.where, [p for p in (*query.examples, *query.others) if p is not part])
+            truth = _locked(answer.where, [part])
+            at = [p - s.start for p, s in zip(place, answer.where, strict=True)]
+            for i, mix in enumerate(MIXES):
+                found = object_at(_mixed(answer.log_odds, by_look, mix), at, locked)
+                if found is not None:
+                    reached[i] += np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
+        return MIXES[int(reached.argmax())]
+
     # What is in a tile --------------------------------------------------------------------------------------------
 
     def _in_tile(
@@ -164,6 +201,7 @@ class Finder:
         query: Query,
         seen: _Seen,
         classifier: Classifier,
+        mix: tuple[float, float],
         forms: Sequence[Form],
         number: int,
         tile: Region,
@@ -190,7 +228,7 @@ class Finder:
         for i in range(0, len(seeds), batch):
             some = seeds[i : i + batch]
             for seed, answer in zip(some, self._answers(case, frame, odds, some, mm), strict=True):
-                objects = _objects_of(query, seen, frame, odds, seed, seeds, answer, forms)
+                objects = _objects_of(query, seen, frame, odds, mix, seed, seeds, answer, forms)
                 found += [o for o in objects if not any(o.share_of(part) >= TAKEN for part in query.skipped)]
         return found
 
@@ -244,6 +282,7 @@ def _objects_of(
     seen: _Seen,
     frame: Frame,
     odds: NDArray[np.float32],
+    mix: tuple[float, float],
     seed: Seed,
     seeds: Sequence[Seed],
     answer: Answer,
@@ -252,10 +291,7 @@ def _objects_of(
     """Return the object that an answer shows, and the part of it that is its seed's where others lie in it."""
     case = query.case
     by_look = _on_voxels(frame, odds, answer.where)
-    log_odds = answer.log_odds
-    if len(forms) >= MIN_EXAMPLES_FUSED:
-        log_odds = log_odds + 0.5 * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
-    answer = replace(answer, log_odds=log_odds)
+    answer = replace(answer, log_odds=_mixed(answer.log_odds, by_look, mix))
     locked = _locked(answer.where, (*query.examples, *query.others))
     at = _within(frame, seed, answer, case.shape)
     at = tuple(min(max(0, p), n - 1) for p, n in zip(at, locked.shape, strict=True))
@@ -271,6 +307,13 @@ def _objects_of(
                 facts = facts_of(seen.view, seed, answer, by_look, where, cut, forms)
                 found.append(SimilarObject(where, cut, facts, score_of(facts)))
     return found
+
+
+def _mixed(
+    by_network: NDArray[np.float32], by_look: NDArray[np.float32], mix: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return log-odds of object by the network and the classifier together."""
+    return np.float32(mix[0]) * by_network + np.float32(mix[1]) * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def _within(frame: Frame, seed: Seed, answer: Answer, shape: Sequence[int]) -> tuple[int, ...]:
