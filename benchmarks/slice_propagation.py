@@ -23,7 +23,7 @@ from scipy import ndimage
 
 import napari_probseg as ps
 from napari_probseg.dataset.raw import RawDataset, datasets_below
-from napari_probseg.dataset.targets import SMALLEST
+from napari_probseg.dataset.targets import MIN_LABEL_VOXELS
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.slice_propagation import SlicePropagator
 
@@ -78,7 +78,7 @@ def objects(dataset: RawDataset, part: str, n_cases: int) -> Iterator[tuple[ps.C
         case = dataset.load(name)
         for label in np.unique(case.label[case.label > 0]) if case.label.ndim == 3 else ():
             truth = case.label == label
-            if truth.sum() >= SMALLEST and truth.any((1, 2)).sum() >= 3:
+            if truth.sum() >= MIN_LABEL_VOXELS and truth.any((1, 2)).sum() >= 3:
                 yield ps.Case(case.image, spacing=case.spacing, channel_axis=0), truth
 
 

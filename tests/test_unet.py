@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.plan import GIB, SMALLEST, levels, memory_needed, plan
+from napari_probseg.nn.plan import GIB, MIN_COARSE_VOXELS, levels, memory_needed, plan
 from napari_probseg.nn.presets import build, load_network
 from napari_probseg.nn.unet import UNETS, UNet, UNetConfig
 from napari_probseg.training.fit import FitConfig, fit
@@ -197,7 +197,7 @@ def test_plans_hold_what_they_promise(seed: int) -> None:
     assert memory_needed(found.config, found.patch, n_batch=2) <= memory
     assert all(n % s == 0 for n, s in zip(found.patch, step, strict=True))
     if len(found.config.widths) > 2:
-        assert all(n // s >= SMALLEST for n, s in zip(found.patch, step, strict=True) if s > 1)
+        assert all(n // s >= MIN_COARSE_VOXELS for n, s in zip(found.patch, step, strict=True) if s > 1)
     more = plan(shape, spacing, memory=2 * memory)
     assert prod(more.patch) >= prod(found.patch)
 

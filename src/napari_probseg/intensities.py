@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
-EPSILON, SMALLEST, LARGEST = (float(getattr(np.finfo(np.float32), name)) for name in ("eps", "smallest_normal", "max"))
+EPSILON, SMALLEST_NORMAL, LARGEST_FLOAT = (
+    float(getattr(np.finfo(np.float32), name)) for name in ("eps", "smallest_normal", "max")
+)
 
 
 def single(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -22,7 +24,7 @@ def single(values: NDArray[Any]) -> NDArray[np.float32]:
         largest = max(abs(low), abs(high))
         if largest * EPSILON > MAX_ROUNDING_SHARE * (high - low) > 0:
             values, largest = values - low, high - low
-        if largest > LARGEST or 0 < largest < SMALLEST / MAX_ROUNDING_SHARE:
+        if largest > LARGEST_FLOAT or 0 < largest < SMALLEST_NORMAL / MAX_ROUNDING_SHARE:
             values = values / largest
     return values.astype(np.float32)
 

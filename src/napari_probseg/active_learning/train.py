@@ -32,7 +32,7 @@ from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.general import SIZE
 from napari_probseg.progress import Progress
-from napari_probseg.training.curve import EVERY, Curve
+from napari_probseg.training.curve import STEPS_PER_POINT, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig
 from napari_probseg.training.general import POOL, RECIPES, SETS, GeneralTraining, train_general
 from napari_probseg.training.pool import Crop, crops_of, packed
@@ -158,7 +158,7 @@ def _train(collection: Collection, folder: Path, plan: Mapping[str, Any], device
     )
     for progress in training:
         curve.add(progress)
-        if progress.step % (10 * EVERY) == 0 or progress.step == progress.n_steps:
+        if progress.step % (10 * STEPS_PER_POINT) == 0 or progress.step == progress.n_steps:
             curve.save(folder)
         yield progress
     curve.save(folder)

@@ -15,7 +15,7 @@ from napari_probseg.candidates import Proposer
 from napari_probseg.case import Case, Marker
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.raw import LabelledImage
-from napari_probseg.dataset.split import ONE_IN
+from napari_probseg.dataset.split import CASES_PER_HELD_OUT
 from napari_probseg.metrics import dice
 from napari_probseg.proposers import load_completer, load_proposer
 from napari_probseg.proposers.unet_cut import UNetCut
@@ -79,7 +79,7 @@ def judge(collection: Collection, weights: str | Path, *, device: str = "auto") 
         n = len(collection.cases)
         raise ValueError(
             f"{collection.folder} holds out no image yet, and on such alone models are compared: the first images are "
-            f"for training, and of {ONE_IN} one is held out; add {ONE_IN - n} more"
+            f"for training, and of {CASES_PER_HELD_OUT} one is held out; add {CASES_PER_HELD_OUT - n} more"
         )
     _, completer = load_models(weights, device=device)
     scores: list[list[float]] = []

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-ONE_IN = 5  # of so many cases one is held out
+CASES_PER_HELD_OUT = 5  # of so many, one is
 
 
 def held_out_of(names: Sequence[str], decided: Mapping[str, bool]) -> dict[str, bool]:
     """Return for each case whether it is held out.
 
-    Hashes of the names choose, within bounds that keep one in `ONE_IN` held out from the `ONE_IN`-th case on, and the
-    first case for training.
+    Hashes of the names choose, within bounds that keep one in five (`CASES_PER_HELD_OUT`) held out from the fifth case
+    on, and the first case for training.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def held_out_of(names: Sequence[str], decided: Mapping[str, bool]) -> dict[str, 
     for name in names:
         if name not in parts:
             n, n_held_out = len(parts), sum(parts.values())
-            least, most = (n + 1) // ONE_IN, -(-n // ONE_IN)
-            chosen = int(hashlib.sha256(name.encode()).hexdigest(), 16) % ONE_IN == 0
+            least, most = (n + 1) // CASES_PER_HELD_OUT, -(-n // CASES_PER_HELD_OUT)
+            chosen = int(hashlib.sha256(name.encode()).hexdigest(), 16) % CASES_PER_HELD_OUT == 0
             parts[name] = n_held_out < least or (chosen and n_held_out < most)
     return parts

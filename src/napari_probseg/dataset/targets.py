@@ -14,9 +14,9 @@ from skimage.segmentation import find_boundaries
 from napari_probseg.case import Case
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
 
-SMALLEST = 30  # voxels of a label in a case
+MIN_LABEL_VOXELS = 30  # of a label in a case
 MIN_FILLED_SHARE = 0.5  # of an image, from which the borders between its objects are a thing of their own
-NEAR = 2  # voxels between things that touch
+MAX_GAP_VOXELS = 2  # between things that touch
 
 Mask = NDArray[np.bool_]
 
@@ -55,7 +55,7 @@ class Target:
         cluster and all of its kind. A reading that the strokes contradict is none.
         """
         parts, _ = ndimage.label(self.truth, np.ones((3,) * self.truth.ndim))
-        touching = np.unique(self.label[ndimage.binary_dilation(self.truth, iterations=NEAR)])
+        touching = np.unique(self.label[ndimage.binary_dilation(self.truth, iterations=MAX_GAP_VOXELS)])
         here = np.unique(parts[inside & self.truth])
         possible = [self.truth, np.isin(parts, here[here > 0]), np.isin(self.label, touching[touching > 0])]
         found: list[Mask] = []
@@ -104,7 +104,7 @@ def targets_of(
 def one_target(case: LabelledImage, rng: np.random.Generator, *, ndim: int) -> Target | None:
     """Return one label of a case; None if it has none that is large enough."""
     ids, sizes = np.unique(case.label[case.label > 0], return_counts=True)
-    ids = ids[sizes >= SMALLEST]
+    ids = ids[sizes >= MIN_LABEL_VOXELS]
     if not len(ids):
         return None
     truth = case.label == rng.choice(ids)
@@ -128,5 +128,5 @@ def whole_targets(case: LabelledImage) -> Iterator[Target]:
     if together.mean() >= MIN_FILLED_SHARE:
         truths.append(find_boundaries(label, mode="thick"))
     for truth in truths:
-        if SMALLEST <= np.count_nonzero(truth) < truth.size:
+        if MIN_LABEL_VOXELS <= np.count_nonzero(truth) < truth.size:
             yield Target(case.name, image, truth, spacing, label)

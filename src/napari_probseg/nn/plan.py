@@ -9,9 +9,9 @@ from math import prod
 
 from napari_probseg.nn.unet import NNUNET2018, Sizes, UNetConfig
 
-SMALLEST = 8  # voxels along each axis of the coarsest level: an axis is halved while this many are left
-MOST = {2: 6, 3: 5}  # times that an axis is halved
-WIDEST = {2: 480, 3: 320}  # channels, as in the authors' code
+MIN_COARSE_VOXELS = 8  # along each axis of the coarsest level: an axis is halved while this many are left
+MAX_HALVINGS = {2: 6, 3: 5}  # of an axis
+MAX_CHANNELS = {2: 480, 3: 320}  # as in the authors' code
 GIB = 2**30
 
 
@@ -59,7 +59,7 @@ def plan(
     ValueError
         If shape or spacing is not above 0, they differ in length, or the memory does not hold the smallest patch.
     """
-    if len(shape) != len(spacing) or len(shape) not in MOST or min(*shape, *spacing) <= 0:
+    if len(shape) != len(spacing) or len(shape) not in MAX_HALVINGS or min(*shape, *spacing) <= 0:
         raise ValueError(
             f"shape and spacing need 2 or 3 numbers above 0 each, got {tuple(shape)} and {tuple(spacing)} mm"
         )
@@ -68,7 +68,7 @@ def plan(
         kernels, strides = levels(patch, spacing)
         step = [prod(along) for along in zip(*strides, strict=True)]
         patch = tuple(-(-n // s) * s for n, s in zip(patch, step, strict=True))
-        widths = tuple(min(base.widths[0] * 2**i, WIDEST[len(shape)]) for i in range(len(kernels)))
+        widths = tuple(min(base.widths[0] * 2**i, MAX_CHANNELS[len(shape)]) for i in range(len(kernels)))
         config = replace(
             base,
             ndim=len(shape),
@@ -93,8 +93,8 @@ def levels(shape: Sequence[int], spacing: Sequence[float]) -> tuple[tuple[Sizes,
     """
     sizes, mm = [float(n) for n in shape], list(spacing)
     kernels, strides = [_kernel(mm, (1,) * len(mm))], list[Sizes]()
-    while len(strides) < MOST[len(sizes)]:
-        large = [size / 2 >= SMALLEST for size in sizes]
+    while len(strides) < MAX_HALVINGS[len(sizes)]:
+        large = [size / 2 >= MIN_COARSE_VOXELS for size in sizes]
         finest = min((distance for distance, can in zip(mm, large, strict=True) if can), default=0.0)
         stride = tuple(1 + (can and distance <= 2 * finest) for distance, can in zip(mm, large, strict=True))
         if max(stride) == 1:

@@ -12,7 +12,7 @@ from typing import Any
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.progress import Progress
 
-EVERY = 10  # steps that a point of the loss is the mean of
+STEPS_PER_POINT = 10  # that a point of the loss is the mean of
 SIZE, MARGIN = (720, 420), (58, 34, 58, 44)  # left, top, right, bottom
 LOSS, SCORE, INK, GRID, PAPER = (52, 120, 235), (235, 64, 52), (40, 44, 52), (226, 228, 232), (250, 250, 250)
 
@@ -42,7 +42,7 @@ class Curve:
         """Take in a step; what is known of this and later steps, from a run that was broken off, is forgotten."""
         self.loss, self.score = ([p for p in points if p[0] < progress.step] for points in (self.loss, self.score))
         self._recent.append(progress.losses["total"])
-        if progress.step % EVERY == 0 or progress.step == progress.n_steps:
+        if progress.step % STEPS_PER_POINT == 0 or progress.step == progress.n_steps:
             self.loss.append((progress.step, sum(self._recent) / len(self._recent)))
             self._recent = []
         if "score" in progress.validation:
