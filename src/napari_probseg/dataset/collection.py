@@ -107,18 +107,7 @@ class Collection(RawDataset):
             "file_ending": ending,
             KEY: {"version": VERSION, "cases": {}},
         }
-        if why := why_no_folder(folder, or_new=True):
-            raise OSError(f"no data set can be made in {folder}: {why}")
-        try:
-            make_folder(folder)
-            with locked(folder):
-                is_empty = all(path.name.startswith(".") for path in folder.iterdir())
-                if is_empty:
-                    write_whole(folder / "dataset.json", as_json(about))
-        except OSError as error:
-            raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
-        if not is_empty:
-            raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")
+        _begin(folder, as_json(about))
         return cls(folder)
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -377,6 +366,22 @@ def _images_below(folder: Path, ending: str) -> dict[str, list[Path]]:
         if match := pattern.fullmatch(path.name):
             found.setdefault(match[1], []).append(path)
     return found
+
+
+def _begin(folder: Path, about: bytes) -> None:
+    """Write the first file of a data set into a folder that is new or empty."""
+    if why := why_no_folder(folder, or_new=True):
+        raise OSError(f"no data set can be made in {folder}: {why}")
+    try:
+        make_folder(folder)
+        with locked(folder):
+            is_empty = all(path.name.startswith(".") for path in folder.iterdir())
+            if is_empty:
+                write_whole(folder / "dataset.json", about)
+    except OSError as error:
+        raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
+    if not is_empty:
+        raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")
 
 
 def _reason(error: OSError) -> str:
