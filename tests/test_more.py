@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 import napari_probseg as ps
 from napari_probseg.cli.main import app
 from napari_probseg.io import read, write
-from napari_probseg.more import EXAMPLES, MoreConfig, MoreJob, finding_more, more_all, more_jobs
+from napari_probseg.more import MoreConfig, MoreJob, finding_more, more_all, more_jobs
 from napari_probseg.progress import Fate, Outcome, result_of
+from napari_probseg.similar.examples import EXAMPLES
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.memory import load_examples, save_examples
 from test_similar import NO_NETWORK, disks

@@ -58,11 +58,12 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
 def test_keys_take_and_skip_and_undo_takes_back(at_work, qtbot) -> None:
     viewer, widget, _ = at_work()
     ask(qtbot, widget)
-    first, second = widget.work.alike[:2]
+    first = widget.work.alike[0]
     press(qtbot, widget, Qt.Key.Key_K)
     session = widget.work.session
     assert session.max_label == 2 and (session.objects[first.where] == 2).any()
-    assert widget.work.alike[0].number == second.number  # the next one is on show
+    second = widget.work.alike[0]  # the next one is on show
+    assert second.number != first.number and widget.work.alike_in_gallery[1] == 0
     press(qtbot, widget, Qt.Key.Key_N)
     assert len(session.skipped) == 1 and second.number not in {o.number for o in widget.work.alike}
     press(qtbot, widget, Qt.Key.Key_J)
@@ -125,6 +126,19 @@ def test_by_itself_after_each_finished_object(at_work, qtbot) -> None:
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
 
 
+def test_a_second_image_begins_with_proposals(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    other, labels = disks(seed=3)
+    viewer.add_image(other, name="the next")
+    qtbot.waitUntil(lambda: widget.work.image.name == "the next")
+    assert not widget.work.alike
+    ask(qtbot, widget)  # though nothing is finished here
+    assert len({int(labels[o.where][o.mask].max()) for o in widget.work.alike} - {0}) > 8
+    widget.work.take_all()
+    assert widget.work.session.max_label > 5
+
+
 def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:
     viewer, widget, _ = at_work((40, 40, 40), n=2, radius=5, contrast=6)
     ask(qtbot, widget)
@@ -140,6 +154,6 @@ def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qt
     assert not widget.work.alike and "Cancelled" in widget.panel.status.text()
     widget.work.undo()
     widget.work.more()
-    assert "finish one first" in widget.panel.status.text()
+    qtbot.waitUntil(lambda: "finish one first" in widget.panel.status.text(), timeout=20_000)
     widget.work.take_all()
     assert "nothing to take" in widget.panel.status.text()

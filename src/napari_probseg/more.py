@@ -16,10 +16,8 @@ from napari_probseg.io.labels import read_labels
 from napari_probseg.io.paths import why_no_folder, why_not_writable
 from napari_probseg.progress import Fate, Outcome, Progress, result_of
 from napari_probseg.session.session import Session
-from napari_probseg.similar.examples import Example
+from napari_probseg.similar.examples import EXAMPLES, Example
 from napari_probseg.similar.offer import LINE, NOTHING_ALIKE
-
-EXAMPLES = "examples.npz"  # in the folder of the results: what was learnt of the images that are done
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
     """
     from napari_probseg.proposers import load_completer
     from napari_probseg.similar.finder import finder_of
-    from napari_probseg.similar.memory import load_examples, save_examples
+    from napari_probseg.similar.memory import joined, load_examples, save_examples
 
     completer = load_completer(config.weights, device=config.device)
     networks = finder_of(completer).networks
@@ -196,6 +194,6 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
                 yield Outcome(job.image.name, Fate.FAILED, str(error) or type(error).__name__)
                 continue
             if found.examples:
-                known = [*known, *found.examples]
+                known = joined(known, found.examples)
                 save_examples(folder / EXAMPLES, known, networks)
             yield Outcome(job.image.name, Fate.DONE, str(found))

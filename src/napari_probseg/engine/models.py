@@ -59,6 +59,7 @@ class Resources:
         self.stop = Event()  # set when a request is to come to an end where that suits it
         self.is_loading = False  # what is half imported or half loaded must not be interrupted
         self._tuned: OrderedDict[tuple[Model, str], Any] = OrderedDict()  # the latest one asked for last
+        self.examples: list[Any] = []  # of objects of the images that were worked on, the latest last
         self._finder: tuple[Any, Any] | None = None  # the latest one: it keeps what it has seen of an image
         self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large
 

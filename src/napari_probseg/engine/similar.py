@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from napari_probseg.progress import Progress
 from napari_probseg.region import grown
 from napari_probseg.similar.examples import Query
 from napari_probseg.similar.offer import Similar, SimilarObject
+
+MIN_OWN = 3  # examples of an image, from which those of others are not needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class FindSimilar:
     axes : (int, int)
         The axes on the canvas: downwards, to the right.
     device : str
+    memory : path, optional
+        Of a data set that is open: the file of the examples of its images.
     """
 
     query: Query
@@ -40,14 +46,31 @@ class FindSimilar:
     model: Any
     axes: tuple[int, int]
     device: str
+    memory: Path | None = None
 
     def answer(self, resources: Resources) -> Generator[str | Progress, None, tuple[Similar, list[Thumbnail]]]:
-        """Find them, telling of each part of the image that was looked through; return them with pictures."""
+        """Find them, telling of each part of the image that was looked through; return them with pictures.
+
+        Where the image has few examples, those of the images before help out.
+        """
+        from napari_probseg.similar.finder import MAX_EXAMPLES
+        from napari_probseg.similar.memory import MAX_KEPT, joined, load_examples, save_examples
+
         yield LOADING
         completer = resources.completer(self.model, self.device)
         finder = resources.finder(completer)
         yield "Looking for others like it…"
-        found = yield from finder.finding(self.query, self.n)
+        known = resources.examples
+        if self.memory is not None and self.memory.is_file():
+            with suppress(ValueError):  # of other weights, or damaged: it is made anew
+                known = joined(load_examples(self.memory, finder.networks), known)
+        needs_others = len(self.query.examples) < MIN_OWN
+        query = replace(self.query, known=tuple(known[-MAX_EXAMPLES:]) if needs_others else ())
+        found = yield from finder.finding(query, self.n)
+        if own := finder.examples_of(query):
+            resources.examples = joined(resources.examples, own)[-MAX_KEPT:]
+            if self.memory is not None:
+                save_examples(self.memory, joined(known, own), finder.networks)
         return found, [picture_of(self.query.case, o, self.axes) for o in found.objects]
 
 

@@ -74,7 +74,7 @@ class Alike(Work):
         Raises
         ------
         ValueError
-            If there is no example, or no finished object of such a number.
+            If there is no finished object of such a number.
         """
         parts = {o.label: Part(o.box, self._objects[o.box] == o.label, o.label) for o in self.finished}
         latest = self._latest_label()
@@ -85,7 +85,7 @@ class Alike(Work):
         order = sorted(parts, key=lambda label: (label == latest, label))
         examples = tuple(parts[label] for label in order if label in wanted)
         others = tuple(parts[label] for label in order if label not in wanted)
-        return Query(self._case, examples, others, self.skipped, tuple(known)).checked()
+        return Query(self._case, examples, others, self.skipped, tuple(known))
 
     def propose_similar(
         self,

@@ -63,7 +63,7 @@ def load_examples(path: str | Path, networks: Mapping[int, Any]) -> list[Example
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of examples {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             if about["format"] != FORMAT:
                 raise ValueError("it is of another format")
@@ -74,6 +74,12 @@ def load_examples(path: str | Path, networks: Mapping[int, Any]) -> list[Example
     if made_by != (VERSION, fingerprint(networks)):
         raise ValueError(f"{path} was made with other weights or another release: remove it, and finish objects anew")
     return found
+
+
+def joined(earlier: Sequence[Example], new: Sequence[Example]) -> list[Example]:
+    """Return examples without those that are the same, the new ones last."""
+    forms = {e.form for e in new}
+    return [*(e for e in earlier if e.form not in forms), *new]
 
 
 def _example(told: Mapping[str, Any], file: Any, i: int) -> Example:

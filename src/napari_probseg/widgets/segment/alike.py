@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_probseg.engine.thumbnails import Thumbnail
 from napari_probseg.session.session import Session
+from napari_probseg.similar.examples import EXAMPLES
 from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, SimilarObject
+from napari_probseg.widgets.commands import teaching_of
 from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.stage import Stage
@@ -61,7 +64,10 @@ class MoreLikeThis(Stage):
         self._ask_for_more()
 
     def _ask_for_more(self) -> None:
-        self.asking.more(self._session(), self.tools, self._place(anywhere=True), given(self.viewer))
+        teaching = teaching_of(self.viewer)
+        folder = None if teaching is None else teaching.state.folder
+        memory = None if folder is None else Path(folder) / EXAMPLES
+        self.asking.more(self._session(), self.tools, self._place(anywhere=True), given(self.viewer), memory)
         self._show()
 
     def switch_more(self, on: bool) -> None:

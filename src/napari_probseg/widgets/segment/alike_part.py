@@ -38,7 +38,7 @@ class AlikePart(QObject):
         """Show the objects in the gallery; return whether there are any."""
         work, gallery = self._work, self._panel.gallery
         alike, image, layers = work.alike, work.image, work.layers
-        self._panel.more.setEnabled(layers is not None and layers.session.max_label > 0 and not work.asking.is_busy)
+        self._panel.more.setEnabled(image is not None and not work.asking.is_busy)
         for part in (self._panel.take_all, self._panel.line):
             part.setEnabled(bool(alike))
         self._panel.accept.setText("Take" if alike else "Accept")

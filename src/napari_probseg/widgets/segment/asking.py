@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -131,11 +132,11 @@ class Asking(QObject):
         engine = self.engine_of(model)
         self._ask(session, lambda: adapting(engine, request, model, device=self._device))
 
-    def more(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
-        """Ask for objects like the finished ones."""
+    def more(self, session: Session, tools: Tools, place: Place, models: Models, memory: Path | None = None) -> None:
+        """Ask for objects like the finished ones, and those of a data set whose examples are in a file."""
         query, request = session.query_similar(), session.ask("similar")
         model = _completer(session, tools, models)
-        asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device)
+        asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device, memory)
         self._ask(session, lambda: finding(self.engine_of(model), request, asked))
         self.is_for_others = True
 
