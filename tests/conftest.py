@@ -40,7 +40,9 @@ def answers_here(request, monkeypatch):
         from napari_probseg.engine.local import Local
         from napari_probseg.widgets.settings import LIVE_OFF, Settings
 
-        asked = Settings(live=getattr(request.module, "LIVE", LIVE_OFF))
+        asked = Settings(
+            live=getattr(request.module, "LIVE", LIVE_OFF), brush_size=getattr(request.module, "BRUSH", 10)
+        )
         monkeypatch.setattr("napari_probseg.widgets.segment.stage.engine", lambda device: Local())
         monkeypatch.setattr("napari_probseg.widgets.dataset.controller.another", Local)
         monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)

@@ -81,7 +81,7 @@ def test_one_click_completes_the_object(open_widget, qtbot):
     assert not widget.panel.none.isEnabled() and not widget.panel.next.isEnabled()
     click(qtbot, widget.panel.accept)
     click(qtbot, widget.panel.finish)
-    assert dice(viewer.layers["objects"].data == 1, truth()) > 0.93
+    assert dice(viewer.layers["objects of image"].data == 1, truth()) > 0.93
 
 
 def test_the_key_does_it_too(open_widget, qtbot):
@@ -123,12 +123,12 @@ def test_a_stroke_takes_the_completion_off_offer(open_widget, qtbot, counted):
 def test_undo_takes_a_completion_back(open_widget, qtbot):
     viewer, widget = open_widget()
     brushed(qtbot, widget)
-    before = viewer.layers["markers"].data.copy()
+    before = viewer.layers["markers of image"].data.copy()
     completed(qtbot, widget)
     click(qtbot, widget.panel.accept)
-    assert not np.array_equal(viewer.layers["markers"].data, before)
+    assert not np.array_equal(viewer.layers["markers of image"].data, before)
     click(qtbot, widget.panel.undo)
-    assert np.array_equal(viewer.layers["markers"].data, before)
+    assert np.array_equal(viewer.layers["markers of image"].data, before)
 
 
 def test_a_box_drawn_on_the_canvas_starts_it(open_widget, qtbot):
@@ -138,7 +138,7 @@ def test_a_box_drawn_on_the_canvas_starts_it(open_widget, qtbot):
     viewer.layers["box"].add_rectangles([[17, 17], [17, 47], [47, 47], [47, 17]])
     qtbot.waitUntil(lambda: "box" not in viewer.layers)
     assert not widget.panel.box.isChecked()
-    markers = viewer.layers["markers"].data
+    markers = viewer.layers["markers of image"].data
     assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
     assert dice(completed(qtbot, widget), truth()) > 0.9
 
@@ -155,7 +155,7 @@ def test_the_rectangle_of_a_selected_shapes_layer_is_taken(open_widget, qtbot):
     click(qtbot, widget.panel.inside)
     viewer.add_shapes([[[8.5, 8.5], [8.5, 23.5], [23.5, 23.5], [23.5, 8.5]]], shape_type="rectangle", name="mine")
     click(qtbot, widget.panel.box)
-    markers = viewer.layers["markers"].data
+    markers = viewer.layers["markers of image"].data
     assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
     assert "mine" in viewer.layers, "a layer of the user stays"
 
@@ -166,7 +166,7 @@ def test_a_box_outside_of_the_image_is_refused(open_widget, qtbot):
     viewer.layers["box"].add_rectangles([[100, 100], [100, 120], [120, 120], [120, 100]])
     qtbot.waitUntil(lambda: "box" not in viewer.layers)
     assert "outside of the image" in widget.panel.status.text()
-    assert not viewer.layers["markers"].data.any()
+    assert not viewer.layers["markers of image"].data.any()
 
 
 def test_a_slice_or_the_volume(open_widget, qtbot):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_probseg.io import write
-from window import Balls, disk, stroke, threads_ended
+from napari_probseg.widgets.segment.brush_fit import WIDTH, fitting
+from window import Balls, click, disk, names, offer, stroke, threads_ended, turned
 
 
 def test_it_follows_the_image_that_is_opened_or_selected(open_widget, qtbot):
@@ -101,3 +104,149 @@ def test_a_small_screen_scrolls_what_it_does_not_hold(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 500
     assert widget.panel.work.widget().minimumSizeHint().height() > widget.panel.work.minimumHeight()
+
+
+def test_layers_are_called_after_their_image_and_renamed_with_it(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    assert names(viewer)[:3] == ["image", "objects of image", "markers of image"]
+    viewer.layers["objects of image"].name = "mine"
+    viewer.layers["image"].name = "cell.tif"
+    assert "markers of cell.tif" in names(viewer) and "mine" in names(viewer)
+    assert "markers of image" not in names(viewer)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", (2.0, 0.5)), ("translate", (5, -3)), ("rotate", 30), ("affine", [[0, 2, 1], [1, 0.5, 0], [0, 0, 1]])],
+)
+def test_an_image_that_is_laid_elsewhere_takes_all_along(open_widget, qtbot, name, value):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    n_steps = len(widget.work.session.steps)
+    image = viewer.layers["image"]
+    setattr(image, name, value)
+    for layer in ("markers of image", "objects of image", "preview"):
+        for corner in ((0, 0), (7, 0), (3, 8)):
+            assert np.allclose(image.data_to_world(corner), viewer.layers[layer].data_to_world(corner)), layer
+    if name == "scale":
+        assert widget.work.session.case.spacing == (2.0, 0.5) and widget.work.candidates is None
+    assert len(widget.work.session.steps) == n_steps and widget.work.session.case.strokes[30, 30] == 1
+    stroke(qtbot, widget, (20, 20))
+    click(qtbot, widget.panel.undo)
+    assert widget.work.session.case.strokes[20, 20] == 0
+
+
+def test_a_click_that_frees_the_focus_does_not_paint(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    guard = viewer.mouse_drag_callbacks[0]
+
+    def handled() -> bool:
+        event = type("Event", (), {"handled": False})()
+        guard(viewer, event)
+        return event.handled
+
+    assert not handled()
+    for field in (widget.panel.n, widget.panel.objects.kind.lineEdit()):
+        for reason, is_eaten in ((Qt.FocusReason.MouseFocusReason, True), (Qt.FocusReason.TabFocusReason, False)):
+            QApplication.sendEvent(field, QFocusEvent(QEvent.Type.FocusOut, reason))
+            assert handled() == is_eaten
+            turned(qtbot)
+            assert not handled(), "the next click paints"
+
+
+def test_the_brush_keys_are_those_of_the_markers_after_a_box(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    click(qtbot, widget.panel.box)
+    viewer.layers["box"].add(np.array([[10, 10], [50, 50]]), shape_type="rectangle")
+    turned(qtbot)
+    active = viewer.layers.selection.active
+    assert (active.name, str(active.mode), active.selected_label) == ("markers of image", "paint", 1)
+
+
+def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
+    assert fitting(1.0, (1, 1)) == WIDTH and fitting(0.1, (1, 1)) == 10 * WIDTH and fitting(1.0, (2, 0.5)) == 2 * WIDTH
+    assert fitting(1e-9, (1, 1)) == 400 and fitting(100, (1, 1)) == 1
+    viewer, widget = open_widget(disk().astype(np.float32))
+    work = widget.work
+    work.fits_brush = True
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.zoom = 2.0
+    assert work.tools.brush_size == 7 and widget.panel.brush_size.value() == 7
+    stroke(qtbot, widget, (30, 30))
+    camera.zoom = 0.1
+    assert work.layers.markers.brush_size == 140 == widget.panel.brush_size.value()
+    work.layers.markers.brush_size = 20
+    camera.zoom = 4.0
+    assert work.tools.brush_size == 20, "it was chosen"
+
+
+def test_sliders_change_what_was_accepted(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    session = widget.work.session
+    candidates = Balls().propose(session.question(), 2)
+    session.offer(candidates, session.ask("complete"), completion=object())
+    widget.work._show()
+    click(qtbot, widget.panel.accept)
+    assert widget.panel.smoothness.isEnabled(), "what was accepted can be cut in another way"
+    n_steps, before = len(session.steps), (session.case.partial == 1).sum()
+    asked = session.accepted.candidates.case
+    larger = Balls().propose(asked.mark(inside=disk(asked.shape, (30, 30))), 1)
+    widget.work._recut(SimpleNamespace(candidates=larger, completion=object()))
+    assert len(session.steps) == n_steps and session.steps[-1].verb == "accept"
+    assert (session.case.partial == 1).sum() > before
+    click(qtbot, widget.panel.undo)
+    assert (session.case.partial == 1).sum() < before, "one step takes it back"
+    click(qtbot, widget.panel.redo)
+    stroke(qtbot, widget, (10, 50))
+    assert session.accepted is None
+    assert not widget.panel.smoothness.isEnabled(), "something was done since"
+
+
+def test_the_place_that_is_gone_to_is_ringed_until_something_else_is_shown(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    preview = viewer.layers["preview"].data
+    before = preview.copy()
+    click(qtbot, widget.panel.most_uncertain)
+    assert (preview == 4).any()
+    widget.work.next()
+    widget.work.previous()
+    assert np.array_equal(preview, before)
+    click(qtbot, widget.panel.most_uncertain)
+    click(qtbot, widget.panel.accept)
+    assert not (preview == 4).any()
+
+
+def test_channels_are_told_and_changed_while_one_works(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    assert not widget.panel.channels.isVisibleTo(widget.panel)
+    viewer.add_image(disk().astype(np.float32) * 3, name="dapi")
+    viewer.layers.selection.active = viewer.layers["image"]
+    assert widget.panel.channels.text() == "1 of 2 ch" and widget.panel.channels.isVisibleTo(widget.panel)
+    stroke(qtbot, widget, (30, 30))
+    widget.panel.channels_menu.aboutToShow.emit()
+    (action,) = widget.panel.channels_menu.actions()
+    action.trigger()
+    session = widget.work.session
+    assert widget.panel.channels.text() == "2 of 2 ch" and session.case.n_channels == 2
+    assert session.case.strokes[30, 30] == 1 and session.can_undo
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    widget.work.use_channels([])
+    assert session.case.n_channels == 1 and (session.case.partial == 1).sum() > 9
+
+
+def test_uncertainty_is_seen_on_bright_and_on_dark_images(open_widget, qtbot):
+    viewer, widget = open_widget(np.full((64, 64, 3), 255, np.uint8), rgb=True)
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    widget.panel.uncertainty.setChecked(True)
+    layer = viewer.layers["uncertainty"]
+    clear, sure = layer.colormap.map(np.array([0.0, 1.0]))
+    assert clear[3] == 0 and sure[3] == 1 and "translucent" in str(layer.blending)
+    assert np.abs(sure[:3] - 1).max() > 0.5 and sure[:3].max() > 0.5, "neither white nor black"

@@ -54,7 +54,7 @@ def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path
     click(qtbot, widget.panel.save)
     idle(qtbot, widget)
     assert widget.panel.status.text() == "Saved the objects as objects.tif."
-    assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects"].data)
+    assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects of image"].data)
 
 
 def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):
@@ -81,7 +81,7 @@ def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, 
     viewer, widget = open_widget(disk().astype(np.float32))
     finish_one(qtbot, widget)
     stroke(qtbot, widget, (50, 50))
-    saved = viewer.layers["markers"].data.copy(), viewer.layers["objects"].data.copy()
+    saved = viewer.layers["markers of image"].data.copy(), viewer.layers["objects of image"].data.copy()
     answer_dialog(tmp_path / "session.npz")
     menu(widget, "Save session…").trigger()
     idle(qtbot, widget)
@@ -90,23 +90,23 @@ def test_a_session_goes_on_where_it_was_left(open_widget, qtbot, answer_dialog, 
 
     menu(widget, "Open session…").trigger()
     qtbot.waitUntil(lambda: "open" in widget.panel.status.text(), timeout=20_000)
-    assert np.array_equal(viewer.layers["markers"].data, saved[0])
-    assert np.array_equal(viewer.layers["objects"].data, saved[1])
+    assert np.array_equal(viewer.layers["markers of image"].data, saved[0])
+    assert np.array_equal(viewer.layers["objects of image"].data, saved[1])
     click(qtbot, widget.panel.undo)
     click(qtbot, widget.panel.undo)
-    assert not viewer.layers["objects"].data.any()
+    assert not viewer.layers["objects of image"].data.any()
 
 
 def test_a_file_that_is_no_session_is_refused(open_widget, qtbot, answer_dialog, tmp_path):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
-    before = viewer.layers["markers"].data.copy()
+    before = viewer.layers["markers of image"].data.copy()
     (tmp_path / "no.npz").write_bytes(b"no session")
     answer_dialog(tmp_path / "no.npz")
     menu(widget, "Open session…").trigger()
     idle(qtbot, widget)
     assert widget.panel.status.property("error")
-    assert np.array_equal(viewer.layers["markers"].data, before)
+    assert np.array_equal(viewer.layers["markers of image"].data, before)
 
 
 def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answer_dialog, tmp_path):
@@ -114,7 +114,7 @@ def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answ
     stroke(qtbot, widget, (30, 30))
     answer_dialog(tmp_path / "session.npz")
     menu(widget, "Save session…").trigger()
-    viewer.layers["markers"].paint((50, 50), 1)
+    viewer.layers["markers of image"].paint((50, 50), 1)
     click(qtbot, widget.panel.undo)
     assert "wait a moment" in widget.panel.status.text()
     idle(qtbot, widget)
@@ -144,4 +144,4 @@ def test_objects_of_a_nifti_image_keep_its_geometry(open_widget, qtbot, answer_d
     idle(qtbot, widget)
     saved, original = nibabel.load(tmp_path / "objects.nii.gz"), nibabel.load(path)
     assert saved.shape == original.shape and np.array_equal(saved.affine, original.affine)
-    assert np.count_nonzero(saved.dataobj) == np.count_nonzero(viewer.layers["objects"].data) > 0
+    assert np.count_nonzero(saved.dataobj) == np.count_nonzero(viewer.layers["objects of image"].data) > 0

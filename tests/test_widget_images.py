@@ -83,7 +83,7 @@ def test_candidates_are_drawn_on_the_slice_on_view(open_widget, qtbot, axis):
     offer(qtbot, widget)
     assert proposer.asked[0][2] == (axis, at[axis])
     click(qtbot, widget.panel.accept)
-    changed = np.argwhere(viewer.layers["markers"].data)
+    changed = np.argwhere(viewer.layers["markers of image"].data)
     assert set(changed[:, axis]) == {at[axis]}, "the rest of the volume is untouched"
 
 
@@ -115,14 +115,17 @@ def test_new_data_in_the_image_begins_anew(open_widget, qtbot):
 
 
 @pytest.mark.parametrize("options", [{}, {"channel_axis": -1}])
-def test_thumbnails_show_the_same_place_for_every_candidate(options):
+def test_thumbnails_are_cropped_each_for_itself(options):
     image = rng.random((64, 80, 3)) if options else rng.random((64, 80))
     case = Case(image, **options).mark(inside=disk((64, 80), (30, 30)) & (rng.random((64, 80)) > 0.9))
     pictures = thumbnails(Balls().propose(case, 4), (0, 1))
     drawn = [pane.picture for picture in pictures for pane in picture.panes]
-    assert len(drawn) == 4 and len({picture.shape for picture in drawn}) == 1
+    assert len(drawn) == 4
     assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in drawn)
     assert max(drawn[0].shape) <= 160
+    crops = [max(picture.shape[:2]) for picture in drawn]
+    assert crops == sorted(crops) and crops[0] < crops[-1], "a small candidate is no dot in the crop of a large one"
+    assert crops[0] >= 0.35 * crops[-1] - 1, "and stays a small one"
 
 
 def test_thumbnails_keep_the_proportions_of_the_body():

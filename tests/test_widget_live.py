@@ -166,7 +166,7 @@ def test_a_held_key_shows_the_image_alone(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     shown(qtbot, widget)
-    viewer.layers["objects"].visible = False
+    viewer.layers["objects of image"].visible = False
     before = {layer.name: layer.visible for layer in viewer.layers}
     qtbot.keyPress(widget.panel, Qt.Key.Key_Comma)
     assert [layer.name for layer in viewer.layers if layer.visible] == ["image"]

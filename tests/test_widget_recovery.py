@@ -89,8 +89,8 @@ def test_the_work_goes_on_where_it_was(open_widget, qtbot, journals):
     assert "4 steps, 1 finished object, today" in question and "“image”" in question
     session = gone_on(qtbot, again)
     assert state(session) == state(before)
-    assert np.array_equal(viewer.layers["objects"].data, before.objects)
-    assert viewer.layers["markers"].data[50, 50] == 1
+    assert np.array_equal(viewer.layers["objects of image"].data, before.objects)
+    assert viewer.layers["markers of image"].data[50, 50] == 1
     click(qtbot, again.panel.redo)
     assert session.case.strokes[5, 5] == 2
     while session.can_undo:
@@ -174,7 +174,7 @@ def test_the_latest_work_is_offered_before_its_image_is_opened(open_widget, qtbo
     qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
     assert widget.panel.status.text() == "Go on where you were." and not widget.work.question
     assert state(widget.work.session) == state(before) and widget.work.image.name == "second"
-    assert np.array_equal(viewer.layers["objects"].data, before.objects)
+    assert np.array_equal(viewer.layers["objects of image"].data, before.objects)
 
 
 def test_the_offer_is_made_once_and_leaves_the_work_where_it_is(open_widget, qtbot, tmp_path):
@@ -308,7 +308,7 @@ def test_closing_the_dock_keeps_the_session(open_widget, qtbot):
     offer(qtbot, widget)
     session, names = widget.work.session, [layer.name for layer in viewer.layers]
     viewer.window.remove_dock_widget(widget)
-    viewer.layers["markers"].paint((10, 10), 2)
+    viewer.layers["markers of image"].paint((10, 10), 2)
     again = SegmentWidget(viewer, Balls())
     viewer.window.add_dock_widget(again, name="Segment")
     assert again.work.session is session and again.work.candidates is not None and again.panel.gallery.cells
@@ -317,7 +317,7 @@ def test_closing_the_dock_keeps_the_session(open_widget, qtbot):
     assert [layer.name for layer in viewer.layers if layer.name != "preview"] == [n for n in names if n != "preview"]
     stroke(qtbot, again, (50, 10))
     click(qtbot, again.panel.undo)
-    assert viewer.layers["markers"].data[50, 10] == 0
+    assert viewer.layers["markers of image"].data[50, 10] == 0
     again.release()
 
 
@@ -326,7 +326,7 @@ def test_objects_changed_while_the_dock_was_closed_stay_as_a_layer(open_widget, 
     finish_one(qtbot, widget)
     session = widget.work.session
     viewer.window.remove_dock_widget(widget)
-    edited = viewer.layers["objects"]
+    edited = viewer.layers["objects of image"]
     edited.paint((60, 60), 9)
     again = SegmentWidget(viewer, Balls())
     viewer.window.add_dock_widget(again, name="Segment")

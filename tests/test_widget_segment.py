@@ -28,17 +28,17 @@ def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
     assert len(widget.panel.gallery.cells) == 6
     click(qtbot, widget.panel.gallery.cells[3])
     click(qtbot, widget.panel.finish)
-    objects = viewer.layers["objects"]
+    objects = viewer.layers["objects of image"]
     assert dice(objects.data == 1, disk()) > 0.99
     assert not objects.editable
-    assert not viewer.layers["markers"].data.any(), "the next object starts empty"
+    assert not viewer.layers["markers of image"].data.any(), "the next object starts empty"
     assert not viewer.layers["preview"].data.any()
 
 
 def test_every_step_is_undone_and_done_again(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
-    markers, objects, work = viewer.layers["markers"], viewer.layers["objects"], widget.work
+    markers, objects, work = viewer.layers["markers of image"], viewer.layers["objects of image"], widget.work
     seen = [(markers.data.copy(), objects.data.copy())]
     offer(qtbot, widget)
     for verb in (widget.panel.accept, widget.panel.finish):
@@ -57,26 +57,26 @@ def test_ctrl_z_on_the_layer_is_the_sessions_undo(open_widget, qtbot):
     """napari's own history would write the pixels of the stroke into what was accepted since."""
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
-    brushed = viewer.layers["markers"].data.copy()
+    brushed = viewer.layers["markers of image"].data.copy()
     offer(qtbot, widget)
     click(qtbot, widget.panel.accept)
-    accepted = viewer.layers["markers"].data.copy()
+    accepted = viewer.layers["markers of image"].data.copy()
     assert not np.array_equal(brushed, accepted), "test invalid"
-    viewer.layers.selection.active = viewer.layers["markers"]
+    viewer.layers.selection.active = viewer.layers["markers of image"]
     control = Qt.KeyboardModifier.ControlModifier
     press(qtbot, widget, Qt.Key.Key_Z, control)
-    assert np.array_equal(viewer.layers["markers"].data, brushed)
+    assert np.array_equal(viewer.layers["markers of image"].data, brushed)
     press(qtbot, widget, Qt.Key.Key_Z, control | Qt.KeyboardModifier.ShiftModifier)
-    assert np.array_equal(viewer.layers["markers"].data, accepted)
+    assert np.array_equal(viewer.layers["markers of image"].data, accepted)
     press(qtbot, widget, Qt.Key.Key_Z, control)
     press(qtbot, widget, Qt.Key.Key_Z, control)
-    assert not viewer.layers["markers"].data.any()
+    assert not viewer.layers["markers of image"].data.any()
 
 
 def test_keys_do_what_the_buttons_do(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     press(qtbot, widget, Qt.Key.Key_8)
-    viewer.layers["markers"].paint((30, 30), 1)
+    viewer.layers["markers of image"].paint((30, 30), 1)
     press(qtbot, widget, Qt.Key.Key_G)
     qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
     press(qtbot, widget, Qt.Key.Key_J)
@@ -85,12 +85,12 @@ def test_keys_do_what_the_buttons_do(open_widget, qtbot):
     assert widget.work.view.current == 1
     expected = widget.work.candidates.partial[1].copy()
     press(qtbot, widget, Qt.Key.Key_K)
-    assert np.array_equal(viewer.layers["markers"].data, expected)
+    assert np.array_equal(viewer.layers["markers of image"].data, expected)
     press(qtbot, widget, Qt.Key.Key_U)
     press(qtbot, widget, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
-    assert np.array_equal(viewer.layers["markers"].data, expected)
+    assert np.array_equal(viewer.layers["markers of image"].data, expected)
     press(qtbot, widget, Qt.Key.Key_Q)
-    assert viewer.layers["objects"].data.max() == 1
+    assert viewer.layers["objects of image"].data.max() == 1
 
 
 def test_hovering_shows_a_candidate_and_leaves_no_trace(open_widget, qtbot):
@@ -104,7 +104,7 @@ def test_hovering_shows_a_candidate_and_leaves_no_trace(open_widget, qtbot):
     assert np.count_nonzero(hovered) > np.count_nonzero(first) > 0
     widget.panel.gallery.cells[4].gone.emit()
     assert np.array_equal(viewer.layers["preview"].data, first)
-    assert viewer.layers.selection.active == viewer.layers["markers"], "the brush stays in hand"
+    assert viewer.layers.selection.active == viewer.layers["markers of image"], "the brush stays in hand"
     stroke(qtbot, widget, (40, 40))
     preview = viewer.layers["preview"]
     assert not preview.data.any()
@@ -170,19 +170,19 @@ def test_the_image_may_go_while_candidates_are_drawn(open_widget, qtbot):
     viewer.layers.remove("image")
     proposer.gate.set()
     threads_ended(qtbot)
-    assert names(viewer) == ["objects", "markers"]
+    assert names(viewer) == ["objects of image", "markers of image"]
     assert widget.work.image is None and not widget.panel.empty.isHidden()
 
 
 def test_layers_that_were_removed_come_back_with_the_work(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
-    brushed = viewer.layers["markers"].data.copy()
-    viewer.layers.remove("markers")
-    viewer.layers.remove("objects")
+    brushed = viewer.layers["markers of image"].data.copy()
+    viewer.layers.remove("markers of image")
+    viewer.layers.remove("objects of image")
     assert "nothing is lost" in widget.panel.status.text()
     stroke(qtbot, widget, (50, 50))
-    assert viewer.layers["markers"].data[brushed == 1].all()
+    assert viewer.layers["markers of image"].data[brushed == 1].all()
 
 
 def test_finished_objects_cannot_be_painted_over(open_widget, qtbot):
@@ -191,12 +191,12 @@ def test_finished_objects_cannot_be_painted_over(open_widget, qtbot):
     offer(qtbot, widget)
     click(qtbot, widget.panel.accept)
     click(qtbot, widget.panel.finish)
-    finished = viewer.layers["objects"].data.copy()
+    finished = viewer.layers["objects of image"].data.copy()
     click(qtbot, widget.panel.inside)
-    viewer.layers["markers"].paint((30, 30), 1)
+    viewer.layers["markers of image"].paint((30, 30), 1)
     qtbot.waitUntil(lambda: "reopen one" in widget.panel.status.text())
-    assert np.array_equal(viewer.layers["objects"].data, finished)
-    assert not viewer.layers["markers"].data[finished > 0].any()
+    assert np.array_equal(viewer.layers["objects of image"].data, finished)
+    assert not viewer.layers["markers of image"].data[finished > 0].any()
 
 
 def test_a_finished_object_is_reopened_by_number_and_by_click(open_widget, qtbot):
@@ -204,16 +204,16 @@ def test_a_finished_object_is_reopened_by_number_and_by_click(open_widget, qtbot
     stroke(qtbot, widget, (30, 30))
     offer(qtbot, widget)
     click(qtbot, widget.panel.accept)
-    accepted = viewer.layers["markers"].data.copy()
+    accepted = viewer.layers["markers of image"].data.copy()
     click(qtbot, widget.panel.finish)
     click(qtbot, widget.panel.reopen)
-    assert not viewer.layers["objects"].data.any()
-    assert np.array_equal(viewer.layers["markers"].data == 1, accepted == 1)
+    assert not viewer.layers["objects of image"].data.any()
+    assert np.array_equal(viewer.layers["markers of image"].data == 1, accepted == 1)
     click(qtbot, widget.panel.finish)
     click(qtbot, widget.panel.pick)
     callback = viewer.mouse_drag_callbacks[-1]
     callback(viewer, type("Event", (), {"position": (30.0, 30.0)})())
-    assert not viewer.layers["objects"].data.any() and not widget.panel.pick.isChecked()
+    assert not viewer.layers["objects of image"].data.any() and not widget.panel.pick.isChecked()
 
 
 def test_objects_are_taken_from_another_layer(open_widget, qtbot):
@@ -223,7 +223,7 @@ def test_objects_are_taken_from_another_layer(open_widget, qtbot):
     taking = next(action.menu() for action in widget.panel.menu.actions() if action.text() == "Take objects from layer")
     assert [action.text() for action in taking.actions()] == ["elsewhere"]
     taking.triggered.emit(taking.actions()[0])
-    assert np.array_equal(viewer.layers["objects"].data > 0, disk())
+    assert np.array_equal(viewer.layers["objects of image"].data > 0, disk())
 
 
 def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
@@ -246,11 +246,11 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
 def test_an_error_becomes_one_sentence_and_changes_nothing(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
-    before = viewer.layers["markers"].data.copy()
+    before = viewer.layers["markers of image"].data.copy()
     click(qtbot, widget.panel.propose)
     qtbot.waitUntil(lambda: bool(widget.panel.status.property("error")))
     assert widget.panel.status.text() == "There is no stroke inside: brush inside the object first."
-    assert np.array_equal(viewer.layers["markers"].data, before)
+    assert np.array_equal(viewer.layers["markers of image"].data, before)
 
 
 def test_without_an_image_a_sample_is_offered(open_widget, qtbot):
@@ -264,13 +264,13 @@ def test_without_an_image_a_sample_is_offered(open_widget, qtbot):
 def test_each_image_keeps_its_own_work(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
-    brushed, first = viewer.layers["markers"].data.copy(), widget.work.session
+    brushed, first = viewer.layers["markers of image"].data.copy(), widget.work.session
     viewer.add_image(np.zeros((32, 32), np.float32), name="other")
     widget.panel.images.setCurrentIndex(1)
     stroke(qtbot, widget, (5, 5))
     assert widget.work.session is not first
     widget.panel.images.setCurrentIndex(0)
-    assert widget.work.session is first and np.array_equal(viewer.layers["markers"].data, brushed)
+    assert widget.work.session is first and np.array_equal(viewer.layers["markers of image"].data, brushed)
 
 
 def test_two_viewers_do_not_meet(open_widget, qtbot):
@@ -290,8 +290,8 @@ def test_a_closed_widget_is_released(make_napari_viewer_proxy, qtbot):
     offer(qtbot, widget)
     gone, work = weakref.ref(widget), weakref.ref(widget.work)
     viewer.window.remove_dock_widget(widget)
-    assert names(viewer) == ["image", "objects", "markers"], "the work stays in ordinary layers"
-    assert viewer.layers["objects"].editable
+    assert names(viewer) == ["image", "objects of image", "markers of image"], "the work stays in ordinary layers"
+    assert viewer.layers["objects of image"].editable
     del widget
     turned(qtbot)
     gc.collect()

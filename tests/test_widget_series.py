@@ -91,7 +91,7 @@ def test_the_class_of_a_selected_object_is_changed_and_taken_back(open_widget, q
     finished(qtbot, widget)
     objects = widget.panel.objects
     press(qtbot, widget, Qt.Key.Key_J, SHIFT)
-    assert objects.selected == 1 and objects.of.text() == "Object 1"
+    assert objects.selected == 1 and objects.of.text() == "№ 1"
     objects.kind.lineEdit().setFocus()
     qtbot.keyClicks(objects.kind.lineEdit(), "cell")
     qtbot.keyClick(objects.kind.lineEdit(), Qt.Key.Key_Return)
@@ -272,3 +272,41 @@ def test_nothing_of_the_list_is_cut(open_widget, qtbot):
     rows = widget.panel.objects.rows
     assert rows.visualRect(rows.model().index(0, 2)).right() <= rows.viewport().width()
     assert rows.indexAt(QPoint(2, 2)).isValid()
+
+
+# Refining ---------------------------------------------------------------------------------------------------------
+
+
+def refine(widget, title, text):
+    widget.panel.menu.aboutToShow.emit()
+    menu = next(action.menu() for action in widget.panel.menu.actions() if action.text() == title)
+    next(action for action in menu.actions() if action.text() == text).trigger()
+
+
+def test_slices_between_are_filled_and_taken_back_in_one_step(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((9, 64, 64), np.float32))
+    for z in (2, 6):
+        viewer.dims.set_point(0, z)
+        stroke(qtbot, widget, (z, 30, 30))
+    partial = widget.work.session.case.partial.copy()
+    refine(widget, "Refine the object", "Fill between slices")
+    qtbot.waitUntil(lambda: "Undo takes it back" in widget.panel.status.text(), timeout=20_000)
+    inside = widget.work.session.case.partial == 1
+    assert inside[2:7].any(axis=(1, 2)).all() and np.array_equal(inside[2], partial[2] == 1)
+    assert np.array_equal(viewer.layers["markers of image"].data == 1, inside)
+    click(qtbot, widget.panel.undo)
+    assert np.array_equal(widget.work.session.case.partial, partial)
+    refine(widget, "Refine the object", "Remove specks")
+    qtbot.waitUntil(lambda: "nothing to change" in widget.panel.status.text(), timeout=20_000)
+
+
+def test_what_cannot_be_refined_is_said_and_the_work_goes_on(open_widget, qtbot):
+    _, widget = open_widget(np.zeros((9, 64, 64), np.float32))
+    stroke(qtbot, widget, (0, 30, 30))
+    refine(widget, "Refine the object", "Fill between slices")
+    qtbot.waitUntil(lambda: "No slice is empty between" in widget.panel.status.text(), timeout=20_000)
+    assert not widget.work.is_held
+    click(qtbot, widget.panel.finish)
+    refine(widget, "Refine all finished objects", "Smooth")
+    qtbot.waitUntil(lambda: not widget.work.is_held, timeout=20_000)
+    assert len(widget.work.session.finished) == 1

@@ -211,7 +211,7 @@ class Window(RuleBasedStateMachine):
             assert self.at_work() == name
 
     @precondition(ready)
-    @rule(name=st.sampled_from(["markers", "objects", "preview"]))
+    @rule(name=st.sampled_from(["markers of image", "objects of image", "preview"]))
     def remove_a_layer(self, name: str) -> None:
         if name in self.viewer.layers:
             self.viewer.layers.remove(name)

@@ -123,7 +123,7 @@ def test_an_empty_slice_is_told_and_left_only_on_request(open_volume, qtbot):
 
 def test_steps_keep_to_the_volume_and_the_script_repeats_them(open_volume, qtbot, tmp_path, monkeypatch):
     viewer, widget = open_volume()
-    markers, work = viewer.layers["markers"], widget.work
+    markers, work = viewer.layers["markers of image"], widget.work
     brushed = markers.data.copy()
     click(qtbot, widget.panel.volume)
     offer(qtbot, widget)
@@ -172,7 +172,7 @@ def test_uncertainty_spans_the_volume(open_volume, qtbot):
 
 def test_in_3d_display_the_object_alone_is_seen_and_volumes_are_proposed(open_volume, qtbot):
     viewer, widget = open_volume()
-    opacity = {name: viewer.layers[name].colormap.color_dict[2][3] for name in ("markers", "preview")}
+    opacity = {name: viewer.layers[name].colormap.color_dict[2][3] for name in ("markers of image", "preview")}
     assert all(opacity.values()), "test invalid"
     viewer.dims.ndisplay = 3
     assert not any(viewer.layers[name].colormap.color_dict[2][3] for name in opacity)

@@ -16,6 +16,7 @@ from napari_probseg.region import Region, bounding_box
 from napari_probseg.rendering import BLUE, RED
 
 _MARGIN, _LARGEST, _COARSE = 0.2, 160, 64
+_LEAST = 0.35  # of the crop of all candidates, on a side: the smallest crop of one
 _ONE, _THREE = 1.0, 1.5  # width over height of a pane, alone and among three
 
 
@@ -59,7 +60,10 @@ class Thumbnail:
 
 
 def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool = False) -> list[Thumbnail]:
-    """Return pictures of each candidate; all show the same place, so that they can be compared.
+    """Return pictures of each candidate, on the same plane.
+
+    On one plane each is cropped for itself, so that none is a dot because another one fills the image; on three planes
+    all show the same place.
 
     Parameters
     ----------
@@ -75,15 +79,49 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
         views += [pair for pair in combinations(range(3), 2) if set(pair) != set(axes)]
     votes = _votes(candidates)
     middle = _middle(votes, candidates)
-    aspect = _ONE if len(views) == 1 else _THREE
+    if len(views) == 1:
+        panes = _cropped_each(candidates, votes, middle, axes)
+        return [
+            Thumbnail((pane,), *candidates.added(i), float(candidates.share[i]), _place(candidates, i, middle))
+            for i, pane in enumerate(panes)
+        ]
+    aspect = _THREE
     regions = [_around(votes, candidates, middle, view, aspect) for view in views]
     greys = _pictures([case.read(region) for region in regions], views)
-    panes_of_each = [
-        _panes(candidates, region, view, grey) for region, view, grey in zip(regions, views, greys, strict=True)
-    ]
+    drawn = list(zip(regions, views, greys, strict=True))
     return [
-        Thumbnail(panes, *candidates.added(i), float(candidates.share[i]), _place(candidates, i, middle))
-        for i, panes in enumerate(zip(*panes_of_each, strict=True))
+        Thumbnail(
+            tuple(_pane(candidates, i, region, view, grey) for region, view, grey in drawn),
+            *candidates.added(i),
+            float(candidates.share[i]),
+            _place(candidates, i, middle),
+        )
+        for i in range(len(candidates))
+    ]
+
+
+def _cropped_each(
+    candidates: Candidates, votes: NDArray[np.uint8], middle: tuple[int, ...], view: tuple[int, int]
+) -> list[Pane]:
+    """Return every candidate on the plane through the middle, cropped to what it says, of one contrast.
+
+    None is cropped to less than a part of what all of them add: a small one stays a small one.
+    """
+    whole = _around(votes, candidates, middle, view, _ONE)
+    regions = []
+    for patch in candidates.patches:
+        own = (patch == Marker.OBJECT).view(np.uint8)
+        region = list(_around(own, candidates, middle, view, _ONE) if own.any() else whole)
+        for axis in view:
+            least = round(_LEAST * (whole[axis].stop - whole[axis].start))
+            region[axis] = _grown(region[axis], least, candidates.case.shape[axis])
+        regions.append(tuple(region))
+    distinct = list(dict.fromkeys(tuple((s.start, s.stop) for s in region) for region in regions))
+    planes = [candidates.case.read(tuple(slice(*ends) for ends in region)) for region in distinct]
+    greys = dict(zip(distinct, _pictures(planes, [view] * len(planes)), strict=True))
+    return [
+        _pane(candidates, i, region, view, greys[tuple((s.start, s.stop) for s in region)])
+        for i, region in enumerate(regions)
     ]
 
 
@@ -163,14 +201,14 @@ def _grown(part: slice, wanted: int, n: int) -> slice:
     return slice(start, start + length)
 
 
-def _panes(candidates: Candidates, region: Region, view: tuple[int, int], picture: NDArray[np.float32]) -> list[Pane]:
-    """Return every candidate drawn on one plane, with no more than about ``_LARGEST`` pixels on a side."""
+def _pane(candidates: Candidates, i: int, region: Region, view: tuple[int, int], picture: NDArray[np.float32]) -> Pane:
+    """Return candidate ``i`` drawn on one plane, with no more than about ``_LARGEST`` pixels on a side."""
     down, right = (max(1, round((region[axis].stop - region[axis].start) / _LARGEST)) for axis in view)
     mm = candidates.case.spacing or ()
     stretch = mm[view[0]] * down / (mm[view[1]] * right)
     before = _flat(candidates.case.partial[region], view)[::down, ::right]
-    afters = (_flat(_patch(candidates, i, region), view)[::down, ::right] for i in range(len(candidates)))
-    return [Pane(_drawn(picture[::down, ::right], before, after), stretch) for after in afters]
+    after = _flat(_patch(candidates, i, region), view)[::down, ::right]
+    return Pane(_drawn(picture[::down, ::right], before, after), stretch)
 
 
 def _patch(candidates: Candidates, i: int, region: Region) -> NDArray[np.uint8]:

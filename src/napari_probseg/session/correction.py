@@ -16,7 +16,12 @@ _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 
 
 def opened_by_corrections(
-    case: Case, objects: NDArray[np.uint32], steps: Iterable[Step], plane: Plane | None = None
+    case: Case,
+    objects: NDArray[np.uint32],
+    steps: Iterable[Step],
+    plane: Plane | None = None,
+    *,
+    anyhow: bool = False,
 ) -> Case:
     """Return the case with all that was accepted unknown again if a stroke contradicts it.
 
@@ -32,6 +37,8 @@ def opened_by_corrections(
         What was done; strokes count since the last choice.
     plane : (axis, index), optional
         The plane of a volume to look at; the box around all strokes, with a margin, if absent.
+    anyhow : bool
+        Whether all that was accepted is open again also where no stroke contradicts it.
 
     Returns
     -------
@@ -41,11 +48,12 @@ def opened_by_corrections(
     where = _region(case, plane)
     if where is None:
         return case
-    wrong = _contradicting(case, steps, where)
-    if not wrong.any():
+    if not anyhow and not _contradicting(case, steps, where).any():
         return case
     partial, strokes = case.partial[where], case.strokes[where]
     accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (objects[where] == 0)
+    if not accepted.any():
+        return case
     opened = case.with_part("partial", where, np.where(accepted, np.uint8(Marker.UNKNOWN), partial))
     return opened.with_evidence(where, np.where(accepted, partial, np.uint8(Marker.UNKNOWN)))
 

@@ -17,6 +17,7 @@ from napari_probseg.region import Region
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity, OtherImageError
 from napari_probseg.session.packing import unpack
+from napari_probseg.session.refinement import Refinement
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "objects": (np.dtype("<u4"), 2**31 - 1),
     "shown": (np.dtype("u1"), max(Marker)),
 }
-VERBS = ("mark", "accept", "finish", "reopen", "take", "skip", "classify", "adapt", "forget")
+VERBS = ("mark", "accept", "finish", "reopen", "take", "skip", "classify", "refine", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
 MAX_LEARNT_BYTES = 2**28
 BROKEN = (  # what reading raises of a file in which anything may be wrong
@@ -210,6 +211,9 @@ def _check_arguments(step: Step, shape: Sequence[int]) -> None:
     elif step.verb == "skip":
         if unpack(told["mask"]).shape != tuple(s.stop - s.start for s in _region(told["where"], shape)):
             raise ValueError("what was skipped has another shape than its region")
+    elif step.verb == "refine":
+        plane = told.get("plane")
+        Refinement(**{**told, "plane": None if plane is None else tuple(map(_whole, plane))})
     elif step.verb == "accept":
         _whole(told["i"])
         request, verb = told["request"], told.get("verb", "propose")

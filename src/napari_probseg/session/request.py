@@ -57,9 +57,13 @@ class Request:
     def question(self) -> Case:
         """The case to ask about: what strokes contradicted is open again, so that new candidates can repair it.
 
+        So is all that was accepted where the whole object is asked for, on a plane.
+
         What was on show when the latest stroke was drawn is its evidence, beside the strokes.
         """
-        opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane)
+        is_flat = self.case.ndim == 2 or self.plane is not None
+        is_whole = self.verb == "complete" and is_flat  # of a volume, slices that were accepted are held
+        opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane, anyhow=is_whole)
         return opened if self.shown is None else opened.with_evidence(*self.shown)
 
     def with_arguments(self, **arguments: Any) -> Request:

@@ -127,6 +127,14 @@ def _finish_lines(step: Step) -> list[str]:
     return [f"session.finish({repr(kind) if kind else ''})"]
 
 
+def _refine_lines(step: Step) -> list[str]:
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in step.arguments.items()}
+    if set(told) == {"how"}:
+        return [f"session.refine({told['how']!r})"]
+    options = ", ".join(f"{name}={value!r}" for name, value in told.items())
+    return ["from napari_probseg.session.refinement import Refinement", f"session.refine(Refinement({options}))"]
+
+
 def _classify_lines(step: Step) -> list[str]:
     return [f"session.classify({step.arguments['label']}, {step.arguments['kind']!r})"]
 
@@ -142,6 +150,7 @@ _WRITERS: dict[str, Callable[[Step], list[str]]] = {
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
     "take": _take_lines,
     "classify": _classify_lines,
+    "refine": _refine_lines,
     "skip": _skip_lines,
     "adapt": _adapt_lines,
     "forget": lambda _: ["session.forget()"],

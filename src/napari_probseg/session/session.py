@@ -42,6 +42,7 @@ class Session(Alike):
         self.proposer, self._completer = proposer, completer
         self._offer: Offer | None = None
         self._looked_at = 0  # the candidate on show
+        self._accepted: tuple[Step, Offer] | None = None  # the latest choice
         self._asked: Request | None = None
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
 
@@ -56,6 +57,14 @@ class Session(Alike):
     def on_offer(self) -> Offer | None:
         """What is on offer, with what was asked for it."""
         return self._offer
+
+    @property
+    def accepted(self) -> Offer | None:
+        """What was accepted last, as long as nothing was done since, and it can be cut in another way."""
+        if self._accepted is None or self._offer is not None or not self.can_undo:
+            return None
+        step, offer = self._accepted
+        return offer if step is self._history.latest and offer.completion is not None else None
 
     @property
     def completer(self) -> Any:
@@ -280,8 +289,31 @@ class Session(Alike):
         arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
         changes = change_between("partial", self._case.partial[slab], case.partial[slab], slab)
         step = self._do("accept", arguments, changes + self._shown.changes_to(None))
+        self._accepted = step, offer
         self.withdraw()  # also where it added nothing
         return step
+
+    def accept_instead(self, candidates: Candidates, *, completion: Any) -> Step:
+        """Go on with another cut of what was accepted last: that is taken back, and this accepted in its place.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            Of the same question.
+        completion : Completion
+            How they were cut.
+
+        Raises
+        ------
+        RuntimeError
+            If something was done since.
+        """
+        if (offer := self.accepted) is None:
+            raise RuntimeError("nothing was accepted last that can be cut in another way: complete the object first")
+        self.undo()
+        request = replace(self._request(offer.request.verb, offer.request.arguments), ticket=self._ticket)
+        self.offer(candidates, request, maker=offer.maker, completion=completion)
+        return self.accept(0)
 
     # Keeping ------------------------------------------------------------------------------------------------------
 

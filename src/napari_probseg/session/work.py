@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_probseg.region import Region, boxed, parts
 from napari_probseg.session.finished import FinishedObject, Tally, kinds_by
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
+from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.shown import Answer, Shown
 
 if TYPE_CHECKING:
@@ -219,6 +221,32 @@ class Work:
         told = {"kinds": [[int(label), str(kind)] for label, kind in kinds.items()]} if kinds else {}
         return self._do("take", {"first": first, **told}, changes)
 
+    def refine(self, what: Refinement | str, changes: tuple[Change, ...] | None = None) -> Step:
+        """Smooth an object, keep its largest part, fill its holes or between its slices, or remove specks.
+
+        Parameters
+        ----------
+        what : Refinement or str
+            A name is of what is done to the object in work, in the whole image.
+        changes : tuple of Change, optional
+            What `Refinement.changes` returned of the state as it is, elsewhere.
+
+        Returns
+        -------
+        Step
+            Not remembered if it changes nothing.
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            See `Refinement.changes`.
+        """
+        told = what if isinstance(what, Refinement) else Refinement(what)
+        if changes is None:
+            changes = told.changes(self._case, self._objects, self.finished)
+        arguments = {name: value for name, value in asdict(told).items() if value != getattr(Refinement, name, None)}
+        return self._do("refine", arguments, changes)
+
     def undo(self) -> Step:
         """Take back the latest step; return it with its changes reversed, as they were just made."""
         step = self._history.latest
@@ -239,6 +267,25 @@ class Work:
         if self.journal is not None:
             self.journal.redid()
         return step
+
+    def rebase(self, image: Case) -> None:
+        """Go on with other distances or other channels of the image: what was done stays.
+
+        Parameters
+        ----------
+        image : Case
+            The image as it is now, nothing decided.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another.
+        """
+        if image.shape != self._case.shape:
+            raise ValueError(f"the work is on an image of {self._case.shape}, this one is {image.shape}")
+        self.start = image.with_markers(self.start.partial, self.start.strokes)
+        self._case = image.with_markers(self._case.partial, self._case.strokes)
+        self.withdraw()
 
     def note_saved(self, path: str | Path, *, whole: bool) -> None:
         """Note that the finished objects are in a file, or the whole session."""

@@ -17,6 +17,7 @@ _STEPS = {
     "finish": "finishing an object",
     "reopen": "reopening an object",
     "take": "taking objects",
+    "refine": "refining objects",
     "classify": "giving an object a class",
     "adapt": "fine-tuning to this image",
     "forget": "forgetting what was learnt",

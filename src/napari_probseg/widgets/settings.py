@@ -53,7 +53,7 @@ class Settings:
     n_candidates : int
         How many candidates to ask for, 3 to 8.
     brush_size : int
-        Diameter of the brush, in voxels.
+        Diameter of the brush, in voxels; 0 fits it to the screen until another is chosen.
     device : str
         Where networks run: "auto", "cpu", "cuda", "mps".
     keys : mapping of str to str
@@ -68,7 +68,7 @@ class Settings:
     """
 
     n_candidates: int = 6
-    brush_size: int = 10
+    brush_size: int = 0
     device: str = "auto"
     keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
     journal: str = BESIDE_SETTINGS

@@ -96,6 +96,16 @@ def placement(layer: Image, ndim: int) -> dict[str, Any]:
     return where
 
 
+GEOMETRY = ("scale", "translate", "rotate", "shear", "affine", "units")
+
+
+def lay_over(layer: Any, where: dict[str, Any]) -> None:
+    """Lay a layer elsewhere; see `placement`."""
+    for name, value in where.items():
+        if not np.array_equal(np.asarray(getattr(layer, name, value), dtype=object), np.asarray(value, dtype=object)):
+            setattr(layer, name, value)
+
+
 def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     """Return the plane (axis, index) of a 3-D Labels layer that the viewer shows; None for a 2-D one.
 

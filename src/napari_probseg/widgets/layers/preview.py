@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
-from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.image import bare, lay_over
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.session_layers import TAKEN_BACK, marker_colours
+from napari_probseg.widgets.layers.session_layers import RING, TAKEN_BACK, marker_colours
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap
@@ -65,6 +67,7 @@ class Preview:
         self._viewer, self._remover = viewer, Remover(viewer)
         self._layer: Labels | None = None
         self._shown: Region | None = None
+        self._ringed: tuple[Region, NDArray[np.uint8]] | None = None  # where a ring is drawn, and what it covers
         self.is_filled = False
 
     def show(
@@ -83,6 +86,7 @@ class Preview:
             The axes on the canvas.
         """
         layer = self.prepare(case.shape, placement)
+        self._unring()
         if self._shown != candidates.where:
             self._blank()
         before, after, shown = case.partial[candidates.where], candidates.patches[i], layer.data[candidates.where]
@@ -110,6 +114,37 @@ class Preview:
             add_quietly(self._viewer, self._layer)
         return self._layer
 
+    def lay_over(self, placement: dict[str, Any]) -> None:
+        """Lie elsewhere, as the image does now."""
+        if self._layer is not None:
+            lay_over(self._layer, placement)
+
+    def ring(self, place: Sequence[int], axes: tuple[int, int]) -> None:
+        """Draw a ring around a voxel, on the plane of two axes, until something else is shown."""
+        if self._layer is None:
+            return
+        self._unring()
+        layer, shape = self._layer, self._layer.data.shape
+        thickness = self._thickness(layer)
+        radius = 6 * thickness
+        where = tuple(
+            slice(max(0, at - radius), min(n, at + radius + 1)) if axis in axes else slice(at, at + 1)
+            for axis, (at, n) in enumerate(zip(place, shape, strict=True))
+        )
+        sides = [np.arange(s.start, s.stop) - at for s, at in zip(where, place, strict=True)]
+        distance = np.sqrt(sum(side.astype(float) ** 2 for side in np.ix_(*sides)))
+        self._ringed = where, layer.data[where].copy()
+        layer.data[where][np.abs(distance - radius + thickness / 2) <= thickness / 2] = RING
+        layer.refresh()
+
+    def _unring(self) -> None:
+        """Take the ring away."""
+        if self._ringed is not None and self._layer is not None:
+            where, before = self._ringed
+            self._layer.data[where] = before
+            self._layer.refresh()
+        self._ringed = None
+
     def recolour(self) -> None:
         """Colour the layer for the display in 2-D or in 3-D."""
         if self._layer is not None:
@@ -129,6 +164,7 @@ class Preview:
 
     def hide(self) -> None:
         """Show nothing; the layer stays, as it is: napari takes 30 ms to let one appear or vanish."""
+        self._unring()
         if self._layer is not None and self._shown is not None:
             self._blank()
             self._layer.refresh()
@@ -136,7 +172,7 @@ class Preview:
     def clear(self) -> None:
         """Take the layer away."""
         self._remover.take_away(self._layer)
-        self._layer, self._shown = None, None
+        self._layer, self._shown, self._ringed = None, None, None
 
     def _blank(self) -> None:
         if self._layer is not None and self._shown is not None:
@@ -183,13 +219,18 @@ class Uncertainty:
         self._layer = Image(
             values,
             name="uncertainty",
-            colormap="yellow",
+            colormap=_doubt(),
             contrast_limits=(0, 1),
-            blending="additive",
-            opacity=0.6,
+            blending="translucent_no_depth",
+            opacity=0.75,
             **placement,
         )
         add_quietly(self._viewer, self._layer)
+
+    def lay_over(self, placement: dict[str, Any]) -> None:
+        """Lie elsewhere, as the image does now."""
+        if self._layer is not None:
+            lay_over(self._layer, placement)
 
     def hide(self) -> None:
         """Take the layer away."""
@@ -215,6 +256,11 @@ class Uncertainty:
     def holds(self, layer: Any) -> bool:
         """Return whether a layer is the uncertainty layer."""
         return self._layer is not None and bare(layer) is self._layer
+
+
+def _doubt() -> Colormap:
+    """Return clear for certain, then yellow and magenta: seen on dark images and on bright ones."""
+    return Colormap([[1.0, 0.9, 0.1, 0.0], [1.0, 0.8, 0.0, 0.8], [0.9, 0.0, 0.7, 1.0]], name="uncertainty")
 
 
 def add_quietly(viewer: Viewer, layer: Any) -> None:

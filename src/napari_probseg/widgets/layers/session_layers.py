@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_probseg.case import Marker
 from napari_probseg.region import Region, hull
 from napari_probseg.rendering import BLUE, RED
-from napari_probseg.widgets.layers.image import bare, finest, placement
+from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -35,6 +35,7 @@ _OBJECT_COLOURS = (
 )
 # A value of the preview alone, beside the markers: what was accepted becomes unknown again.
 TAKEN_BACK = 3
+RING = 4  # and a ring around a place that is gone to
 _BRUSH = ("mode", "selected_label", "brush_size")
 
 
@@ -45,10 +46,10 @@ def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLa
     """
     red = [paleness + (1 - paleness) * part for part in RED] + [1.0]
     blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
-    clear, grey = [0.0] * 4, [0.3, 0.3, 0.3, 1.0]
+    clear, grey, yellow = [0.0] * 4, [0.3, 0.3, 0.3, 1.0], [1.0, 0.85, 0.1, 1.0]
     outside = clear if in_depth else blue
-    values: tuple[int | None, ...] = (None, Marker.UNKNOWN, Marker.OBJECT, Marker.BACKGROUND, TAKEN_BACK)
-    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, outside, grey), strict=True)))
+    values: tuple[int | None, ...] = (None, Marker.UNKNOWN, Marker.OBJECT, Marker.BACKGROUND, TAKEN_BACK, RING)
+    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, outside, grey, yellow), strict=True)))
 
 
 def object_colours() -> CyclicLabelColormap:
@@ -93,9 +94,9 @@ class SessionLayers:
         What they lie over.
     session : Session
         What they show.
-    painted, brushed, undo, redo, cancel : bound methods
-        Called with these layers after a stroke, when another brush is taken up, and for Ctrl+Z, Ctrl+Shift+Z and Esc;
-        held weakly.
+    painted, brushed, undo, redo, cancel, moved : bound methods
+        Called with these layers after a stroke, when another brush is taken up, for Ctrl+Z, Ctrl+Shift+Z and Esc, and
+        when the image was laid elsewhere; held weakly.
     """
 
     def __init__(
@@ -109,11 +110,12 @@ class SessionLayers:
         undo: Callable[[SessionLayers], Any],
         redo: Callable[[SessionLayers], Any],
         cancel: Callable[[SessionLayers], Any],
+        moved: Callable[[SessionLayers], Any],
     ) -> None:
         self.session = session
-        self.image_name, self.pixels = image.name, finest(image)
+        self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
-        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo, cancel=cancel)
+        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo, cancel=cancel, moved=moved)
         self._touched: Region | None = None
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
         self._escape_cancels = False
@@ -122,6 +124,7 @@ class SessionLayers:
         self._metadata = dict(image.metadata)
         self.objects = self._new_objects()
         self.markers = self._new_markers()
+        self._follow_image()
         self.show()
 
     @property
@@ -204,7 +207,7 @@ class SessionLayers:
         Parameters
         ----------
         **wiring
-            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``, as to begin with.
+            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``, ``moved``, as to begin with.
         """
         self._wire(**wiring)
         if not np.array_equal(self.objects.data, self.session.objects):  # changed as an ordinary layer: it stays one
@@ -213,6 +216,7 @@ class SessionLayers:
             self.objects.editable = False
             self._bind_undo(self.objects)
         self._connect(self.markers)
+        self._follow_image()
         self._note_data()
         self.show()
 
@@ -240,6 +244,11 @@ class SessionLayers:
         """Leave the layers to the viewer as ordinary ones."""
         self.let_escape_cancel(False)
         self.set_on_view(True)
+        if (image := self._image()) is not None:
+            image.events.name.disconnect(self._rename)
+            for name in GEOMETRY:
+                if name in image.events.emitters:
+                    getattr(image.events, name).disconnect(self._move)
         self.is_drawing = False
         self.markers.mouse_drag_callbacks.remove(self._follow)
         self.markers.events.paint.disconnect(self._note_paint)
@@ -261,9 +270,11 @@ class SessionLayers:
         undo: Callable[[SessionLayers], Any],
         redo: Callable[[SessionLayers], Any],
         cancel: Callable[[SessionLayers], Any],
+        moved: Callable[[SessionLayers], Any],
     ) -> None:
         self._painted, self._brushed = self._telling(painted), self._telling(brushed)
         self._undo, self._redo, self._cancel = self._telling(undo), self._telling(redo), self._telling(cancel)
+        self._moved = self._telling(moved)
 
     def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
         """Return a function that calls a method with these layers, as long as both live."""
@@ -284,7 +295,8 @@ class SessionLayers:
 
     def _new_markers(self) -> Labels:
         colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
-        layer = Labels(self._shown(...), name="markers", colormap=colours, opacity=0.5, **self._placement)
+        name = f"markers of {self.image_name}"
+        layer = Labels(self._shown(...), name=name, colormap=colours, opacity=0.5, **self._placement)
         self._connect(layer)
         return layer
 
@@ -300,7 +312,7 @@ class SessionLayers:
     def _new_objects(self) -> Labels:
         layer = Labels(
             self.session.objects.copy(),
-            name="objects",
+            name=f"objects of {self.image_name}",
             colormap=object_colours(),
             opacity=0.6,
             metadata=self._metadata,
@@ -314,6 +326,37 @@ class SessionLayers:
         """Map Ctrl+Z to the session's undo: napari's own history knows strokes alone and would write stale voxels."""
         layer.bind_key("Control-Z", self._undo, overwrite=True)
         layer.bind_key("Control-Shift-Z", self._redo, overwrite=True)
+
+    def _follow_image(self) -> None:
+        """Be called after the image, and lie where it does, from now on."""
+        if (image := self._image()) is None:
+            return
+        image.events.name.connect(self._rename)
+        for name in GEOMETRY:
+            if name in image.events.emitters:  # napari 0.7 has no event of units
+                getattr(image.events, name).connect(self._move)
+        self._rename()
+        self._move()
+
+    def _rename(self, _: Any = None) -> None:
+        """Call the layers after the image, but for one that a person has called otherwise."""
+        if (image := self._image()) is None or image.name == self.image_name:
+            return
+        before, self.image_name = self.image_name, image.name
+        for kind, layer in (("markers", self.markers), ("objects", self.objects)):
+            if layer.name.startswith(f"{kind} of {before}"):
+                layer.name = f"{kind} of {self.image_name}"
+
+    def _move(self, _: Any = None) -> None:
+        """Lie where the image lies."""
+        if (image := self._image()) is None:
+            return
+        where = placement(image, self.session.case.ndim)
+        before, self._placement = self._placement, where
+        for layer in (self.markers, self.objects):
+            lay_over(layer, where)
+        if any(not np.array_equal(np.asarray(where[name], object), np.asarray(before[name], object)) for name in where):
+            self._moved(None)
 
     def _note_paint(self, event: Any) -> None:
         self._touch(touched_region(getattr(event, "value", None), self.markers.data.shape))

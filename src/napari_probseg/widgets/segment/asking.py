@@ -59,6 +59,7 @@ class Asking(QObject):
     offered = Signal(object)
     learnt = Signal(object)
     alike = Signal(object)
+    recut = Signal(object)  # what was accepted, cut in another way
     failed = Signal(Exception)
     said = Signal(str)
 
@@ -141,8 +142,8 @@ class Asking(QObject):
         self.is_for_others = True
 
     def cut_again(self, session: Session, tools: Tools, place: Place) -> None:
-        """Cut the completion on offer anew, when the cut that runs has ended, unless a later one comes first."""
-        offer = session.on_offer
+        """Cut the completion on offer, or accepted just now, in another way, unless a later cut comes first."""
+        offer = session.on_offer or session.accepted
         if offer is not None and offer.completion is not None:
             self._session = session
             engine = self.engine_of(offer.completion.model)
@@ -193,6 +194,9 @@ class Asking(QObject):
     def _take(self, got: Answer | Learnt | FoundAlike) -> None:
         """Offer an answer to the session that asked, unless its work has moved on."""
         session = self._session
+        if session is not None and session.accepted is not None and got.request is session.accepted.request:
+            self.recut.emit(got)
+            return
         if session is None or not session.is_current(got.request):
             self.said.emit("The markers changed meanwhile: ask again.")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -15,7 +16,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.engine.exhibit import Exhibit, exhibit
 from napari_probseg.session.request import Offer
 from napari_probseg.widgets.layers.alike import AlikeOutlines
-from napari_probseg.widgets.layers.image import bring_into_view, plane_on_view
+from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes, plane_on_view
 from napari_probseg.widgets.layers.preview import Preview, Uncertainty, add_quietly
 from napari_probseg.widgets.messages import nothing_on_view
 
@@ -134,7 +135,18 @@ class CandidatesView(QObject):
         place = self.uncertainty.most_uncertain(partial)
         if place is None:
             raise ValueError("the samples agree everywhere that is not decided: propose again for other places")
+        self.point_to(place, markers)
+
+    def point_to(self, place: Sequence[int], markers: Any) -> None:
+        """Bring a voxel into view, and draw a ring around it."""
         bring_into_view(self._viewer, markers, place)
+        self.preview.ring(place, displayed_axes(self._viewer, markers))
+
+    def lay_over(self, placement: dict[str, Any]) -> None:
+        """Lie elsewhere, as the image does now."""
+        self._placement = placement
+        self.preview.lay_over(placement)
+        self.uncertainty.lay_over(placement)
 
     def add_probability(self, placement: dict[str, Any]) -> None:
         """Add how likely each voxel is object, as the completer sees it, as a layer.

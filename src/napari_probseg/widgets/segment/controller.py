@@ -6,23 +6,35 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.session.finished import place_in
+from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import bare, bring_into_view, displayed_axes, plane_on_view, voxels_of
+from napari_probseg.widgets.layers.image import bare, case_of, displayed_axes, may_be_channels, plane_on_view, voxels_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
 from napari_probseg.widgets.segment.verbs import verb
+from napari_probseg.widgets.settings import Settings
+from napari_probseg.widgets.tasks.background import Background
+from napari_probseg.widgets.tasks.refine import Refined, refining
 
 
 class Workspace(MoreLikeThis):
     """What the user does with the images of one viewer; the widget shows it and calls its verbs, as do keys."""
+
+    def __init__(self, viewer: Any, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
+        super().__init__(viewer, proposer, settings)
+        self._refining = Background()
+        self._refining.done.connect(self._refined)
+        self._refining.failed.connect(self._not_refined)
+        self._refining.said.connect(self.say)
 
     def use(self, models: Models) -> None:
         """Propose and complete by other models from now on: those that a data set has taught."""
@@ -31,8 +43,9 @@ class Workspace(MoreLikeThis):
             layers.session.proposer = models.proposer
 
     def set(self, **tools: Any) -> None:
-        """Set some of the `Tools`; a completion on offer is cut anew as the cut is set."""
+        """Set some of the `Tools`; a completion on offer, or accepted just now, is cut anew as the cut is set."""
         self.tools = replace(self.tools, **tools)
+        self.fits_brush = self.fits_brush and "brush_size" not in tools
         if "brush_size" in tools and self.layers is not None:
             self.layers.markers.brush_size = self.tools.brush_size
         if "cut" in tools and self.session is not None:
@@ -52,6 +65,27 @@ class Workspace(MoreLikeThis):
     def fill(self, on: bool) -> None:
         """Fill candidates on the canvas, or outline them."""
         self.view.fill(on)
+
+    def possible_channels(self) -> list[Image]:
+        """Return the layers that can be further channels of the image at work, those that are used first."""
+        used = self.images.channels
+        others = [layer for layer in self.choices() if layer not in used and layer is not self.image]
+        return [layer for layer in (*used, *others) if self.image is not None and may_be_channels(self.image, layer)]
+
+    @verb
+    def use_channels(self, channels: list[Image]) -> None:
+        """Let answers see these further channels from now on; what was done stays."""
+        if (image := self.image) is None:
+            return
+        if (session := self.session) is not None:
+            if session.learnt is not None:
+                raise RuntimeError("what was learnt is of the channels before: forget it first, in the menu •••")
+            self.asking.give_up()
+            session.rebase(case_of(image, channels))
+        self.images.set_channels(image, channels)
+        self._show()
+        names = ", ".join(f"“{layer.name}”" for layer in (image, *channels))
+        self.say(f"Answers see {names} from now on; strokes and objects stay.")
 
     # Strokes -------------------------------------------------------------------------------------------
 
@@ -74,6 +108,8 @@ class Workspace(MoreLikeThis):
         frame, outside = framed(region_of(corners, session.case.shape), session.case.shape)
         step = session.mark(outside=outside & (session.case.partial[frame] == Marker.UNKNOWN), where=frame)
         self._stepped(step, "The object is inside the box: complete it, or propose.")
+        layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next strokes correct it; [ and ] are of that layer
+        self.changed.emit()
 
     # Candidates ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +246,7 @@ class Workspace(MoreLikeThis):
             raise ValueError(f"there is no finished object {label}")
         shown = displayed_axes(self.viewer, layers.markers)
         hidden = next((axis for axis in range(session.case.ndim) if axis not in shown), None)
-        bring_into_view(self.viewer, layers.markers, place_in(session.objects, one, hidden))
+        self.view.point_to(place_in(session.objects, one, hidden), layers.markers)
 
     @verb
     def classify(self, label: int, kind: str) -> None:
@@ -227,6 +263,30 @@ class Workspace(MoreLikeThis):
         """Return the classes that were given to objects of any image at work, and that of the next ones."""
         given = [kind for layers in self.images for kind in layers.session.kinds.values()]
         return tuple(dict.fromkeys([*given, self.tools.kind] if self.tools.kind else given))
+
+    @verb
+    def refine(self, how: str, finished: bool = False) -> None:
+        """Refine the object at work, or all finished ones, in a thread: on the slice on view, or in the volume."""
+        layers, session = self.open_layers(), self._session()
+        shown = displayed_axes(self.viewer, layers.markers)
+        across = next((axis for axis in range(session.case.ndim) if axis not in shown), 0)
+        plane = None if how == "between" or finished else self._place().plane
+        what = Refinement(how, finished, plane, across)
+        self.asking.give_up()
+        self.hold()
+        self._refining.start(lambda: refining(session, what))
+        self.changed.emit()
+
+    def _refined(self, got: Refined) -> None:
+        self.release_hold()
+        if got.session is self.session:
+            step = got.session.refine(got.what, got.changes)
+            is_done = "Done: Undo takes it back." if step.changes else "There is nothing to change."
+            self._stepped(step, is_done)
+
+    def _not_refined(self, error: Exception) -> None:
+        self.release_hold()
+        self.refuse(error)
 
     @verb
     def take(self, labels: Labels) -> None:

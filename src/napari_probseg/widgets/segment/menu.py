@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_probseg.widgets.layers.image import bare, may_be_channels
+from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.segment.controller import Workspace
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+REFINEMENTS = {
+    "between": "Fill between slices",
+    "smooth": "Smooth",
+    "largest": "Keep the largest part",
+    "holes": "Fill holes",
+    "specks": "Remove specks",
+}
 COMPLETERS = {
     NETWORK: "a network",
     "appearance": "what the strokes look like (vessels; no network)",
@@ -34,8 +41,8 @@ class Menu(QObject):
 
     Parameters
     ----------
-    menu : QMenu
-        What is filled.
+    menu, channels : QMenu
+        What is filled; the second with channels alone.
     viewer : napari.viewer.Viewer
         Whose layers are offered.
     work : Workspace
@@ -49,11 +56,21 @@ class Menu(QObject):
     """
 
     def __init__(
-        self, menu: QMenu, viewer: Viewer, work: Workspace, files: Files, series: ImageSeries, parent: QWidget
+        self,
+        menu: QMenu,
+        channels: QMenu,
+        viewer: Viewer,
+        work: Workspace,
+        files: Files,
+        series: ImageSeries,
+        parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self._menu, self._viewer, self._work, self._files, self._series = menu, viewer, work, files, series
         menu.aboutToShow.connect(self._fill)
+        channels.aboutToShow.connect(self._fill_channels)
+        channels.triggered.connect(self._take_channel)
+        self._channels_menu = channels
 
     def _fill(self) -> None:
         menu, work = self._menu, self._work
@@ -64,6 +81,8 @@ class Menu(QObject):
         menu.addMenu(self._objects_elsewhere())
         menu.addMenu(self._images())
         menu.addMenu(self._completers())
+        menu.addMenu(self._refinements("Refine the object", finished=False))
+        menu.addMenu(self._refinements("Refine all finished objects", finished=True))
         menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(is_volume)
         is_completed = work.on_offer is not None and work.on_offer.completion is not None
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(is_completed)
@@ -80,17 +99,23 @@ class Menu(QObject):
         menu.addAction("Show script…", self._show_script).setEnabled(has_session)
 
     def _channels(self) -> QMenu:
-        """Offer grey layers like the image; only before the first stroke, because a case keeps its image."""
-        menu, image = QMenu("Further channels", self._menu), self._work.image
-        for layer in map(bare, self._viewer.layers):
-            if image is not None and layer is not image and may_be_channels(image, layer):
-                action = menu.addAction(layer.name)
-                action.setData(layer)
-                action.setCheckable(True)
-                action.setChecked(layer in self._work.images.channels)
-        menu.setEnabled(bool(menu.actions()) and self._work.session is None)
+        """Offer grey layers like the image."""
+        menu = QMenu("Further channels", self._menu)
+        self._offer_channels(menu)
+        menu.setEnabled(bool(menu.actions()))
         menu.triggered.connect(self._take_channel)
         return menu
+
+    def _fill_channels(self) -> None:
+        self._channels_menu.clear()
+        self._offer_channels(self._channels_menu)
+
+    def _offer_channels(self, menu: QMenu) -> None:
+        for layer in self._work.possible_channels():
+            action = menu.addAction(layer.name)
+            action.setData(layer)
+            action.setCheckable(True)
+            action.setChecked(layer in self._work.images.channels)
 
     def _objects_elsewhere(self) -> QMenu:
         menu = QMenu("Take objects from layer", self._menu)
@@ -116,6 +141,21 @@ class Menu(QObject):
         menu.triggered.connect(self._go_to_image)
         return menu
 
+    def _refinements(self, title: str, *, finished: bool) -> QMenu:
+        """Offer what can be done to the object at work, or to all finished ones."""
+        menu, session = QMenu(title, self._menu), self._work.session
+        is_volume = session is not None and session.case.ndim == 3
+        for how, text in REFINEMENTS.items():
+            action = menu.addAction(text)
+            action.setData((how, finished))
+            action.setEnabled(how != "between" or is_volume)
+        menu.setEnabled(session is not None and (bool(session.max_label) if finished else bool(session.steps)))
+        menu.triggered.connect(self._refine)
+        return menu
+
+    def _refine(self, action: QAction) -> None:
+        self._work.refine(*action.data())
+
     def _go_to_image(self, action: QAction) -> None:
         self._series.go_to(action.data())
 
@@ -135,9 +175,7 @@ class Menu(QObject):
 
     def _take_channel(self, action: QAction) -> None:
         layer, channels = action.data(), self._work.images.channels
-        chosen = [*channels, layer] if action.isChecked() else [c for c in channels if c is not layer]
-        if self._work.image is not None:
-            self._work.images.set_channels(self._work.image, chosen)
+        self._work.use_channels([*channels, layer] if action.isChecked() else [c for c in channels if c is not layer])
 
     def _take_objects(self, action: QAction) -> None:
         self._work.take(action.data())

@@ -32,16 +32,16 @@ class ObjectList(QWidget):
     opened = Signal(int)
     classified = Signal(int, str)  # 0: the objects that are finished from now on
 
-    def __init__(self, colour: Callable[[int], Colour]) -> None:
+    def __init__(self, colour: Callable[[int], Colour], *beside: QWidget) -> None:
         super().__init__()
         self._model = _Rows(colour)
         self.rows = _Table(self._model)
         self.of = QLabel(objectName="faint")
-        self.of.setFixedWidth(64)
         self.kind = QComboBox(editable=True, toolTip="The class of the object that is selected, or of the next ones")
         self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.kind.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.kind.setMinimumContentsLength(8)
+        self.kind.setMinimumContentsLength(5)
+        self.kind.setMinimumWidth(72)
         self.kind.lineEdit().setPlaceholderText(NO_CLASS)
         self.kind.lineEdit().editingFinished.connect(self._classify)
         self.kind.activated.connect(self._classify)
@@ -51,7 +51,7 @@ class ObjectList(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
-        layout.addLayout(row(self.of, self.kind, stretch=(0, 1)))
+        layout.addLayout(row(self.of, self.kind, *beside, stretch=(0, 1)))
         layout.addWidget(self.rows)
 
     @property
@@ -119,7 +119,7 @@ class ObjectList(QWidget):
         if self.kind.hasFocus() or self.kind.lineEdit().hasFocus():
             return  # it is being typed
         label = self.selected
-        self.of.setText(f"Object {label}" if label else "Class")
+        self.of.setText(f"№ {label}" if label else "Class")
         self.kind.setCurrentText(self._model.kind(label) if label else self._kind)
 
     def _classify(self, _: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
@@ -32,8 +33,8 @@ from napari_probseg.widgets.style import KeyButton, dot, line, row
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_LABEL_WIDTH = 48
-MIN_SIZE = (304, 300)  # of what scrolls, in pixels
+_SCROLL_BAR = 16  # pixels: napari's style makes it wider than it says
+MIN_SIZE = (308, 300)  # of what scrolls, in pixels
 
 
 class Panel(QWidget):
@@ -44,6 +45,11 @@ class Panel(QWidget):
         self.images = QComboBox(toolTip="The image to segment: 2-D or 3-D, grey, RGB, or with a first axis named “c”.")
         self.images.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.images.setMinimumContentsLength(8)
+        self.channels = QToolButton(objectName="menu")
+        self.channels.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.channels_menu = QMenu(self.channels)
+        self.channels.setMenu(self.channels_menu)
+        self.channels.hide()
         self.menu_button = QToolButton(text="•••", objectName="menu", toolTip="Sessions, other objects, the script")
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(self.menu_button)
@@ -61,8 +67,7 @@ class Panel(QWidget):
         self.brush_size = _slider(1, 60, "Diameter of the brush, in voxels; [ and ] change it too")
         self.brush_text = QLabel(objectName="faint")
 
-        self.reach = _slider(1, 10, "How far a candidate grows beyond what is decided")
-        self.reach_text = QLabel(objectName="faint")
+        self.reach = _slider(1, 10, "")
         self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
         self.n.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.n.setFixedWidth(110)
@@ -108,10 +113,10 @@ class Panel(QWidget):
         self.image_before = KeyButton("‹", tip="Open the image again that was finished before this one")
         self.progress_text = QLabel(objectName="faint", toolTip="Since this series of images began")
         self.progress_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.objects = ObjectList(object_colour)
         self.reopen = KeyButton("Reopen", tip="Make the selected object, else the latest, the one in work again")
         self.pick = KeyButton("Pick", tip="Click a finished object on the canvas to reopen it")
         self.pick.setCheckable(True)
+        self.objects = ObjectList(object_colour, self.reopen, self.pick)
         self.uncertainty = QCheckBox("Uncertainty", toolTip="Show where the latest samples disagree, as a layer")
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.most_uncertain = KeyButton("Go to the most uncertain", tip="Go to where a stroke would tell the most")
@@ -139,6 +144,12 @@ class Panel(QWidget):
         self.question.text.setText(question)
         shown.show()
 
+    def show_channels(self, used: Sequence[str], others: Sequence[str]) -> None:
+        """Tell which channels are used, where there are others to choose from."""
+        self.channels.setVisible(bool(others) or len(used) > 1)
+        self.channels.setText(f"{len(used)} of {len(used) + len(others)} ch")
+        self.channels.setToolTip(f"Channels that answers see: {', '.join(used)}. Click to choose others.")
+
     def show_extent(self, on: bool) -> None:
         """Show the choice of slice or volume, for volumes."""
         self.extent.setVisible(on)
@@ -150,8 +161,7 @@ class Panel(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(5)
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
-        rows.addLayout(row(_label("Brush"), self.brush_size, self.brush_text))
-        rows.addLayout(row(_label("Reach"), self.reach, self.reach_text))
+        rows.addLayout(row(QLabel("Brush"), self.brush_size, self.brush_text, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
         rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
         rows.addLayout(row(self.propose, self.n))
@@ -162,18 +172,16 @@ class Panel(QWidget):
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
         rows.addLayout(row(self.more, self.take_all, self.line, stretch=(2, 2, 1)))
         rows.addWidget(line())
-        rows.addLayout(row(self.undo, self.redo))
+        rows.addLayout(row(self.undo, self.redo, self.save, stretch=(2, 2, 3)))
         rows.addLayout(row(self.finish, self.image_before, self.finish_image, stretch=(1, 0, 1)))
         rows.addWidget(self.progress_text)
         rows.addWidget(self.objects)
-        rows.addLayout(row(self.reopen, self.pick, self.save, stretch=(2, 1, 2)))
-        rows.addWidget(line())
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
         self.work = _Scrolling(work)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
         whole.setSpacing(5)
-        whole.addLayout(row(self.images, self.menu_button))
+        whole.addLayout(row(self.images, self.channels, self.menu_button))
         whole.addWidget(self.work, 1000)
         self.empty = _EmptyState()
         whole.addWidget(self.empty)
@@ -184,10 +192,10 @@ class Panel(QWidget):
         whole.addWidget(self.status)
         for stretchy in (self.images, self.propose, self.brush_size, self.reach):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
-        for small in (self.previous, self.next, self.image_before):
+        for small in (self.previous, self.next):
             small.setFixedWidth(40)
-        for text in (self.brush_text, self.reach_text):
-            text.setFixedWidth(72)
+        self.image_before.setFixedWidth(48)
+        self.brush_text.setFixedWidth(48)
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
         self.progress.setSizePolicy(steady)
@@ -219,8 +227,9 @@ class _Scrolling(QScrollArea):
 
     def _make_room(self, low: int, high: int) -> None:
         """Leave room for the bar beside the content, so that nothing is cut."""
-        bar = self.verticalScrollBar().sizeHint().width() if high > low else 0
-        self.setMinimumWidth(MIN_SIZE[0] + bar)
+        bar = self.verticalScrollBar()
+        room = max(_SCROLL_BAR, bar.sizeHint().width()) if high > low else 0
+        self.setMinimumWidth(MIN_SIZE[0] + room)
 
     def sizeHint(self) -> QSize:
         return self.widget().sizeHint()
@@ -286,9 +295,3 @@ def _slider(low: int, high: int, tip: str) -> QSlider:
     slider = QSlider(Qt.Orientation.Horizontal, minimum=low, maximum=high, toolTip=tip)
     slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return slider
-
-
-def _label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setFixedWidth(_LABEL_WIDTH)
-    return label

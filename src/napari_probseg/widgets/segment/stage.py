@@ -14,11 +14,12 @@ from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.engines import engine
-from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
+from napari_probseg.widgets.layers.image import bare, case_of, displayed_axes, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, name_of, offer_of, question_of, sentence_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
+from napari_probseg.widgets.segment.brush_fit import camera_of, fitting
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.following import Following
 from napari_probseg.widgets.segment.images import images_of
@@ -59,7 +60,8 @@ class Stage(Following):
     def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         self.viewer, self.settings = viewer, settings or Settings()
-        self.tools = Tools(brush_size=self.settings.brush_size, n=self.settings.n_candidates)
+        self.fits_brush = not self.settings.brush_size  # until a person chooses its size
+        self.tools = Tools(brush_size=self.settings.brush_size or Tools().brush_size, n=self.settings.n_candidates)
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
@@ -75,6 +77,7 @@ class Stage(Following):
         self.view.shown.connect(self._advise)
         self.asking.offered.connect(self._offered)
         self.asking.learnt.connect(self._learnt)
+        self.asking.recut.connect(self._recut)
         self.asking.failed.connect(self._failed)
         self.asking.said.connect(self.say)
         self.asking.background.progressed.connect(self._learning)
@@ -83,12 +86,13 @@ class Stage(Following):
         viewer.dims.events.current_step.connect(self._advise)
         viewer.dims.events.ndisplay.connect(self._turned)
         viewer.dims.events.order.connect(self._turned)
+        camera_of(viewer).events.zoom.connect(self._fit_brush)
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
         else:
             self.asking.start()
         wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
-        wiring["cancel"] = self._cancel
+        wiring |= {"cancel": self._cancel, "moved": self._moved}
         self.images.connect(self.recovery.keep, **wiring)
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -220,6 +224,7 @@ class Stage(Following):
         self.viewer.dims.events.current_step.disconnect(self._advise)
         self.viewer.dims.events.ndisplay.disconnect(self._turned)
         self.viewer.dims.events.order.disconnect(self._turned)
+        camera_of(self.viewer).events.zoom.disconnect(self._fit_brush)
         self._hide()
         self.recovery.forget()
         self.resuming.forget()
@@ -260,6 +265,7 @@ class Stage(Following):
             self._hide()
             self._select(image)
             self.recovery.forget()
+            self._fit_brush()
             if self.layers is None:
                 self.recovery.look(image, self.images.channels)
         self._show()
@@ -324,6 +330,26 @@ class Stage(Following):
         """Note which candidate is on show: the next stroke corrects that one."""
         if self.session and self.session.on_offer is self.view.offer:
             self.session.look_at(i)
+
+    def _recut(self, got: Answer) -> None:
+        """Go on with what was accepted as it is cut now."""
+        if (session := self.session) is not None and session.accepted is not None:
+            step = session.accept_instead(got.candidates, completion=got.completion)
+            self._stepped(step, "Changed what was accepted; strokes hold.")
+
+    def _moved(self, layers: SessionLayers) -> None:
+        """The image was laid elsewhere: what lies over it goes along, and so do the distances that count."""
+        image = self.images.image_of(layers)
+        if image is None:
+            return
+        case, now = layers.session.case, case_of(image, self.images.channels_of(image))
+        if now.shape == case.shape and now.spacing != case.spacing:
+            self.asking.give_up()
+            layers.session.rebase(now)
+        if layers is self.layers:
+            self.view.lay_over(self._placement())
+            self._fit_brush()
+            self._show()
 
     def _learnt(self, got: Learnt) -> None:
         """Go on with what was learnt of the image, and show what it changes."""
@@ -398,8 +424,20 @@ class Stage(Following):
     def _settle(self) -> None:
         """Do nothing but what every verb does first: take the strokes in."""
 
+    def _fit_brush(self, _: Any = None) -> None:
+        """Let the brush be as wide on the screen as ever."""
+        if self.fits_brush and self.image is not None:
+            size = fitting(float(camera_of(self.viewer).zoom), self.image.scale)
+            if size != self.tools.brush_size:
+                self.tools = replace(self.tools, brush_size=size)
+                if self.layers is not None:
+                    self.layers.markers.brush_size = size
+                self.changed.emit()
+
     def _brushed(self, layers: SessionLayers) -> None:
         if layers is self.layers:
+            if int(layers.markers.brush_size) != self.tools.brush_size:
+                self.fits_brush = False
             self.tools = replace(self.tools, brush_size=int(layers.markers.brush_size))
         self.changed.emit()
 

@@ -95,6 +95,8 @@ def view_state(
         Whether objects like the finished ones are on show.
     """
     offer = None if session is None or is_asking else session.on_offer
+    accepted = None if session is None or is_asking else session.accepted
+    is_cut = accepted is not None or (offer is not None and offer.completion is not None)
     hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
     if is_live and not is_asking:
         hint = LIVE_HINT
@@ -106,7 +108,7 @@ def view_state(
         is_busy=is_asking or is_held,
         can_accept=offer is not None or has_alike,
         can_choose=has_alike or (offer is not None and offer.is_sampled),
-        can_cut=offer is not None and offer.completion is not None,
+        can_cut=is_cut,
         can_undo=session is not None and session.can_undo,
         can_redo=session is not None and session.can_redo,
         can_finish=session is not None and bool(session.steps),

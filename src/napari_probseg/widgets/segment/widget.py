@@ -19,6 +19,7 @@ from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
 from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
+from napari_probseg.widgets.segment.focus import FocusClick
 from napari_probseg.widgets.segment.gallery import measure
 from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.menu import Menu
@@ -54,7 +55,8 @@ class SegmentWidget(QWidget):
         self._objects = ObjectsPart(viewer, self.work, self.panel)
         self._series = ImageSeries(self.work, self)
         self._box = BoxTool(viewer, self._box_drawn)
-        self._menu = Menu(self.panel.menu, viewer, self.work, self._files, self._series, self)
+        self._menu = Menu(self.panel.menu, self.panel.channels_menu, viewer, self.work, self._files, self._series, self)
+        self._focus = FocusClick(viewer, self.panel.n, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
         self._alike = AlikePart(viewer, self.work, self.panel)
@@ -116,6 +118,7 @@ class SegmentWidget(QWidget):
         self._was_docked = False
         commands.unregister(self)
         self._objects.stop()
+        self._focus.release()
         self._box.stop()
         self._keys.release()
         self._viewer.layers.events.inserted.disconnect(self._list_images)
@@ -251,6 +254,7 @@ class SegmentWidget(QWidget):
             (panel.erase, Marker.UNKNOWN),
         ):
             part.setChecked(state.brush is marker)
+        panel.brush_size.setMaximum(max(panel.brush_size.maximum(), self.work.tools.brush_size))
         panel.brush_size.setValue(self.work.tools.brush_size)
         panel.brush_text.setText(f"{self.work.tools.brush_size} px")
 
@@ -284,6 +288,9 @@ class SegmentWidget(QWidget):
         box.setCurrentIndex(images.index(self.work.image) if self.work.image in images else -1)
         box.blockSignals(False)
         box.setEnabled(bool(images))
+        possible = self.work.possible_channels()
+        used = [] if self.work.image is None else [self.work.image, *self.work.images.channels]
+        self.panel.show_channels([i.name for i in used], [i.name for i in possible if i not in used])
 
     def _forget_progress(self, _: bool) -> None:
         """Let the bar move to and fro until it is known how far the work is."""
@@ -335,7 +342,7 @@ class SegmentWidget(QWidget):
     def _set_reach(self, tenths: int) -> None:
         self.work.set(reach=tenths / 10)
         words = "a bit more" if tenths <= 3 else "further" if tenths <= 7 else "to the end"
-        self.panel.reach_text.setText(words)
+        self.panel.reach.setToolTip(f"How far a candidate grows beyond what is decided: {words}")
 
     def _set_n(self, n: int) -> None:
         self.work.set(n=n)
