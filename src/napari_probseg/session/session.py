@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates, Proposer
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import hull
 from napari_probseg.session.alike import Alike
-from napari_probseg.session.encoding import Stored, start_of
+from napari_probseg.session.encoding import Stored
 from napari_probseg.session.history import Change, Step, change_between
-from napari_probseg.session.identity import Identity
+from napari_probseg.session.kept import Kept
 from napari_probseg.session.learnt import with_learnt
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer
 
-if TYPE_CHECKING:
-    from napari_probseg.session.journal import Journal
-
 __all__ = ["Change", "Session", "Step"]
 
 
-class Session(Alike):
+class Session(Alike, Kept):
     """One image from the first stroke to the last finished object; every step can be taken back.
 
     Parameters
@@ -316,45 +313,6 @@ class Session(Alike):
         return self.accept(0)
 
     # Keeping ------------------------------------------------------------------------------------------------------
-
-    def keep(self, path: str | Path, **options: Any) -> Journal:
-        """Write every step to a journal as soon as it is done: after a crash, `load` opens that like a saved session.
-
-        Parameters
-        ----------
-        path : path
-            Of a new file; what was done already is written first.
-        **options
-            See `Journal`.
-
-        Returns
-        -------
-        Journal
-            It writes in a thread: `Journal.flush` waits for it.
-
-        Raises
-        ------
-        FileExistsError
-            If there is such a file, and it is not to be gone on with.
-        OSError
-            If there can be no file at that path.
-        """
-        from napari_probseg.session.journal import Journal
-
-        self.journal = Journal(path, self.start, self.steps, self.undone, n_asked=self._n_asked, **options)
-        return self.journal
-
-    def stored(self) -> Stored:
-        """Return what there is to keep of it: all but the image and the models."""
-        case, about = self.start, Identity.of(self.start)
-        history = self.steps, self.undone
-        return Stored(about.shape, about.spacing, case.channel_axis, start_of(case), *history, self._n_asked, about)
-
-    def save(self, path: str | Path) -> None:
-        """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
-        from napari_probseg.session.storage import write_session
-
-        write_session(path, self.stored())
 
     @classmethod
     def load(

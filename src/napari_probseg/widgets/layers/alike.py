@@ -11,6 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
+from napari_probseg.widgets.layers.image import lay_over
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.layers.preview import Remover, add_quietly
 
@@ -66,6 +67,11 @@ class AlikeOutlines:
             self._drawn.append(o.where)
         layer.visible = True
         layer.refresh()
+
+    def lay_over(self, placement: dict[str, Any]) -> None:
+        """Lie elsewhere, as the image does now."""
+        if self._layer is not None:
+            lay_over(self._layer, placement)
 
     def hide(self) -> None:
         """Show nothing."""

@@ -14,9 +14,9 @@ from qtpy.QtCore import QTimer
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
+from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
 from napari_probseg.widgets.layers.image import bare, lay_over
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.session_layers import RING, TAKEN_BACK, marker_colours
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap

@@ -147,6 +147,7 @@ class CandidatesView(QObject):
         self._placement = placement
         self.preview.lay_over(placement)
         self.uncertainty.lay_over(placement)
+        self.alike.lay_over(placement)
 
     def add_probability(self, placement: dict[str, Any]) -> None:
         """Add how likely each voxel is object, as the completer sees it, as a layer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_probseg.rendering import BLUE, RED
-from napari_probseg.widgets.layers.session_layers import object_colour
+from napari_probseg.widgets.layers.colours import object_colour
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
 from napari_probseg.widgets.style import KeyButton, dot, line, row
@@ -230,6 +230,12 @@ class _Scrolling(QScrollArea):
         bar = self.verticalScrollBar()
         room = max(_SCROLL_BAR, bar.sizeHint().width()) if high > low else 0
         self.setMinimumWidth(MIN_SIZE[0] + room)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask for more room, or less, as the content does."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
     def sizeHint(self) -> QSize:
         return self.widget().sizeHint()
