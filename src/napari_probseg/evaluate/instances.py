@@ -66,7 +66,7 @@ class InstancesConfig:
     sets: tuple[str, ...] = ()
     n_cases: int = 2
     methods: tuple[str, ...] = ()
-    max_objects: int = 60
+    max_objects: int = 32
     seed: int = 0
     weights: str = "general"
     device: str = "cpu"

@@ -74,7 +74,7 @@ class Effort:
         Of the person.
     machine_seconds : float
     offered, offered_right : int
-        Objects above the line that were looked at from the second finished object on, and those of them with IoU 0.5.
+        Objects above the line that were looked at, and those of them with IoU 0.5.
     """
 
     keys: int = 0
@@ -215,7 +215,7 @@ def _take_what_is_offered(person: Person) -> int:
         effort.looks += 1
         i, iou = person.scene.iou(o.mask, o.where)
         is_right = iou >= GOAL_IOU and i not in person.reached and i not in {r for r, _ in right}
-        if len(person.reached) >= 2 and o.score >= LINE:
+        if o.score >= LINE:
             effort.offered += 1
             effort.offered_right += iou >= 0.5
         in_a_row = 0 if is_right else in_a_row + 1
