@@ -32,7 +32,8 @@ MARGIN = 0.3  # of the region around what was found, over its largest side
 LEAST_SIDE = 28  # of the region, in sides of its finest voxel
 ADVISERS = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
 N_ROUNDS = 3  # at most, while what is found reaches out of its region
-MAX_RIM_SHARE = 0.02  # of a side of a region, that the object may lie on
+MAX_RIM_SHARE = 0.02  # of the rim of a window, that the object may lie on where it is looked at again
+MAX_SIDE_SHARE = 0.004  # of a side of the region, that the object may lie on without reaching out of it
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     region = with_room(case, hull(*expected, seeds.box(case)))
     if _n_voxels(region) > MAX_WINDOW_VOXELS:
         region = with_room(case, hull(*expected))
+    region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
         answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, device)
         wider = _reached_out(case, answer)
@@ -207,14 +209,23 @@ def with_room(case: Case, box: Region) -> Region:
     return grown(box, [int(np.ceil(m / mm)) for m, mm in zip(margin, spacing, strict=True)], case.shape)
 
 
+def _with_near_strokes(case: Case, region: Region) -> Region:
+    """Return a region that holds the strokes outside, too, that lie no farther from it than half of its side."""
+    near = grown(region, [(s.stop - s.start) // 2 + 1 for s in region], case.shape)
+    box = bounding_box(case.strokes[near] == Marker.BACKGROUND)
+    if box is None:
+        return region
+    return hull(region, grown(absolute(box, near), [1] * 3, case.shape))
+
+
 def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
     """Return the region, grown on the sides that the object lies on where the image goes on there."""
     on, region, sides = answer.logit > 0, answer.grid.region, []
     for axis, s in enumerate(region):
         along = on.movedim(axis, 0).flatten(1).float().mean(1)
         more = max(1, (s.stop - s.start) // 2)
-        low = s.start - more if float(along[0]) > MAX_RIM_SHARE else s.start
-        high = s.stop + more if float(along[-1]) > MAX_RIM_SHARE else s.stop
+        low = s.start - more if float(along[0]) > MAX_SIDE_SHARE else s.start
+        high = s.stop + more if float(along[-1]) > MAX_SIDE_SHARE else s.stop
         sides.append(slice(max(0, low), min(case.shape[axis], high)))
     return tuple(sides)
 

@@ -15,11 +15,12 @@ N_MAPS = 3 + len(NAMES) + N_MARKS + 3  # see `refiner_maps`
 N_FACTS = 6  # see `facts_of`
 LIMIT = 6.0  # log-odds that answers are clipped to
 SEEN = AdviserConfig(full_scan=False, n_levels=3, ridge=0.1, n_marked=256)
+MAX_ALIKE = 0.5  # share of the rim of the grid that may look like the object
 NEAR = 8.0  # places from a stroke, over which it is said to be near
 
 
 class VolumeRefiner(nn.Module):
-    """Log-odds of object on the fine grid of a volume; untrained it takes the mean of the two answers'.
+    """Log-odds of object on the fine grid of a volume; untrained it adds those of the two answers.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class VolumeRefiner(nn.Module):
         h = F.silu(self.enter(maps) + self.facts(facts)[:, :, None, None, None])
         for layer in self.body:
             h = h + F.silu(layer(h))
-        both = LIMIT * (maps[:, 0] + maps[:, 1]) / 2
+        both = LIMIT * (maps[:, 0] + maps[:, 1])
         return both + LIMIT * self.out(h)[:, 0]  # type: ignore[no-any-return]
 
 
@@ -78,7 +79,10 @@ def advised(x: Tensor, logit: Tensor) -> Tensor:
     inside, outside = marks.unbind(1)
     looks = appearance(smoothed(image), marks, SEEN)
     knows = marks.flatten(2).any(2).all(1)[:, None, None, None]
-    rim = framed(inside) & (logit < 0) & ~(knows & (looks[:, 0] > 0))
+    rim = framed(inside)
+    alike = knows & rim & (looks[:, 0] > 0)
+    told = alike.flatten(1).sum(1) < MAX_ALIKE * rim.flatten(1).sum(1)  # else a few strokes tell nothing apart
+    rim = rim & (logit < 0) & ~(alike & told[:, None, None, None])
     says = advice(image, inside, outside | rim, SEEN)
     says[:, -1:] = torch.where(knows[:, None], looks, says[:, -1:])
     return says

@@ -1,0 +1,185 @@
+"""Answers in volumes: solids of even grey are found from two dabs, in slices of any thickness, and strokes hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import napari_probseg as ps
+from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
+from napari_probseg.inference.through_slices import look_at_seeds, through_slices
+from napari_probseg.metrics import dice
+from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner, facts_of, refined
+from napari_probseg.proposers.cvae import CVAEProposer
+from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.simulate.annotator import dab, first_dabs
+from napari_probseg.simulate.solids import KINDS, Solid, solid
+from napari_probseg.training.refine_volumes import (
+    FIT,
+    VolumeView,
+    fit_volume_refiner,
+    synthetic_targets,
+    train_volume_refiner,
+    views_of,
+)
+
+
+@pytest.fixture(scope="module")
+def completer() -> UNetCut:
+    return ps.load_completer(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def proposer() -> CVAEProposer:
+    return ps.load_proposer(device="cpu")
+
+
+def dabbed(drawn: Solid) -> ps.Case:
+    """Return the solid with one dab inside and one outside."""
+    case = ps.Case(drawn.image, spacing=drawn.spacing)
+    return case.mark(*first_dabs(drawn.truth, seed=1, spacing=drawn.spacing))
+
+
+def completed(completer: UNetCut, case: ps.Case) -> np.ndarray:
+    return np.asarray(completer.propose(case).partial[0] == ps.Marker.OBJECT)
+
+
+SLICES = [(9, 8.0), (30, 2.0), (90, 1.0)]
+
+
+@pytest.mark.parametrize(("kind", "least"), [("ball", 0.92), ("box", 0.95)])
+@pytest.mark.parametrize(("n_slices", "thickness"), SLICES, ids=[f"{n}x{t:g}" for n, t in SLICES])
+def test_a_solid_of_even_grey_is_found_from_two_dabs(kind, least, n_slices, thickness, completer) -> None:
+    drawn = solid(kind, n_slices=n_slices, thickness=thickness, side=64)
+    assert dice(completed(completer, dabbed(drawn)), drawn.truth) >= least
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_dabs_find_any_solid_in_thick_slices_and_hold(kind, completer) -> None:
+    drawn = solid(kind, n_slices=12, thickness=4.0)
+    case, result = ps.Case(drawn.image, spacing=drawn.spacing), np.zeros_like(drawn.truth)
+    for _ in range(5):
+        marks = dab(result, drawn.truth, spacing=drawn.spacing)
+        case = case if marks is None else case.mark(*marks)
+        result = completed(completer, case)
+        assert (result[case.strokes == ps.Marker.OBJECT]).all() and not result[case.strokes == 2].any()
+    assert dice(result, drawn.truth) >= 0.9
+
+
+def test_an_outside_stroke_in_the_hollow_of_a_shell_does_not_open_what_lies_around_it(completer) -> None:
+    drawn = solid("shell", n_slices=40)
+    case, inside, outside = ps.Case(drawn.image), np.zeros_like(drawn.truth), np.zeros_like(drawn.truth)
+    for z, y, x in ((20, 17, 32), (20, 46, 32), (20, 32, 17), (7, 32, 32)):
+        inside[z, y - 1 : y + 2, x - 1 : x + 2] = drawn.truth[z, y - 1 : y + 2, x - 1 : x + 2]
+    outside[20, 31:34, 31:34] = True
+    assert dice(completed(completer, case.mark(inside, outside)), drawn.truth) > 0.85
+
+
+def test_two_objects_that_are_marked_at_once_are_both_found(completer) -> None:
+    one = solid("ball", n_slices=24, side=48, size=0.22, contrast=5.0)
+    image = np.concatenate([one.image, one.image], axis=2)
+    truth = np.concatenate([one.truth, one.truth], axis=2)
+    inside, outside = np.zeros_like(truth), np.zeros_like(truth)
+    inside[12, 22:26, 22:26] = inside[12, 22:26, 70:74] = outside[12, 22:26, 47:50] = True
+    assert dice(completed(completer, ps.Case(image).mark(inside, outside)), truth) > 0.9
+
+
+def test_an_object_that_the_border_cuts_is_found_up_to_there(completer) -> None:
+    drawn = solid("ball", n_slices=32, side=64)
+    half = Solid(drawn.image[:, 32:], drawn.truth[:, 32:], drawn.spacing)
+    assert half.truth[:, 0].any(), "test invalid"
+    assert dice(completed(completer, dabbed(half)), half.truth) > 0.85
+
+
+def test_an_accepted_slice_is_evidence_of_its_neighbours_and_an_empty_one_stays_empty(completer) -> None:
+    drawn = solid("tube", n_slices=20, thickness=3.0, contrast=5.0)
+    partial = np.zeros(drawn.truth.shape, dtype=np.uint8)
+    for k in (5, 14):
+        partial[k] = np.where(drawn.truth[k], ps.Marker.OBJECT, ps.Marker.BACKGROUND)
+    partial[10] = ps.Marker.BACKGROUND
+    found = completed(completer, ps.Case(drawn.image, spacing=drawn.spacing, partial=partial))
+    assert not found[10].any()
+    assert dice(found[4:9], drawn.truth[4:9]) > 0.8 and dice(found[12:16], drawn.truth[12:16]) > 0.8
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_walk_from_slice_to_slice_follows_a_tube_along_any_axis_and_ends_with_a_ball(axis, completer) -> None:
+    images = completer.networks[2]
+    for kind, most in (("tube", 24), ("ball", 20)):
+        drawn = solid(kind, n_slices=24, thickness=2.0, side=48, contrast=5.0)
+        truth = np.moveaxis(drawn.truth, 0, axis)
+        spacing = tuple(2.0 if a == axis else 1.0 for a in range(3))
+        case = ps.Case(np.ascontiguousarray(np.moveaxis(drawn.image, 0, axis)), spacing=spacing)
+        case = case.mark(*first_dabs(truth, seed=1, spacing=spacing))
+        seeds = look_at_seeds(images, case, torch.device("cpu"))
+        assert seeds.axis == axis
+        grid = Grid.over(case, tuple(slice(0, n) for n in truth.shape))
+        prior = torch.from_numpy(grid_input(case, grid, n_channels=1)[0].numpy()) * 3
+        found = through_slices(images, case, seeds, grid, prior, torch.device("cpu"))
+        on, quality = found.on(grid)
+        assert on.shape == quality.shape == grid.shape
+        assert dice(grid.in_voxels(on.sigmoid()) > 0.5, truth) > 0.8
+        assert len(found.index) <= most
+
+
+def test_places_are_nearly_cubic_and_few_and_hold_the_smallest_stroke() -> None:
+    case = ps.Case(np.zeros((9, 512, 400), dtype=np.float32), spacing=(8.0, 1.0, 1.0))
+    inside = np.zeros(case.shape, dtype=bool)
+    inside[4, 333, 222] = True
+    case = case.mark(inside)
+    grid = Grid.over(case, (slice(0, 9), slice(100, 500), slice(50, 350)))
+    sides = [n * mm / g for n, mm, g in zip(grid.n_voxels, case.spacing, grid.shape, strict=True)]
+    assert max(sides) / min(sides) < 2.6
+    assert np.prod(grid.shape) < 1.2 * MAX_PLACES
+    x = grid_input(case, grid, n_channels=2)
+    assert x.shape == (5, *grid.shape) and x[2].sum() >= 1 and x[3:].sum() == 0
+
+
+def test_an_absurd_spacing_does_not_starve_a_slice() -> None:
+    case = ps.Case(np.zeros((10, 60, 60), dtype=np.float32), spacing=(1e4, 1.0, 1.0))
+    grid = Grid.over(case, (slice(0, 10), slice(0, 60), slice(0, 60)))
+    assert grid.shape == (40, 60, 60)
+
+
+def test_an_untrained_refiner_adds_the_log_odds_of_both_answers() -> None:
+    maps, facts = torch.rand(1, N_MAPS, 8, 8, 8), torch.zeros(1, N_FACTS)
+    assert torch.allclose(VolumeRefiner()(maps, facts), 6.0 * (maps[:, 0] + maps[:, 1]))
+    assert facts_of(1, 1, fineness=1.0, thickness=8.0, trust=1.0, confidence=0.5).shape == (N_FACTS,)
+
+
+def test_candidates_are_distinct_and_the_completion_comes_first(completer, proposer) -> None:
+    case = dabbed(solid("ball", n_slices=16, thickness=3.0, contrast=2.0))
+    candidates = proposer.propose(case, 6, ndim=3)
+    objects = [partial == ps.Marker.OBJECT for partial in candidates.partial]
+    assert dice(objects[0], completed(completer, case)) > 0.97
+    assert len(objects) > 1
+    assert all(dice(a, b) < 0.99 for i, a in enumerate(objects) for b in objects[:i])
+
+
+def test_weights_of_volumes_without_a_refiner_complete_as_before(completer) -> None:
+    plain = GeneralCVAE(completer.networks[3].config)
+    plain.load_state_dict({k: v for k, v in completer.networks[3].state_dict().items() if "refiner" not in k})
+    drawn = solid("ball", n_slices=32, side=48)
+    found = completed(UNetCut({2: completer.networks[2], 3: plain}, device="cpu"), dabbed(drawn))
+    assert found.any() and not isinstance(plain, VolumeCVAE)
+    assert isinstance(refined(plain), VolumeCVAE)
+
+
+def test_a_refiner_learns_from_a_few_answers(completer) -> None:
+    network = refined(completer.networks[3])
+    network.refiner = VolumeRefiner()
+    target = list(synthetic_targets(2, seed=5))[-1]
+    views: list[VolumeView] = list(views_of(network, completer.networks[2], target))[:2]
+    said = list(fit_volume_refiner(network, [views], config=replace(FIT, n_steps=40, n_warmup=5)))
+    losses = [float(progress.losses["total"]) for progress in said if not isinstance(progress, str)]
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:4])
+
+
+def test_without_any_object_there_is_nothing_to_learn_from(completer) -> None:
+    network = refined(completer.networks[3])
+    with pytest.raises(ValueError, match="no data set holds a labelled volume"):
+        list(train_volume_refiner(network, completer.networks[2], [], n_synthetic=0))
