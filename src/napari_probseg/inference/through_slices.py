@@ -101,6 +101,11 @@ class SeedLooks:
     planes: dict[int, Case]
     looks: dict[int, Looks]
 
+    @property
+    def confidence(self) -> float:
+        """The mean of the Dice that is expected on each, in [0, 1]."""
+        return float(np.mean([looks.confidence for looks in self.looks.values()]))
+
     def box(self, case: Case) -> Region:
         """Return the voxels that hold what was found on these slices, and as far beyond them as that is wide."""
         boxes = []
@@ -177,7 +182,6 @@ def through_slices(
         p = looks.probability(window, SIZE[2])
         found.logit[k] = p.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT)
         found.quality[k] = looks.confidence
-    confidence = float(np.mean(list(found.quality.values())))
     step = max(1, -(-(region[axis].stop - region[axis].start) // MAX_SLICES))
     fronts = _fronts(sorted(seeds.planes), region[axis])
     for _ in range(2 * MAX_SLICES):
@@ -199,7 +203,7 @@ def through_slices(
                 fronts.append((goal, way, last))
     index = sorted(found.logit)
     quality = torch.tensor([found.quality[k] for k in index])
-    return SliceLooks(axis, window, index, torch.stack([found.logit[k] for k in index]), quality, confidence)
+    return SliceLooks(axis, window, index, torch.stack([found.logit[k] for k in index]), quality, seeds.confidence)
 
 
 def _axis_of_slices(case: Case) -> int:

@@ -26,6 +26,7 @@ N_WINDOWS = 4
 CLOSE = 4.0  # see `windows_around`
 TRUST_IN_FARTHER = 0.9  # how much less each farther window is believed: little is seen of small things in few places
 MARGIN_AGAIN = 1.7  # of the window in which what was found is looked at again
+SURER = 0.9  # trust over what the network of images expects, from which one stroke's scale is left to that of volumes
 SHARPNESS = 4.0  # power of the weights of the windows of the network of volumes
 MAX_WINDOW_VOXELS = 2**25
 MARGIN = 0.3  # of the region around what was found, over its largest side
@@ -119,7 +120,8 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     seeds = look_at_seeds(of_images, case, device)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
-    if _n_voxels(region) > MAX_WINDOW_VOXELS:
+    is_surer = len(seeds.planes) == 1 and far.trust.max() > SURER * seeds.confidence
+    if is_surer or _n_voxels(region) > MAX_WINDOW_VOXELS:
         region = with_room(case, hull(*expected))
     region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
