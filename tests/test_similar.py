@@ -165,6 +165,14 @@ def test_what_is_skipped_is_not_offered_again_and_ranks_the_rest_anew() -> None:
     assert not session.skipped
 
 
+def test_one_skip_does_not_sink_all_that_look_the_same() -> None:
+    image, labels = disks()
+    session = finished(image, labels)
+    n = len(session.propose_similar(None).above())
+    session.skip_similar(3)
+    assert len(session.similar.above()) >= 0.7 * n
+
+
 def test_decisions_move_the_ranks_towards_what_was_taken() -> None:
     low, high = [0.0] * len(FACTS), [0.0] * len(FACTS)
     high[FACTS.index("other intensity")] = 2.0

@@ -32,7 +32,9 @@ FACTS = (
     "at the edge",
 )
 PRIOR = (0.8, 0.65, 0.2, -0.15, -0.4, 0.0, 0.35, -0.35, -0.5, 0.6, 0.0, -0.6)  # and the offset
-STIFFNESS = 2.0  # ridge penalty of what is learnt from decisions, around the prior
+STIFFNESS = (
+    12.0  # ridge penalty of what is learnt from decisions, around the prior: one skip moves the like of it by about 1
+)
 
 
 @dataclass(frozen=True, eq=False)
