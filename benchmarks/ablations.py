@@ -35,8 +35,9 @@ from napari_probseg.nn.advisers import NAMES
 from napari_probseg.nn.presets import load_network
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.training import general
-from napari_probseg.training.general import POOL, RECIPES, GeneralTraining, train_general
+from napari_probseg.training.general import POOL, train_general
 from napari_probseg.training.pool import kept_pool
+from napari_probseg.training.recipe import RECIPES, GeneralTraining
 
 UNSEEN = ("VocalFolds", "CarotidUltrasound", "ColonGlands", "HeartCT", "Pets", "RetinalVessels")
 TRAINING = replace(RECIPES[2].training, n_batch=12)

@@ -19,7 +19,9 @@ from napari_probseg.nn.inputs import N_MARKS, network_input
 from napari_probseg.nn.presets import build, load_network
 from napari_probseg.nn.refiner import N_SEEN, Refiner, facts_of, refiner_input
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import RECIPES, batch_maker, loss_of, train_general
+from napari_probseg.training.general import batch_maker, train_general
+from napari_probseg.training.objective import loss_of
+from napari_probseg.training.recipe import RECIPES
 
 SMALL = replace(RECIPES[2].training, size=32, n_batch=4, n_samples=2, n_corrections=0)
 

@@ -14,6 +14,7 @@ from skimage.segmentation import watershed as flooded
 
 from napari_probseg.nn import advisers
 from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice
+from napari_probseg.nn.ways import way_costs
 
 SIDE = {2: 64, 3: 32}
 CONFIG = AdviserConfig()
@@ -51,7 +52,7 @@ def test_ways_are_those_of_shortest_path_search_but_for_the_coarse_grid(ndim: in
     image, inside, outside, _ = a_ball(ndim)
     edges, marks = parts(image, inside, outside)
     cost = CONFIG.edge * edges + CONFIG.step
-    found = advisers.way_costs(cost, marks, n_rounds=2)[:, 0, 0].numpy()
+    found = way_costs(cost, marks, n_rounds=2)[:, 0, 0].numpy()
     for side, mark in zip(found, (inside, outside), strict=True):
         exact = MCP_Geometric(cost[0, 0].numpy()).find_costs(np.argwhere(mark[0].numpy()))[0]
         off = np.abs(side - exact)[exact > 1] / exact[exact > 1]

@@ -13,7 +13,8 @@ import napari_probseg as ps
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advisers import advice
 from napari_probseg.simulate.noise import depth
-from napari_probseg.training.general import RECIPES, train_general
+from napari_probseg.training.general import train_general
+from napari_probseg.training.recipe import RECIPES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card here")
 

@@ -20,16 +20,10 @@ from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import (
-    RECIPES,
-    GeneralTraining,
-    batch_maker,
-    corrected,
-    loss_of,
-    reconstruction,
-    train_general,
-)
+from napari_probseg.training.general import batch_maker, train_general
+from napari_probseg.training.objective import corrected, loss_of, reconstruction
 from napari_probseg.training.pool import Pool
+from napari_probseg.training.recipe import RECIPES, GeneralTraining
 
 SMALL = {
     2: GeneralConfig(widths=(8, 16, 24), n_head=16, n_latent=4),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.reproduce.groff2018 import COLUMNS, Target, measured, reproduce, table
 from napari_probseg.reproduce.unseen import GROUPS
-from napari_probseg.training import pool
 from napari_probseg.training.adapt import AdaptConfig
 from napari_probseg.training.fit import FitConfig
 
@@ -61,8 +61,8 @@ def test_the_command_trains_measures_and_writes_the_table(data: Path, tmp_path: 
 
 def test_what_is_left_out_is_not_looked_at(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    load = pool.RawDataset.load
-    monkeypatch.setattr(pool.RawDataset, "load", lambda self, case: seen.append(case) or load(self, case))
+    load = RawDataset.load
+    monkeypatch.setattr(RawDataset, "load", lambda self, case: seen.append(case) or load(self, case))
     for progress in reproduce(tmp_path / "out", data=data, groups={2: TINY}):
         if progress.step == TINY.fit.n_steps:
             break

@@ -28,7 +28,7 @@ from napari_probseg.dataset.collection import Collection
 from napari_probseg.nn.checkpoint import read_weights, write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.progress import Progress, result_of
-from napari_probseg.training.general import GeneralTraining
+from napari_probseg.training.recipe import GeneralTraining
 
 TINY = GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)
 QUICK = replace(train.FIT, save_every=0)
@@ -143,7 +143,7 @@ from dataclasses import replace
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.progress import result_of
 from napari_probseg.active_learning import train
-from napari_probseg.training.general import GeneralTraining
+from napari_probseg.training.recipe import GeneralTraining
 train.TRAINING = {2: GeneralTraining(size=32, n_batch=2, n_samples=2, n_crops=4, n_corrections=1)}
 train.FIT = replace(train.FIT, save_every=0)
 for said in train.train(Collection(sys.argv[1]), steps=12, start=sys.argv[2], device="cpu"):

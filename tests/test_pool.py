@@ -12,7 +12,7 @@ from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import make_task
-from napari_probseg.training import pool as pool_module
+from napari_probseg.training import crops
 from napari_probseg.training.pool import Pool, save_pool
 
 SHAPE = (12, 20, 16)
@@ -21,7 +21,7 @@ SPACING = (2.0, 1.0, 1.0)
 
 @pytest.fixture(autouse=True)
 def small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "SIZE", {2: 32, 3: 16})
+    monkeypatch.setattr(crops, "SIZE", {2: 32, 3: 16})
 
 
 @pytest.fixture

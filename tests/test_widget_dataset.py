@@ -21,7 +21,7 @@ from napari_probseg.active_learning import validate as judge
 from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.engine.teaching import thumbnail
-from napari_probseg.training.general import GeneralTraining
+from napari_probseg.training.recipe import GeneralTraining
 from napari_probseg.widgets import class_dialog as kinds
 from napari_probseg.widgets import commands
 from napari_probseg.widgets import models as in_use

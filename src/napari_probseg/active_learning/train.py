@@ -32,10 +32,12 @@ from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.general import SIZE
 from napari_probseg.progress import Progress
+from napari_probseg.training.crops import Crop, crops_of
 from napari_probseg.training.curve import STEPS_PER_POINT, Curve
 from napari_probseg.training.fit import CHECKPOINT, FitConfig
-from napari_probseg.training.general import POOL, RECIPES, SETS, GeneralTraining, train_general
-from napari_probseg.training.pool import Crop, crops_of, packed
+from napari_probseg.training.general import POOL, SETS, train_general
+from napari_probseg.training.pool import packed
+from napari_probseg.training.recipe import RECIPES, GeneralTraining
 
 STEPS = {2: 300, 3: 200}  # three minutes of one core
 # A fifth of what is seen is synthetic, so that what the model has not met here is not forgotten.

@@ -116,7 +116,8 @@ def _general(
     out: Path, ndim: int, *, steps: int | None, minutes: float | None, n_batch: int | None, seed: int, **options: Any
 ) -> Iterator[Progress]:
     """Train the network of ``general``, as the shipped weights were trained where nothing else is asked for."""
-    from napari_probseg.training.general import RECIPES, train_general
+    from napari_probseg.training.general import train_general
+    from napari_probseg.training.recipe import RECIPES
 
     fitting, crops = RECIPES[ndim].fit, RECIPES[ndim].training
     if steps:
@@ -150,8 +151,9 @@ def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, see
     """Write the crops that 'general' is trained on, and the weights that it begins with."""
     from napari_probseg.dataset.raw import all_but, datasets_below
     from napari_probseg.io.atomic import output_folder
-    from napari_probseg.training.general import POOL, RECIPES, START, first_network, write_network
+    from napari_probseg.training.general import POOL, START, first_network, write_network
     from napari_probseg.training.pool import save_pool
+    from napari_probseg.training.recipe import RECIPES
 
     config = RECIPES[2].training
     datasets = all_but(without, datasets_below(data))

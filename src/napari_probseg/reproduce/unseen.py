@@ -14,8 +14,10 @@ from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
 from napari_probseg.progress import Progress
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import POOL, GeneralTraining, batch_maker, control_loss_of
+from napari_probseg.training.general import POOL, batch_maker
+from napari_probseg.training.objective import control_loss_of
 from napari_probseg.training.pool import kept_pool
+from napari_probseg.training.recipe import GeneralTraining
 
 
 @dataclass(frozen=True)

