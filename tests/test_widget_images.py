@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +11,15 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from qtpy.QtWidgets import QApplication
 
 from napari_probseg import Case
 from napari_probseg.engine.thumbnails import thumbnails
 from napari_probseg.widgets.layers.image import case_of, placement
 from napari_probseg.widgets.layers.session_layers import touched_region
+from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, click, disk, offer, stroke
 
 rng = np.random.default_rng(0)
@@ -191,3 +196,28 @@ def test_other_layers_can_be_further_channels(open_widget, qtbot):
     case = widget.work.session.case
     assert (case.n_channels, case.shape) == (2, (64, 64))
     assert np.array_equal(case.read()[0], disk())
+
+
+def worked_in_a_viewer():
+    """Work on an image in a viewer, let go of all of it, and return weak references."""
+    viewer = ViewerModel()
+    viewer.add_image(disk().astype(np.float32))
+    widget = SegmentWidget(viewer, Balls())
+    while widget.work.recovery.is_pending:
+        QApplication.processEvents()
+    widget.work.prepare()
+    session = widget.work.session
+    session.mark(inside=disk())
+    assert session.journal.flush(10)
+    widget._was_docked = True
+    widget.release()
+    widget.deleteLater()
+    return weakref.ref(viewer), weakref.ref(session)
+
+
+def test_a_viewer_that_is_gone_takes_the_work_on_its_images_along(qtbot):
+    gone = worked_in_a_viewer()
+    for _ in range(5):
+        QApplication.processEvents()
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]

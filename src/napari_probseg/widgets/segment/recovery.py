@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 from napari.layers import Image
 from napari.settings import get_settings
@@ -86,7 +86,7 @@ class Recovery(QObject):
         folder = self._folders(subject)[0]
         if folder != settings_folder():
             remember(folder, _places())
-        session.keep(new_path(folder, subject.name), subject=subject, told=self._tell)
+        session.keep(new_path(folder, subject.name), subject=subject, told=_while_it_lives(self._tell))
 
     def put_aside(self, session: Session) -> None:
         """Let the journal of a session go that is replaced: it is kept, and offered no more."""
@@ -176,7 +176,7 @@ class Recovery(QObject):
                 self.keep(session, image)
             else:
                 subject = earlier.kept.subject
-                session.keep(earlier.kept.path, kept=earlier.kept, subject=subject, told=self._tell)
+                session.keep(earlier.kept.path, kept=earlier.kept, subject=subject, told=_while_it_lives(self._tell))
         except OSError as error:
             self.said.emit(sentence_of(error), True)
             return
@@ -216,6 +216,17 @@ class Recovery(QObject):
                 f"Removed {len(removed)} journals of earlier work: older than {MAX_AGE_DAYS} days, or beyond "
                 f"{MAX_BYTES / 1e9:.0f} GB."
             )
+
+
+def _while_it_lives(method: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that calls a method as long as its owner lives, which a journal is not to keep alive."""
+    reference = WeakMethod(method)
+
+    def call(sentence: str) -> None:
+        if (alive := reference()) is not None:
+            alive(sentence)
+
+    return call
 
 
 def subject_of(image: Image) -> Subject:
