@@ -174,7 +174,7 @@ def test_the_latest_work_is_offered_before_its_image_is_opened(open_widget, qtbo
     qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
     assert widget.panel.status.text() == "Go on where you were." and not widget.work.question
     assert state(widget.work.session) == state(before) and widget.work.image.name == "second"
-    assert np.array_equal(viewer.layers["objects of image"].data, before.objects)
+    assert np.array_equal(viewer.layers["objects of second"].data, before.objects)
 
 
 def test_the_offer_is_made_once_and_leaves_the_work_where_it_is(open_widget, qtbot, tmp_path):
