@@ -104,7 +104,15 @@ def test_sliders_cut_again_without_another_look(open_widget, qtbot, counted):
     assert widget.work.candidates is not first
     assert not np.array_equal(widget.work.candidates.patches, first.patches)
     click(qtbot, widget.panel.accept)
-    assert not widget.panel.smoothness.isEnabled()
+    session = widget.work.session
+    accepted, n_steps = session.case.partial.copy(), len(session.steps)
+    assert widget.panel.smoothness.isEnabled(), "what was accepted can be changed"
+    widget.panel.smoothness.setValue(0)
+    qtbot.waitUntil(lambda: session.steps[-1].arguments["request"].get("smoothness") == 0, timeout=20_000)
+    assert counted.n_looks == 1 and len(session.steps) == n_steps and session.steps[-1].verb == "accept"
+    assert not np.array_equal(session.case.partial, accepted) and session.case.strokes[32, 32] == 1
+    click(qtbot, widget.panel.finish)
+    assert not widget.panel.smoothness.isEnabled(), "it is finished"
 
 
 def test_a_stroke_takes_the_completion_off_offer(open_widget, qtbot, counted):

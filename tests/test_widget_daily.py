@@ -195,7 +195,7 @@ def test_sliders_change_what_was_accepted(open_widget, qtbot):
     n_steps, before = len(session.steps), (session.case.partial == 1).sum()
     asked = session.accepted.candidates.case
     larger = Balls().propose(asked.mark(inside=disk(asked.shape, (30, 30))), 1)
-    widget.work._recut(SimpleNamespace(candidates=larger, completion=object()))
+    widget.work._recut(SimpleNamespace(candidates=larger, request=session.accepted.request, completion=object()))
     assert len(session.steps) == n_steps and session.steps[-1].verb == "accept"
     assert (session.case.partial == 1).sum() > before
     click(qtbot, widget.panel.undo)

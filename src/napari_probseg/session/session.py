@@ -290,13 +290,15 @@ class Session(Alike, Kept):
         self.withdraw()  # also where it added nothing
         return step
 
-    def accept_instead(self, candidates: Candidates, *, completion: Any) -> Step:
+    def accept_instead(self, candidates: Candidates, request: Request, *, completion: Any) -> Step:
         """Go on with another cut of what was accepted last: that is taken back, and this accepted in its place.
 
         Parameters
         ----------
         candidates : Candidates
             Of the same question.
+        request : Request
+            What was asked for, in the end.
         completion : Completion
             How they were cut.
 
@@ -308,8 +310,7 @@ class Session(Alike, Kept):
         if (offer := self.accepted) is None:
             raise RuntimeError("nothing was accepted last that can be cut in another way: complete the object first")
         self.undo()
-        request = replace(self._request(offer.request.verb, offer.request.arguments), ticket=self._ticket)
-        self.offer(candidates, request, maker=offer.maker, completion=completion)
+        self.offer(candidates, replace(request, ticket=self._ticket), maker=offer.maker, completion=completion)
         return self.accept(0)
 
     # Keeping ------------------------------------------------------------------------------------------------------

@@ -194,7 +194,8 @@ class Asking(QObject):
     def _take(self, got: Answer | Learnt | FoundAlike) -> None:
         """Offer an answer to the session that asked, unless its work has moved on."""
         session = self._session
-        if session is not None and session.accepted is not None and got.request is session.accepted.request:
+        accepted = None if session is None else session.accepted
+        if accepted is not None and got.request.ticket == accepted.request.ticket:
             self.recut.emit(got)
             return
         if session is None or not session.is_current(got.request):

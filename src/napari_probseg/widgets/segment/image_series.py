@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.case import Marker
 from napari_probseg.io.folder import Channels
@@ -260,14 +260,23 @@ class ImageSeries(QObject):
         if self._is_again:
             work.recovery.expect_latest()
         work.choose(chosen[0])
-        if before is not None and before is not chosen[0]:
-            with work.adding():
-                work.take_away(before)
-            work.viewer.reset_view()
+        work.hold()
+        self._clear([] if before is None or before is chosen[0] else work.group_of(before), chosen[0], path)
+
+    def _clear(self, layers: list[Any], image: Image, path: Path) -> None:
+        """Take layers away, one a turn of the event loop, as napari takes its time for each; then begin."""
+        work = self.work
+        if layers:
+            work.take_away(layers[0])
+            if len(layers) == 1:
+                work.viewer.reset_view()
+            QTimer.singleShot(0, lambda: self._clear(layers[1:], image, path))
+            return
+        work.release_hold()
         self._settle()
         number = self.series.images.index(path) + 1 if path in self.series.images else 0
         where = f" {number} of {len(self.series.images)}" if number else ""
-        work.say(f"{self._said} Image{where}: “{chosen[0].name}”.".strip())
+        work.say(f"{self._said} Image{where}: “{image.name}”.".strip())
         self.changed.emit()
 
     def _settle(self) -> None:

@@ -230,10 +230,14 @@ class Stage(Following):
         self.resuming.forget()
         self.images.release()
 
-    def take_away(self, image: Image) -> None:
-        """Take an image out of the viewer, with its channels and its layers: what was done on it is kept."""
+    def group_of(self, image: Image) -> list[Any]:
+        """Return an image with its channels and the layers that lie over it."""
         own = [] if (layers := self.images.layers_of(image)) is None else [layers.markers, layers.objects]
-        for layer in (*self.images.channels_of(image), image, *own):
+        return [*self.images.channels_of(image), image, *own]
+
+    def take_away(self, layer: Any) -> None:
+        """Take a layer out of the viewer; what was done on it is kept."""
+        with self.adding():
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
@@ -334,7 +338,7 @@ class Stage(Following):
     def _recut(self, got: Answer) -> None:
         """Go on with what was accepted as it is cut now."""
         if (session := self.session) is not None and session.accepted is not None:
-            step = session.accept_instead(got.candidates, completion=got.completion)
+            step = session.accept_instead(got.candidates, got.request, completion=got.completion)
             self._stepped(step, "Changed what was accepted; strokes hold.")
 
     def _moved(self, layers: SessionLayers) -> None:
