@@ -47,6 +47,8 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     assert len(widget.panel.gallery.cells) == 9
     drawn = outlined(viewer)
     assert set(np.unique(drawn)) >= {0, 3} and len(set(labels[drawn > 0]) - {0}) >= 12
+    whole = widget.work.alike[0]  # is outlined all around, also where it ends with its box
+    assert all((drawn[whole.where].take(side, axis) > 0).any() for axis in (0, 1) for side in (0, -1))
     assert "alike" in widget.panel.status.text()
     assert widget.panel.accept.text() == "Take" and widget.panel.none.text() == "Skip"
     n = sum(o.score >= 0.5 for o in widget.work.alike)

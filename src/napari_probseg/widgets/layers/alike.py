@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
@@ -63,7 +64,7 @@ class AlikeOutlines:
         for o in (*objects, on_show):
             value = ON_SHOW if o is on_show else LIKELY if o.score >= line else UNLIKELY
             fills = self._viewer.dims.ndisplay == 3
-            layer.data[o.where][o.mask if fills else outline(o.mask, axes, 2 if o is on_show else 1)] = value
+            layer.data[o.where][o.mask if fills else _outline(o, axes, 2 if o is on_show else 1)] = value
             self._drawn.append(o.where)
         layer.visible = True
         layer.refresh()
@@ -101,3 +102,8 @@ class AlikeOutlines:
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)
         return self._layer
+
+
+def _outline(o: SimilarObject, axes: tuple[int, int], thickness: int) -> NDArray[np.bool_]:
+    """Return the outline of an object, also where it ends with its region."""
+    return outline(np.pad(o.mask, 1), axes, thickness)[(slice(1, -1),) * o.mask.ndim]
