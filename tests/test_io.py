@@ -201,14 +201,13 @@ def test_nifti_of_another_kind_is_refused() -> None:
         ps.read(TESTS / "row_major.dconn.nii")
 
 
-@pytest.mark.parametrize(("dtype", "largest", "stored"), [(np.uint32, 7, np.uint8), (np.int64, 60_000, np.uint16)])
-def test_png_labels_have_the_bits_that_they_need(tmp_path: Path, dtype: type, largest: int, stored: type) -> None:
+@pytest.mark.parametrize(("dtype", "largest", "bits"), [(np.uint32, 7, 8), (np.int64, 60_000, 16)])
+def test_png_labels_have_the_bits_that_they_need(tmp_path: Path, dtype: type, largest: int, bits: int) -> None:
     labels = np.zeros((6, 7), dtype)
     labels[2, 3] = largest
     ps.write(tmp_path / "a.png", labels)
-    read = np.asarray(ps.read(tmp_path / "a.png").data)
-    assert np.array_equal(read, labels)
-    assert read.dtype == stored
+    assert np.array_equal(np.asarray(ps.read(tmp_path / "a.png").data), labels)
+    assert (tmp_path / "a.png").read_bytes()[24] == bits, "of the header"
     labels[2, 3] = 70_000
     with pytest.raises(ValueError, match=r"numbers up to 70000: use \.tif"):
         ps.write(tmp_path / "a.png", labels)
