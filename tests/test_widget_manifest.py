@@ -78,7 +78,7 @@ def test_the_widget_and_its_commands_open_from_the_menu(make_napari_viewer, qtbo
     assert commands.widget_of(viewer) is widget
     qtbot.mouseClick(widget.panel.empty.sample, Qt.MouseButton.LeftButton)
     commands.inside()
-    assert viewer.layers.selection.active.name == "markers of image"
+    assert viewer.layers.selection.active.name == "markers of cell"
     dock.destroyOnClose()
     assert commands.widget_of(viewer) is not widget
 
