@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import weakref
 
@@ -243,14 +244,17 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
     assert "uncertainty" not in names(viewer)
 
 
-def test_an_error_becomes_one_sentence_and_changes_nothing(open_widget, qtbot):
+def test_an_error_becomes_one_sentence_and_changes_nothing(open_widget, qtbot, caplog):
     viewer, widget = open_widget(disk().astype(np.float32))
+    caplog.set_level(logging.INFO, logger="napari_probseg")
     stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
     before = viewer.layers["markers of image"].data.copy()
     click(qtbot, widget.panel.propose)
     qtbot.waitUntil(lambda: bool(widget.panel.status.property("error")))
     assert widget.panel.status.text() == "There is no stroke inside: brush inside the object first."
     assert np.array_equal(viewer.layers["markers of image"].data, before)
+    assert "refused" in caplog.text, "a log that is asked for has it"
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "the console has no traceback"
 
 
 def test_without_an_image_a_sample_is_offered(open_widget, qtbot):

@@ -143,7 +143,7 @@ class Engine:
                 worker.send("ask", next(self._tickets), self._warm_up)  # its answer is dropped
             self._worker = worker
         except (OSError, EOFError, ValueError) as error:
-            logger.warning("no worker", exc_info=error)
+            logger.warning("heavy work runs in this process, since none of its own could be started: %s", error)
             self._local = Local()
 
     def _open_images(self) -> Images:

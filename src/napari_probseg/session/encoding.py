@@ -141,8 +141,8 @@ def _weights_of(learnt: Any) -> bytes:
 
     try:
         return packed(learnt)
-    except RuntimeError:  # of a GPU: the step itself is kept
-        logger.warning("what was fine-tuned cannot be kept", exc_info=True)
+    except RuntimeError as error:  # of a GPU: the step itself is kept
+        logger.warning("what was fine-tuned cannot be kept: %s", error)
         return b""
 
 

@@ -52,8 +52,12 @@ def _unpacked(step: Step, completer: Any, device: str) -> Step:
 
     try:
         return replace(step, learnt=unpacked(step.learnt, _bases(completer, device)))
-    except (ValueError, OSError, RuntimeError):  # the session tells that it lacks it; the weights stay in its file
-        logger.warning("what was fine-tuned is not at hand", exc_info=True)
+    except (
+        ValueError,
+        OSError,
+        RuntimeError,
+    ) as error:  # the session tells that it lacks it, its file keeps it
+        logger.warning("what was fine-tuned is not at hand: %s", error)
         return step
 
 

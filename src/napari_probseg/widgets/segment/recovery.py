@@ -183,7 +183,7 @@ class Recovery(QObject):
         self.recovered.emit(image, session)
 
     def _fail(self, error: Exception) -> None:
-        logger.warning("could not go on", exc_info=error)
+        logger.info("could not go on", exc_info=error)
         self.said.emit(sentence_of(error), True)
         self.earlier = None
         self.changed.emit()

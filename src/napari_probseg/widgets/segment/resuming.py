@@ -57,7 +57,7 @@ class Resuming(QObject):
         self.changed.emit()
 
     def _fail(self, error: Exception) -> None:
-        logger.warning("could not look for the latest work", exc_info=error)
+        logger.info("could not look for the latest work", exc_info=error)
 
 
 def open_image_of(kept: Kept, viewer: Viewer) -> Image:

@@ -29,8 +29,8 @@ class Speaking(QObject):
         self.said.emit(sentence, False)
 
     def refuse(self, error: Exception) -> None:
-        """Tell the user in one sentence why something was not done; the log gets all of it."""
-        logger.warning("refused", exc_info=error)
+        """Tell the user in one sentence why something was not done; a log that is asked for gets all of it."""
+        logger.info("refused", exc_info=error)  # the console of a user stays free of tracebacks
         self.said.emit(sentence_of(error), True)
         self.changed.emit()
 
