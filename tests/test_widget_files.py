@@ -144,4 +144,4 @@ def test_objects_of_a_nifti_image_keep_its_geometry(open_widget, qtbot, answer_d
     idle(qtbot, widget)
     saved, original = nibabel.load(tmp_path / "objects.nii.gz"), nibabel.load(path)
     assert saved.shape == original.shape and np.array_equal(saved.affine, original.affine)
-    assert np.count_nonzero(saved.dataobj) == np.count_nonzero(viewer.layers["objects of image"].data) > 0
+    assert np.count_nonzero(saved.dataobj) == np.count_nonzero(viewer.layers[f"objects of {image.name}"].data) > 0

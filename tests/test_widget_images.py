@@ -16,6 +16,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication
 
 from napari_probseg import Case
+from napari_probseg.candidates import Candidates
 from napari_probseg.engine.thumbnails import thumbnails
 from napari_probseg.widgets.layers.image import case_of, placement
 from napari_probseg.widgets.layers.session_layers import touched_region
@@ -131,6 +132,14 @@ def test_thumbnails_are_cropped_each_for_itself(options):
     crops = [max(picture.shape[:2]) for picture in drawn]
     assert crops == sorted(crops) and crops[0] < crops[-1], "a small candidate is no dot in the crop of a large one"
     assert crops[0] >= 0.35 * crops[-1] - 1, "and stays a small one"
+
+
+def test_no_candidates_have_no_thumbnails():
+    case = Case(rng.random((64, 80))).mark(inside=disk((64, 80), (30, 30)))
+    some = Balls().propose(case, 2)
+    nothing = [some.patches[:0], some.score[:0], some.share[:0]]
+    none = Candidates(case, some.where, *nothing, probability=some.probability)
+    assert thumbnails(none, (0, 1)) == []
 
 
 def test_thumbnails_keep_the_proportions_of_the_body():

@@ -79,6 +79,8 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
         views += [pair for pair in combinations(range(3), 2) if set(pair) != set(axes)]
     votes = _votes(candidates)
     middle = _middle(votes, candidates)
+    if not len(candidates):
+        return []
     if len(views) == 1:
         panes = _cropped_each(candidates, votes, middle, axes)
         return [
