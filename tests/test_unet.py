@@ -177,7 +177,7 @@ def test_weights_of_a_unet_come_back(tmp_path: Path, name: str) -> None:
 
 
 def test_unknown_networks_say_what_is_known() -> None:
-    with pytest.raises(ValueError, match="this release knows advised, general, wong2022, isensee2017"):
+    with pytest.raises(ValueError, match="this release knows advised, general, refined3d, wong2022, isensee2017"):
         build("vnet", {})
     with pytest.raises(ValueError, match="does not fit the network 'nnunet2018'"):
         build("nnunet2018", {"depth": 3})
