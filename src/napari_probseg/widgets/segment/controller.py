@@ -86,6 +86,8 @@ class Workspace(MoreLikeThis):
         self._show()
         names = ", ".join(f"“{layer.name}”" for layer in (image, *channels))
         self.say(f"Answers see {names} from now on; strokes and objects stay.")
+        if session is None:
+            self.recovery.look_again(image, channels)
 
     # Strokes -------------------------------------------------------------------------------------------
 

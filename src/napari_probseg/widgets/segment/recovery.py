@@ -32,7 +32,7 @@ from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, recovering
+from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, n_channels_before, recovering
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,13 @@ class Recovery(QObject):
             self._image, self._channels = image, tuple(channels)
             self._background.start(lambda: looking(paths, case, subject))
             self.changed.emit()
+        elif n := n_channels_before(folders, case, subject):
+            self._say(f"There is earlier work on this image with {n} channels: choose those above, and go on with it.")
+
+    def look_again(self, image: Image, channels: Sequence[Image]) -> None:
+        """Look for earlier work on an image with other further channels than before."""
+        self.forget_image(image)
+        self.look(image, channels)
 
     def forget(self) -> None:
         """Look no further, for the image at work is another one; the question comes again with the image."""

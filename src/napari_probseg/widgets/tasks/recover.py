@@ -49,6 +49,23 @@ def journals_of(folders: Sequence[Path], case: Case, subject: Subject) -> list[P
 
     An image in memory is compared; one that is read piece by piece is not, for that may take long.
     """
+    found = [one for one in _identities(folders, case) if one[1].n_channels == case.n_channels]
+    if found and type(case.image) is np.ndarray:
+        identity = Identity.of(case)
+        found = [one for one in found if _is_of(*one[1:], identity, subject)]
+    return [path for path, _, _ in found if not is_in_use(path)]
+
+
+def n_channels_before(folders: Sequence[Path], case: Case, subject: Subject) -> int:
+    """Return how many channels the latest work on the same file saw, if it is another number; else 0."""
+    for path, about, of in _identities(folders, case):
+        if about.n_channels != case.n_channels and subject.source and of.source == subject.source:
+            return 0 if is_in_use(path) else about.n_channels
+    return 0
+
+
+def _identities(folders: Sequence[Path], case: Case) -> list[tuple[Path, Identity, Subject]]:
+    """Return the journals in some folders of images with the shape of a case, and what they are of."""
     found = []
     for path in (path for folder in folders for path in journals_in(folder) if not path.name.endswith(ASIDE)):
         try:
@@ -56,12 +73,9 @@ def journals_of(folders: Sequence[Path], case: Case, subject: Subject) -> list[P
         except (OSError, ValueError):
             logger.info("passed over", exc_info=True)
             continue
-        if (about.shape, about.n_channels) == (case.shape, case.n_channels):
+        if about.shape == case.shape:
             found.append((path, about, of))
-    if found and type(case.image) is np.ndarray:
-        identity = Identity.of(case)
-        found = [one for one in found if _is_of(*one[1:], identity, subject)]
-    return [path for path, _, _ in found if not is_in_use(path)]
+    return found
 
 
 def looking(paths: Sequence[Path], case: Case, subject: Subject) -> Generator[str, None, Earlier | None]:
