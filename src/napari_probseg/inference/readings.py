@@ -11,14 +11,13 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
-from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.inference.answer import MARGIN, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, resampled
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, window_input
+from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
-from napari_probseg.morphology import far_from, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
@@ -33,9 +32,7 @@ STEP = 0.35  # of the reach that was asked for
 GRID = 128  # places along a side of the grid on which readings are compared
 LOOKS_ALIKE = replace(FINE, appearance_stride=2)
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
-SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
 MAX_CUT_PIXELS = 2**22
-SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
 
 
 @dataclass(frozen=True)
@@ -91,23 +88,23 @@ def candidates_of(
     windows = [found.window, *(readings.window[i - 1] for i in choice.index if i > 0)]
     score[0] = found.confidence
     plausible = np.minimum(score[choice.index], found.confidence)
-    cut = _Cut(case, _region(case, maps, windows))
+    patches_of = Patches(case, _region(case, maps, windows), max_voxels=MAX_CUT_PIXELS)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, (logit, window) in enumerate(zip(maps, windows, strict=True)):
-        patch = cut.patch(logit, window)
-        adds = (patch == Marker.OBJECT) & (case.partial[cut.where] != Marker.OBJECT)
+        patch = patches_of.of(in_region(logit.sigmoid(), window, patches_of.where, case.shape))
+        adds = (patch == Marker.OBJECT) & (case.partial[patches_of.where] != Marker.OBJECT)
         if adds.any() and not any(np.array_equal(patch, other) for other in patches):
             patches.append(patch)
             kept.append(i)
     agreed = grid[1:][torch.from_numpy(readings.is_vote)].gt(0.5).float().mean(0)
     return Candidates(
         case,
-        cut.where,
-        np.stack(patches) if patches else np.zeros((0, *case.partial[cut.where].shape), dtype=np.uint8),
+        patches_of.where,
+        np.stack(patches) if patches else np.zeros((0, *case.partial[patches_of.where].shape), dtype=np.uint8),
         plausible[kept].astype(np.float32),
         choice.share[kept],
-        in_region(agreed, over, cut.where, case.shape),
+        in_region(agreed, over, patches_of.where, case.shape),
     )
 
 
@@ -211,32 +208,6 @@ def _box(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:
     return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
 
 
-class _Cut:
-    """Masks at full resolution, with one graph for all of them; they obey what is decided."""
-
-    def __init__(self, case: Case, where: Region) -> None:
-        self.case, self.where = case, where
-        self.before = case.partial[where]
-        self.cutter: Cutter | None = None
-        if self.before.size <= MAX_CUT_PIXELS:
-            inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
-            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
-
-    def patch(self, logit: Tensor, window: Window) -> NDArray[np.uint8]:
-        """Return the partial segmentation that a reading leads to: its object, and background near it."""
-        probability = in_region(logit.sigmoid(), window, self.where, self.case.shape)
-        if self.cutter is None:
-            mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
-        else:
-            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
-        mask = _without_specks(mask, self.before == Marker.OBJECT)
-        patch = self.before.copy()
-        is_open = patch == Marker.UNKNOWN
-        patch[is_open & mask] = Marker.OBJECT
-        patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
-        return patch
-
-
 def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
@@ -246,11 +217,3 @@ def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, .
         own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
         full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
     return full
-
-
-def _without_specks(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Drop parts without a mark that are small beside the whole."""
-    apart = far_from(mask, known)
-    if not apart.any() or np.count_nonzero(apart) > SMALLEST_PART * np.count_nonzero(mask):
-        return mask
-    return mask & ~apart

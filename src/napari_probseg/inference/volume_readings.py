@@ -11,14 +11,13 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
-from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
+from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.volume import CLOSE, VolumeAnswer, answer_in_volume, with_room
 from napari_probseg.inference.windows import Window, cut_off, windows_around
-from napari_probseg.morphology import far_from, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import SIZE
 from napari_probseg.nn.volume import LIMIT, VolumeCVAE
@@ -30,8 +29,6 @@ MAX_PLACES = 40**3  # of the grid on which readings are compared
 MAX_CUT_VOXELS = 2**21
 SHIFT = 3.0  # log-odds by which the completion is made larger, or smaller
 ALONE = 0.9  # of the score of the completion that what one network says alone has
-SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
-SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
 
 
 @dataclass(frozen=True)
@@ -61,24 +58,24 @@ def candidates_in_volume(
     readings = _readings(network, hinted, found, seed=seed, reach=reach, device=device)
     masks = (readings.logit > 0).numpy()
     choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)
-    cut = _Cut(case, _region(case, readings.grid, masks[choice.index]))
+    patches_of = Patches(case, _region(case, readings.grid, masks[choice.index]), max_voxels=MAX_CUT_VOXELS)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
         grid, logit = (found.grid, found.logit) if index == 0 else (readings.grid, readings.logit[index])
-        patch = cut.patch(grid, logit)
-        adds = (patch == Marker.OBJECT) & (case.partial[cut.where] != Marker.OBJECT)
+        patch = patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid()))
+        adds = (patch == Marker.OBJECT) & (case.partial[patches_of.where] != Marker.OBJECT)
         if adds.any() and not any(np.array_equal(patch, other) for other in patches):
             patches.append(patch)
             kept.append(i)
     agreed = readings.logit[torch.from_numpy(readings.is_vote)].gt(0).float().mean(0)
     return Candidates(
         case,
-        cut.where,
-        np.stack(patches) if patches else np.zeros((0, *case.partial[cut.where].shape), dtype=np.uint8),
+        patches_of.where,
+        np.stack(patches) if patches else np.zeros((0, *case.partial[patches_of.where].shape), dtype=np.uint8),
         np.minimum(readings.score[choice.index[kept]], 1.0).astype(np.float32),
         choice.share[kept],
-        in_voxels_of(cut.where, readings.grid, agreed),
+        in_voxels_of(patches_of.where, readings.grid, agreed),
     )
 
 
@@ -148,31 +145,3 @@ def _region(case: Case, grid: Grid, masks: NDArray[np.bool_]) -> Region:
         slice(r.start + int(s.start * n / g), min(r.stop, r.start + int(s.stop * n / g) + 1)) for r, s, n, g in edges
     )
     return with_room(case, hull(within, case.marked))
-
-
-class _Cut:
-    """Masks at full resolution, with one graph for all of them; they obey what is decided."""
-
-    def __init__(self, case: Case, where: Region) -> None:
-        self.case, self.where = case, where
-        self.before = case.partial[where]
-        self.cutter: Cutter | None = None
-        if self.before.size <= MAX_CUT_VOXELS:
-            inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
-            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
-
-    def patch(self, grid: Grid, logit: Tensor) -> NDArray[np.uint8]:
-        """Return the partial segmentation that a reading leads to: its object, and background near it."""
-        probability = in_voxels_of(self.where, grid, logit.sigmoid())
-        if self.cutter is None:
-            mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
-        else:
-            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
-        apart = far_from(mask, self.before == Marker.OBJECT)
-        if np.count_nonzero(apart) <= SMALLEST_PART * np.count_nonzero(mask):
-            mask = mask & ~apart
-        patch = self.before.copy()
-        is_open = patch == Marker.UNKNOWN
-        patch[is_open & mask] = Marker.OBJECT
-        patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
-        return patch

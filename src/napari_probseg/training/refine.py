@@ -22,6 +22,7 @@ from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.refiner import LIMIT, Refiner
 from napari_probseg.progress import Progress
+from napari_probseg.region import Region
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
@@ -64,7 +65,7 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         if i in LOOKED_AT:
             seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
             yield View(seen.half(), _truth_over(found.window, target.truth, seen.shape[-1]))
-        result = _cut(case, found.window, found.probability(case.shape))
+        result = as_shown(case, found.window.within(case.shape), found.probability(case.shape))
 
 
 def train_refiner(
@@ -119,8 +120,8 @@ def _targets(datasets: Iterable[RawDataset], n: int, seed: int) -> Iterator[Targ
                 yield from whole_targets(dataset.load(name))
 
 
-def _cut(case: Case, window: Window, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
-    where = window.within(case.shape)
+def as_shown(case: Case, where: Region, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the mask that the annotator sees of probabilities in a region, and corrects."""
     inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
     noise = noise_of(inner.image, channel_axis=0) or 1.0
     result = case.strokes == Marker.OBJECT

@@ -14,14 +14,13 @@ from torch.nn import functional as F
 from napari_probseg.case import Case, Marker
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.dataset.targets import Target, targets_of
-from napari_probseg.graph_cut import cut, noise_of
 from napari_probseg.inference.grid import Grid
-from napari_probseg.inference.volume import VolumeAnswer, answer_in_volume
+from napari_probseg.inference.volume import answer_in_volume
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.inputs import N_MARKS
-from napari_probseg.nn.volume import N_FACTS, VolumeCVAE, VolumeRefiner
+from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner
 from napari_probseg.progress import Progress
 from napari_probseg.simulate.annotator import dab, dab_radius
 from napari_probseg.simulate.noise import Chance
@@ -29,13 +28,13 @@ from napari_probseg.simulate.scenes import synthetic_scene
 from napari_probseg.simulate.solids import KINDS, solid
 from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
+from napari_probseg.training.refine import as_shown
 
 PATCH = 32  # places of the grid along a side of what is learnt from
 LOOKED_AT = (1, 2, 3, 4, 6, 8, 11, 15, 20)  # strokes after which an answer is asked for, and learnt from
 FIT = FitConfig(600, learning_rate=5e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 4
 N_PARTS = 6  # of the objects, of which one is held out
-SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut that the annotator sees
 SETTLED = 3.0  # radii around a dab, within which the annotator leaves the rest to the next answer
 SCENE = 56  # voxels along the sides of a synthetic scene
 
@@ -68,7 +67,7 @@ def views_of(network: VolumeCVAE, of_images: AdvisedCVAE, target: Target) -> Ite
             continue
         found = answer_in_volume(network, of_images, case, torch.device("cpu"))
         yield VolumeView(found.maps.half(), found.facts, torch.from_numpy(_truth_on(found.grid, target.truth)))
-        result = _cut(case, found)
+        result = as_shown(case, found.grid.region, found.probability())
 
 
 def synthetic_targets(n: int, seed: int) -> Iterator[Target]:
@@ -184,15 +183,6 @@ def _marked(case: Case, result: NDArray[np.bool_], target: Target, n: int) -> Ca
     return case
 
 
-def _cut(case: Case, found: VolumeAnswer) -> NDArray[np.bool_]:
-    where = found.grid.region
-    inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
-    result = case.strokes == Marker.OBJECT
-    noise = noise_of(inner.image, channel_axis=0) or 1.0
-    result[where] = cut(found.probability(), inner, smoothness=SMOOTHNESS, sigma=EDGES * noise)
-    return np.asarray(result)
-
-
 def _truth_on(grid: Grid, truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the truth in the places of a grid."""
     index = [line.floor().long().numpy() for line in grid.lines()]
@@ -231,7 +221,7 @@ def _patch(view: VolumeView, generator: torch.Generator) -> tuple[Tensor, Tensor
 def _loss(refiner: nn.Module, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Losses:
     maps, facts, truth = batch
     logit, target = refiner(maps, facts), truth.float()
-    marks = 3 + 4
+    marks = N_MAPS - 3 - N_MARKS
     open_ = (maps[:, marks : marks + N_MARKS - 1].amax(1) == 0).float()
     entropy = F.binary_cross_entropy_with_logits(logit, target, weight=open_, reduction="none").mean((1, 2, 3))
     overlap = soft_dice_loss(logit.sigmoid(), target, open_)

@@ -1,0 +1,56 @@
+"""Patches: the partial segmentations that probabilities lead to, cut at full resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.morphology import far_from, with_rim
+from napari_probseg.region import Region
+
+SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
+SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
+
+
+class Patches:
+    """Masks in a region of a case, with one graph for all of them; they obey what is decided.
+
+    Parameters
+    ----------
+    case : Case
+    where : tuple of slices
+        The region.
+    max_voxels : int
+        Of a region that is cut; in a larger one probabilities are compared with one half.
+    """
+
+    def __init__(self, case: Case, where: Region, *, max_voxels: int) -> None:
+        self.where = where
+        self.before = case.partial[where]
+        self.cutter: Cutter | None = None
+        if self.before.size <= max_voxels:
+            inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
+            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
+
+    def of(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the partial segmentation of a reading: its object, and background near it."""
+        if self.cutter is None:
+            mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
+        else:
+            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
+        mask = _without_specks(mask, self.before == Marker.OBJECT)
+        patch = self.before.copy()
+        is_open = patch == Marker.UNKNOWN
+        patch[is_open & mask] = Marker.OBJECT
+        patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
+        return patch
+
+
+def _without_specks(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop parts without a mark that are small beside the whole."""
+    apart = far_from(mask, known)
+    if not apart.any() or np.count_nonzero(apart) > SMALLEST_PART * np.count_nonzero(mask):
+        return mask
+    return mask & ~apart
