@@ -126,68 +126,159 @@ def fit(
     ValueError
         If the folder's checkpoint is of another network.
     """
-    network.to(device).train()
-    average = deepcopy(network).eval()
-    optimizer = _optimizer(network, config)
-    folder = None if folder is None else Path(folder)
-    first, best, seconds = _begin(folder, network, average, optimizer, config, fabric)
-    rank, n_processes = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    saved = start = time.monotonic()
-    for step in range(first, config.n_steps):
-        done = _share_done(config, step, seconds)
-        if done >= 1 or _is_exhausted(best, config, step):
-            break
-        start = time.monotonic()
-        seed = (config.seed * 1_000_003 + step) * n_processes + rank  # no two steps and processes share one
-        batch = make_batch(torch.Generator().manual_seed(seed))
-        seconds_for_data = time.monotonic() - start
-        torch.manual_seed(seed)
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * _learning_rate(config, step, done)
-        with _precision(config, device):
-            losses = loss(network, batch, step)
-        optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()  # type: ignore[no-untyped-call]
-        figures = {name: value.detach() for name, value in losses.items()}
-        if fabric:
-            share(network, figures.values(), fabric)
-        if not torch.isfinite(figures["total"]):  # the mean of all, so that no process waits for one that has stopped
-            raise FloatingPointError(f"the loss is not finite at step {step}: lower the learning rate")
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimizer.step()
-        _update_average(average, network, min(config.average, (step + 1) / (step + 10)))
-        taken = time.monotonic() - start
-        seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
-        done = _share_done(config, step + 1, seconds)
-        progress = Progress(
-            step + 1,
-            max(step + 1, round((step + 1) / done)) if config.minutes else config.n_steps,
-            {name: float(value) for name, value in figures.items()},
-            taken,
-            seconds_for_data,
-        )
-        last = done >= 1
-        if validate and (last or (step + 1) % config.validate_every == 0):
-            progress.validation = validate(average) if is_first(fabric) else {}
-            if fabric:  # one judge, as all have to agree on the best and on when to stop
-                progress.validation = fabric.broadcast(progress.validation)
-            if progress.validation["score"] > best.score:
-                best = Best(progress.validation["score"], step + 1, deepcopy(average.state_dict()))
-        last = last or _is_exhausted(best, config, step + 1)
-        if folder and is_first(fabric) and (last or time.monotonic() - saved > config.save_every):
+    training = _Training.begun(network.to(device).train(), config, folder, device=device, fabric=fabric)
+    saved = time.monotonic()
+    while not training.is_over:
+        progress = training.take_step(make_batch, loss)
+        if validate and (training.share_done >= 1 or training.step % config.validate_every == 0):
+            progress.validation = training.judged(validate)
+        if folder and is_first(fabric) and (training.is_over or time.monotonic() - saved > config.save_every):
             # One file that holds all, so that a crash between two files cannot mix two steps.
-            write_whole(folder / CHECKPOINT, _packed(network, average, optimizer, config, step + 1, best, seconds))
+            write_whole(Path(folder) / CHECKPOINT, training.packed())
             saved = time.monotonic()
-        if last:
-            network.load_state_dict(best.tensors or average.state_dict())
+        if training.is_over:
+            training.keep_best()
         yield progress
-    network.load_state_dict(best.tensors or average.state_dict())
+    training.keep_best()
     network.eval()
 
 
-def _is_exhausted(best: Best, config: FitConfig, step: int) -> bool:
-    """Return whether the score has not risen for as long as ``patience`` allows."""
-    return config.patience > 0 and bool(best.tensors) and step - best.step >= config.patience * config.validate_every
+@dataclass
+class _Training:
+    """A training under way: all that a checkpoint holds, and how the next step is taken."""
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: FitConfig
+    device: str | torch.device
+    fabric: Fabric | None
+    best: Best = field(default_factory=Best)
+    step: int = 0
+    seconds: float = 0.0  # that it has taken
+
+    @classmethod
+    def begun(
+        cls,
+        network: nn.Module,
+        config: FitConfig,
+        folder: str | Path | None,
+        *,
+        device: str | torch.device,
+        fabric: Fabric | None,
+    ) -> _Training:
+        """Return a training that goes on with the folder's checkpoint, if there is one."""
+        training = cls(network, deepcopy(network).eval(), _optimizer(network, config), config, device, fabric)
+        path = None if folder is None else Path(folder) / CHECKPOINT
+        content = path.read_bytes() if path and path.is_file() else b""
+        if fabric:  # all begin as the first process does, also where the others have another folder or other weights
+            content = fabric.broadcast(content or training.packed())
+        if content:
+            try:
+                training.take_up(load(content))
+            except RuntimeError as error:
+                raise ValueError(f"{path} is of another network: choose an empty folder, or train as before") from error
+        return training
+
+    @property
+    def share_done(self) -> float:
+        """The share of the training that is over, from 0 to 1."""
+        if self.step >= self.config.n_steps:
+            return 1.0
+        if self.config.minutes:
+            return self.seconds / (60 * self.config.minutes)
+        return self.step / self.config.n_steps
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further step, or the score has not risen for as long as ``patience`` allows."""
+        n_without = self.step - self.best.step
+        patience = self.config.patience * self.config.validate_every
+        return self.share_done >= 1 or (patience > 0 and bool(self.best.tensors) and n_without >= patience)
+
+    def take_step(
+        self, make_batch: Callable[[torch.Generator], Any], loss: Callable[[nn.Module, Any, int], Losses]
+    ) -> Progress:
+        """Change the network by one batch, and its average with it.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
+        """
+        start = time.monotonic()
+        fabric, config = self.fabric, self.config
+        rank, n_processes = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+        seed = (config.seed * 1_000_003 + self.step) * n_processes + rank  # no two steps and processes share one
+        batch = make_batch(torch.Generator().manual_seed(seed))
+        seconds_for_data = time.monotonic() - start
+        torch.manual_seed(seed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * _learning_rate(config, self.step, self.share_done)
+        with _precision(config, self.device):
+            losses = loss(self.network, batch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        figures = {name: value.detach() for name, value in losses.items()}
+        if fabric:
+            share(self.network, figures.values(), fabric)
+        if not torch.isfinite(figures["total"]):  # the mean of all, so that no process waits for one that has stopped
+            raise FloatingPointError(f"the loss is not finite at step {self.step}: lower the learning rate")
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        self.optimizer.step()
+        _update_average(self.average, self.network, min(config.average, (self.step + 1) / (self.step + 10)))
+        taken = time.monotonic() - start
+        self.seconds += fabric.broadcast(taken) if fabric else taken  # one clock, as all have to stop together
+        self.step += 1
+        n_steps = max(self.step, round(self.step / self.share_done)) if config.minutes else config.n_steps
+        return Progress(self.step, n_steps, {k: float(v) for k, v in figures.items()}, taken, seconds_for_data)
+
+    def judged(self, validate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+        """Return the figures of the average, and note it where it is the best so far."""
+        figures = validate(self.average) if is_first(self.fabric) else {}
+        if self.fabric:  # one judge, as all have to agree on the best and on when to stop
+            figures = self.fabric.broadcast(figures)
+        if figures["score"] > self.best.score:
+            self.best = Best(figures["score"], self.step, deepcopy(self.average.state_dict()))
+        return figures
+
+    def keep_best(self) -> None:
+        """Give the network the best average there was; without validation that is the last one."""
+        self.network.load_state_dict(self.best.tensors or self.average.state_dict())
+
+    def packed(self) -> bytes:
+        """Return the content of a checkpoint."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        if self.best.tensors:
+            tensors |= {f"best.{k}": v for k, v in self.best.tensors.items()}
+            tensors["best"] = torch.tensor([self.best.score, self.best.step], dtype=torch.float64)
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        tensors["seconds"] = torch.tensor(self.seconds, dtype=torch.float64)
+        return save(tensors, metadata={"step": str(self.step), "config": json.dumps(asdict(self.config))})
+
+    def take_up(self, tensors: dict[str, Tensor]) -> None:
+        """Go on with a checkpoint.
+
+        Raises
+        ------
+        RuntimeError
+            If it is of another network.
+        """
+        self.network.load_state_dict(_under(tensors, "network."))
+        self.average.load_state_dict(_under(tensors, "average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under(tensors, "optimizer.").items():
+            i, key = name.split(".")
+            state.setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if "best" in tensors:
+            score, step = tensors["best"].tolist()
+            self.best = Best(score, int(step), _under(tensors, "best."))
+        self.step = int(next(iter(state.values()))["step"].item()) if state else 0
+        self.seconds = float(tensors["seconds"]) if "seconds" in tensors else 0.0
 
 
 def _precision(config: FitConfig, device: str | torch.device) -> AbstractContextManager[object]:
@@ -207,12 +298,6 @@ def _optimizer(network: nn.Module, config: FitConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _share_done(config: FitConfig, step: int, seconds: float) -> float:
-    """Return the share of the training that is over, from 0 to 1."""
-    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
-    return max(by_time, 1.0 if step >= config.n_steps else 0.0) if config.minutes else step / config.n_steps
-
-
 def _learning_rate(config: FitConfig, step: int, done: float) -> float:
     if step < config.n_warmup:
         return config.learning_rate * (step + 1) / config.n_warmup
@@ -228,73 +313,6 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             old.lerp_(new, 1 - decay)
         else:
             old.copy_(new)
-
-
-def _packed(
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: FitConfig,
-    step: int,
-    best: Best,
-    seconds: float = 0.0,
-) -> bytes:
-    """Return the content of a checkpoint."""
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    if best.tensors:
-        tensors |= {f"best.{k}": v for k, v in best.tensors.items()}
-        tensors["best"] = torch.tensor([best.score, best.step], dtype=torch.float64)
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    tensors["seconds"] = torch.tensor(seconds, dtype=torch.float64)
-    header = {"step": str(step), "config": json.dumps(asdict(config))}
-    return save(tensors, metadata=header)
-
-
-def _begin(
-    folder: Path | None,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: FitConfig,
-    fabric: Fabric | None,
-) -> tuple[int, Best, float]:
-    """Take up the checkpoint, if there is one.
-
-    Returns
-    -------
-    step : int
-        The one to go on with.
-    best : Best
-        The best there was until then.
-    seconds : float
-        That the training has taken until then.
-    """
-    path = None if folder is None else folder / CHECKPOINT
-    content = path.read_bytes() if path and path.is_file() else b""
-    if fabric:  # all begin as the first process does, also where the others have another folder or other weights
-        content = fabric.broadcast(content or _packed(network, average, optimizer, config, 0, Best()))
-    if not content:
-        return 0, Best(), 0.0
-    tensors = load(content)
-    try:
-        network.load_state_dict(_under(tensors, "network."))
-    except RuntimeError as error:
-        raise ValueError(f"{path} is of another network: choose an empty folder, or train as before") from error
-    average.load_state_dict(_under(tensors, "average."))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under(tensors, "optimizer.").items():
-        i, key = name.split(".")
-        state.setdefault(int(i), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    best = Best()
-    if "best" in tensors:
-        score, best_step = tensors["best"].tolist()
-        best = Best(score, int(best_step), _under(tensors, "best."))
-    step = int(next(iter(state.values()))["step"].item()) if state else 0
-    return step, best, float(tensors["seconds"]) if "seconds" in tensors else 0.0
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,51 +141,78 @@ def train_segmentation(
     RuntimeError
         If MONAI is not installed.
     """
-    if preset not in RECIPES:
-        raise ValueError(f"there is no recipe for {preset!r}: choose one of {', '.join(RECIPES)}")
-    recipe, config = RECIPES[preset], config or SegmentationTraining()
+    recipe, config = _recipe(preset), config or SegmentationTraining()
     fit_config = fit_config or fit_config_of(preset, n_steps=5000)
     dataset = RawDataset(data)
     training, held_out = divided(dataset, cases, share_held_out=config.share_held_out)
     chosen = planned(preset, training, n_labels=count_labels(dataset), config=config, network=network)
     unet = untrained(chosen.config, seed=fit_config.seed)
     folder = output_folder(folder)
-    about = {"preset": preset, "data": dataset.folder.name, "labels": dataset.labels, "patch": chosen.patch}
-    about |= {"spacing": _median([e.spacing for e in training]), "training": asdict(config)}
     if is_first(fabric):
-        write_whole(folder / f"{preset}.json", json.dumps(about, indent=1).encode())
+        _describe(folder / f"{preset}.json", preset, dataset, training, patch=chosen.patch, config=config)
+    batches = _batches(dataset, training, config, patch=chosen.patch, device=device)
+    loss = segmentation_loss(config.loss or recipe.loss)
+    judge = partial(validate, examples=held_out, patch=chosen.patch, device=device)
+    steps = fit(unet, batches, loss, fit_config, folder=folder, device=device, validate=judge, fabric=fabric)
+    yield from _with_curve(steps, folder, keeps=is_first(fabric))
+    if is_first(fabric):
+        write_weights(folder / f"{preset}.safetensors", unet.state_dict(), preset=preset, config=asdict(chosen.config))
+
+
+def _batches(
+    dataset: RawDataset,
+    training: Sequence[Example],
+    config: SegmentationTraining,
+    *,
+    patch: Sequence[int],
+    device: str,
+) -> Callable[[torch.Generator], Batch]:
+    """Return what makes the batches of a training, changed at random where that is asked for."""
     change = augmentation(training[0].spacing, mirror=not _has_sides(dataset)) if config.augment else None
-    batches = batch_maker(
+    return batch_maker(
         training,
-        chosen.patch,
+        patch,
         n_batch=config.n_batch,
         share_foreground=config.share_foreground,
         augment=change,
         device=device,
     )
+
+
+def _describe(
+    path: Path,
+    preset: str,
+    dataset: RawDataset,
+    training: Sequence[Example],
+    *,
+    patch: Sequence[int],
+    config: SegmentationTraining,
+) -> None:
+    """Write what the weights are for."""
+    about = {"preset": preset, "data": dataset.folder.name, "labels": dataset.labels, "patch": patch}
+    about |= {"spacing": _median([e.spacing for e in training]), "training": asdict(config)}
+    write_whole(path, json.dumps(about, indent=1).encode())
+
+
+def _with_curve(steps: Iterator[Progress], folder: Path, *, keeps: bool) -> Iterator[Progress]:
+    """Pass the steps on, and draw the learning curve at each validation where this process ``keeps`` it."""
     curve = Curve.load(folder / "curve.csv")
-    steps = fit(
-        unet,
-        batches,
-        segmentation_loss(config.loss or recipe.loss),
-        fit_config,
-        folder=folder,
-        device=device,
-        validate=lambda network: validate(network, held_out, patch=chosen.patch, device=device),
-        fabric=fabric,
-    )
     for progress in steps:
         curve.add(progress)
-        if progress.validation and is_first(fabric):
+        if progress.validation and keeps:
             curve.save(folder)
         yield progress
-    if is_first(fabric):
-        write_weights(folder / f"{preset}.safetensors", unet.state_dict(), preset=preset, config=asdict(chosen.config))
 
 
 def fit_config_of(preset: str, *, n_steps: int, patience: int = 0, seed: int = 0) -> FitConfig:
-    """Return how a preset is trained: its paper's rates, and ten validations."""
-    recipe = RECIPES[preset]
+    """Return how a preset is trained: its paper's rates, and ten validations.
+
+    Raises
+    ------
+    ValueError
+        If there is no recipe for it.
+    """
+    recipe = _recipe(preset)
     return FitConfig(
         n_steps,
         learning_rate=recipe.learning_rate,
@@ -294,6 +322,12 @@ def overlaps(
             if label:
                 scores.setdefault(int(label), []).append(dice(predicted == label, truth == label))
     return dict(sorted(scores.items()))
+
+
+def _recipe(preset: str) -> Recipe:
+    if preset not in RECIPES:
+        raise ValueError(f"there is no recipe for {preset!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[preset]
 
 
 def _median(rows: Sequence[Sequence[float]]) -> list[float]:
