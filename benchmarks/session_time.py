@@ -1,14 +1,19 @@
 """What it takes to segment one image after another in the real window: seconds, strokes, keys, and how it stands still.
 
-    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/session_time.py [--images 20] [--volumes 4] [--out FILE]
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/session_time.py [--data SETS] [--images 20] [--volumes 4]
 
 A scripted person opens the first image of a folder and segments one object of each: a dab inside and one outside with
-the mouse on the canvas, the answer that comes by itself, then a dab in the middle of the largest error, until Dice is
-0.9; one key finishes the image and opens the next. Beside it, the same objects with napari's own brush and fill (the
-border is drawn, then filled, slice by slice), and with watershed from the same dabs. Seconds of the person are reckoned
-for all alike: `SECONDS_TO_AIM` for a dab or a click, `SECONDS_A_KEY`, and the length of what is drawn at
-`PIXELS_A_SECOND`; seconds of the machine are those that were waited. All the time the gaps between two turns of the
-event loop are noted.
+the mouse on the canvas, the answer that comes by itself, then a dab in the deepest place of the largest error, until
+Dice is 0.9; one key finishes the image and opens the next. Where a candidate in the gallery is better than what is on
+show by more than 0.05, it is clicked instead of a stroke; where a place is narrower than the brush, the brush is made
+smaller first by its key, held down. With ``--data`` the images are of the test parts of data sets in nnU-Net v2 raw
+format, a folder for each set; otherwise they are made up.
+
+Beside it, the same objects with napari's own brush and fill (reckoned, not played: the whole border is drawn, then
+filled, slice by slice), and with watershed from the same first dabs, then dabs at its own errors. Seconds of the person
+are reckoned for all alike: `SECONDS_TO_AIM` for a dab or a click, `SECONDS_A_KEY`, and the length of what is drawn at
+`PIXELS_A_SECOND`; seconds of the machine are those that were waited for answers, and apart from them those until the
+next image was there. All the time the gaps between two turns of the event loop are noted.
 """
 
 from __future__ import annotations
@@ -35,13 +40,15 @@ import napari_probseg as ps
 import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
 from napari_probseg.evaluate.peers import by_watershed
-from napari_probseg.simulate.annotator import dab, first_dabs
-from napari_probseg.simulate.phantoms import phantom_2d, phantom_3d
+from napari_probseg.morphology import deepest
+from napari_probseg.simulate.annotator import dab, first_dabs, largest_error
 from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.settings import LIVE_ON, Settings
+from session_images import IMAGES, VOLUMES, Task, bodies, real
 
 SECONDS_TO_AIM, SECONDS_A_KEY, PIXELS_A_SECOND = 1.1, 0.4, 250.0
-ENOUGH, MAX_STROKES = 0.9, 15
+ENOUGH, MAX_STROKES, WORTH_A_CLICK = 0.9, 15, 0.05
+WINDOW = (1280, 800)
 BINS = (10, 20, 50, 100, 200, 500)  # ms
 
 
@@ -53,7 +60,8 @@ class Cost:
     clicks: int = 0
     keys: int = 0
     drawn: float = 0.0  # pixels of the screen
-    machine: float = 0.0  # seconds waited
+    machine: float = 0.0  # seconds waited for answers
+    opening: float = 0.0  # seconds until the next image was there
     dice: float = 0.0
 
     @property
@@ -95,8 +103,10 @@ class Person:
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
         self.loop, self.viewer = loop, napari.Viewer()
+        self.truth, self.brush = np.zeros(0, bool), 0  # the brush as it fits the screen
         self.widget = module.SegmentWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.widget, name="Segment")
+        self.viewer.window.resize(*WINDOW)
         self.work, self.panel = self.widget.work, self.widget.panel
         self.canvas = self.viewer.window._qt_viewer.canvas.native
         self.loop.until(lambda: self.work.asking._engine.pid is not None, at_least=1.0)
@@ -129,52 +139,97 @@ class Person:
         QTest.keyClick(self.canvas, key, modifier)
         cost.keys += 1
 
-    def dab(self, cost: Cost, mask: np.ndarray, inside: bool) -> float:
-        """Dab where a mask has its middle; return the seconds until the answer is on show."""
-        at = tuple(np.round(np.argwhere(mask).mean(0)).astype(int))
+    def dab(self, cost: Cost, mask: np.ndarray, wanted: np.ndarray) -> None:
+        """Dab in the deepest place of a mask, on one side of the truth, and wait until the answer is on show."""
+        at = deepest(mask, np.asarray(self.work.image.scale))
         self.loop.doing = "a stroke"
-        self.key(cost, Qt.Key.Key_8 if inside else Qt.Key.Key_9)
+        self.key(cost, Qt.Key.Key_8 if wanted is self.truth else Qt.Key.Key_9)
         self.loop.until(lambda: self.work.layers is not None)
-        if len(at) == 3:
+        if len(at) == 3 and self.viewer.dims.current_step[0] != at[0]:
             bring_into_view(self.viewer, self.work.layers.markers, at)
+            cost.clicks += 1
             self.loop.until(lambda: True)
+        self.fit_brush(cost, ndimage.distance_transform_edt(np.pad(wanted[at[:-2]], 1))[at[-2] + 1, at[-1] + 1])
         n = len(self.work.session.steps)
         self.stroke(cost, self.on_canvas(at))
         cost.strokes += 1
         self.loop.until(lambda: len(self.work.session.steps) > n, at_most=20)
         self.loop.doing = "an answer"
-        return self.loop.until(lambda: not self.work.asking.is_busy)
+        cost.machine += self.loop.until(lambda: not self.work.asking.is_busy or self.work.on_offer is not None)
 
-    def shown(self) -> np.ndarray:
-        """Return the object that is on show."""
+    def fit_brush(self, cost: Cost, depth: float) -> None:
+        """Hold the key that makes the brush smaller, until it fits into a place of some depth, or larger again."""
+        self.brush = self.brush or self.work.tools.brush_size
+        wanted = int(np.clip(2 * depth - 1, 1, self.brush))
+        before = self.work.tools.brush_size
+        if before == wanted or (before < wanted <= before + 2):
+            return
+        pressed = Qt.Key.Key_BracketLeft if before > wanted else Qt.Key.Key_BracketRight
+        for _ in range(abs(before - wanted)):
+            QTest.keyClick(self.canvas, pressed)
+            self.loop.until(lambda: True, 0.01)
+        if self.work.tools.brush_size != wanted:
+            raise RuntimeError(f"the keys of the brush led to {self.work.tools.brush_size}, not {wanted}")
+        cost.keys += 1
+
+    def choose(self, cost: Cost) -> None:
+        """Click a candidate that is much better than what is on show, once all have come."""
+        cost.machine += self.loop.until(lambda: not self.work.asking.is_busy)
+        offer = self.work.on_offer
+        if offer is None or not len(offer.candidates):
+            return
+        scores = [dice(self.shown(i), self.truth) for i in range(len(offer.candidates))]
+        best = int(np.argmax(scores))
+        if scores[best] > scores[self.work.view.current] + WORTH_A_CLICK:
+            self.loop.doing = "a choice"
+            n = len(self.work.session.steps)
+            cell = self.panel.gallery.cells[best]
+            QTest.mouseClick(cell, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, cell.rect().center())
+            cost.clicks += 1
+            self.loop.until(lambda: len(self.work.session.steps) > n, at_most=20)
+
+    def shown(self, i: int | None = None) -> np.ndarray:
+        """Return the object that is on show, or that another candidate would be."""
         session, offer = self.work.session, self.work.on_offer
         inside = session.case.partial == ps.Marker.OBJECT
         if offer is not None and len(offer.candidates):
-            inside[offer.candidates.where] = offer.candidates.patches[self.work.view.current] == ps.Marker.OBJECT
+            patches = offer.candidates.patches[self.work.view.current if i is None else i]
+            inside[offer.candidates.where] = patches == ps.Marker.OBJECT
         return inside & (session.objects == 0)
 
     def segment(self, truth: np.ndarray, seed: int) -> Cost:
         """Segment one object of the image at work."""
         cost, spacing = Cost(), self.work.image.scale
+        self.truth, background, self.brush = truth, ~truth, 0
         self.panel.volume.setChecked(truth.ndim == 3)
-        inside, outside = first_dabs(truth, seed=seed, spacing=spacing)
-        cost.machine += self.dab(cost, inside, True) + self.dab(cost, outside, False)
-        while (cost_dice := dice(self.shown(), truth)) < ENOUGH and cost.strokes < MAX_STROKES:
-            found = dab(self.shown(), truth, spacing=spacing)
-            if found is None:
+        for mask, wanted in zip(first_dabs(truth, seed=seed, spacing=spacing), (truth, background), strict=True):
+            if mask.any():
+                self.dab(cost, mask, wanted)
+        while dice(self.shown(), truth) < ENOUGH:
+            self.choose(cost)
+            wrong = largest_error(self.shown(), truth)
+            if dice(self.shown(), truth) >= ENOUGH or wrong is None or cost.strokes >= MAX_STROKES:
                 break
-            is_inside = bool(found[0].any())
-            cost.machine += self.dab(cost, found[0 if is_inside else 1], is_inside)
-        cost.dice = cost_dice
+            self.dab(cost, wrong, truth if truth[wrong].all() else background)
+        cost.dice = dice(self.shown(), truth)
         return cost
 
     def finish_image(self, cost: Cost, is_last: bool) -> None:
         self.loop.doing = "the next image"
         image = self.work.image
         self.key(cost, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
-        cost.machine += self.loop.until(
+        cost.opening += self.loop.until(
             lambda: not self.work.is_held and (is_last or self.work.image is not image), at_least=0.2
         )
+
+    def close(self) -> None:
+        """Close the window; what was done is thrown away."""
+        self.loop.doing = "closing"
+        self.widget.release()
+        for layers in self.work.images:
+            layers.session.note_saved("", whole=False)
+        self.viewer.close()
+        self.loop.until(lambda: True, 0.5)
 
     def by_hand(self, truth: np.ndarray) -> Cost:
         """Draw the border of each slice with napari's own brush, and fill it."""
@@ -190,11 +245,11 @@ class Person:
         return cost
 
 
-def by_watershed_from_dabs(image: np.ndarray, truth: np.ndarray, seed: int, spacing: np.ndarray) -> Cost:
+def by_watershed_from_dabs(task: Task, seed: int) -> Cost:
     """Dab as before, and let watershed answer."""
-    cost = Cost(strokes=2, keys=2)
+    cost, spacing, truth = Cost(strokes=2, keys=2), task.case.spacing, task.truth
     inside, outside = first_dabs(truth, seed=seed, spacing=spacing)
-    case = ps.Case(image, spacing=spacing).mark(inside, outside)
+    case = task.case.mark(inside, outside)
     while True:
         begin = time.perf_counter()
         result = by_watershed(case)
@@ -211,72 +266,74 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
 
 
-def written(folder: Path, n: int, *, volumes: bool) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
-    """Write made-up bodies to a folder; yield the file, the image, and an object of each."""
-    for seed in range(n):
-        image, labels = (phantom_3d if volumes else phantom_2d)(seed)
-        path = folder / (f"body{seed:02}.nii.gz" if volumes else f"body{seed:02}.tif")
-        ps.write(path, image, labels=False, spacing=(2.4, 1.0, 1.0) if volumes else None)
-        numbers = [i for i in np.unique(labels) if i and np.count_nonzero(labels == i) > 60]
-        yield path, image, labels == numbers[seed % len(numbers)]
-
-
-def play(loop: Loop, n: int, *, volumes: bool) -> dict[str, list[Cost]]:
-    """Segment an object of each of some images, and return what it took by each method."""
+def play(loop: Loop, series: Iterator[list[Task]]) -> dict[str, list[Cost]]:
+    """Segment an object of each image of some folders, and return what it took by each method."""
     costs: dict[str, list[Cost]] = {"probseg": [], "brush and fill": [], "watershed": []}
-    with tempfile.TemporaryDirectory() as place:
-        tasks = list(written(Path(place), n, volumes=volumes))
+    for tasks in series:
         person = Person(loop)
-        person.open(tasks[0][0])
-        for i, (_, image, truth) in enumerate(tasks):
-            cost = person.segment(truth, i)
-            costs["brush and fill"].append(person.by_hand(truth))
-            costs["watershed"].append(by_watershed_from_dabs(image, truth, i, np.asarray(person.work.image.scale)))
+        person.open(tasks[0].path)
+        for i, task in enumerate(tasks):
+            if person.work.image.name != task.path.name.split(".")[0]:
+                raise RuntimeError(f"{person.work.image.name} is open, and not {task.path.name}")
+            cost = person.segment(task.truth, i)
+            costs["brush and fill"].append(person.by_hand(task.truth))
+            costs["watershed"].append(by_watershed_from_dabs(task, i))
             person.finish_image(cost, i == len(tasks) - 1)
             costs["probseg"].append(cost)
-            print(f"{i + 1} of {n}: {cost}", file=sys.stderr)
-        person.widget.release()
-        for layers in person.work.images:
-            layers.session.note_saved("", whole=False)
-        person.viewer.close()
-        loop.doing = "closing"
-        loop.until(lambda: True, 0.5)
+            print(f"{task.path.parent.name} {i + 1} of {len(tasks)}: {cost}", file=sys.stderr, flush=True)
+        person.close()
     return costs
+
+
+NAMES = ("person", "machine", "opening", "strokes", "clicks", "keys", "drawn")
 
 
 def table(what: str, costs: dict[str, list[Cost]]) -> list[str]:
     """Return lines with the means of what an object took."""
     lines = []
     for method, all_of in costs.items():
-        if all_of:
-            means = [np.mean([getattr(c, name) for c in all_of]) for name in ("strokes", "clicks", "keys", "drawn")]
-            person, machine = (np.mean([getattr(c, name) for c in all_of]) for name in ("person", "machine"))
-            reached = np.mean([c.dice >= ENOUGH for c in all_of])
-            told = " | ".join(f"{mean:.1f}" for mean in means)
-            lines.append(f"| {what} | {method} | {person:.1f} | {machine:.1f} | {told} | {reached:.0%} |")
+        means = [f"{np.mean([getattr(cost, name) for cost in all_of]):.1f}" for name in NAMES]
+        dices = [cost.dice for cost in all_of]
+        reached = f"{np.mean(np.greater_equal(dices, ENOUGH)):.0%} | {np.mean(dices):.3f}"
+        lines.append(f"| {what} | {method} | {' | '.join(means)} | {reached} |")
     return lines
 
 
+def histogram(loop: Loop) -> list[str]:
+    """Return lines with how often the event loop stood still for how long."""
+    counted = Counter(np.searchsorted(BINS, 1000 * np.asarray(loop.gaps)).tolist())
+    names = [f"<= {top}" for top in BINS] + [f"> {BINS[-1]}"]
+    lines = ["| gap of the event loop, ms | how often |", "|---|--:|"]
+    lines += [f"| {name} | {counted.get(i, 0)} |" for i, name in enumerate(names)]
+    return [*lines, "", "Longest: " + ", ".join(f"{what} {1000 * s:.0f} ms" for what, s in loop.worst.items()) + "."]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder of data sets; made-up bodies if absent")
+    parser.add_argument("--sets", nargs="*", default=IMAGES, help="ends of the names of the sets of images")
+    parser.add_argument("--sets-3d", nargs="*", default=VOLUMES, help="of the sets of volumes")
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--volumes", type=int, default=4)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    loop = Loop()
-    lines = [
-        "| images | method | s of the person | s of the machine | strokes | clicks | keys | px drawn | at Dice 0.9 |",
-        "|---|---|---|---|---|---|---|---|---|",
+    loop, lines = Loop(), list[str]()
+    for n, in_3d, sets in ((options.images, False, options.sets), (options.volumes, True, options.sets_3d)):
+        with tempfile.TemporaryDirectory() as place:
+            made_up = options.data is None
+            series = (
+                bodies(Path(place), n, in_3d=in_3d)
+                if made_up
+                else real(Path(place), n, data=options.data, sets=sets, in_3d=in_3d)
+            )
+            if n:
+                lines += table("3-D" if in_3d else "2-D", play(loop, series))
+    head = [
+        f"| images | method | s of the person | s for answers | s to the next image | {' | '.join(NAMES[3:])} px | "
+        "at Dice 0.9 | Dice |",
+        "|---|---|" + "--:|" * (len(NAMES) + 2),
     ]
-    for n, what in ((options.images, "2-D"), (options.volumes, "3-D")):
-        if n:
-            lines += table(what, play(loop, n, volumes=what == "3-D"))
-    in_ms = 1000 * np.asarray(loop.gaps)
-    counted = Counter(np.searchsorted(BINS, in_ms).tolist())
-    names = [f"<= {top}" for top in BINS] + [f"> {BINS[-1]}"]
-    lines += ["", "| gap of the event loop, ms | how often |", "|---|---|"]
-    lines += [f"| {name} | {counted.get(i, 0)} |" for i, name in enumerate(names)]
-    lines += ["", "Longest: " + ", ".join(f"{what} {1000 * worst:.0f} ms" for what, worst in loop.worst.items()) + "."]
+    lines = [*head, *lines, "", *histogram(loop)]
     lines += [f"Load of the machine meanwhile: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores."]
     text = "\n".join(lines) + "\n"
     print(text)

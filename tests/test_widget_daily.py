@@ -14,6 +14,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_probseg.case import Marker
 from napari_probseg.io import write
 from napari_probseg.widgets.segment.brush_fit import WIDTH, fitting
 from window import Balls, click, disk, names, offer, stroke, threads_ended, turned
@@ -250,3 +251,26 @@ def test_uncertainty_is_seen_on_bright_and_on_dark_images(open_widget, qtbot):
     clear, sure = layer.colormap.map(np.array([0.0, 1.0]))
     assert clear[3] == 0 and sure[3] == 1 and "translucent" in str(layer.blending)
     assert np.abs(sure[:3] - 1).max() > 0.5 and sure[:3].max() > 0.5, "neither white nor black"
+
+
+def test_a_stroke_on_what_a_candidate_takes_back_counts(open_widget, qtbot):
+    """It has the colour of what was accepted, of which napari would tell nothing."""
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    widget.work.accept(5)  # radius 16
+    widget.work.set(brush_size=3)
+    stroke(qtbot, widget, (30, 41), Marker.BACKGROUND)  # contradicts it: all that was accepted is evidence
+    offer(qtbot, widget)
+    markers, there = widget.work.layers.markers, (30, 19)
+    assert widget.work.candidates.patches[0][there] != Marker.OBJECT, "test invalid"
+    assert widget.work.session.case.partial[there] == Marker.OBJECT and markers.data[there] == Marker.UNKNOWN
+    widget.work.next()
+    widget.work.previous()
+    stroke(qtbot, widget, there)
+    assert widget.work.session.case.strokes[there] == Marker.OBJECT
+    assert np.array_equal(markers.data, widget.work.session.case.partial), "nothing is on show: what is decided is"
+    widget.work.undo()
+    offer(qtbot, widget)
+    widget.work.accept(5)
+    assert np.array_equal(markers.data, widget.work.session.case.partial)

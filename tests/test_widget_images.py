@@ -18,8 +18,8 @@ from qtpy.QtWidgets import QApplication
 from napari_probseg import Case
 from napari_probseg.candidates import Candidates
 from napari_probseg.engine.thumbnails import thumbnails
+from napari_probseg.widgets.layers.edits import touched_region
 from napari_probseg.widgets.layers.image import case_of, placement
-from napari_probseg.widgets.layers.session_layers import touched_region
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, click, disk, offer, stroke
 

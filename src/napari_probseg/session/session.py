@@ -165,6 +165,16 @@ class Session(Alike, Kept):
             raise IndexError(f"there is no candidate {i} on offer")
         self._looked_at = int(i)
 
+    @property
+    def taken_back(self) -> Answer | None:
+        """A region, and where in it the candidate on show decides otherwise than what was accepted; None if nowhere."""
+        if not (candidates := self.candidates) or candidates.case.partial is self._case.partial:
+            return None
+        where, after = candidates.where, candidates.patches[self._looked_at]
+        before = self._case.partial[where]
+        is_otherwise = (before != Marker.UNKNOWN) & (after != before) & (self._case.strokes[where] == Marker.UNKNOWN)
+        return (where, is_otherwise) if is_otherwise.any() else None
+
     def is_current(self, request: Request) -> bool:
         """Return whether nothing was done since a request, and it was not withdrawn."""
         return request.ticket == self._ticket

@@ -12,8 +12,10 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
-from napari_probseg.region import Region, hull
+from napari_probseg.region import Region, hull, overlap, relative
+from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import marker_colours, object_colours
+from napari_probseg.widgets.layers.edits import touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class SessionLayers:
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
         self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo, cancel=cancel, moved=moved)
         self._touched: Region | None = None
+        self._open: Answer | None = None  # what the candidate on show takes back, and is not shown as decided
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
         self._escape_cancels = False
         self._hidden: list[Labels] = []  # while another image is at work
@@ -86,6 +89,10 @@ class SessionLayers:
         self.markers = self._new_markers()
         self._follow_image()
         self.show()
+
+    @property
+    def _whole(self) -> Region:
+        return tuple(slice(0, n) for n in self.session.case.shape)
 
     @property
     def _viewer(self) -> Viewer:
@@ -113,7 +120,7 @@ class SessionLayers:
     def take_strokes(self) -> Strokes | None:
         """Return what was painted since the last call; whatever may not be painted is taken off the layer."""
         if self.is_drawing:
-            self._touched = tuple(slice(0, n) for n in self.session.case.shape)
+            self._touched = self._whole
         if self._touched is None:
             return None
         where, self._touched = self._touched, None
@@ -148,6 +155,12 @@ class SessionLayers:
                     is_changed = True
             if is_changed or regions is None:
                 layer.refresh()
+
+    def leave_open(self, taken_back: Answer | None) -> None:
+        """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour."""
+        before, self._open = self._open, taken_back
+        if regions := [region for region, _ in filter(None, (before, taken_back))]:
+            self.repaint(regions)
 
     def brush(self, marker: Marker, size: int) -> None:
         """Make the markers layer active, with the brush of a marker; UNKNOWN erases."""
@@ -203,6 +216,7 @@ class SessionLayers:
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
         self.let_escape_cancel(False)
+        self.leave_open(None)
         self.set_on_view(True)
         if (image := self._image()) is not None:
             image.events.name.disconnect(self._rename)
@@ -247,11 +261,19 @@ class SessionLayers:
         return tell
 
     def _shown(self, where: Any) -> NDArray[np.uint8]:
-        """Return the markers to show: what is decided, without the finished objects."""
+        """Return the markers to show: what is decided, without the finished objects and what is taken back."""
         if not self.session.steps:
             return self.session.case.partial[where].copy()
-        decided: NDArray[np.uint8] = np.where(self.session.objects[where] > 0, 0, self.session.case.partial[where])
-        return decided.astype(np.uint8, copy=False)
+        shown: NDArray[np.uint8] = np.where(
+            self.session.objects[where] > 0, np.uint8(0), self.session.case.partial[where]
+        )
+        if self._open is not None:
+            region, mask = self._open
+            here = self._whole if where is ... else where
+            if (common := overlap(here, region)) is not None:
+                is_open = mask[relative(common, region)] & (self.session.case.strokes[common] == Marker.UNKNOWN)
+                shown[relative(common, here)][is_open] = Marker.UNKNOWN
+        return shown
 
     def _new_markers(self) -> Labels:
         colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
@@ -329,7 +351,7 @@ class SessionLayers:
         if self.markers.data.shape != self.session.case.shape:
             self.markers.data = self._shown(...)
         else:
-            self._touch(tuple(slice(0, n) for n in self.session.case.shape))
+            self._touch(self._whole)
 
     def _touch(self, where: Region) -> None:
         if self._touched is not None:
@@ -353,28 +375,3 @@ def _following(layers: SessionLayers) -> Callable[[Any, Any], Generator[None, No
             alive.is_drawing = False
 
     return follow
-
-
-def touched_region(edits: Any, shape: tuple[int, ...]) -> Region:
-    """Return the bounding box of the edits that a paint event tells of; everything if it cannot be told.
-
-    napari 0.9 tells of boxes, older ones of tuples of indices.
-    """
-    boxes: list[list[tuple[int, int]]] = []
-    for edit in edits if isinstance(edits, list | tuple) else ():
-        key = getattr(edit, "slice_key", None)
-        if key is None:
-            key = edit[0] if isinstance(edit, tuple) and isinstance(edit[0], tuple) else ()
-        box = [_extent(index, n) for index, n in zip(key, shape, strict=False)]
-        boxes.append(box if len(box) == len(shape) else [(0, n) for n in shape])
-    if not boxes:
-        return tuple(slice(0, n) for n in shape)
-    return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True))
-
-
-def _extent(index: Any, n: int) -> tuple[int, int]:
-    if isinstance(index, slice):
-        start, stop, _ = index.indices(n)
-        return start, stop
-    values = np.asarray(index)
-    return (int(values.min()), int(values.max()) + 1) if values.size else (0, n)

@@ -247,6 +247,8 @@ class Stage(Following):
         if layers is None or session is None or session.on_offer is None:
             if not self.asking.is_live:  # else what is on show stays until the next answer comes
                 self.view.clear()
+                if layers is not None:
+                    layers.leave_open(None)
         elif session.on_offer is not self.view.offer:
             axes = displayed_axes(self.viewer, layers.markers)
             with self.adding():
@@ -334,6 +336,8 @@ class Stage(Following):
         """Note which candidate is on show: the next stroke corrects that one."""
         if self.session and self.session.on_offer is self.view.offer:
             self.session.look_at(i)
+            if self.layers is not None:
+                self.layers.leave_open(self.session.taken_back)
 
     def _recut(self, got: Answer) -> None:
         """Go on with what was accepted as it is cut now."""

@@ -1,0 +1,34 @@
+"""Edits: where napari's paint events say that a Labels layer was painted on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_probseg.region import Region
+
+
+def touched_region(edits: Any, shape: tuple[int, ...]) -> Region:
+    """Return the bounding box of the edits that a paint event tells of; everything if it cannot be told.
+
+    napari 0.9 tells of boxes, older ones of tuples of indices.
+    """
+    boxes: list[list[tuple[int, int]]] = []
+    for edit in edits if isinstance(edits, list | tuple) else ():
+        key = getattr(edit, "slice_key", None)
+        if key is None:
+            key = edit[0] if isinstance(edit, tuple) and isinstance(edit[0], tuple) else ()
+        box = [_extent(index, n) for index, n in zip(key, shape, strict=False)]
+        boxes.append(box if len(box) == len(shape) else [(0, n) for n in shape])
+    if not boxes:
+        return tuple(slice(0, n) for n in shape)
+    return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True))
+
+
+def _extent(index: Any, n: int) -> tuple[int, int]:
+    if isinstance(index, slice):
+        start, stop, _ = index.indices(n)
+        return start, stop
+    values = np.asarray(index)
+    return (int(values.min()), int(values.max()) + 1) if values.size else (0, n)
