@@ -43,7 +43,7 @@ def answers_here(request, monkeypatch):
         asked = Settings(
             live=getattr(request.module, "LIVE", LIVE_OFF), brush_size=getattr(request.module, "BRUSH", 10)
         )
-        monkeypatch.setattr("napari_probseg.widgets.segment.stage.engine", lambda device: Local())
+        monkeypatch.setattr("napari_probseg.widgets.segment.showing.engine", lambda device: Local())
         monkeypatch.setattr("napari_probseg.widgets.dataset.controller.another", Local)
         monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)
 

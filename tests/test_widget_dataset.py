@@ -27,7 +27,7 @@ from napari_probseg.widgets import commands
 from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from window import click, disk, offer, stroke
+from window import click, disk, finish_one, stroke
 
 
 @pytest.fixture
@@ -67,13 +67,6 @@ def idle(qtbot, widget) -> None:
 
 def status(widget) -> str:
     return widget.panel.status.text()
-
-
-def finish_one(qtbot, segment) -> None:
-    stroke(qtbot, segment, (30, 30))
-    offer(qtbot, segment)
-    click(qtbot, segment.panel.accept)
-    click(qtbot, segment.panel.finish)
 
 
 def a_collection(folder, n: int) -> Collection:

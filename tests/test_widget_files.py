@@ -14,7 +14,7 @@ import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
-from window import click, disk, offer, stroke
+from window import click, disk, finish_one, stroke
 
 
 @pytest.fixture
@@ -38,13 +38,6 @@ def menu(widget, text):
 
 def idle(qtbot, widget) -> None:
     qtbot.waitUntil(lambda: not widget._files.background.is_busy, timeout=20_000)
-
-
-def finish_one(qtbot, widget) -> None:
-    stroke(qtbot, widget, (30, 30))
-    offer(qtbot, widget)
-    click(qtbot, widget.panel.accept)
-    click(qtbot, widget.panel.finish)
 
 
 def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path):

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QThreadPool, QTimer
 import drawn
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
+from napari_probseg.session.session import Session
 
 DISK_RADIUS = 12
 
@@ -94,3 +95,32 @@ def threads_ended(qtbot) -> None:
     """Wait until no thread works any more and the window has heard of all that they did."""
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=20_000)
     turned(qtbot)
+
+
+def finish_one(qtbot, widget, at=(30, 30)) -> None:
+    stroke(qtbot, widget, at)
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+
+
+def crash(widget) -> Session:
+    """Let the work end as a killed program leaves it: nothing more is written."""
+    session = widget.work.session
+    assert session.journal.flush(10)
+    session.journal.close()
+    session.journal = None
+    return session
+
+
+def asked(qtbot, widget) -> str:
+    qtbot.waitUntil(lambda: bool(widget.work.question), timeout=20_000)
+    assert widget.panel.question.isVisibleTo(widget) and not widget.panel.work.isVisibleTo(widget)
+    return widget.panel.question.text.text()
+
+
+def gone_on(qtbot, widget) -> Session:
+    click(qtbot, widget.panel.question.go_on)
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+    assert widget.panel.work.isVisibleTo(widget)
+    return widget.work.session

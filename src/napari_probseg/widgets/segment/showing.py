@@ -1,0 +1,259 @@
+"""Showing of the Segment widget: what there is of the image at work, and how it comes into the viewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+from napari_probseg.candidates import Candidates, Proposer
+from napari_probseg.engine.models import Model
+from napari_probseg.session.request import Offer
+from napari_probseg.session.session import Session
+from napari_probseg.widgets.engines import engine
+from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
+from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.messages import LACKS_LEARNT, offer_of, question_of
+from napari_probseg.widgets.models import give, given
+from napari_probseg.widgets.segment.asking import Asking, Place
+from napari_probseg.widgets.segment.brush_fit import camera_of, fitting
+from napari_probseg.widgets.segment.candidates_view import CandidatesView
+from napari_probseg.widgets.segment.following import Following
+from napari_probseg.widgets.segment.images import images_of
+from napari_probseg.widgets.segment.live import Live
+from napari_probseg.widgets.segment.overlays import Overlays
+from napari_probseg.widgets.segment.recovery import Recovery
+from napari_probseg.widgets.segment.resuming import Resuming, open_image_of
+from napari_probseg.widgets.segment.tools import Tools
+from napari_probseg.widgets.settings import Settings
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class Showing(Following):
+    """Shows what there is of the image at work, and derives that from its session.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where everything is shown.
+    proposer : Proposer, optional
+        What makes candidates; the shipped network, loaded when it is first needed, if absent.
+    settings : Settings, optional
+        What the user has set.
+    """
+
+    def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.viewer, self.settings = viewer, settings or Settings()
+        self.fits_brush = not self.settings.brush_size  # until a person chooses its size
+        self.tools = Tools(brush_size=self.settings.brush_size or Tools().brush_size, n=self.settings.n_candidates)
+        self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
+        self.restoring = partial(self.asking.restoring, viewer)
+        self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
+        self.live = Live(self.settings.live)
+        self.view.preview.is_filled = self.settings.fill
+        self.overlays = Overlays(viewer, self.owns)
+        self.resuming = Resuming()
+        if proposer is not None:
+            give(viewer, replace(given(viewer), proposer=proposer))
+
+    # What there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session | None:
+        return self.layers.session if self.layers else None
+
+    @property
+    def on_offer(self) -> Offer | None:
+        return self.session.on_offer if self.session else None
+
+    @property
+    def candidates(self) -> Candidates | None:
+        return self.session.candidates if self.session else None
+
+    @property
+    def question(self) -> str:
+        """What to ask about earlier work on the image at work; empty if there is none."""
+        if (earlier := self.recovery.earlier) is None or self.image is None:
+            return ""
+        kept = earlier.kept
+        n_steps = len(kept.stored.done)
+        return question_of(self.image.name, n_steps, kept.n_objects, kept.time, difference=earlier.difference)
+
+    @property
+    def offered_work(self) -> str:
+        """What the latest work was, to go on with while there is no image; empty if there is none."""
+        if (kept := self.resuming.latest) is None or self.image is not None:
+            return ""
+        return offer_of(kept.subject.name, len(kept.stored.done), kept.n_objects, kept.time)
+
+    def choices(self) -> list[Image]:
+        """Return the viewer's images that can be worked on."""
+        return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
+
+    def owns(self, layer: Any) -> bool:
+        """Return whether a layer is one of those that show the work."""
+        return self.view.owns(layer) or any(layers.holds(layer) for layers in self.images)
+
+    # What is shown ---------------------------------------------------------------------------------------------
+
+    def open_layers(self) -> SessionLayers:
+        """Return the layers of the image at work, made when first needed and put back if they were removed."""
+        self.recovery.refuse_while_pending()
+        before = self.layers
+        with self.adding():
+            layers, sentence = self.images.open()
+        if layers is not before:
+            case = layers.session.case
+            self.view.preview.prepare(case.shape, self._placement())
+            if isinstance(layers.session.proposer, Model):
+                self.asking.warm_up()
+            self._show()
+        if sentence:
+            self.say(sentence)
+        return layers
+
+    def list_images(self) -> None:
+        """Take up the last image, where none that is in the viewer is at work."""
+        images = self.choices()
+        if self.image not in images and not self.is_held:
+            self._turn_to(images[-1] if images else None)
+        elif self.layers is not None and self.view.offer is None:
+            self._show()  # the work is taken up again
+        self.changed.emit()
+
+    def look_around(self) -> None:
+        """Look for work to go on with where there is no image yet."""
+        if self.image is None:
+            self.resuming.look(self.recovery.folders())
+
+    def resume(self) -> None:
+        """Open the image of the latest work, and go on with that."""
+        kept = self.resuming.latest
+        if kept is None:
+            return
+        self.resuming.forget()
+        self.recovery.expect(kept)
+        try:
+            with self.adding():
+                image = open_image_of(kept, self.viewer)
+            self._turn_to(image)
+            if not self.recovery.is_pending and self.layers is None:  # nor gone on with while it was opened
+                name, path = kept.subject.source, kept.path
+                raise ValueError(f"{name} holds another image than the work was done on, which stays in {path}")
+        except Exception as error:  # a reader may raise anything
+            self.refuse(error)
+        self.changed.emit()
+
+    def _recovered(self, image: Image, session: Session) -> None:
+        """Go on with earlier work."""
+        if image is not self.image:
+            return
+        layers = self.images.adopt(image, session)
+        self.view.preview.prepare(session.case.shape, self._placement())
+        layers.repaint()
+        self.asking.warm_up()
+        self._show()
+        self.say("Go on where you were." + LACKS_LEARNT * session.lacks_learnt)
+
+    def group_of(self, image: Image) -> list[Any]:
+        """Return an image with its channels and the layers that lie over it."""
+        own = [] if (layers := self.images.layers_of(image)) is None else [layers.markers, layers.objects]
+        return [*self.images.channels_of(image), image, *own]
+
+    def take_away(self, layer: Any) -> None:
+        """Take a layer out of the viewer; what was done on it is kept."""
+        with self.adding():
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
+    def _show(self) -> None:
+        """Show what there is of the image at work: the candidates on offer, and whatever the widget derives."""
+        layers, session = self.layers, self.session
+        if layers is None or session is None or session.on_offer is None:
+            if not self.asking.is_live:  # else what is on show stays until the next answer comes
+                self.view.clear()
+                if layers is not None:
+                    layers.leave_open(None)
+        elif session.on_offer is not self.view.offer:
+            axes = displayed_axes(self.viewer, layers.markers)
+            with self.adding():
+                self.view.turn_to(session.on_offer, session.case, axes, self._placement())
+        self.changed.emit()
+
+    def _advise(self, _: Any = None) -> None:
+        """Say what to do with what is on offer."""
+        if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
+            self.say(advice)
+
+    def _hide(self) -> None:
+        """Give up what is asked, and show nothing of the image at work."""
+        self.asking.give_up()
+        self.asking.cool_down()
+        self.view.forget()
+
+    def _turn_to(self, image: Image | None) -> None:
+        """Put an image to work; what is on offer on it is shown again."""
+        if image is not self.image:
+            self.images.turn_to(image)
+            for layers in self.images:
+                layers.set_on_view(layers is self.layers)
+            self.resuming.forget()
+            self._hide()
+            self._select(image)
+            self.recovery.forget()
+            self._fit_brush()
+            if self.layers is None:
+                self.recovery.look(image, self.images.channels)
+        self._show()
+
+    def _fit_brush(self, _: Any = None) -> None:
+        """Let the brush be as wide on the screen as ever."""
+        if self.fits_brush and self.image is not None:
+            size = fitting(float(camera_of(self.viewer).zoom), self.image.scale)
+            if size != self.tools.brush_size:
+                self.tools = replace(self.tools, brush_size=size)
+                if self.layers is not None:
+                    self.layers.markers.brush_size = size
+                self.changed.emit()
+
+    def _turned(self, _: Any) -> None:
+        """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
+        self.view.preview.recolour()
+        for layers in self.images:
+            layers.recolour()
+        if self.layers is not None:
+            self.view.turn(displayed_axes(self.viewer, self.layers.markers))
+
+    # What verbs need -------------------------------------------------------------------------------------------
+
+    def _session(self) -> Session:
+        return self.open_layers().session
+
+    def _at_hand(self) -> Offer:
+        """Return what is on offer and on show.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing.
+        """
+        offer = self.on_offer
+        if offer is None or offer is not self.view.offer:
+            raise ValueError("there are no candidates yet: propose first")
+        return offer
+
+    def _place(self, *, anywhere: bool = False) -> Place:
+        """Return the plane to work on, and how the canvas lies; `anywhere` leaves the plane out."""
+        markers = self.open_layers().markers
+        whole = anywhere or self.tools.whole_volume
+        return Place(None if whole else plane_on_view(self.viewer, markers), displayed_axes(self.viewer, markers))
+
+    def _placement(self) -> dict[str, Any]:
+        if self.image is None or self.session is None:
+            raise ValueError("there is no image yet: open one, or a sample")
+        return placement(self.image, self.session.case.ndim)
