@@ -122,9 +122,25 @@ class Picture:
             advice = f"take one, Case(picture.data[{at}], picture.spacing{channels})"
             if not channels:
                 advice += f", or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
-            raise ValueError(f"a time series of {tuple(self.data.shape)} is more than one image: {advice}")
+            raise ValueError(
+                f"a time series of {tuple(self.data.shape)}, all of it in picture.cases(), is more than one image: "
+                f"{advice}"
+            )
         image = self.in_colours()
         return Case(piecewise(image.data), image.spacing, channel_axis=image.channel_axis)
+
+    def cases(self) -> list[Case]:
+        """Return the case of each point in time, in order: of a time series several, else one.
+
+        Each is an image or a volume of its own, so that nothing takes the time between them for a length.
+        """
+        if "T" not in self.axes:
+            return [self.case()]
+        image = self.in_colours()
+        before = (slice(None),) * image.axes.index("T")
+        axes = image.axes.replace("T", "")
+        parts = (image.data[(*before, t)] for t in range(image.data.shape[len(before)]))
+        return [replace(image, data=part, axes=axes).case() for part in parts]
 
     def in_colours(self) -> Picture:
         """Return what this is as an image: the colours of a palette in place of its numbers."""

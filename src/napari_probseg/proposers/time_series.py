@@ -1,0 +1,118 @@
+"""Time series: an object is carried from one point in time to the next, each of which is an image or a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_probseg.candidates import Proposer
+from napari_probseg.case import Case, Marker
+from napari_probseg.progress import result_of
+from napari_probseg.region import Region, bounding_box, grown
+
+MARGIN = 0.5  # of the evidence around the object, over its size: about so far it may move
+FADED = 0.4  # of its contrast with what is around it, below which the object is taken to have ended
+CLEAR = 0.5  # contrast in standard deviations, from which it tells anything
+SHRUNK = 0.1  # and where it shrinks to less than this from one point in time to the next
+MAX_GROWN = 10.0  # or grows to so much more
+
+
+def follow(completer: Proposer, cases: Sequence[Case]) -> NDArray[np.bool_]:
+    """Return an object in all images of a time series, (T, Y, X) or (T, Z, Y, X).
+
+    An image with a stroke inside, or with an accepted object, is completed as it is. What was found is the evidence of
+    the next one in time, both ways, as slices of a volume have it. It ends where nothing is left of the object, where
+    it jumps in size, or where it does not differ from what is around it any more. Between two images with strokes each
+    goes half of the way. Time is no length: nothing is said of how far apart the images are.
+
+    Parameters
+    ----------
+    completer : Proposer
+        For example ``napari_probseg.load_completer()``.
+    cases : sequence of Case
+        In order, of one shape; see `napari_probseg.io.Picture.cases`. Those with strokes inside or accepted objects say
+        what is meant.
+
+    Raises
+    ------
+    ValueError
+        If nothing is marked inside at any time, or the images differ in shape.
+    """
+    return result_of(following(completer, cases))
+
+
+def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None, NDArray[np.bool_]]:
+    """Do what `follow` does image by image, so that it can be shown and given up.
+
+    Yields
+    ------
+    str
+        A sentence on each image.
+    """
+    if not cases or any(case.shape != cases[0].shape for case in cases):
+        shapes = sorted({case.shape for case in cases})
+        raise ValueError(f"a time series has one or more images, all of the same shape; got {shapes}")
+    found = np.zeros((len(cases), *cases[0].shape), dtype=bool)
+    seeds = [t for t, case in enumerate(cases) if (case.partial[case.marked] == Marker.OBJECT).any()]
+    if not seeds:
+        raise ValueError("nothing is marked at any time: brush a little inside the object in one of the images")
+    for t in seeds:
+        found[t] = _answer(completer, cases[t])
+        yield f"image {t}: {np.count_nonzero(found[t])} voxels"
+    for t, way in _ways(seeds, len(cases)):
+        contrast, before = _contrast(cases[t], found[t]), t
+        for k in way:
+            mask = _answer(completer, _evident(cases[k], found[before])) if found[before].any() else found[before]
+            growth = int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(found[before])))
+            has_faded = contrast > CLEAR and _contrast(cases[k], mask) < FADED * contrast
+            if has_faded or not SHRUNK <= growth <= MAX_GROWN:
+                yield f"image {k}: the object ends"
+                break
+            found[k], before = mask, k
+            yield f"image {k}: {np.count_nonzero(mask)} voxels"
+    return found
+
+
+def _answer(completer: Proposer, case: Case) -> NDArray[np.bool_]:
+    """Return the completer's object."""
+    candidates = completer.propose(case, 1)
+    partial = candidates.partial[0] if len(candidates) else case.partial
+    return np.asarray(partial == Marker.OBJECT)
+
+
+def _contrast(case: Case, mask: NDArray[np.bool_]) -> float:
+    """Return how much an object differs from what is around it in its clearest channel, in standard deviations."""
+    box = bounding_box(mask)
+    if box is None:
+        return 0.0
+    width = max(2, min(s.stop - s.start for s in box) // 4)
+    where = grown(box, [width + 1] * mask.ndim, mask.shape)
+    inside = mask[where]
+    near = ndimage.binary_dilation(inside, iterations=width) & ~ndimage.binary_dilation(inside)
+    if not near.any():
+        return 0.0
+    values = case.read(where)
+    spread = np.sqrt((values[:, inside].var(1) + values[:, near].var(1)) / 2)
+    return float((np.abs(values[:, inside].mean(1) - values[:, near].mean(1)) / np.maximum(spread, 1e-6)).max())
+
+
+def _ways(seeds: Sequence[int], n: int) -> list[tuple[int, list[int]]]:
+    """Return ways to go: the image with marks that each begins at, and the images on it."""
+    ways = []
+    for before, t, after in zip([None, *seeds[:-1]], seeds, [*seeds[1:], None], strict=True):
+        first = 0 if before is None else (before + t) // 2 + 1
+        last = n - 1 if after is None else (t + after) // 2
+        ways += [(t, list(range(t - 1, first - 1, -1))), (t, list(range(t + 1, last + 1)))]
+    return ways
+
+
+def _evident(case: Case, before: NDArray[np.bool_]) -> Case:
+    """Return a case for which the object at the time before is the evidence, as far as no stroke contradicts it."""
+    box = bounding_box(before)
+    assert box is not None  # else the way would have ended
+    margin = [1 + round(MARGIN * (s.stop - s.start)) for s in box]
+    where: Region = grown(box, margin, case.shape)
+    return case.with_shown(where, before[where])
