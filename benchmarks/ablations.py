@@ -31,7 +31,7 @@ from napari_probseg.evaluate.rows import Row, append_rows, read_rows
 from napari_probseg.evaluate.tables import interactions_to
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE
-from napari_probseg.nn.advisers import NAMES
+from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.presets import load_network
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.training import general
@@ -64,8 +64,8 @@ BASE = Arm("base")
 ARMS = (
     BASE,
     *(
-        Arm(f"without the {name} adviser", network=AdvisedConfig(advisers=tuple(n for n in NAMES if n != name)))
-        for name in NAMES
+        Arm(f"without the {name} adviser", network=AdvisedConfig(advisers=tuple(n for n in ADVISER_NAMES if n != name)))
+        for name in ADVISER_NAMES
     ),
     Arm("without any adviser", network=AdvisedConfig(advisers=())),
     Arm("without pretraining", pretrained=False),

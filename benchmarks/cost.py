@@ -22,7 +22,7 @@ import torch
 import napari_probseg as ps
 from napari_probseg.inference.readings import N_WINDOWS
 from napari_probseg.morphology import ball
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
 from napari_probseg.proposers.cvae import CVAEProposer
@@ -54,7 +54,7 @@ def seconds(first: Callable[[], object], second: Callable[[], object], n: int = 
 @torch.inference_mode()
 def samples(network: General, n: int) -> torch.Tensor:
     """Return what a network answers in each window: one answer, and ``n`` samples."""
-    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, SIZE[2], SIZE[2])
+    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, WINDOW_SIDE[2], WINDOW_SIDE[2])
     x[:, -N_MARKS, 40:50, 40:50] = x[:, 1 - N_MARKS, :5, :5] = 1
     features = network.features(x)
     network.decode_control(features, torch.ones(N_WINDOWS))

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import napari_probseg as ps
 from napari_probseg.inference.readings import N_DRAWN, N_WINDOWS
 from napari_probseg.morphology import ball
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
 
@@ -119,7 +119,7 @@ def samples(network: General) -> Tensor:
     """Return what a proposal asks of the network."""
     n = N_WINDOWS * N_DRAWN
     device = device_of(network)
-    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, SIZE[2], SIZE[2], device=device)
+    x = torch.zeros(N_WINDOWS, network.config.n_image_channels + N_MARKS, WINDOW_SIDE[2], WINDOW_SIDE[2], device=device)
     x[:, -N_MARKS, 40:50, 40:50] = x[:, 1 - N_MARKS, :5, :5] = 1
     features = network.features(x)
     network.decode_control(features, torch.ones(N_WINDOWS, device=device))

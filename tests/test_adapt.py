@@ -10,9 +10,10 @@ import napari_probseg as ps
 from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.windows import Window
 from napari_probseg.morphology import ball
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.proposers.completion import Completion
-from napari_probseg.proposers.unet_cut import SIZE, UNetCut
+from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.training.adapt import AdaptConfig, agreement, lesson
 
 QUICK = AdaptConfig(n_rounds=1, n_steps=3)
@@ -51,7 +52,7 @@ def test_a_new_completer_and_the_old_one_as_it_was(completer: UNetCut, case: ps.
 def test_strokes_are_obeyed_and_foreseen_no_worse(completer: UNetCut, case: ps.Case, learning_rate: float) -> None:
     tuned = completer.adapt(case, AdaptConfig(n_steps=4, learning_rate=learning_rate))
     before, after = completer.complete(case), tuned.complete(case)
-    x = window_input(case, before.window, SIZE[2])
+    x = window_input(case, before.window, WINDOW_SIDE[2])
     assert agreement(tuned.networks[2], x) >= agreement(completer.networks[2], x)
     assert after.foreseen() >= before.foreseen()
     result = tuned.propose(case).partial[0]

@@ -197,7 +197,7 @@ def test_what_the_general_network_is_trained_with_needs_little(tmp_path: Path) -
 
 def test_refined_answers_are_learnt_from_whole_images(tmp_path: Path) -> None:
     from napari_probseg.dataset.targets import Target
-    from napari_probseg.training.refine import LOOKED_AT, views_of
+    from napari_probseg.training.refine import LEARNT_STROKE_COUNTS, views_of
 
     image = np.random.default_rng(0).normal(size=(1, 60, 80)).astype(np.float32)
     truth = np.zeros((60, 80), dtype=bool)
@@ -205,7 +205,7 @@ def test_refined_answers_are_learnt_from_whole_images(tmp_path: Path) -> None:
     image[0][truth] += 2
     torch.manual_seed(0)
     views = list(views_of(AdvisedCVAE().eval(), Target("a", image, truth, (1.0, 1.0), truth * 1), n=3))
-    assert len(views) == len([n for n in LOOKED_AT if n <= 3])
+    assert len(views) == len([n for n in LEARNT_STROKE_COUNTS if n <= 3])
     for view in views:
         assert view.seen.shape[1:] == view.truth.shape
         assert view.truth.any() and not view.truth.all()

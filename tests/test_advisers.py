@@ -13,7 +13,7 @@ from skimage.segmentation import random_walker
 from skimage.segmentation import watershed as flooded
 
 from napari_probseg.nn import advisers
-from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice
+from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice
 from napari_probseg.nn.ways import way_costs
 
 SIDE = {2: 64, 3: 32}
@@ -41,9 +41,9 @@ def parts(image: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> t
 def test_every_adviser_finds_a_ball(ndim: int) -> None:
     image, inside, outside, truth = a_ball(ndim)
     says = advice(image, inside, outside, replace(CONFIG, place=0.2, n_walker_steps=200))
-    assert says.shape == (1, len(NAMES), *truth.shape[1:])
+    assert says.shape == (1, len(ADVISER_NAMES), *truth.shape[1:])
     assert says.abs().max() <= 1
-    for name, said in zip(NAMES, says[0], strict=True):
+    for name, said in zip(ADVISER_NAMES, says[0], strict=True):
         assert ((said > 0) == truth[0]).float().mean() > 0.9, name
 
 

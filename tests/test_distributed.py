@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from napari_probseg.cli.main import app
 from napari_probseg.training.distributed import launch
-from napari_probseg.training.fit import CHECKPOINT, FitConfig, Losses, fit
+from napari_probseg.training.fit import CHECKPOINT_FILE, FitConfig, Losses, fit
 
 CONFIG = FitConfig(12, learning_rate=1e-2, n_warmup=2, average=0.5, validate_every=4, save_every=0)
 needs_fabric = pytest.mark.skipif(not find_spec("lightning_fabric"), reason="Lightning Fabric is not installed")
@@ -120,7 +120,7 @@ def test_loss_falls_and_both_processes_see_the_same(ran: Path) -> None:
 
 @needs_fabric
 def test_only_the_first_process_writes_and_validates(ran: Path) -> None:
-    assert (ran / "folder_0" / CHECKPOINT).is_file()
+    assert (ran / "folder_0" / CHECKPOINT_FILE).is_file()
     assert not (ran / "folder_1").exists()
     assert [path.name for path in ran.glob("validated_*")] == ["validated_0"]
 

@@ -10,7 +10,7 @@ import napari_probseg as ps
 from napari_probseg.engine.models import Resources
 from napari_probseg.engine.similar import FindSimilar
 from napari_probseg.progress import result_of
-from napari_probseg.similar.examples import EXAMPLES
+from napari_probseg.similar.examples import EXAMPLES_FILE
 from test_similar import NO_NETWORK, disks
 
 
@@ -31,7 +31,7 @@ def test_each_object_has_a_picture_of_its_surroundings() -> None:
 
 
 def test_the_examples_of_a_data_set_are_kept(tmp_path: Path) -> None:
-    file = tmp_path / EXAMPLES
+    file = tmp_path / EXAMPLES_FILE
     result_of(asked(0, memory=file).answer(Resources()))
     assert file.is_file()
     found, _ = result_of(asked(1, memory=file, is_first=False).answer(Resources()))  # another day

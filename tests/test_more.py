@@ -14,7 +14,7 @@ from napari_probseg.cli.main import app
 from napari_probseg.io import read, write
 from napari_probseg.more import MoreConfig, MoreJob, finding_more, more_all, more_jobs
 from napari_probseg.progress import Fate, Outcome, result_of
-from napari_probseg.similar.examples import EXAMPLES
+from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.memory import load_examples, save_examples
 from test_similar import NO_NETWORK, disks
@@ -62,7 +62,7 @@ def test_a_folder_is_gone_on_with_and_other_images_go_by_the_first(tmp_path: Pat
     assert [o.fate for o in again] == [Fate.THERE, Fate.DONE, Fate.DONE]
     for job in jobs:
         assert len(np.unique(np.asarray(read(job.out).data))) > 10
-    assert (out / EXAMPLES).is_file()
+    assert (out / EXAMPLES_FILE).is_file()
     assert all(o.fate is Fate.THERE for o in more_all(jobs, MoreConfig()))
 
 

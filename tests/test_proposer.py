@@ -16,7 +16,7 @@ from napari_probseg.inference.inputs import window_input, with_channels
 from napari_probseg.inference.windows import windows_around
 from napari_probseg.morphology import ball
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE
+from napari_probseg.nn.general import WINDOW_SIDE, GeneralConfig, GeneralCVAE
 from napari_probseg.proposers.cvae import CVAEConfig, CVAEProposer
 from untrained import cvae_proposer as untrained
 
@@ -189,7 +189,7 @@ def test_odd_sizes(proposer: CVAEProposer, shape: tuple[int, ...]) -> None:
 
 def test_reach_says_how_far_to_grow() -> None:
     network, case = ps.load_proposer("general", device="cpu").networks[2], marked(disk_image(radius=35))
-    x = window_input(case, windows_around(case, 1)[0], SIZE[2])[None]
+    x = window_input(case, windows_around(case, 1)[0], WINDOW_SIDE[2])[None]
     z = torch.randn(8, network.n_latent, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         features = network.features(x)

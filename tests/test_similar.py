@@ -17,7 +17,7 @@ from napari_probseg.similar import Part, Query
 from napari_probseg.similar.examples import form_of
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.frame import Frame
-from napari_probseg.similar.offer import FACTS, PRIOR, learnt_weights
+from napari_probseg.similar.offer import FACT_NAMES, PRIOR_WEIGHTS, learnt_weights
 from napari_probseg.similar.seeds import radii_of, seeds_of
 
 NO_NETWORK = SimpleNamespace(networks={}, name="none")
@@ -174,12 +174,12 @@ def test_one_skip_does_not_sink_all_that_look_the_same() -> None:
 
 
 def test_decisions_move_the_ranks_towards_what_was_taken() -> None:
-    low, high = [0.0] * len(FACTS), [0.0] * len(FACTS)
-    high[FACTS.index("other intensity")] = 2.0
+    low, high = [0.0] * len(FACT_NAMES), [0.0] * len(FACT_NAMES)
+    high[FACT_NAMES.index("other intensity")] = 2.0
     prior = learnt_weights([], [])
-    assert np.allclose(prior, PRIOR)
+    assert np.allclose(prior, PRIOR_WEIGHTS)
     learnt = learnt_weights([low, high] * 3, [0.0, 1.0] * 3)  # contrary to what is believed at first
-    assert learnt[FACTS.index("other intensity")] > prior[FACTS.index("other intensity")]
+    assert learnt[FACT_NAMES.index("other intensity")] > prior[FACT_NAMES.index("other intensity")]
 
 
 def test_it_is_kept_in_files_and_in_the_script(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.simulate.solids import KINDS, Solid, solid
 from napari_probseg.training.refine_volumes import (
-    FIT,
+    FIT_CONFIG,
     VolumeView,
     fit_volume_refiner,
     synthetic_targets,
@@ -174,7 +174,7 @@ def test_a_refiner_learns_from_a_few_answers(completer) -> None:
     network.refiner = VolumeRefiner()
     target = list(synthetic_targets(2, seed=5))[-1]
     views: list[VolumeView] = list(views_of(network, completer.networks[2], target))[:2]
-    said = list(fit_volume_refiner(network, [views], config=replace(FIT, n_steps=40, n_warmup=5)))
+    said = list(fit_volume_refiner(network, [views], config=replace(FIT_CONFIG, n_steps=40, n_warmup=5)))
     losses = [float(progress.losses["total"]) for progress in said if not isinstance(progress, str)]
     assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:4])
 

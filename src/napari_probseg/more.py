@@ -16,8 +16,8 @@ from napari_probseg.io.labels import read_labels
 from napari_probseg.io.paths import why_no_folder, why_not_writable
 from napari_probseg.progress import Fate, Outcome, Progress, result_of
 from napari_probseg.session.session import Session
-from napari_probseg.similar.examples import EXAMPLES, Example
-from napari_probseg.similar.offer import LINE, NOTHING_ALIKE
+from napari_probseg.similar.examples import EXAMPLES_FILE, Example
+from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MoreConfig:
         If the line is none.
     """
 
-    line: float = LINE
+    line: float = DEFAULT_LINE
     weights: str = "general"
     device: str = "auto"
     resample: bool = False
@@ -182,8 +182,8 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
     output_folder(folder)
     with locked(folder, timeout=1):
         known: list[Example] = []
-        if (folder / EXAMPLES).is_file():
-            known = load_examples(folder / EXAMPLES, networks)
+        if (folder / EXAMPLES_FILE).is_file():
+            known = load_examples(folder / EXAMPLES_FILE, networks)
         for job in jobs:
             if job.out.exists():
                 yield Outcome(job.image.name, Fate.THERE)
@@ -195,5 +195,5 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
                 continue
             if found.examples:
                 known = joined(known, found.examples)
-                save_examples(folder / EXAMPLES, known, networks)
+                save_examples(folder / EXAMPLES_FILE, known, networks)
             yield Outcome(job.image.name, Fate.DONE, str(found))

@@ -30,11 +30,11 @@ from napari_probseg.dataset.collection import Collection
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.progress import Progress
 from napari_probseg.training.crops import Crop, crops_of
 from napari_probseg.training.curve import STEPS_PER_POINT, Curve
-from napari_probseg.training.fit import CHECKPOINT, FitConfig
+from napari_probseg.training.fit import CHECKPOINT_FILE, FitConfig
 from napari_probseg.training.general import POOL, SETS, train_general
 from napari_probseg.training.pool import packed
 from napari_probseg.training.recipe import RECIPES, GeneralTraining
@@ -43,7 +43,9 @@ STEPS = {2: 300, 3: 200}  # three minutes of one core
 # A fifth of what is seen is synthetic, so that what the model has not met here is not forgotten.
 TRAINING = {
     2: replace(RECIPES[2].training, n_batch=10, share_real=0.8, n_crops=200, n_samples=3, n_corrections=2),
-    3: GeneralTraining(ndim=3, size=SIZE[3], n_batch=6, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2),
+    3: GeneralTraining(
+        ndim=3, size=WINDOW_SIDE[3], n_batch=6, share_real=0.5, n_crops=48, n_samples=2, n_corrections=2
+    ),
 }
 FIT = FitConfig(0, learning_rate=5e-4, n_warmup=20, average=0.98, save_every=15)
 
@@ -172,7 +174,7 @@ def _as_model(under_way: Path) -> str:
     earlier = under_way.parent.glob("[0-9][0-9][0-9][0-9]")
     done = under_way.with_name(f"{max((int(path.name) for path in earlier), default=0) + 1:04d}")
     under_way.rename(done)  # from here on it is a model; what follows only makes room
-    for name in (POOL, SETS, CHECKPOINT):
+    for name in (POOL, SETS, CHECKPOINT_FILE):
         (done / name).unlink(missing_ok=True)
     return done.name
 

@@ -17,7 +17,7 @@ from napari_probseg.morphology import ball, deepest
 from napari_probseg.region import Region, bounding_box, grown
 from napari_probseg.session.session import Session
 from napari_probseg.similar import SimilarObject
-from napari_probseg.similar.offer import LINE
+from napari_probseg.similar.offer import DEFAULT_LINE
 from napari_probseg.simulate.annotator import dab_radius, largest_error
 
 KEY, STROKE, LOOK = 0.5, 2.5, 0.5  # seconds of a person
@@ -215,7 +215,7 @@ def _take_what_is_offered(person: Person) -> int:
         effort.looks += 1
         i, iou = person.scene.iou(o.mask, o.where)
         is_right = iou >= GOAL_IOU and i not in person.reached and i not in {r for r, _ in right}
-        if o.score >= LINE:
+        if o.score >= DEFAULT_LINE:
             effort.offered += 1
             effort.offered_right += iou >= 0.5
         in_a_row = 0 if is_right else in_a_row + 1

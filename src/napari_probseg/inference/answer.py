@@ -16,16 +16,16 @@ from napari_probseg.inference.inputs import enlarged, window_input, window_input
 from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import checkered, foresight
-from napari_probseg.nn.general import SIZE, Features
+from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
-from napari_probseg.nn.refiner import FINE, facts_of, refiner_input
+from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
 from napari_probseg.region import bounding_box, hull
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
-CLOSE = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from a small object
-MARGIN = 1.6  # of the last window over the object
-ALIKE = 1.4  # ratio of the sides of windows, below which one need not be looked at beside the other
+CLOSEST_RATIO = 4.0  # the closest window over the marks inside, at most: a stroke outside can lie far from them
+LAST_WINDOW_RATIO = 1.6  # of the last window over the object
+MIN_SIDE_RATIO = 1.4  # ratio of the sides of windows, below which one need not be looked at beside the other
 MAX_SHIFT = 0.2  # of their middles, in sides, up to which they are alike
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
@@ -71,7 +71,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     ValueError
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
-    around = windows_around(case, N_WINDOWS, close=CLOSE)
+    around = windows_around(case, N_WINDOWS, close=CLOSEST_RATIO)
     least = around[0].n_voxels(case.shape)
     if least > MAX_WINDOW_VOXELS:
         raise ValueError(
@@ -80,7 +80,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
         )
     looks, features = look(network, case, [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS], device)
     found = [features]
-    if parts := windows_on_parts(case, N_PART_WINDOWS, close=CLOSE):
+    if parts := windows_on_parts(case, N_PART_WINDOWS, close=CLOSEST_RATIO):
         closer, features = look(network, case, parts, device, parts=True)
         looks, found = looks + closer, [*found, features]
     window = _last_window(case, looks)
@@ -96,7 +96,7 @@ def look(
     network: AdvisedCVAE, case: Case, windows: list[Window], device: torch.device, *, parts: bool = False
 ) -> tuple[Looks, Features]:
     """Return what a network says in some windows, or in wider ones where there is nothing to see; see `Looks.of`."""
-    windows, x = window_inputs(case, windows, SIZE[2], n_channels=network.config.n_image_channels)
+    windows, x = window_inputs(case, windows, WINDOW_SIDE[2], n_channels=network.config.n_image_channels)
     features = network.features(x.to(device))
     said = network.decode_control(features, torch.ones(len(x), device=device))
     return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu(), parts=parts), features
@@ -112,16 +112,16 @@ def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, de
     foretold = (0.0, 0.0)
     if min(counts) >= MIN_FORETOLD:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
-        by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE))
+        by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE_ADVISERS))
         foretold = (_foresight(network, case, window, device), by_appearance)
-    facts = facts_of(counts[0], counts[1], size / SIZE[2], looks.confidence, foretold)
+    facts = facts_of(counts[0], counts[1], size / WINDOW_SIDE[2], looks.confidence, foretold)
     return refiner_input(x[None], probability[None], facts[None].to(device))
 
 
 @torch.inference_mode()
 def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float:
     """Return how well the network foretells half of the strokes in a window from the others, in [0, 1]."""
-    x = window_input(case, window, SIZE[2])
+    x = window_input(case, window, WINDOW_SIDE[2])
     half = checkered(x.shape[1:])
     shown = torch.stack([x, x])
     inside, outside = -N_MARKS, 1 - N_MARKS
@@ -137,13 +137,13 @@ def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.d
 
 def fine_size(window: Window) -> int:
     """Return the places along a side of the fine grid: one a pixel, as far as that is affordable."""
-    return 16 * min(MAX_REFINED_SIDE // 16, max(SIZE[2] // 16, round(max(window.size) / 16)))
+    return 16 * min(MAX_REFINED_SIDE // 16, max(WINDOW_SIDE[2] // 16, round(max(window.size) / 16)))
 
 
 def _last_window(case: Case, looks: Looks) -> Window:
     """Return the window that fits what was found, and the strokes."""
     far = looks.windows[int(np.argmax([max(w.size) for w in looks.windows]))]
-    size = 2 * SIZE[2]
+    size = 2 * WINDOW_SIDE[2]
     fused = looks.probability(far, size).numpy()
     box = bounding_box(fused > 0.5)
     boxes = [_box_of_strokes(case)]
@@ -153,7 +153,7 @@ def _last_window(case: Case, looks: Looks) -> Window:
         boxes.append(
             tuple(slice(max(0, low + int(s.start * f)), min(n, low + round(s.stop * f) + 1)) for low, s, f, n in edges)
         )
-    return window_on(case, hull(*boxes), margin=MARGIN)
+    return window_on(case, hull(*boxes), margin=LAST_WINDOW_RATIO)
 
 
 def _box_of_strokes(case: Case) -> tuple[slice, ...]:
@@ -173,4 +173,4 @@ def _is_like(window: Window, other: Window) -> bool:
         abs((a + n / 2) - (b + m / 2)) / n
         for a, n, b, m in zip(window.low, window.size, other.low, other.size, strict=True)
     )
-    return 1 / ALIKE < ratio < ALIKE and shift < MAX_SHIFT
+    return 1 / MIN_SIDE_RATIO < ratio < MIN_SIDE_RATIO and shift < MAX_SHIFT

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from napari_probseg.case import Case
 from napari_probseg.inference.windows import Window, cut_off
 
-SHARPNESS = 4.0  # power of the weights: the better answers count for nearly all
+WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
 RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
 MIN_WEIGHT = 1e-4
-FEATHER = 8.0  # over the width of a window on a part: how steeply its weight rises from its rim
+FEATHER_STEEPNESS = 8.0  # over the width of a window on a part: how steeply its weight rises from its rim
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Looks:
         return cls(
             windows,
             logit,
-            (quality.sigmoid() * free).pow(SHARPNESS).clamp(min=MIN_WEIGHT),
+            (quality.sigmoid() * free).pow(WEIGHT_POWER).clamp(min=MIN_WEIGHT),
             torch.full(free.shape, parts),
         )
 
     @property
     def expected(self) -> Tensor:
         """The Dice that is expected of each window's answer, less what is cut off, (W,)."""
-        return self.weight.pow(1 / SHARPNESS)
+        return self.weight.pow(1 / WEIGHT_POWER)
 
     @property
     def confidence(self) -> float:
@@ -94,7 +94,7 @@ class Looks:
 
 def feathered(shape: torch.Size) -> Tensor:
     """Return weights of a window, 1 but near its rim, where they fall to 0."""
-    lines = [(FEATHER * (0.5 - ((torch.arange(n) + 0.5) / n - 0.5).abs())).clamp(max=1) for n in shape]
+    lines = [(FEATHER_STEEPNESS * (0.5 - ((torch.arange(n) + 0.5) / n - 0.5).abs())).clamp(max=1) for n in shape]
     return torch.stack(torch.meshgrid(*lines, indexing="ij")).amin(0)
 
 

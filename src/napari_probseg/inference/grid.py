@@ -16,11 +16,11 @@ from napari_probseg.inference.windows import Window
 from napari_probseg.nn.inputs import network_input
 from napari_probseg.region import Region
 
-LONGEST = 2.0  # sides of a place, over its shortest
-LEAST, MULTIPLE = 16, 4  # places along an axis: the advisers halve them
+MAX_PLACE_ASPECT = 2.0  # sides of a place, over its shortest
+MIN_PLACES, PLACES_MULTIPLE = 16, 4  # places along an axis: the advisers halve them
 MAX_PLACES = 64**3
 MOST_OF_A_VOXEL = 4  # places along a thick slice
-STEP = 1.1  # by which places grow until they are few enough
+PLACE_GROWTH_RATIO = 1.1  # by which places grow until they are few enough
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Grid:
         extent = n_voxels * spacing
         side = float(spacing.min())
         while True:
-            count = np.minimum(extent / np.clip(spacing, side, LONGEST * side), MOST_OF_A_VOXEL * n_voxels)
+            count = np.minimum(extent / np.clip(spacing, side, MAX_PLACE_ASPECT * side), MOST_OF_A_VOXEL * n_voxels)
             if count.prod() <= most:
                 break
-            side *= STEP
-        return cls(region, tuple(max(LEAST, MULTIPLE * round(float(n) / MULTIPLE)) for n in count))
+            side *= PLACE_GROWTH_RATIO
+        return cls(region, tuple(max(MIN_PLACES, PLACES_MULTIPLE * round(float(n) / PLACES_MULTIPLE)) for n in count))
 
     @property
     def n_voxels(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import ball, deepest
 from napari_probseg.region import Region, absolute, bounding_box, hull
 
-SHARE = 0.1  # radius of the mark over the size of what it stands for
+HINT_RADIUS_RATIO = 0.1  # radius of the mark over the size of what it stands for
 
 
 def with_hint(case: Case) -> Case:
@@ -45,7 +45,7 @@ def with_hint(case: Case) -> Case:
 
 def _marked(case: Case, box: Region, place: tuple[int, ...], within: NDArray[np.bool_]) -> Case:
     size = tuple(s.stop - s.start for s in box)
-    radius = max(1.0, SHARE * min(n for n in size if n > 1) if max(size) > 1 else 1.0)
+    radius = max(1.0, HINT_RADIUS_RATIO * min(n for n in size if n > 1) if max(size) > 1 else 1.0)
     inside = ball(size, place, radius, np.ones(len(size))) & within
     evidence = case.evidence
     marked = case.mark(inside=inside, where=box)

@@ -17,7 +17,7 @@ from napari_probseg.nn.inputs import network_input, z_scored
 from napari_probseg.region import Region, hull, overlap
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
-LARGEST = {2: 2**24, 3: 2**21}
+MAX_READ_VOXELS = {2: 2**24, 3: 2**21}
 
 _MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 
@@ -53,7 +53,9 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
         If the image is not finite there.
     """
     where, padding = window.within(case.shape), window.padding(case.shape)
-    step = max(1, round((np.prod([float(s.stop - s.start) for s in where]) / LARGEST[case.ndim]) ** (1 / case.ndim)))
+    step = max(
+        1, round((np.prod([float(s.stop - s.start) for s in where]) / MAX_READ_VOXELS[case.ndim]) ** (1 / case.ndim))
+    )
     image = case.read(tuple(slice(s.start, s.stop, step) for s in where))
     if np.ptp(image) == 0:
         image = np.zeros_like(image)
@@ -73,7 +75,7 @@ def _with_padding(
 ) -> Tensor:
     """Return (C, S, ...) of the part of a window that lies in the image; what sticks out repeats the image's rim."""
     ndim = image.ndim - 1
-    if math.prod(n / step for n in window.size) <= 4 * LARGEST[ndim]:
+    if math.prod(n / step for n in window.size) <= 4 * MAX_READ_VOXELS[ndim]:
         thinned = [(0, 0), *((before // step, after // step) for before, after in padding)]
         return resized(torch.from_numpy(np.pad(image.numpy(), thinned, mode="edge")), (size,) * ndim)
     # Where one axis is a thousand times as coarse as another, a cube in mm is mostly outside: that is left out here.

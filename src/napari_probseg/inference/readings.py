@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.answer import MARGIN, Answer, answer, fine_size
+from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, resampled
 from napari_probseg.inference.hint import with_hint
@@ -22,15 +22,15 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
-from napari_probseg.nn.refiner import FINE
+from napari_probseg.nn.refiner import FINE_ADVISERS
 from napari_probseg.region import Region, bounding_box, hull, relative
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
 N_DRAWN = 9  # in each window ...
 N_STEPS = 3  # ... of which so many go a part of the way
-STEP = 0.35  # of the reach that was asked for
-GRID = 128  # places along a side of the grid on which readings are compared
-LOOKS_ALIKE = replace(FINE, appearance_stride=2)
+REACH_STEP = 0.35  # of the reach that was asked for
+GRID_SIDE = 128  # places along a side of the grid on which readings are compared
+LOOKS_ALIKE = replace(FINE_ADVISERS, appearance_stride=2)
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 MAX_CUT_PIXELS = 2**22
 
@@ -130,7 +130,7 @@ def _drawn(
     k = len(best)
     z = torch.randn(k * N_DRAWN, network.n_latent, generator=generator)
     far = torch.full((N_DRAWN,), reach)
-    far[N_DRAWN - N_STEPS :] *= STEP
+    far[N_DRAWN - N_STEPS :] *= REACH_STEP
     said = network.decode(features, z.to(device), far.repeat(k).to(device))
     object_, decided = (t.float().cpu() for t in (said.object, said.mask))
     windows = [looks.windows[i] for i in best for _ in range(N_DRAWN)]
@@ -181,9 +181,10 @@ def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Wind
     boxes += [_box(inside, w, case.shape) for inside, w in zip(readings.inside(), readings.window, strict=True)]
     seen = [box for box in boxes if box is not None]
     over = window_on(case, hull(*seen), margin=1.1) if seen else found.window
-    maps = [resampled(found.logit.sigmoid(), found.window, over, GRID)]
+    maps = [resampled(found.logit.sigmoid(), found.window, over, GRID_SIDE)]
     maps += [
-        resampled(inside.float(), w, over, GRID) for inside, w in zip(readings.inside(), readings.window, strict=True)
+        resampled(inside.float(), w, over, GRID_SIDE)
+        for inside, w in zip(readings.inside(), readings.window, strict=True)
     ]
     return over, torch.stack(maps)
 
@@ -194,7 +195,7 @@ def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
     seen = [box for box in boxes if box is not None]
     if not seen:
         return windows[0].within(case.shape)
-    return window_on(case, hull(*seen), margin=MARGIN).within(case.shape)
+    return window_on(case, hull(*seen), margin=LAST_WINDOW_RATIO).within(case.shape)
 
 
 def _box(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:

@@ -18,19 +18,19 @@ from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.region import Region, bounding_box, hull
 
 MAX_SEEDS = 4  # slices with strokes, and accepted ones, that are looked at for themselves
 MAX_SLICES = 16  # looked at in all, about
 N_WINDOWS = 4  # on a slice with strokes
-CLOSE = 4.0  # see `windows_around`
-LIMIT = 6.0  # log-odds
-HINT = 0.3  # radius of the mark that a slice without one is given, over the depth of what it stands for
+CLOSEST_RATIO = 4.0  # see `windows_around`
+MAX_LOG_ODDS = 6.0  # that answers are clipped to
+HINT_RADIUS_RATIO = 0.3  # radius of the mark that a slice without one is given, over the depth of what it stands for
 MIN_QUALITY = 0.3  # Dice that is expected, below which the next slice is not gone to
-SHRUNK = 0.1  # to less than this of the slice before, too
-FEWEST = 4  # places of an object
+MIN_AREA_RATIO = 0.1  # to less than this of the slice before, too
+MIN_OBJECT_PLACES = 4  # places of an object
 MIN_PRIOR = -1.0  # log-odds of object, in the mean over what is found on a slice
 
 
@@ -65,7 +65,7 @@ class SliceLooks:
         """Return log-odds and expected Dice in the places of a grid; beyond the last slices nothing is object."""
         step = _widest(self.index)
         index = torch.tensor([self.index[0] - step, *self.index, self.index[-1] + step], dtype=torch.float32)
-        logit = F.pad(self.logit[None], (0, 0, 0, 0, 1, 1), value=-LIMIT)[0]
+        logit = F.pad(self.logit[None], (0, 0, 0, 0, 1, 1), value=-MAX_LOG_ODDS)[0]
         quality = F.pad(self.quality, (1, 1))
         lines = grid.lines()
         along = lines.pop(self.axis) - 0.5
@@ -79,7 +79,7 @@ class SliceLooks:
         places = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1).expand(len(along), -1, -1, -1)
         found = F.grid_sample(between[:, None], places, align_corners=False, padding_mode="border")[:, 0]
         outside = (places.abs() > 1).any(-1)
-        found = found.masked_fill(outside, -LIMIT)
+        found = found.masked_fill(outside, -MAX_LOG_ODDS)
         trust = trust[:, None, None].expand_as(found)
         return found.movedim(0, self.axis), trust.movedim(0, self.axis)
 
@@ -111,12 +111,15 @@ class SeedLooks:
         boxes = []
         for k, seen in self.looks.items():
             far = seen.windows[-1]
-            box = bounding_box(np.asarray(seen.probability(far, SIZE[2]) > 0.5))
+            box = bounding_box(np.asarray(seen.probability(far, WINDOW_SIDE[2]) > 0.5))
             if box is not None:
                 edges = zip(far.low, far.size, box, self.planes[k].shape, strict=True)
                 boxes.append(
                     tuple(
-                        slice(max(0, a + int(s.start * m / SIZE[2])), min(n, a + int(s.stop * m / SIZE[2]) + 1))
+                        slice(
+                            max(0, a + int(s.start * m / WINDOW_SIDE[2])),
+                            min(n, a + int(s.stop * m / WINDOW_SIDE[2]) + 1),
+                        )
                         for a, m, s, n in edges
                     )
                 )
@@ -145,7 +148,7 @@ def look_at_seeds(network: AdvisedCVAE, case: Case, device: torch.device) -> See
     planes = {k: with_hint(case.plane(axis, k)) for k in sorted(set().union(*chosen))}
     windows, x = [], []
     for plane in planes.values():
-        seen, inputs = window_inputs(plane, windows_around(plane, N_WINDOWS, close=CLOSE), SIZE[2])
+        seen, inputs = window_inputs(plane, windows_around(plane, N_WINDOWS, close=CLOSEST_RATIO), WINDOW_SIDE[2])
         windows.append(seen)
         x.append(inputs)
     logit, quality = _said(network, torch.cat(x), device)
@@ -179,8 +182,8 @@ def through_slices(
     window = window_on(first, tuple(s for a, s in enumerate(region) if a != axis), margin=1.0)
     found = _Found()
     for k, looks in seeds.looks.items():
-        p = looks.probability(window, SIZE[2])
-        found.logit[k] = p.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT)
+        p = looks.probability(window, WINDOW_SIDE[2])
+        found.logit[k] = p.clamp(1e-3, 1 - 1e-3).logit().clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
         found.quality[k] = looks.confidence
     step = max(1, -(-(region[axis].stop - region[axis].start) // MAX_SLICES))
     fronts = _fronts(sorted(seeds.planes), region[axis])
@@ -188,7 +191,7 @@ def through_slices(
         goals = [(k, k + way * min(step, abs(last - k)), way, last) for k, way, last in fronts if k != last]
         if not goals:
             break
-        expected = [grid.on_slice(prior, axis, goal, window, SIZE[2]) for _, goal, _, _ in goals]
+        expected = [grid.on_slice(prior, axis, goal, window, WINDOW_SIDE[2]) for _, goal, _, _ in goals]
         before = [found.logit[k] for k, *_ in goals]
         x = [_evident(case.plane(axis, g[1]), window, a + e) for g, a, e in zip(goals, before, expected, strict=True)]
         fronts = []
@@ -198,8 +201,8 @@ def through_slices(
             n_before, n_now = (int((seen > 0).sum()) for seen in (found.logit[k], logit))
             expected_dice = float(good.sigmoid())
             for_it = n_now > 0 and float(e[logit > 0].mean()) > MIN_PRIOR
-            if n_now >= max(FEWEST, SHRUNK * n_before) and expected_dice >= MIN_QUALITY and for_it:
-                found.logit[goal], found.quality[goal] = logit.clamp(-LIMIT, LIMIT), expected_dice
+            if n_now >= max(MIN_OBJECT_PLACES, MIN_AREA_RATIO * n_before) and expected_dice >= MIN_QUALITY and for_it:
+                found.logit[goal], found.quality[goal] = logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS), expected_dice
                 fronts.append((goal, way, last))
     index = sorted(found.logit)
     quality = torch.tensor([found.quality[k] for k in index])
@@ -230,7 +233,7 @@ def _with_accepted(case: Case, axis: int) -> list[int]:
     marked = case.marked
     accepted = (case.partial[marked] == Marker.OBJECT) & (case.strokes[marked] != Marker.OBJECT)
     counts = np.count_nonzero(accepted, axis=tuple(a for a in range(3) if a != axis))
-    return [marked[axis].start + int(k) for k in np.flatnonzero(counts >= FEWEST)]
+    return [marked[axis].start + int(k) for k in np.flatnonzero(counts >= MIN_OBJECT_PLACES)]
 
 
 def _spread(index: Sequence[int], n: int) -> list[int]:
@@ -259,14 +262,14 @@ def _evident(plane: Case, window: Window, before: Tensor) -> Tensor:
 
     Where it has no stroke inside, it gets one in the deepest place of that.
     """
-    x = window_input(plane, window, SIZE[2])
+    x = window_input(plane, window, WINDOW_SIDE[2])
     inside, outside = x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
     object_ = before > 0
     if not inside.any() and object_.any():
         depth = ndimage.distance_transform_edt(np.pad(object_.numpy(), 1))[1:-1, 1:-1] * ~outside.numpy()
         y, x_ = np.unravel_index(int(depth.argmax()), depth.shape)
         rows, columns = np.ogrid[: depth.shape[0], : depth.shape[1]]
-        near = (rows - y) ** 2 + (columns - x_) ** 2 <= max(1.0, HINT * float(depth.max())) ** 2
+        near = (rows - y) ** 2 + (columns - x_) ** 2 <= max(1.0, HINT_RADIUS_RATIO * float(depth.max())) ** 2
         inside = torch.from_numpy(near) & object_ & ~outside
         x[-N_MARKS] = inside.to(x)
     accepted = torch.where(x[-1] == 0, torch.where(object_, 1.0, -1.0), x[-1])

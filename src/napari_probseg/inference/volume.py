@@ -18,20 +18,20 @@ from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.general import SIZE
-from napari_probseg.nn.volume import LIMIT, VolumeCVAE, advised, facts_of, refiner_maps
+from napari_probseg.nn.general import WINDOW_SIDE
+from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull
 
 N_WINDOWS = 4
-CLOSE = 4.0  # see `windows_around`
+CLOSEST_RATIO = 4.0  # see `windows_around`
 TRUST_IN_FARTHER = 0.9  # how much less each farther window is believed: little is seen of small things in few places
 MARGIN_AGAIN = 1.7  # of the window in which what was found is looked at again
-SURER = 0.9  # trust over what the network of images expects, from which one stroke's scale is left to that of volumes
-SHARPNESS = 4.0  # power of the weights of the windows of the network of volumes
+MIN_TRUST_RATIO = 0.9  # over what the network of images expects, from which one stroke's scale is left to volumes'
+WEIGHT_POWER = 4.0  # power of the weights of the windows of the network of volumes
 MAX_WINDOW_VOXELS = 2**25
-MARGIN = 0.3  # of the region around what was found, over its largest side
+REGION_MARGIN_RATIO = 0.3  # of the region around what was found, over its largest side
 LEAST_SIDE = 28  # of the region, in sides of its finest voxel
-ADVISERS = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
+ADVISERS_SHARE = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
 N_ROUNDS = 3  # at most, while what is found reaches out of its region
 MAX_RIM_SHARE = 0.02  # of the rim of a window, that the object may lie on where it is looked at again
 MAX_SIDE_SHARE = 0.004  # of a side of the region, that the object may lie on without reaching out of it
@@ -87,7 +87,7 @@ class _Far:
 
     def on(self, grid: Grid) -> Tensor:
         """Return the log-odds in places, the windows fused."""
-        weight = np.maximum(self.trust, 1e-2) ** SHARPNESS
+        weight = np.maximum(self.trust, 1e-2) ** WEIGHT_POWER
         total = torch.zeros(grid.shape)
         for w, window, logit in zip(weight / weight.sum(), self.windows, self.logit, strict=True):
             total += float(w) * grid.sampled(logit.sigmoid(), window, beyond=0.0)
@@ -120,7 +120,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     seeds = look_at_seeds(of_images, case, device)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
-    is_surer = len(seeds.planes) == 1 and far.trust.max() > SURER * seeds.confidence
+    is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
     if is_surer or _n_voxels(region) > MAX_WINDOW_VOXELS:
         region = with_room(case, hull(*expected))
     region = _with_near_strokes(case, region)
@@ -134,7 +134,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
 
 
 def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
-    around = windows_around(case, N_WINDOWS, close=CLOSE)
+    around = windows_around(case, N_WINDOWS, close=CLOSEST_RATIO)
     n_least = around[0].n_voxels(case.shape)
     if n_least > MAX_WINDOW_VOXELS:
         raise ValueError(
@@ -158,7 +158,7 @@ def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
 
 def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[list[Window], Tensor]:
     """Return the windows that there is something to see in, and the log-odds of object in each, (W, S, S, S)."""
-    windows, x = window_inputs(case, windows, SIZE[3], n_channels=network.config.n_image_channels)
+    windows, x = window_inputs(case, windows, WINDOW_SIDE[3], n_channels=network.config.n_image_channels)
     said = network.decode_control(network.features(x.to(device)), torch.ones(len(x), device=device))
     return windows, said.object.float().cpu()
 
@@ -176,7 +176,7 @@ def _judged(
     x = grid_input(case, grid, n_channels=network.config.n_image_channels)[None].to(device)
     logit = far.on(grid)[None].to(device)
     says = advised(x, logit)
-    prior = torch.lerp(logit.clamp(-LIMIT, LIMIT), LIMIT * says.mean(1), ADVISERS)[0].cpu()
+    prior = torch.lerp(logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS), MAX_LOG_ODDS * says.mean(1), ADVISERS_SHARE)[0].cpu()
     slices = through_slices(of_images, case, seeds, grid, prior, device)
     by_slices, quality = (t[None].to(device) for t in slices.on(grid))
     maps = refiner_maps(x, logit, by_slices, quality, says)
@@ -193,7 +193,7 @@ def _judged(
         confidence=slices.confidence,
     )
     refined = network.refiner(maps, facts[None].to(device))[0].float().cpu()
-    return VolumeAnswer(grid, maps[0].cpu(), facts, refined.clamp(-2 * LIMIT, 2 * LIMIT), slices)
+    return VolumeAnswer(grid, maps[0].cpu(), facts, refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS), slices)
 
 
 def _box_of_strokes(case: Case) -> Region:
@@ -207,7 +207,7 @@ def with_room(case: Case, box: Region) -> Region:
     """Return a box grown by a margin, the same in mm along each axis."""
     spacing = np.asarray(case.spacing, dtype=float)
     extent = np.array([s.stop - s.start for s in box]) * spacing
-    margin = np.maximum(MARGIN * extent.max(), (LEAST_SIDE * spacing.min() - extent) / 2)
+    margin = np.maximum(REGION_MARGIN_RATIO * extent.max(), (LEAST_SIDE * spacing.min() - extent) / 2)
     return grown(box, [int(np.ceil(m / mm)) for m, mm in zip(margin, spacing, strict=True)], case.shape)
 
 

@@ -16,19 +16,19 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.patches import Patches
-from napari_probseg.inference.volume import CLOSE, VolumeAnswer, answer_in_volume, with_room
+from napari_probseg.inference.volume import CLOSEST_RATIO, VolumeAnswer, answer_in_volume, with_room
 from napari_probseg.inference.windows import Window, cut_off, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.general import SIZE
-from napari_probseg.nn.volume import LIMIT, VolumeCVAE
+from napari_probseg.nn.general import WINDOW_SIDE
+from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE
 from napari_probseg.region import Region, bounding_box, hull
 
 N_WINDOWS = 3  # that samples are drawn in
 N_DRAWN = 6  # in each
 MAX_PLACES = 40**3  # of the grid on which readings are compared
 MAX_CUT_VOXELS = 2**21
-SHIFT = 3.0  # log-odds by which the completion is made larger, or smaller
-ALONE = 0.9  # of the score of the completion that what one network says alone has
+LOG_ODDS_SHIFT = 3.0  # log-odds by which the completion is made larger, or smaller
+ALONE_RATIO = 0.9  # of the score of the completion that what one network says alone has
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ def _readings(
 ) -> _Readings:
     """Return the completion, larger and smaller, what each network says alone, and samples."""
     windows, x = window_inputs(
-        case, windows_around(case, N_WINDOWS, close=CLOSE), SIZE[3], n_channels=network.config.n_image_channels
+        case,
+        windows_around(case, N_WINDOWS, close=CLOSEST_RATIO),
+        WINDOW_SIDE[3],
+        n_channels=network.config.n_image_channels,
     )
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(len(windows) * N_DRAWN, network.n_latent, generator=generator)
@@ -97,11 +100,19 @@ def _readings(
     boxes = [_box_of(w, s > 0, case.shape) for s, w in zip(samples, of, strict=True)]
     box = hull(found.grid.region, *(b for b, good in zip(boxes, quality, strict=True) if b is not None and good > 0))
     grid = Grid.over(case, box, most=MAX_PLACES)
-    own = [found.logit, found.logit + SHIFT, found.logit - SHIFT, LIMIT * found.maps[0], LIMIT * found.maps[1]]
+    own = [
+        found.logit,
+        found.logit + LOG_ODDS_SHIFT,
+        found.logit - LOG_ODDS_SHIFT,
+        MAX_LOG_ODDS * found.maps[0],
+        MAX_LOG_ODDS * found.maps[1],
+    ]
     maps = [moved(found.grid, logit, grid) for logit in own]
-    maps += [grid.sampled(s, w, beyond=-LIMIT) for s, w in zip(samples, of, strict=True)]
+    maps += [grid.sampled(s, w, beyond=-MAX_LOG_ODDS) for s, w in zip(samples, of, strict=True)]
     confidence = found.confidence
-    score = np.concatenate([[confidence], np.full(len(own) - 1, ALONE * confidence), quality * confidence * ALONE])
+    score = np.concatenate(
+        [[confidence], np.full(len(own) - 1, ALONE_RATIO * confidence), quality * confidence * ALONE_RATIO]
+    )
     return _Readings(grid, torch.stack(maps), score, np.arange(len(maps)) >= len(own))
 
 
@@ -112,7 +123,7 @@ def moved(of: Grid, values: Tensor, over: Grid) -> Tensor:
     found = torch.nn.functional.grid_sample(
         values[None, None].float(), places, align_corners=False, padding_mode="border"
     )[0, 0]
-    return found.masked_fill((places[0].abs() > 1).any(-1), -LIMIT)
+    return found.masked_fill((places[0].abs() > 1).any(-1), -MAX_LOG_ODDS)
 
 
 def in_voxels_of(where: Region, grid: Grid, values: Tensor) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region, bounding_box
 
 MIN_SIDE_VOXELS = 24
-WIDER = 2.2  # how much a window is larger than the one before it, at most
+MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most
 MIN_GAP = 0.4  # between groups of strokes on parts of an object, over the extent of all strokes
 MAX_PARTS = 3  # of an object, that are looked at one by one
 
@@ -85,7 +85,7 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     whole = _whole_side(case)
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
-    ratio = min(WIDER, (whole / side) ** (1 / max(1, n - 1)))
+    ratio = min(MAX_WIDENING, (whole / side) ** (1 / max(1, n - 1)))
     sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
     return [_window(case, centre, side) for side in sides]
 
@@ -122,7 +122,7 @@ def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
         for _ in range(n):
             if side < whole:
                 windows.append(_window(case, (first + last) / 2, side))
-                side *= WIDER
+                side *= MAX_WIDENING
     return windows
 
 
@@ -136,10 +136,12 @@ def window_on(case: Case, where: Region, *, margin: float) -> Window:
 
 
 def wider(case: Case, window: Window) -> Window | None:
-    """Return the window that is `WIDER`, or as large as the image; None if this one is that already."""
+    """Return the window that is `MAX_WIDENING`, or as large as the image; None if this one is that already."""
     low, size, spacing = (np.asarray(a, dtype=float) for a in (window.low, window.size, case.spacing))
     now, whole = float((size * spacing).max()), _whole_side(case)
-    return _window(case, (low + (size - 1) / 2) * spacing, min(WIDER * now, whole)) if now < 0.95 * whole else None
+    return (
+        _window(case, (low + (size - 1) / 2) * spacing, min(MAX_WIDENING * now, whole)) if now < 0.95 * whole else None
+    )
 
 
 def cut_off(on: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:

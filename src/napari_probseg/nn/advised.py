@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.nn import efficientnet
-from napari_probseg.nn.advisers import NAMES, advice
+from napari_probseg.nn.advisers import ADVISER_NAMES, advice
 from napari_probseg.nn.general import Features, GeneralConfig, Head, Posterior, Sample
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import Refiner
@@ -33,7 +33,7 @@ class AdvisedConfig:
     n_head, n_latent : int
         See `GeneralConfig`.
     advisers : tuple of str
-        Which of `napari_probseg.nn.advisers.NAMES` are heard.
+        Which of `napari_probseg.nn.advisers.ADVISER_NAMES` are heard.
     accepted : bool
         Whether what was accepted is an input of its own; else it counts as marked.
 
@@ -46,7 +46,7 @@ class AdvisedConfig:
     widths: tuple[int, ...] = (32, 48, 64, 96)
     n_head: int = 32
     n_latent: int = 8
-    advisers: tuple[str, ...] = NAMES
+    advisers: tuple[str, ...] = ADVISER_NAMES
     accepted: bool = True
 
     @property
@@ -60,9 +60,9 @@ class AdvisedConfig:
         return 3
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.advisers) - set(NAMES))
+        unknown = sorted(set(self.advisers) - set(ADVISER_NAMES))
         if unknown:
-            raise ValueError(f"there is no adviser {unknown[0]!r}: choose among {', '.join(NAMES)}")
+            raise ValueError(f"there is no adviser {unknown[0]!r}: choose among {', '.join(ADVISER_NAMES)}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class AdvisedCVAE(nn.Module):
         self.config = config = config or AdvisedConfig()
         widths = tuple(config.widths)
         heads = GeneralConfig(n_head=config.n_head, n_latent=config.n_latent)
-        n_guide = N_MARKS + len(NAMES)
+        n_guide = N_MARKS + len(ADVISER_NAMES)
         self.encoder = efficientnet.Encoder()
         self.guide = nn.Sequential(
             nn.Conv2d(n_guide, 32, 3, 2, padding=1), nn.SiLU(), nn.Conv2d(32, efficientnet.N_STEM, 3, padding=1)
@@ -112,7 +112,7 @@ class AdvisedCVAE(nn.Module):
             accepted = torch.zeros_like(accepted)
         with torch.autocast(x.device.type, enabled=False):
             says = advice(image.float(), inside, outside)
-        heard = torch.tensor([name in self.config.advisers for name in NAMES], device=x.device)
+        heard = torch.tensor([name in self.config.advisers for name in ADVISER_NAMES], device=x.device)
         says = says * heard[:, None, None]
         return torch.cat([torch.stack([inside, outside], 1).to(x), accepted[:, None], says.to(x)], 1)
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from napari_probseg.nn.ways import way_costs
 from napari_probseg.replay import replayed
 
-NAMES = ("geodesic", "watershed", "walker", "appearance")
+ADVISER_NAMES = ("geodesic", "watershed", "walker", "appearance")
 
 _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
 _LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}
@@ -86,7 +86,7 @@ class AdviserConfig:
 
 @torch.no_grad()
 def advice(image: Tensor, inside: Tensor, outside: Tensor, config: AdviserConfig | None = None) -> Tensor:
-    """Return what each of `NAMES` says, (B, 4, Y, X) in [-1, 1].
+    """Return what each of `ADVISER_NAMES` says, (B, 4, Y, X) in [-1, 1].
 
     Where nothing is marked on one side the frame of the window stands for the outside; without any mark inside, nothing
     is said (0).

@@ -20,7 +20,7 @@ from napari_probseg.nn.inputs import as_marks
 
 # Voxels along each side of the crops that it is trained on, and so of the windows that it is asked about: how large a
 # thing looks counts, at twice the size it is another one.
-SIZE = {2: 96, 3: 32}
+WINDOW_SIDE = {2: 96, 3: 32}
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONVOLVED = {2: F.conv2d, 3: F.conv3d}

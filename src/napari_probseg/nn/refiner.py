@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, edge_strength, smoothed
+from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, edge_strength, smoothed
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 6  # about the whole window, the same in each voxel
-N_SEEN = 1 + len(NAMES) + N_MARKS + 1 + N_FACTS
-FINE = AdviserConfig(
+N_SEEN = 1 + len(ADVISER_NAMES) + N_MARKS + 1 + N_FACTS
+FINE_ADVISERS = AdviserConfig(
     full_scan=False, appearance_stride=1, n_levels=5, place=0.2, curvatures=True, ridge=0.1, n_marked=256
 )
-LIMIT = 6.0  # log-odds that the network's answer is clipped to
+MAX_LOG_ODDS = 6.0  # that the network's answer is clipped to
 
 
 class Refiner(nn.Module):
@@ -39,7 +39,7 @@ class Refiner(nn.Module):
         h = F.silu(self.enter(seen))
         for layer in self.body:
             h = h + F.silu(layer(h))
-        return LIMIT * seen[:, 0] + LIMIT * self.out(h)[:, 0]  # type: ignore[no-any-return]
+        return MAX_LOG_ODDS * seen[:, 0] + MAX_LOG_ODDS * self.out(h)[:, 0]  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -56,11 +56,11 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
         See `facts_of`.
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
-    logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-LIMIT, LIMIT) / LIMIT
+    logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS) / MAX_LOG_ODDS
     edges = edge_strength(smoothed(image)).clamp(max=2)
     everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
     return torch.cat(
-        [logit[:, None], advice(image, marks[:, 0] > 0, marks[:, 1] > 0, FINE), marks, edges, everywhere], 1
+        [logit[:, None], advice(image, marks[:, 0] > 0, marks[:, 1] > 0, FINE_ADVISERS), marks, edges, everywhere], 1
     )
 
 

@@ -7,16 +7,16 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import NAMES, AdviserConfig, advice, appearance, edge_strength, framed, smoothed
+from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, appearance, edge_strength, framed, smoothed
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.inputs import N_MARKS
 
-N_MAPS = 3 + len(NAMES) + N_MARKS + 3  # see `refiner_maps`
+N_MAPS = 3 + len(ADVISER_NAMES) + N_MARKS + 3  # see `refiner_maps`
 N_FACTS = 6  # see `facts_of`
-LIMIT = 6.0  # log-odds that answers are clipped to
-SEEN = AdviserConfig(full_scan=False, n_levels=3, ridge=0.1, n_marked=256)
+MAX_LOG_ODDS = 6.0  # that answers are clipped to
+GRID_ADVISERS = AdviserConfig(full_scan=False, n_levels=3, ridge=0.1, n_marked=256)
 MAX_ALIKE = 0.5  # share of the rim of the grid that may look like the object
-NEAR = 8.0  # places from a stroke, over which it is said to be near
+NEAR_PLACES = 8.0  # places from a stroke, over which it is said to be near
 
 
 class VolumeRefiner(nn.Module):
@@ -42,8 +42,8 @@ class VolumeRefiner(nn.Module):
         h = F.silu(self.enter(maps) + self.facts(facts)[:, :, None, None, None])
         for layer in self.body:
             h = h + F.silu(layer(h))
-        both = LIMIT * (maps[:, 0] + maps[:, 1])
-        return both + LIMIT * self.out(h)[:, 0]  # type: ignore[no-any-return]
+        both = MAX_LOG_ODDS * (maps[:, 0] + maps[:, 1])
+        return both + MAX_LOG_ODDS * self.out(h)[:, 0]  # type: ignore[no-any-return]
 
 
 class VolumeCVAE(GeneralCVAE):
@@ -77,13 +77,13 @@ def advised(x: Tensor, logit: Tensor) -> Tensor:
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS : -N_MARKS + 2] > 0
     inside, outside = marks.unbind(1)
-    looks = appearance(smoothed(image), marks, SEEN)
+    looks = appearance(smoothed(image), marks, GRID_ADVISERS)
     knows = marks.flatten(2).any(2).all(1)[:, None, None, None]
     rim = framed(inside)
     alike = knows & rim & (looks[:, 0] > 0)
     told = alike.flatten(1).sum(1) < MAX_ALIKE * rim.flatten(1).sum(1)  # else a few strokes tell nothing apart
     rim = rim & (logit < 0) & ~(alike & told[:, None, None, None])
-    says = advice(image, inside, outside | rim, SEEN)
+    says = advice(image, inside, outside | rim, GRID_ADVISERS)
     says[:, -1:] = torch.where(knows[:, None], looks, says[:, -1:])
     return says
 
@@ -104,7 +104,7 @@ def refiner_maps(x: Tensor, logit: Tensor, by_slices: Tensor, quality: Tensor, s
         See `advised`.
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
-    said = torch.stack([logit, by_slices], 1).clamp(-LIMIT, LIMIT) / LIMIT
+    said = torch.stack([logit, by_slices], 1).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS) / MAX_LOG_ODDS
     edges = edge_strength(smoothed(image)).clamp(max=2)
     return torch.cat([said, quality[:, None], says, marks, edges, nearness(marks[:, 0] > 0, marks[:, 1] > 0)], 1)
 
@@ -143,5 +143,7 @@ def nearness(inside: Tensor, outside: Tensor) -> Tensor:
             else torch.full(m.shape, far)
             for m in marked
         )
-        found.append(torch.stack([(off - near) / (off + near).clamp(min=1), (torch.minimum(near, off) / -NEAR).exp()]))
+        found.append(
+            torch.stack([(off - near) / (off + near).clamp(min=1), (torch.minimum(near, off) / -NEAR_PLACES).exp()])
+        )
     return F.interpolate(torch.stack(found).to(inside.device), inside.shape[1:], mode="trilinear", align_corners=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}
-_FAR = 1e4
+_FAR_COST = 1e4
 
 
 def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = True) -> Tensor:
@@ -27,7 +27,7 @@ def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = T
     """
     pool, ndim = _LARGEST[cost.ndim - 2], cost.ndim - 2
     sides = marks.transpose(0, 1)[:, :, None]  # (2, B, 1, Y, X)
-    coarse = _FAR * (1 - pool(marks.float(), 2).transpose(0, 1)[:, :, None])
+    coarse = _FAR_COST * (1 - pool(marks.float(), 2).transpose(0, 1)[:, :, None])
     coarse = coarse.repeat(1, 1, cost.shape[1], *[1] * ndim)
     half = 2 * pool(cost, 2)[None]
     for _ in range(n_rounds):

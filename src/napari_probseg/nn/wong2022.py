@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CELL = 8  # voxels along each side of what one latent stands for
+CELL_SIDE_VOXELS = 8  # voxels along each side of what one latent stands for
 
 
 class Wong2022(nn.Module):
@@ -50,7 +50,7 @@ class Wong2022(nn.Module):
 
     def latent_shape(self, x: Tensor) -> tuple[int, int, int]:
         """Return the shape of one z for images like x."""
-        return self.n_latent, x.shape[2] // CELL, x.shape[3] // CELL
+        return self.n_latent, x.shape[2] // CELL_SIDE_VOXELS, x.shape[3] // CELL_SIDE_VOXELS
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of q(z | y; x), (B, n_latent, Y / 8, X / 8) each."""

@@ -22,7 +22,7 @@ from napari_probseg.inference.volume_readings import candidates_in_volume
 from napari_probseg.inference.windows import Window, cut_off, wider, windows_around
 from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.general import SIZE, Features, GeneralCVAE, Sample
+from napari_probseg.nn.general import WINDOW_SIDE, Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import General
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.networks import AsksNetworks
@@ -165,7 +165,7 @@ class CVAEProposer(AsksNetworks):
         network = self.networks[case.ndim]
         assert isinstance(network, GeneralCVAE)
         n_channels = network.config.n_image_channels
-        windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
+        windows, x = window_inputs(case, windows, WINDOW_SIDE[case.ndim], n_channels=n_channels)
         z = torch.randn(len(windows) * n, network.n_latent, generator=generator)
         return with_fallback(self, lambda: self._drawn(network, windows, x, z, reach))
 

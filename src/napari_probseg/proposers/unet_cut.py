@@ -19,7 +19,7 @@ from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.volume import answer_in_volume
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress, result_of
@@ -194,7 +194,7 @@ class UNetCut(AsksNetworks, Completer):
 
     def _lesson(self, case: Case, completion: Completion, config: AdaptConfig) -> Lesson:
         """Return what is to be learnt of the window that a completion looked at."""
-        size, n_channels = SIZE[case.ndim], self.networks[case.ndim].config.n_image_channels
+        size, n_channels = WINDOW_SIDE[case.ndim], self.networks[case.ndim].config.n_image_channels
         window = completion.window if case.ndim == 2 else window_on(case, completion.where, margin=1.0)
         x = window_input(case, window, size, n_channels=n_channels)
         maps = np.zeros((2, *window.size), dtype=np.float32)
@@ -211,7 +211,7 @@ class UNetCut(AsksNetworks, Completer):
         """Return the windows that there is something to see in, and the logits of object in each, (windows, S, ...)."""
         network = self.networks[case.ndim]
         n_channels = network.config.n_image_channels
-        windows, x = window_inputs(case, windows, SIZE[case.ndim], n_channels=n_channels)
+        windows, x = window_inputs(case, windows, WINDOW_SIDE[case.ndim], n_channels=n_channels)
 
         def said() -> Tensor:
             features = network.features(x.to(self.device))

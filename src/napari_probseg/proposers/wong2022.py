@@ -11,7 +11,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
-from napari_probseg.nn.wong2022 import CELL, Wong2022
+from napari_probseg.nn.wong2022 import CELL_SIDE_VOXELS, Wong2022
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
 
@@ -94,7 +94,7 @@ class Wong2022Proposer:
             raise ValueError(f"the image is constant ({low:g} everywhere): there is nothing to follow")
         image = (image - low) / (high - low) if low < 0 or high > 1 else image
         x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
-        after = [(0, -m % CELL) for m in case.shape]
+        after = [(0, -m % CELL_SIDE_VOXELS) for m in case.shape]
         x = np.pad(x, [(0, 0), *after], mode="edge")[None]
         seen = torch.from_numpy(x)
         z = torch.randn(

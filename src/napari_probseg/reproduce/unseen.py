@@ -11,7 +11,7 @@ import torch
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io.atomic import output_folder
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.general import SIZE, GeneralConfig, GeneralCVAE, inflated
+from napari_probseg.nn.general import WINDOW_SIDE, GeneralConfig, GeneralCVAE, inflated
 from napari_probseg.progress import Progress
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.general import POOL, batch_maker
@@ -52,7 +52,7 @@ GROUPS = {
     ),
     3: Group(
         ("Hippocampus", "HeadNeckCT"),
-        GeneralTraining(ndim=3, size=SIZE[3], n_batch=6, share_real=0.4, share_pseudo=0.25, n_crops=60),
+        GeneralTraining(ndim=3, size=WINDOW_SIDE[3], n_batch=6, share_real=0.4, share_pseudo=0.25, n_crops=60),
         FitConfig(400, learning_rate=1e-3, n_warmup=40, average=0.98),
         n_objects=4,
     ),

@@ -16,7 +16,7 @@ from napari_probseg.io.atomic import output_folder
 from napari_probseg.io.plain import write_picture
 from napari_probseg.metrics import dice, generalized_energy_distance
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.wong2022 import CELL, Wong2022, decided
+from napari_probseg.nn.wong2022 import CELL_SIDE_VOXELS, Wong2022, decided
 from napari_probseg.progress import Progress
 from napari_probseg.simulate.disks import SIZE, Disks, make_disks, partial_pair
 from napari_probseg.training.fit import FitConfig, Losses, fit
@@ -149,7 +149,7 @@ def _best_latent(network: Wong2022, x: Tensor, y: Tensor) -> Tensor:
     mask, segmentation = network.decode(many_x, z.flatten(0, 1)).unbind(1)
     known, new = many_x[:, 1], many_y[:, 0] - many_x[:, 1]
     loss = (1 - known) * _entropy(mask, many_y[:, 0]) + 2 * new * _entropy(_inside(mask, segmentation), many_y[:, 1])
-    loss = functional.avg_pool2d(loss[:, None], CELL).view(len(x), N_BEST, 1, *z.shape[3:])
+    loss = functional.avg_pool2d(loss[:, None], CELL_SIDE_VOXELS).view(len(x), N_BEST, 1, *z.shape[3:])
     return z.gather(1, loss.argmin(1, keepdim=True).expand(-1, 1, *z.shape[2:]))[:, 0]
 
 

@@ -17,7 +17,7 @@ from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
-from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, Similar, SimilarObject
+from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, Similar, SimilarObject
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
@@ -133,7 +133,7 @@ class Alike(Work):
         """Take object ``i`` of those on offer: it is finished, locked, and of the class of its examples."""
         return self._take([self._on_offer(i)])
 
-    def take_all_similar(self, above: float = LINE) -> Step:
+    def take_all_similar(self, above: float = DEFAULT_LINE) -> Step:
         """Take all objects on offer that are at least so likely, in one step.
 
         Parameters

@@ -14,12 +14,12 @@ from napari_probseg.similar.features import Features
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
 MAX_DEVIATIONS = 5.0  # from the mean, at which a feature is clipped
-WEIGHT = 50.0  # of each side of an example, in voxels
+SIDE_WEIGHT_VOXELS = 50.0  # of each side of an example, in voxels
 WEIGHT_UNKNOWN = 0.1  # of what is neither, over that: most of an image is background, but not all of it
 RIDGE_PENALTY = 3.0
 MAX_ROWS = 160  # voxels of each side of an example
-CORE = 0.15  # of its radius: its border belongs to neither side
-RIM = 0.8  # of its radius, how far its surroundings reach
+CORE_RADIUS_RATIO = 0.15  # of its radius: its border belongs to neither side
+RIM_RADIUS_RATIO = 0.8  # of its radius, how far its surroundings reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,11 @@ class Classifier:
                 weights.append(np.full(len(seen), weight / len(seen)))
 
         for example in examples:
-            add(example.inside, 1.0, WEIGHT)
-            add(example.outside, 0.0, WEIGHT)
+            add(example.inside, 1.0, SIDE_WEIGHT_VOXELS)
+            add(example.outside, 0.0, SIDE_WEIGHT_VOXELS)
         for seen in against:
-            add(seen, 0.0, WEIGHT)
-        add(unknown, 0.0, WEIGHT * WEIGHT_UNKNOWN * len(examples))
+            add(seen, 0.0, SIDE_WEIGHT_VOXELS)
+        add(unknown, 0.0, SIDE_WEIGHT_VOXELS * WEIGHT_UNKNOWN * len(examples))
         slope, offset = logistic_regression(
             np.concatenate(rows).astype(np.float64),
             np.concatenate(targets),
@@ -117,8 +117,8 @@ def sides(
     radius = max(1.5, float(np.sqrt(n / np.pi) if share.ndim == 2 else np.cbrt(3 * n / (4 * np.pi))))
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * share.ndim]
     away = ndimage.distance_transform_edt(~inside)
-    core = inside & (depth > max(0.8, CORE * radius))
-    rim = (away > max(0.8, CORE * radius)) & (away <= max(2.0, RIM * radius)) & (taken < 0.2)
+    core = inside & (depth > max(0.8, CORE_RADIUS_RATIO * radius))
+    rim = (away > max(0.8, CORE_RADIUS_RATIO * radius)) & (away <= max(2.0, RIM_RADIUS_RATIO * radius)) & (taken < 0.2)
     return _rows(features, core if core.any() else inside), _rows(features, rim)
 
 

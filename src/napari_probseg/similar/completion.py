@@ -14,16 +14,16 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.inference.inputs import with_channels
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import network_input
 from napari_probseg.nn.presets import General
 from napari_probseg.region import Region, bounding_box, grown
 from napari_probseg.similar.frame import Frame
 
-WINDOWS = {2: (3.4, 4.6), 3: (2.0, 3.0)}  # sides over the diameter of what is looked for
-DAB = 0.12  # radius of the mark on a seed, over that diameter
+WINDOW_SIDE_RATIOS = {2: (3.4, 4.6), 3: (2.0, 3.0)}  # sides over the diameter of what is looked for
+DAB_RADIUS_RATIO = 0.12  # radius of the mark on a seed, over that diameter
 N_BATCH = {2: 8, 3: 4}  # seeds
-SHARPNESS = 4.0  # power of what a window's answer is worth, by which it counts
+WINDOW_WEIGHT_POWER = 4.0  # power of what a window's answer is worth, by which it counts
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
 MAX_LOG_ODDS = 4.0  # that the classifier has beside the network
 
@@ -59,19 +59,21 @@ def completed(
     diameters : sequence of float
         Of what is looked for there, in mm.
     """
-    size, device = SIZE[case.ndim], next(network.parameters()).device
+    size, device = WINDOW_SIDE[case.ndim], next(network.parameters()).device
     n_channels = network.config.n_image_channels
     frames = [
-        [Frame.around(case, place, k * diameter, size) for k in WINDOWS[case.ndim]]
+        [Frame.around(case, place, k * diameter, size) for k in WINDOW_SIDE_RATIOS[case.ndim]]
         for place, diameter in zip(places, diameters, strict=True)
     ]
     flat = [frame for of_seed in frames for frame in of_seed]
     images = torch.stack([_seen(case, frame, n_channels) for frame in flat])
-    dabs = torch.stack([_dab(size, case.ndim, size / k * DAB) for k in WINDOWS[case.ndim]] * len(places))
+    dabs = torch.stack(
+        [_dab(size, case.ndim, size / k * DAB_RADIUS_RATIO) for k in WINDOW_SIDE_RATIOS[case.ndim]] * len(places)
+    )
     x = network_input(images, dabs, torch.zeros_like(dabs)).to(device)
     said = network.decode_control(network.features(x), torch.ones(len(x), device=device))
     logits, quality = said.object.float().cpu(), said.quality.sigmoid().float().cpu()
-    n = len(WINDOWS[case.ndim])
+    n = len(WINDOW_SIDE_RATIOS[case.ndim])
     return [_fused(case, frames[i], logits[n * i : n * i + n], quality[n * i : n * i + n]) for i in range(len(places))]
 
 
@@ -89,7 +91,7 @@ def _dab(size: int, ndim: int, radius: float) -> Tensor:
 def _fused(case: Case, frames: Sequence[Frame], logits: Tensor, quality: Tensor) -> Answer:
     """Join the answers in the windows of one seed, each counting by how good it is thought to be."""
     where = frames[0].within(case.shape)
-    weight = quality.pow(SHARPNESS).clamp(min=1e-4)
+    weight = quality.pow(WINDOW_WEIGHT_POWER).clamp(min=1e-4)
     maps = [frame.on_voxels(logit, where) for frame, logit in zip(frames, logits, strict=True)]
     total = sum(float(w) * values for w, values in zip(weight, maps, strict=True))
     expected = float((weight * quality).sum() / weight.sum())

@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_probseg.case import Case
 from napari_probseg.region import Region
 
-EXAMPLES = "examples.npz"  # in a folder of results, or of a data set: what is kept of its objects
+EXAMPLES_FILE = "examples.npz"  # in a folder of results, or of a data set: what is kept of its objects
 MIN_VOXELS = 6  # of an object that is an example
 MAX_SHARE = 0.5  # of the image, that an example may fill
 

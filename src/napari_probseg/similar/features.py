@@ -18,10 +18,10 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.efficientnet import N_STEM
 from napari_probseg.similar.frame import Frame
 
-VERSION = 1  # of what the features are; it changes with them
-DIAMETER = {2: 14.0, 3: 8.0}  # of an object on the grid, in samples
-SIGMAS = (0.7, 1.5, 3.0, 6.0)  # of the filters, in samples
-MARGIN = {2: 24, 3: 8}  # samples around a tile that its features look at
+FEATURES_VERSION = 1  # of what the features are; it changes with them
+DIAMETER_SAMPLES = {2: 14.0, 3: 8.0}  # of an object on the grid, in samples
+FILTER_SIGMAS = (0.7, 1.5, 3.0, 6.0)  # of the filters, in samples
+TILE_MARGIN_SAMPLES = {2: 24, 3: 8}  # samples around a tile that its features look at
 N_LEVELS = 2  # of the encoder: at 1 and 1/2 of the grid; deeper ones know less of borders (measured)
 MAX_OVERVIEW = {2: 512, 3: 128}  # samples along an axis from which the scale of the intensities is taken
 MAX_FINENESS = 4.0  # samples a voxel: a smaller object is not looked at from closer
@@ -63,7 +63,7 @@ class View:
             If the image is constant.
         """
         finest = min(float(mm) for mm in case.spacing or ()) / MAX_FINENESS
-        mm = max(diameter / DIAMETER[case.ndim], finest)
+        mm = max(diameter / DIAMETER_SAMPLES[case.ndim], finest)
         overview = _overview(case)
         deviation, mean = torch.std_mean(overview.flatten(1), 1)
         if not bool((deviation > 0).any()):
@@ -78,7 +78,7 @@ class View:
 
     def features(self, frame: Frame) -> Features:
         """Return the features of a part of the grid, (F, ...), not normalised."""
-        ndim, margin = self.case.ndim, MARGIN[self.case.ndim]
+        ndim, margin = self.case.ndim, TILE_MARGIN_SAMPLES[self.case.ndim]
         shape = [n + 2 * margin for n in frame.shape]
         around = frame.part(tuple(slice(0, n) for n in frame.shape), margin)
         if ndim == 2:  # what the encoder takes is divisible by 32, at two samples a place
@@ -110,7 +110,7 @@ def _filtered(image: NDArray[np.float32]) -> Features:
     """Return of each channel at each scale: intensity, strength of edges, eigenvalues of the Hessian, (F, ...)."""
     found: list[NDArray[np.float32]] = []
     for channel in image:
-        for sigma in SIGMAS:
+        for sigma in FILTER_SIGMAS:
             smooth = ndimage.gaussian_filter(channel, sigma, truncate=3.0)
             slopes = [np.gradient(smooth, axis=a) if n > 1 else 0 * smooth for a, n in enumerate(smooth.shape)]
             strength = np.sqrt(np.sum(np.square(slopes), 0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_probseg.morphology import deepest
-from napari_probseg.nn.general import SIZE
+from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
 from napari_probseg.region import Region, overlap, relative
@@ -27,22 +27,22 @@ from napari_probseg.similar.completion import (
     object_at,
 )
 from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Query, diameter_of, form_of
-from napari_probseg.similar.features import DIAMETER, View
+from napari_probseg.similar.features import DIAMETER_SAMPLES, View
 from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.likeness import facts_of
-from napari_probseg.similar.offer import LEAST, LINE, TAKEN, Similar, SimilarObject, score_of
+from napari_probseg.similar.offer import DECIDED_SHARE, DEFAULT_LINE, MIN_LIKELIHOOD, Similar, SimilarObject, score_of
 from napari_probseg.similar.overlaps import distinct, without_overlaps
 from napari_probseg.similar.seeds import Seed, radii_of, seeds_of
 
-TILE = {2: 256, 3: 48}  # samples along a side of what is looked at at once
-OVERLAP = {2: 16, 3: 8}  # samples beyond it, so that nothing is lost at its rim
+TILE_SIDE_SAMPLES = {2: 256, 3: 48}  # samples along a side of what is looked at at once
+TILE_OVERLAP_SAMPLES = {2: 16, 3: 8}  # samples beyond it, so that nothing is lost at its rim
 N_SAMPLED = 4  # tiles from which the scale of the features is taken, and what is unknown
 N_UNKNOWN = 2000  # places of those
 MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
 SEEDS_PER_OBJECT = 3  # that are completed at most for each object asked for, those that stand out most first
 MAX_KEPT_TILES = 12  # whose features are kept for the next time
 # How much the network and the classifier count, in log-odds, where an object ends: what foretells the examples best.
-MIXES = ((1.0, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0))
+EXPERT_MIXES = ((1.0, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0))
 FIRST_MIX = {2: (1.0, 0.0), 3: (1.0, 0.5)}  # with one example, from which nothing can be foretold
 N_FORETOLD = 4  # of the latest examples, each from the others
 SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
@@ -103,16 +103,16 @@ class Finder:
         unknown = np.concatenate([rows for _, rows in seen.unknown])
         classifier = Classifier.of(examples, against, unknown)
         mix = self._mix(query, seen, examples, lambda kept: Classifier.of(kept, against, unknown))
-        tiles = _from_near(seen.view.frame.tiles(TILE[query.case.ndim]), seen.view.frame, query)
+        tiles = _from_near(seen.view.frame.tiles(TILE_SIDE_SAMPLES[query.case.ndim]), seen.view.frame, query)
         found: list[SimilarObject] = []
         most = None if n is None else SEEDS_PER_OBJECT * n + N_BATCH[query.case.ndim]
         for i, (number, tile) in enumerate(tiles):
             yield Progress(i, len(tiles))
             found = distinct([*found, *self._in_tile(query, seen, classifier, mix, forms, number, tile, most)])
-            if n is not None and sum(o.score >= LINE for o in found) >= n:
+            if n is not None and sum(o.score >= DEFAULT_LINE for o in found) >= n:
                 break
         yield Progress(len(tiles), len(tiles))
-        kept = without_overlaps([o for o in found[:n] if o.score >= LEAST])
+        kept = without_overlaps([o for o in found[:n] if o.score >= MIN_LIKELIHOOD])
         like = query.examples[-1].label if query.examples else 0
         return Similar(tuple(replace(o, number=i) for i, o in enumerate(kept)), len(examples), like)
 
@@ -176,23 +176,23 @@ class Finder:
         parts = query.examples[-N_FORETOLD:]
         if len(examples) < 2 or not parts:
             return FIRST_MIX[case.ndim]
-        reached = np.zeros(len(MIXES))
+        reached = np.zeros(len(EXPERT_MIXES))
         for part in parts:
             own = self._example_of(query, part, seen)
             inside = deepest(part.mask, np.asarray(case.spacing, dtype=float))
             place = [p + s.start for p, s in zip(inside, part.where, strict=True)]
             [answer] = completed(network, case, [place], [own.form.diameter])
-            frame = seen.view.frame.part(seen.view.frame.holding(part.where), round(1.5 * DIAMETER[case.ndim]))
+            frame = seen.view.frame.part(seen.view.frame.holding(part.where), round(1.5 * DIAMETER_SAMPLES[case.ndim]))
             odds = learn([e for e in examples if e is not own])(seen.scale(seen.view.features(frame)))
             by_look = _on_voxels(frame, odds, answer.where)
             locked = _locked(answer.where, [p for p in (*query.examples, *query.others) if p is not part])
             truth = _locked(answer.where, [part])
             at = [p - s.start for p, s in zip(place, answer.where, strict=True)]
-            for i, mix in enumerate(MIXES):
+            for i, mix in enumerate(EXPERT_MIXES):
                 found = object_at(_mixed(answer.log_odds, by_look, mix), at, locked)
                 if found is not None:
                     reached[i] += np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
-        return MIXES[int(reached.argmax())]
+        return EXPERT_MIXES[int(reached.argmax())]
 
     # What is in a tile --------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Finder:
         tile: Region,
         most: int | None,
     ) -> list[SimilarObject]:
-        case, margin = query.case, OVERLAP[query.case.ndim]
+        case, margin = query.case, TILE_OVERLAP_SAMPLES[query.case.ndim]
         frame = seen.view.frame.part(tile, margin)
         if number not in seen.tiles:
             while len(seen.tiles) >= MAX_KEPT_TILES:
@@ -229,7 +229,7 @@ class Finder:
             some = seeds[i : i + batch]
             for seed, answer in zip(some, self._answers(case, frame, odds, some, mm), strict=True):
                 objects = _objects_of(query, seen, frame, odds, mix, seed, seeds, answer, forms)
-                found += [o for o in objects if not any(o.share_of(part) >= TAKEN for part in query.skipped)]
+                found += [o for o in objects if not any(o.share_of(part) >= DECIDED_SHARE for part in query.skipped)]
         return found
 
     def _answers(
@@ -241,7 +241,7 @@ class Finder:
             return completed(network, case, places, [2 * seed.radius * mm for seed in seeds])
         found = []
         for seed, place in zip(seeds, places, strict=True):
-            window = Frame.around(case, place, 6 * seed.radius * mm, SIZE[case.ndim]).within(case.shape)
+            window = Frame.around(case, place, 6 * seed.radius * mm, WINDOW_SIDE[case.ndim]).within(case.shape)
             found.append(Answer(window, _on_voxels(frame, odds, window), 0.5))
         return found
 
@@ -249,10 +249,10 @@ class Finder:
 def _sampled(view: View) -> _Seen:
     """Look at some tiles of an image."""
     ndim = view.case.ndim
-    tiles = view.frame.tiles(TILE[ndim])
+    tiles = view.frame.tiles(TILE_SIDE_SAMPLES[ndim])
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(tiles))[:N_SAMPLED]
-    parts = [(int(i), view.frame.part(tiles[i], OVERLAP[ndim])) for i in chosen]
+    parts = [(int(i), view.frame.part(tiles[i], TILE_OVERLAP_SAMPLES[ndim])) for i in chosen]
     features = [view.features(frame) for _, frame in parts]
     scale = Scale.of(features)
     unknown, kept = [], {}
@@ -268,7 +268,7 @@ def _sampled(view: View) -> _Seen:
 def _example(query: Query, part: Part, seen: _Seen) -> Example:
     """Look at one object and what lies around it."""
     frame, case = seen.view.frame, query.case
-    margin = round(DIAMETER[case.ndim]) // 2 + 2
+    margin = round(DIAMETER_SAMPLES[case.ndim]) // 2 + 2
     near = frame.part(frame.holding(part.where), margin)
     scaled = seen.scale(seen.view.features(near))
     share = near.mask(part.where, part.mask)

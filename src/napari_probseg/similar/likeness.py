@@ -25,7 +25,7 @@ def facts_of(
     mask: NDArray[np.bool_],
     forms: Sequence[Form],
 ) -> tuple[float, ...]:
-    """Return what is known of an object, in the order of `napari_probseg.similar.offer.FACTS`.
+    """Return what is known of an object, in the order of `napari_probseg.similar.offer.FACT_NAMES`.
 
     Parameters
     ----------

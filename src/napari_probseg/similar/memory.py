@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.similar.examples import Example, Form
-from napari_probseg.similar.features import VERSION
+from napari_probseg.similar.features import FEATURES_VERSION
 from napari_probseg.similar.finder import MAX_EXAMPLES
 
 FORMAT = "napari-probseg examples"
@@ -37,7 +37,7 @@ def save_examples(path: str | Path, examples: Sequence[Example], networks: Mappi
     kept = list(examples)[-MAX_KEPT:]
     about = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": FEATURES_VERSION,
         "weights": fingerprint(networks),
         "examples": [{"form": asdict(e.form), "ndim": e.ndim} for e in kept],
     }
@@ -71,7 +71,7 @@ def load_examples(path: str | Path, networks: Mapping[int, Any]) -> list[Example
             found = [_example(told, file, i) for i, told in enumerate(about["examples"])]
     except _BROKEN as error:
         raise ValueError(f"{path} is damaged or holds no examples of napari-probseg: remove it") from error
-    if made_by != (VERSION, fingerprint(networks)):
+    if made_by != (FEATURES_VERSION, fingerprint(networks)):
         raise ValueError(f"{path} was made with other weights or another release: remove it, and finish objects anew")
     return found
 

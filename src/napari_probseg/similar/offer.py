@@ -13,12 +13,12 @@ from napari_probseg.region import Region, overlap, relative
 from napari_probseg.similar.examples import Part
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
-LINE = 0.5  # the default one: what is offered above it is more likely right than not
-LEAST = 0.05  # how likely an object must be to be offered at all
-TAKEN = 0.5  # share of an object that is finished, from which it is decided
+DEFAULT_LINE = 0.5  # the default one: what is offered above it is more likely right than not
+MIN_LIKELIHOOD = 0.05  # how likely an object must be to be offered at all
+DECIDED_SHARE = 0.5  # share of an object that is finished, from which it is decided
 # What is known of an object that was found, and how each counts before any decision in the image: fitted on images of
 # the training parts of ten data sets, each left out in turn to see that it holds; all about 1 in size.
-FACTS = (
+FACT_NAMES = (
     "estimate",
     "response",
     "inside",
@@ -31,8 +31,8 @@ FACTS = (
     "sureness",
     "at the edge",
 )
-PRIOR = (0.8, 0.65, 0.2, -0.15, -0.4, 0.0, 0.35, -0.35, -0.5, 0.6, 0.0, -0.6)  # and the offset
-STIFFNESS = (
+PRIOR_WEIGHTS = (0.8, 0.65, 0.2, -0.15, -0.4, 0.0, 0.35, -0.35, -0.5, 0.6, 0.0, -0.6)  # and the offset
+PRIOR_STIFFNESS = (
     12.0  # ridge penalty of what is learnt from decisions, around the prior: one skip moves the like of it by about 1
 )
 
@@ -46,7 +46,7 @@ class SimilarObject:
     where : tuple of slices
     mask : bool array of the region's shape
     facts : tuple of float
-        See `FACTS`.
+        See `FACT_NAMES`.
     score : float
         How likely it is that a person takes it, in [0, 1].
     number : int
@@ -90,10 +90,10 @@ class Similar:
         return len(self.objects)
 
     def __str__(self) -> str:
-        n = sum(o.score >= LINE for o in self.objects)
+        n = sum(o.score >= DEFAULT_LINE for o in self.objects)
         return f"{len(self)} objects alike, {n} of them likely" if self.objects else NOTHING_ALIKE
 
-    def above(self, line: float = LINE) -> tuple[SimilarObject, ...]:
+    def above(self, line: float = DEFAULT_LINE) -> tuple[SimilarObject, ...]:
         """Return those that are at least as likely."""
         return tuple(o for o in self.objects if o.score >= line)
 
@@ -112,9 +112,9 @@ class Similar:
         for o in self.objects:
             is_free = objects[o.where] == 0
             n, n_free = int(np.count_nonzero(o.mask)), int(np.count_nonzero(o.mask & is_free))
-            if n - n_free >= TAKEN * n:
+            if n - n_free >= DECIDED_SHARE * n:
                 verdicts.append((o.facts, 1.0))
-            elif any(o.share_of(part) >= TAKEN for part in skipped):
+            elif any(o.share_of(part) >= DECIDED_SHARE for part in skipped):
                 verdicts.append((o.facts, 0.0))
             else:
                 left.append(o if n_free == n else replace(o, mask=o.mask & is_free))
@@ -130,14 +130,14 @@ NOTHING_ALIKE = (
 
 def learnt_weights(facts: Sequence[Sequence[float]], verdicts: Sequence[float]) -> NDArray[np.float64]:
     """Return how much each fact counts, and the offset: the prior, moved by decisions (Bayes, Laplace's mode)."""
-    prior = np.asarray(PRIOR, dtype=float)
+    prior = np.asarray(PRIOR_WEIGHTS, dtype=float)
     if not facts:
         return prior
     x, y = np.asarray(facts, dtype=float), np.asarray(verdicts, dtype=float)
-    slope, offset = logistic_regression(x, y, np.ones(len(y)), ridge=STIFFNESS, start=prior)
+    slope, offset = logistic_regression(x, y, np.ones(len(y)), ridge=PRIOR_STIFFNESS, start=prior)
     return np.append(slope, offset)
 
 
 def score_of(facts: Sequence[float]) -> float:
     """Return how likely an object is taken, before any decision."""
-    return float(expit(np.dot(PRIOR[:-1], facts) + PRIOR[-1]))
+    return float(expit(np.dot(PRIOR_WEIGHTS[:-1], facts) + PRIOR_WEIGHTS[-1]))

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 MIN_RESPONSE = 0.1
-RATIOS = (0.7, 1.0, 1.4)  # of the radii that are looked for, over those of the examples
-WIDEST = 2.0  # ratio by which radii reach beyond the typical one, where the examples differ as much
+RADIUS_RATIOS = (0.7, 1.0, 1.4)  # of the radii that are looked for, over those of the examples
+MAX_RADIUS_RATIO = 2.0  # ratio by which radii reach beyond the typical one, where the examples differ as much
 MAX_SEEDS = 160  # in one tile
-GAP = 0.6  # of the smaller radius, within which two seeds of like radii are one
+MIN_SEED_DISTANCE_RATIO = 0.6  # of the smaller radius, within which two seeds of like radii are one
 MAX_RATIO_ALIKE = 1.9
 
 
@@ -39,8 +39,10 @@ def radii_of(diameters: Sequence[float], step: float) -> list[float]:
     """Return the radii to look for, in samples, when examples have these diameters and samples are ``step`` apart."""
     radii = np.asarray(diameters, dtype=float) / 2 / step
     middle = float(np.median(radii))
-    low, high = (float(np.clip(q, middle / WIDEST, middle * WIDEST)) for q in np.quantile(radii, (0.1, 0.9)))
-    wanted = [low * RATIOS[0], *(middle * ratio for ratio in RATIOS), high * RATIOS[-1]]
+    low, high = (
+        float(np.clip(q, middle / MAX_RADIUS_RATIO, middle * MAX_RADIUS_RATIO)) for q in np.quantile(radii, (0.1, 0.9))
+    )
+    wanted = [low * RADIUS_RATIOS[0], *(middle * ratio for ratio in RADIUS_RATIOS), high * RADIUS_RATIOS[-1]]
     found: list[float] = []
     for radius in sorted(wanted):
         if not found or radius > 1.2 * found[-1]:
@@ -86,4 +88,4 @@ def _response(inside: NDArray[np.float32], radius: float) -> NDArray[np.float32]
 def _is_one(a: Seed, b: Seed) -> bool:
     ratio = max(a.radius, b.radius) / min(a.radius, b.radius)
     squared = sum((i - j) ** 2 for i, j in zip(a.place, b.place, strict=True))
-    return ratio < MAX_RATIO_ALIKE and squared <= (GAP * min(a.radius, b.radius)) ** 2
+    return ratio < MAX_RATIO_ALIKE and squared <= (MIN_SEED_DISTANCE_RATIO * min(a.radius, b.radius)) ** 2

@@ -13,7 +13,7 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.progress import Progress
 
 STEPS_PER_POINT = 10  # that a point of the loss is the mean of
-SIZE, MARGIN = (720, 420), (58, 34, 58, 44)  # left, top, right, bottom
+CHART_SIZE, CHART_MARGINS = (720, 420), (58, 34, 58, 44)  # left, top, right, bottom
 LOSS, SCORE, INK, GRID, PAPER = (52, 120, 235), (235, 64, 52), (40, 44, 52), (226, 228, 232), (250, 250, 250)
 
 Points = list[tuple[int, float]]
@@ -62,9 +62,14 @@ class Curve:
         """Return an RGB picture: the loss on the left axis, the score, from 0 to 1, on the right."""
         from PIL import Image, ImageDraw, ImageFont
 
-        image = Image.new("RGB", SIZE, PAPER)
+        image = Image.new("RGB", CHART_SIZE, PAPER)
         draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
-        left, top, right, bottom = MARGIN[0], MARGIN[1], SIZE[0] - MARGIN[2], SIZE[1] - MARGIN[3]
+        left, top, right, bottom = (
+            CHART_MARGINS[0],
+            CHART_MARGINS[1],
+            CHART_SIZE[0] - CHART_MARGINS[2],
+            CHART_SIZE[1] - CHART_MARGINS[3],
+        )
         last = max([step for step, _ in self.loss + self.score], default=1)
         highest = _round_up(max([value for _, value in self.loss], default=1.0))
 
@@ -81,7 +86,7 @@ class Curve:
             )
         draw.text((left, top - 22), "loss", fill=LOSS, font=font)
         draw.text((right, top - 22), "validation score", fill=SCORE, font=font, anchor="ra")
-        draw.text(((left + right) / 2, SIZE[1] - 6), "step", fill=INK, font=font, anchor="mb")
+        draw.text(((left + right) / 2, CHART_SIZE[1] - 6), "step", fill=INK, font=font, anchor="mb")
         draw.line([place(step, value / highest) for step, value in self.loss], fill=LOSS, width=2)
         scores = [place(step, max(0.0, value)) for step, value in self.score]
         draw.line(scores, fill=SCORE, width=2)

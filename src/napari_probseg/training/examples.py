@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
 from napari_probseg.nn.inputs import z_scored
 
-KEPT = 5000  # voxels of each label and image that a patch may be centred on
+MAX_CENTRES = 5000  # voxels of each label and image that a patch may be centred on
 
 Batch = tuple[Tensor, Tensor]
 
@@ -97,7 +97,7 @@ def _example(labelled: LabelledImage, label: NDArray[np.int16]) -> Example:
     foreground = []
     for value in np.unique(label[label > 0]):
         voxels = np.argwhere(label == value)
-        foreground.append(voxels if len(voxels) <= KEPT else rng.choice(voxels, KEPT, replace=False))
+        foreground.append(voxels if len(voxels) <= MAX_CENTRES else rng.choice(voxels, MAX_CENTRES, replace=False))
     image = torch.from_numpy(z_scored(labelled.image))
     return Example(labelled.name, image, torch.from_numpy(label), labelled.spacing, tuple(foreground))
 

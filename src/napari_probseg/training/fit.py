@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Losses = dict[str, Tensor]
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def fit(
             progress.validation = training.judged(validate)
         if folder and is_first(fabric) and (training.is_over or time.monotonic() - saved > config.save_every):
             # One file that holds all, so that a crash between two files cannot mix two steps.
-            write_whole(Path(folder) / CHECKPOINT, training.packed())
+            write_whole(Path(folder) / CHECKPOINT_FILE, training.packed())
             saved = time.monotonic()
         if training.is_over:
             training.keep_best()
@@ -169,7 +169,7 @@ class _Training:
     ) -> _Training:
         """Return a training that goes on with the folder's checkpoint, if there is one."""
         training = cls(network, deepcopy(network).eval(), _optimizer(network, config), config, device, fabric)
-        path = None if folder is None else Path(folder) / CHECKPOINT
+        path = None if folder is None else Path(folder) / CHECKPOINT_FILE
         content = path.read_bytes() if path and path.is_file() else b""
         if fabric:  # all begin as the first process does, also where the others have another folder or other weights
             content = fabric.broadcast(content or training.packed())

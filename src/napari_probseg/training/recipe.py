@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_probseg.nn.advised import AdvisedConfig
-from napari_probseg.nn.general import SIZE, GeneralConfig
+from napari_probseg.nn.general import WINDOW_SIDE, GeneralConfig
 from napari_probseg.training.fit import FitConfig
 
 
@@ -48,7 +48,7 @@ class GeneralTraining:
     """
 
     ndim: int = 2
-    size: int = SIZE[2]
+    size: int = WINDOW_SIDE[2]
     n_batch: int = 24
     share_real: float = 0.6
     share_pseudo: float = 0.12
@@ -102,7 +102,7 @@ RECIPES = {
     3: Recipe(
         "general3d",
         FitConfig(2400, learning_rate=1e-3),
-        GeneralTraining(ndim=3, size=SIZE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
+        GeneralTraining(ndim=3, size=WINDOW_SIDE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
         GeneralConfig(ndim=3, n_image_channels=2),
     ),
 }

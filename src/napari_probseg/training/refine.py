@@ -20,20 +20,20 @@ from napari_probseg.inference.answer import answer, refinable
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.refiner import LIMIT, Refiner
+from napari_probseg.nn.refiner import MAX_LOG_ODDS, Refiner
 from napari_probseg.progress import Progress
 from napari_probseg.region import Region
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
 
-PATCH = 128  # places of the fine grid along a side of what is learnt from
-LOOKED_AT = (1, 2, 3, 4, 5, 7, 9, 12, 15, 20)  # strokes after which an answer is learnt from
-FIT = FitConfig(1100, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
+PATCH_SIDE = 128  # places of the fine grid along a side of what is learnt from
+LEARNT_STROKE_COUNTS = (1, 2, 3, 4, 5, 7, 9, 12, 15, 20)  # strokes after which an answer is learnt from
+FIT_CONFIG = FitConfig(1100, learning_rate=3e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 12
 N_PARTS = 6  # of the objects, of which one is held out
 MOVE_PENALTY = 0.02  # of what the refiner changes, in squared log-odds: what is right already is to stay
-SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut that the annotator sees
+CUT_SMOOTHNESS, CUT_EDGES = 1.0, 2.0  # of the cut that the annotator sees
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         marked = case.mark(*drawn)
         case = marked.with_shown(everywhere, result) if result.any() else marked
         found = answer(network, case, torch.device("cpu"))
-        if i in LOOKED_AT:
+        if i in LEARNT_STROKE_COUNTS:
             seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
             yield View(seen.half(), _truth_over(found.window, target.truth, seen.shape[-1]))
         result = as_shown(case, found.window.within(case.shape), found.probability(case.shape))
@@ -74,7 +74,7 @@ def train_refiner(
     *,
     n_targets: int = 5,
     seed: int = 0,
-    config: FitConfig = FIT,
+    config: FitConfig = FIT_CONFIG,
 ) -> Iterator[str | Progress]:
     """Train a new refiner for a network, in place, on objects of the training parts of data sets.
 
@@ -125,7 +125,7 @@ def as_shown(case: Case, where: Region, probability: NDArray[np.float32]) -> NDA
     inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
     noise = noise_of(inner.image, channel_axis=0) or 1.0
     result = case.strokes == Marker.OBJECT
-    result[where] = cut(probability, inner, smoothness=SMOOTHNESS, sigma=EDGES * noise)
+    result[where] = cut(probability, inner, smoothness=CUT_SMOOTHNESS, sigma=CUT_EDGES * noise)
     return np.asarray(result)
 
 
@@ -161,8 +161,8 @@ def _batches(views: Sequence[View]) -> Callable[[torch.Generator], tuple[Tensor,
 def _patch(view: View, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return a patch around a place where the network is wrong or unsure, as far as there is one."""
     size = view.truth.shape[-1]
-    if size <= PATCH:
-        pad = PATCH - size
+    if size <= PATCH_SIDE:
+        pad = PATCH_SIDE - size
         return F.pad(view.seen, (0, pad, 0, pad)), F.pad(view.truth, (0, pad, 0, pad))
     doubtful = ((view.seen[0] > 0) != view.truth).flatten().nonzero()[:, 0]
     if len(doubtful) and torch.rand((), generator=generator) < 0.7:
@@ -170,8 +170,8 @@ def _patch(view: View, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         middle = divmod(place, size)
     else:
         middle = tuple(torch.randint(size, (2,), generator=generator).tolist())
-    low = [min(max(m - PATCH // 2, 0), size - PATCH) for m in middle]
-    part = tuple(slice(a, a + PATCH) for a in low)
+    low = [min(max(m - PATCH_SIDE // 2, 0), size - PATCH_SIDE) for m in middle]
+    part = tuple(slice(a, a + PATCH_SIDE) for a in low)
     return view.seen[(slice(None), *part)], view.truth[part]
 
 
@@ -181,7 +181,7 @@ def _loss(refiner: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> Losses
     open_ = (seen[:, 5:7].amax(1) == 0).float()
     entropy = F.binary_cross_entropy_with_logits(logit, target, weight=open_, reduction="none").mean((1, 2))
     overlap = soft_dice_loss(logit.sigmoid(), target, open_)
-    moved = (logit - LIMIT * seen[:, 0]).square().mean((1, 2))
+    moved = (logit - MAX_LOG_ODDS * seen[:, 0]).square().mean((1, 2))
     total = (entropy + 0.5 * overlap + MOVE_PENALTY * moved).mean()
     return {"total": total, "entropy": entropy.mean(), "dice": overlap.mean(), "moved": moved.mean()}
 

@@ -30,13 +30,13 @@ from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.losses import soft_dice_loss
 from napari_probseg.training.refine import as_shown
 
-PATCH = 32  # places of the grid along a side of what is learnt from
-LOOKED_AT = (1, 2, 3, 4, 6, 8, 11, 15, 20)  # strokes after which an answer is asked for, and learnt from
-FIT = FitConfig(600, learning_rate=5e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
+PATCH_SIDE = 32  # places of the grid along a side of what is learnt from
+LEARNT_STROKE_COUNTS = (1, 2, 3, 4, 6, 8, 11, 15, 20)  # strokes after which an answer is asked for, and learnt from
+FIT_CONFIG = FitConfig(600, learning_rate=5e-3, weight_decay=1e-2, n_warmup=30, average=0.98, clip=2.0)
 N_BATCH = 4
 N_PARTS = 6  # of the objects, of which one is held out
-SETTLED = 3.0  # radii around a dab, within which the annotator leaves the rest to the next answer
-SCENE = 56  # voxels along the sides of a synthetic scene
+SETTLED_RADII = 3.0  # radii around a dab, within which the annotator leaves the rest to the next answer
+SCENE_SIDE_VOXELS = 56  # voxels along the sides of a synthetic scene
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class VolumeView:
 def views_of(network: VolumeCVAE, of_images: AdvisedCVAE, target: Target) -> Iterator[VolumeView]:
     """Yield what the refiner sees while the annotator segments a target with the networks as they are."""
     case, result, n_drawn = target.case(), np.zeros_like(target.truth), 0
-    for n in LOOKED_AT:
+    for n in LEARNT_STROKE_COUNTS:
         marked = _marked(case, result, target, n - n_drawn)
         if marked is None:
             return
@@ -89,7 +89,7 @@ def synthetic_targets(n: int, seed: int) -> Iterator[Target]:
             yield Target(f"solid {i}", drawn.image[None], drawn.truth, drawn.spacing, drawn.truth.astype(np.int32))
             continue
         scene = synthetic_scene(
-            1, (SCENE,) * 3, Chance(torch.Generator().manual_seed(int(rng.integers(2**31)))), n_channels=1
+            1, (SCENE_SIDE_VOXELS,) * 3, Chance(torch.Generator().manual_seed(int(rng.integers(2**31)))), n_channels=1
         )
         label = scene.instance[0].numpy().astype(np.int32)
         ids, sizes = np.unique(label[label > 0], return_counts=True)
@@ -111,7 +111,7 @@ def train_volume_refiner(
     n_targets: int = 6,
     n_synthetic: int = 24,
     seed: int = 0,
-    config: FitConfig = FIT,
+    config: FitConfig = FIT_CONFIG,
 ) -> Iterator[str | Progress]:
     """Train a new refiner for a network of volumes, in place, on objects of the training parts of data sets.
 
@@ -139,7 +139,7 @@ def train_volume_refiner(
 
 
 def fit_volume_refiner(
-    network: VolumeCVAE, views: Sequence[Sequence[VolumeView]], *, seed: int = 0, config: FitConfig = FIT
+    network: VolumeCVAE, views: Sequence[Sequence[VolumeView]], *, seed: int = 0, config: FitConfig = FIT_CONFIG
 ) -> Iterator[str | Progress]:
     """Train the refiner of a network, in place, on views of objects; see `train_volume_refiner`."""
     torch.manual_seed(seed)
@@ -170,7 +170,7 @@ def _targets(datasets: Sequence[RawDataset], n: int, seed: int) -> Iterator[Targ
 def _marked(case: Case, result: NDArray[np.bool_], target: Target, n: int) -> Case | None:
     """Return the case with so many dabs more, where the result is most wrong; None if it is right."""
     seen = result.copy()
-    radius = SETTLED * dab_radius(target.truth.shape, np.asarray(target.spacing))
+    radius = SETTLED_RADII * dab_radius(target.truth.shape, np.asarray(target.spacing))
     for i in range(n):
         drawn = dab(seen, target.truth, spacing=target.spacing)
         if drawn is None:
@@ -205,7 +205,7 @@ def _batches(views: Sequence[VolumeView]) -> Callable[[torch.Generator], tuple[T
 
 def _patch(view: VolumeView, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return a patch around a place where the networks are wrong, as far as there is one, or anywhere."""
-    lacking = [max(0, PATCH - n) for n in reversed(view.truth.shape)]
+    lacking = [max(0, PATCH_SIDE - n) for n in reversed(view.truth.shape)]
     around = [a for n in lacking for a in (0, n)]
     maps, truth = F.pad(view.maps, around), F.pad(view.truth, around)
     doubtful = ((view.maps[:2].float().sum(0) > 0) != view.truth).nonzero()
@@ -213,8 +213,8 @@ def _patch(view: VolumeView, generator: torch.Generator) -> tuple[Tensor, Tensor
         middle = doubtful[int(torch.randint(len(doubtful), (), generator=generator))].tolist()
     else:
         middle = [int(torch.randint(n, (), generator=generator)) for n in truth.shape]
-    low = [min(max(m - PATCH // 2, 0), n - PATCH) for m, n in zip(middle, truth.shape, strict=True)]
-    part = tuple(slice(a, a + PATCH) for a in low)
+    low = [min(max(m - PATCH_SIDE // 2, 0), n - PATCH_SIDE) for m, n in zip(middle, truth.shape, strict=True)]
+    part = tuple(slice(a, a + PATCH_SIDE) for a in low)
     return maps[(slice(None), *part)], truth[part]
 
 

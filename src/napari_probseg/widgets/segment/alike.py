@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 from napari_probseg.engine.thumbnails import Thumbnail
 from napari_probseg.session.session import Session
-from napari_probseg.similar.examples import EXAMPLES
-from napari_probseg.similar.offer import LINE, NOTHING_ALIKE, SimilarObject
+from napari_probseg.similar.examples import EXAMPLES_FILE
+from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, SimilarObject
 from napari_probseg.widgets.commands import teaching_of
 from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.models import given
@@ -30,7 +30,7 @@ class MoreLikeThis(Stage):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.line = LINE
+        self.line = DEFAULT_LINE
         self.is_more_by_itself = False  # after each finished object
         self._pictures: WeakKeyDictionary[Session, list[Thumbnail]] = WeakKeyDictionary()
         self._at = 0  # the one on show
@@ -66,7 +66,7 @@ class MoreLikeThis(Stage):
     def _ask_for_more(self) -> None:
         teaching = teaching_of(self.viewer)
         folder = None if teaching is None else teaching.state.folder
-        memory = None if folder is None else Path(folder) / EXAMPLES
+        memory = None if folder is None else Path(folder) / EXAMPLES_FILE
         self.asking.more(self._session(), self.tools, self._place(anywhere=True), given(self.viewer), memory)
         self._show()
 
