@@ -120,6 +120,22 @@ def test_candidates_are_distinct_and_obey_what_is_decided(network: AdvisedCVAE, 
     assert (candidates.share.sum() <= 1 + 1e-6) and candidates.share.min() >= 0
 
 
+def test_the_first_candidate_is_the_completion_wherever_the_others_reach() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.full((300, 300), 40.0)  # far away; around the object it is quiet
+    noise[100:170, 100:170] = 1.0
+    image = rng.normal(size=noise.shape) * noise
+    y, x = np.mgrid[:300, :300]
+    image += 6.0 * ((y - 135) ** 2 + (x - 135) ** 2 < 14**2)
+    inside, outside = (np.hypot(y - at, x - at) < 3 for at in (135, 112))
+    case = ps.Case(image).mark(inside, outside)
+    candidates = ps.load_proposer(device="cpu").propose(case, 8)
+    completed = ps.load_completer(device="cpu").propose(case, 1)
+    first, alone = (c.partial[0] == ps.Marker.OBJECT for c in (candidates, completed))
+    assert np.prod([s.stop - s.start for s in candidates.where]) > 150**2, "some others reach far"
+    assert np.array_equal(first, alone), f"{np.count_nonzero(first ^ alone)} pixels differ"
+
+
 def test_what_is_decided_everywhere_leaves_nothing_to_offer(network: AdvisedCVAE, case: ps.Case) -> None:
     whole = np.ones(SHAPE, dtype=bool)
     full = case.mark(inside=whole & (case.partial != ps.Marker.BACKGROUND))

@@ -22,17 +22,20 @@ class Patches:
     case : Case
     where : tuple of slices
         The region.
+    window : tuple of slices
+        The region of the completion: the noise there tells which edges count, as where it is completed alone.
     max_voxels : int
         Of a region that is cut; in a larger one probabilities are compared with one half.
     """
 
-    def __init__(self, case: Case, where: Region, *, max_voxels: int) -> None:
+    def __init__(self, case: Case, where: Region, *, window: Region, max_voxels: int) -> None:
         self.where = where
         self.before = case.partial[where]
         self.cutter: Cutter | None = None
         if self.before.size <= max_voxels:
             inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
-            self.cutter = Cutter(inner, sigma=EDGES * (noise_of(inner.image, channel_axis=0) or 1.0))
+            noise = noise_of(case.read(window), channel_axis=0) or 1.0
+            self.cutter = Cutter(inner, sigma=EDGES * noise)
 
     def of(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the partial segmentation of a reading: its object, and background near it."""

@@ -88,7 +88,8 @@ def candidates_of(
     windows = [found.window, *(readings.window[i - 1] for i in choice.index if i > 0)]
     score[0] = found.confidence
     plausible = np.minimum(score[choice.index], found.confidence)
-    patches_of = Patches(case, _region(case, maps, windows), max_voxels=MAX_CUT_PIXELS)
+    seen = found.window.within(case.shape)
+    patches_of = Patches(case, _region(case, maps, windows), window=seen, max_voxels=MAX_CUT_PIXELS)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, (logit, window) in enumerate(zip(maps, windows, strict=True)):

@@ -58,7 +58,8 @@ def candidates_in_volume(
     readings = _readings(network, hinted, found, seed=seed, reach=reach, device=device)
     masks = (readings.logit > 0).numpy()
     choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)
-    patches_of = Patches(case, _region(case, readings.grid, masks[choice.index]), max_voxels=MAX_CUT_VOXELS)
+    where = _region(case, readings.grid, masks[choice.index])
+    patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS)
     patches: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     for i, index in enumerate(choice.index):
