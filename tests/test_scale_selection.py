@@ -49,3 +49,27 @@ def test_a_near_window_is_seen_from_a_far_one(size: int | None) -> None:
     distance = np.hypot(*(np.indices((side, side)) - (side - 1) / 2)) * 80 / side
     assert ((there.numpy() > 0) == (distance < 12)).mean() > 0.97
     assert (there[0] < 0).all(), "beyond the near window there is nothing"
+
+
+@pytest.mark.parametrize("rim", [0, 1])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_region_holds_all_that_is_true_over_a_window_and_little_else(seed: int, rim: int) -> None:
+    rng = np.random.default_rng(seed)
+    size, shape = tuple(rng.integers(12, 60, 2).tolist()), tuple(rng.integers(40, 90, 2).tolist())
+    over = Window(tuple(rng.integers(-15, 30, 2).tolist()), size)
+    on = torch.from_numpy(rng.random((12, 12)) < 0.05)
+    region = over.region_of(on, shape, rim=rim)
+    inside = np.zeros(shape, dtype=bool)
+    for y, x in np.ndindex(*shape):
+        place = [(v - low) * 12 // n for v, low, n in zip((y, x), over.low, size, strict=True)]
+        inside[y, x] = all(0 <= p < 12 for p in place) and bool(on[place[0], place[1]])
+    if region is None:
+        assert not inside.any()
+        return
+    left_out = inside.copy()
+    left_out[region] = False
+    assert not left_out.any()
+    if over.within(shape) == tuple(slice(a, a + n) for a, n in zip(over.low, over.size, strict=True)):
+        for s, axis, n in zip(region, (1, 0), size, strict=True):
+            at, places = np.flatnonzero(inside.any(axis)), -(-n // 12) * (1 + rim)
+            assert at[0] - places <= s.start and s.stop <= at[-1] + 2 + places

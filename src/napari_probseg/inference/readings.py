@@ -23,7 +23,7 @@ from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
-from napari_probseg.region import Region, bounding_box, hull, relative
+from napari_probseg.region import Region, hull, relative
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
 N_DRAWN = 9  # in each window ...
@@ -178,8 +178,8 @@ def _both(readings: Readings, i: int) -> Tensor:
 
 def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Window, Tensor]:
     """Return a window that holds the readings, and their objects on a grid over it, the completion first."""
-    boxes = [_box(found.logit > 0, found.window, case.shape)]
-    boxes += [_box(inside, w, case.shape) for inside, w in zip(readings.inside(), readings.window, strict=True)]
+    boxes = [found.window.region_of(found.logit > 0, case.shape)]
+    boxes += [w.region_of(inside, case.shape) for inside, w in zip(readings.inside(), readings.window, strict=True)]
     seen = [box for box in boxes if box is not None]
     over = window_on(case, hull(*seen), margin=1.1) if seen else found.window
     maps = [resampled(found.logit.sigmoid(), found.window, over, GRID_SIDE)]
@@ -192,22 +192,11 @@ def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Wind
 
 def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
     """Return the pixels that some readings may change."""
-    boxes = [_box(logit > 0, window, case.shape) for logit, window in zip(maps, windows, strict=True)]
+    boxes = [window.region_of(logit > 0, case.shape) for logit, window in zip(maps, windows, strict=True)]
     seen = [box for box in boxes if box is not None]
     if not seen:
         return windows[0].within(case.shape)
     return window_on(case, hull(*seen), margin=LAST_WINDOW_RATIO).within(case.shape)
-
-
-def _box(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:
-    """Return the pixels of the image that hold what is true over a window, (S, S); None if nothing is."""
-    box = bounding_box(on.numpy())
-    if box is None:
-        return None
-    scale = [n / s for n, s in zip(window.size, on.shape, strict=True)]
-    edges = zip(window.low, box, scale, shape, strict=True)
-    found = [(max(0, low + int(s.start * f)), min(n, low + int(s.stop * f) + 1)) for low, s, f, n in edges]
-    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
 
 
 def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:

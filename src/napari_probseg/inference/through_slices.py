@@ -111,18 +111,9 @@ class SeedLooks:
         boxes = []
         for k, seen in self.looks.items():
             far = seen.windows[-1]
-            box = bounding_box(np.asarray(seen.probability(far, WINDOW_SIDE[2]) > 0.5))
+            box = far.region_of(seen.probability(far, WINDOW_SIDE[2]) > 0.5, self.planes[k].shape)
             if box is not None:
-                edges = zip(far.low, far.size, box, self.planes[k].shape, strict=True)
-                boxes.append(
-                    tuple(
-                        slice(
-                            max(0, a + int(s.start * m / WINDOW_SIDE[2])),
-                            min(n, a + int(s.stop * m / WINDOW_SIDE[2]) + 1),
-                        )
-                        for a, m, s, n in edges
-                    )
-                )
+                boxes.append(box)
         across = list(hull(*boxes)) if boxes else [slice(0, 0)] * 2
         spacing = np.asarray(case.spacing, dtype=float)
         sides = [(s.stop - s.start) * mm for s, mm in zip(across, np.delete(spacing, self.axis), strict=True)]

@@ -96,15 +96,7 @@ class _Far:
     def box(self, shape: tuple[int, ...]) -> Region | None:
         """Return the voxels that hold the object of the window that is believed."""
         i = int(np.argmax(self.trust))
-        box, low, n = bounding_box(np.asarray(self.logit[i] > 0)), self.windows[i].low, self.windows[i].size
-        if box is None:
-            return None
-        size = self.logit.shape[-1]
-        edges = zip(box, low, n, shape, strict=True)
-        found = [
-            (max(0, a + int(s.start * m / size)), min(end, a + int(s.stop * m / size) + 1)) for s, a, m, end in edges
-        ]
-        return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
+        return self.windows[i].region_of(self.logit[i] > 0, shape)
 
 
 @torch.inference_mode()

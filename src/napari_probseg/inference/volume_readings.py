@@ -17,7 +17,7 @@ from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.volume import CLOSEST_RATIO, VolumeAnswer, answer_in_volume, with_room
-from napari_probseg.inference.windows import Window, cut_off, windows_around
+from napari_probseg.inference.windows import cut_off, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE
@@ -98,7 +98,7 @@ def _readings(
     of = [window for window in windows for _ in range(N_DRAWN)]
     free = [1 - 4 * min(0.25, float(cut_off(s > 0, w, case.shape))) for s, w in zip(samples, of, strict=True)]
     quality = said.quality.sigmoid().double().cpu().numpy() * np.array(free)
-    boxes = [_box_of(w, s > 0, case.shape) for s, w in zip(samples, of, strict=True)]
+    boxes = [w.region_of(s > 0, case.shape) for s, w in zip(samples, of, strict=True)]
     box = hull(found.grid.region, *(b for b, good in zip(boxes, quality, strict=True) if b is not None and good > 0))
     grid = Grid.over(case, box, most=MAX_PLACES)
     own = [
@@ -136,15 +136,6 @@ def in_voxels_of(where: Region, grid: Grid, values: Tensor) -> NDArray[np.float3
         own = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, grid.region, strict=True))
         full[inner] = grid.in_voxels(values)[own]
     return full
-
-
-def _box_of(window: Window, on: Tensor, shape: tuple[int, ...]) -> Region | None:
-    box = bounding_box(on.numpy())
-    if box is None:
-        return None
-    edges = zip(window.low, window.size, box, on.shape, shape, strict=True)
-    found = [(max(0, a + int(s.start * m / g)), min(n, a + int(s.stop * m / g) + 1)) for a, m, s, g, n in edges]
-    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
 
 
 def _region(case: Case, grid: Grid, masks: NDArray[np.bool_]) -> Region:

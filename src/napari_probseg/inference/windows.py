@@ -53,6 +53,27 @@ class Window:
         pads = zip(self.padding(shape), self.size, strict=True)
         return tuple(slice(before, size - after) for (before, after), size in pads)
 
+    def region_of(self, on: Tensor, shape: tuple[int, ...], *, rim: int = 0) -> Region | None:
+        """Return the voxels of an image of ``shape`` that hold what is true over the window; None if nothing is.
+
+        Parameters
+        ----------
+        on : (S, ...) bool tensor
+            On a grid of places that divides the window.
+        shape : tuple of int
+        rim : int
+            Places around it that are to be held, too.
+        """
+        box = bounding_box(on.numpy())
+        if box is None:
+            return None
+        edges = zip(self.low, self.size, box, on.shape, shape, strict=True)
+        found = tuple(
+            slice(max(0, low + int((s.start - rim) * m / g)), min(n, low + int((s.stop + rim) * m / g) + 1))
+            for low, m, s, g, n in edges
+        )
+        return found if all(s.start < s.stop for s in found) else None
+
 
 def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     """Return up to ``n`` windows around the marks, from close to far.

@@ -240,7 +240,7 @@ def _patch(case: Case, draw: Draw, w: int, m: int) -> tuple[Region, NDArray[np.u
     """Return the partial segmentation that one sample leads to, at full resolution, where it may decide something."""
     window, visible = draw.windows[w], draw.windows[w].within(case.shape)
     known = bounding_box(case.partial[visible] == Marker.OBJECT)
-    found = _box_of(draw.object[w, m] > 0, window, case.shape)
+    found = window.region_of(draw.object[w, m] > 0, case.shape, rim=1)
     near = visible if found is None else hull(found, absolute(known, visible)) if known else found
     where = _grown(near, visible)
     logits = torch.stack([draw.object[w, m], draw.mask[w, m]])
@@ -258,17 +258,6 @@ def _in_image(window: Window, values: Tensor, where: Region) -> NDArray[np.float
     """Return (C, S, ...) over a window in the voxels of a region of the image that lies in it."""
     own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(where, window.low, strict=True))
     return enlarged(values, window.size, own).numpy()
-
-
-def _box_of(on: Tensor, window: Window, shape: tuple[int, ...]) -> Region | None:
-    """Return the voxels of the image that hold what is true over a window, (S, ...); None if nothing is."""
-    box = bounding_box(on.numpy())
-    if box is None:
-        return None
-    scale = [n / s for n, s in zip(window.size, on.shape, strict=True)]
-    edges = zip(window.low, box, scale, shape, strict=True)
-    found = [(max(0, low + int((s.start - 1) * f)), min(n, low + int((s.stop + 1) * f) + 1)) for low, s, f, n in edges]
-    return tuple(slice(a, b) for a, b in found) if all(a < b for a, b in found) else None
 
 
 def _grown(box: Region, within: Region) -> Region:
