@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,36 +47,43 @@ def _scanned(found: Tensor, cost: Tensor) -> Tensor:
         planes = found.movedim(axis, 0).contiguous()  # (n, 2, B, T, ...)
         heights = cost.movedim(axis, 0)
         low, high = heights[:-1], heights[1:]
-        ways: list[tuple[Tensor, tuple[int, int, int] | None]] = [((low + high) / 2, None)]
+        buffer = torch.empty_like(planes[0])
+        links = [_Link.between(planes, planes, (low + high) / 2, buffer)]
         for across in range(4, heights.ndim):
             m = heights.shape[across] - 1
             for here in (0, 1):  # of the plane in front; its neighbour in the plane behind is the other
                 sum_ = high.narrow(across, here, m) + low.narrow(across, 1 - here, m)
-                ways.append((sum_ * (math.sqrt(2) / 2), (across - 1, here, m)))
-        buffer = torch.empty_like(planes[0])
+                front, behind = (planes.narrow(across, side, m) for side in (here, 1 - here))
+                links.append(_Link.between(front, behind, sum_ * (math.sqrt(2) / 2), buffer.narrow(across - 1, 0, m)))
         for i in range(1, len(planes)):
-            _offer(planes[i - 1], planes[i], [(way[i - 1], shift) for way, shift in ways], buffer, forth=True)
+            for link in links:
+                link.forth(i)
         for i in range(len(planes) - 2, -1, -1):
-            _offer(planes[i + 1], planes[i], [(way[i], shift) for way, shift in ways], buffer, forth=False)
+            for link in links:
+                link.back(i)
         found = planes.movedim(0, axis)
     return found
 
 
-def _offer(
-    source: Tensor,
-    plane: Tensor,
-    ways: list[tuple[Tensor, tuple[int, int, int] | None]],
-    buffer: Tensor,
-    *,
-    forth: bool,
-) -> None:
-    """Lower a plane in place by what comes from the one beside it, straight and diagonally."""
-    for way, shift in ways:
-        if shift is None:
-            torch.minimum(plane, torch.add(source, way, out=buffer), out=plane)
-            continue
-        across, here, m = shift
-        to = here if forth else 1 - here
-        target = plane.narrow(across, to, m)
-        offered = torch.add(source.narrow(across, 1 - to, m), way, out=buffer.narrow(across, 0, m))
-        torch.minimum(target, offered, out=target)
+@dataclass(frozen=True)
+class _Link:
+    """Ways between the voxels of neighbouring planes, straight or diagonal, as views of all planes."""
+
+    front: Sequence[Tensor]  # the voxels of each plane that are reached from the plane before it ...
+    behind: Sequence[Tensor]  # ... and those that they are reached from
+    cost: Sequence[Tensor]  # of the way between a plane and the next
+    buffer: Tensor
+
+    @classmethod
+    def between(cls, front: Tensor, behind: Tensor, cost: Tensor, buffer: Tensor) -> _Link:
+        return cls(front.unbind(), behind.unbind(), cost.unbind(), buffer)
+
+    def forth(self, i: int) -> None:
+        """Lower plane ``i`` in place by what comes from the one before it."""
+        target = self.front[i]
+        torch.minimum(target, torch.add(self.behind[i - 1], self.cost[i - 1], out=self.buffer), out=target)
+
+    def back(self, i: int) -> None:
+        """Lower plane ``i`` in place by what comes from the one after it."""
+        target = self.behind[i]
+        torch.minimum(target, torch.add(self.front[i + 1], self.cost[i], out=self.buffer), out=target)
