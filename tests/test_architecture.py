@@ -1,14 +1,28 @@
-"""The code is built as the import contracts say, and no files import each other in a circle, not even for types."""
+"""The code is built as the import contracts say, without circles, in short files and functions."""
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 grimp = pytest.importorskip("grimp")
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("src", "tests", "benchmarks", "docs", "examples")
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+LONG_FUNCTIONS = {"panel.py:Panel.__init__"}  # a widget's parts, one after the other, each with its tip
+
+
+def functions(tree: ast.AST, name: str) -> Iterator[tuple[str, int]]:
+    """Yield the functions of a module, also those within others and in classes, and how many lines they have."""
+    for node in ast.iter_child_nodes(tree):
+        inner = f"{name}{node.name}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else name
+        if isinstance(node, ast.FunctionDef):
+            yield inner, (node.end_lineno or node.lineno) - node.lineno + 1
+        yield from functions(node, f"{inner}." if inner != name else name)
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +67,13 @@ def test_inference_imports_no_trainer(imports: dict[str, set[str]]) -> None:
         if module.startswith("napari_probseg.inference") and any(".training" in name for name in imported)
     }
     assert not wrong
+
+
+def test_files_and_functions_are_short() -> None:
+    code = "class A:\n    def f(self):\n        def g():\n            pass\n        return g\n"
+    assert list(functions(ast.parse(code), "a.py:")) == [("a.py:A.f", 4), ("a.py:A.f.g", 2)], "test invalid"
+    sources = {path: path.read_text() for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+    assert len(sources) > 300
+    assert not [path.name for path, text in sources.items() if len(text.splitlines()) > MAX_FILE_LINES]
+    lengths = {k: n for path, text in sources.items() for k, n in functions(ast.parse(text), f"{path.name}:")}
+    assert {name for name, n in lengths.items() if n > MAX_FUNCTION_LINES} <= LONG_FUNCTIONS

@@ -59,13 +59,29 @@ def test_the_readme_is_whole_where_its_folder_is_not() -> None:
     assert [one for pair in addresses for one in pair if one and not one.startswith("https://")] == []
 
 
-def test_addresses_of_this_repository_lead_to_files() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    files = re.findall(r"napari-probseg/(?:blob/)?main/([\w./-]+)", text)
+@pytest.mark.parametrize("page", PAGES)
+def test_addresses_of_this_repository_lead_to_files(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    files = re.findall(r"napari-probseg/(?:blob/|tree/)?main/([\w./-]+)", text)
     pages = re.findall(r"github\.io/napari-probseg/(\w+)/", text)
-    assert files and pages
-    for path in (*files, *(f"docs/{page}.md" for page in pages)):
-        assert (REPOSITORY / path).is_file(), path
+    assert page != "README.md" or (files and pages), "test invalid"
+    for path in (*files, *(f"docs/{name}.md" for name in pages)):
+        assert (REPOSITORY / path).exists(), path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_links_of_the_site_lead_to_pages_of_it(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.M | re.S)
+    links = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", text, re.M)
+    for link in (one for pair in links for one in pair if one and ":" not in one):
+        path, _, heading = link.partition("#")
+        target = ((REPOSITORY / page).parent / path).resolve() if path else REPOSITORY / page
+        assert target.is_relative_to(REPOSITORY / "docs"), f"{link} is not on the site"
+        assert target.is_file(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            named = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+            assert heading in named, f"{link}: there is no such heading"
 
 
 def test_every_package_is_on_the_page_of_the_architecture() -> None:

@@ -17,7 +17,6 @@ MAX_ROUNDS = 100
 BATCH_VOXELS = 2**17  # voxels whose steps are measured in one go
 
 
-# More than 60 lines: most of it says what the distance is.
 def geodesic_distance(
     image: NDArray[Any],
     seeds: NDArray[Any],
@@ -65,8 +64,7 @@ def geodesic_distance(
     is one operation on a whole slice, until nothing changes.
     """
     seeds = np.asarray(seeds).astype(bool)
-    values = _checked_image(image, seeds)
-    mm = _checked_spacing(spacing, seeds.ndim)
+    values, mm = _checked_image(image, seeds), _checked_spacing(spacing, seeds.ndim)
     _refuse_out_of_range(edge_weight, n_rounds)
     intensity = F.pad(edge_weight * torch.from_numpy(values).to(device), (1, 1) * seeds.ndim)
     distance = torch.full(intensity.shape[1:], torch.inf, device=device)  # what is beyond the border is never a way

