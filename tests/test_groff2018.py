@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import napari_probseg as ps
+from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import RawDataset
+from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.reproduce.groff2018 import COLUMNS, Target, measured, reproduce, table
@@ -52,8 +55,7 @@ def data(tmp_path: Path) -> Path:
 def test_the_command_trains_measures_and_writes_the_table(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     deque(reproduce(out, data=data, groups={2: TINY}), maxlen=0)
-    row = (out / "groff2018.md").read_text().splitlines()[-1]
-    assert row.startswith("| Dataset002_Unseen | 1 |")
+    assert "| Dataset002_Unseen | 1 |" in (out / "groff2018.md").read_text()
     measured_once = (out / "objects.jsonl").read_text()
     deque(reproduce(out, data=data, groups={2: TINY}), maxlen=0)
     assert (out / "objects.jsonl").read_text() == measured_once, "it goes on, and does nothing twice"
@@ -85,6 +87,32 @@ def test_every_column_is_measured_and_strokes_help() -> None:
 
 def test_the_order_is_told_as_it_is() -> None:
     rising = dict(zip(COLUMNS, (0.2, 0.3, 0.8, 0.9, 0.7, 0.8, 0.7, 0.85), strict=True))
-    lines = table({"a": [rising], "b": [{**rising, "cut": 0.1}]}, seed=0).splitlines()
-    assert lines[-3].endswith("| yes | +0.100, +0.050 |")
-    assert lines[-2].split(" | ")[-2] == "no"
+    lines = table({"a": [rising] * 2, "b": [{**rising, "cut": 0.1}] * 2}, command="--seed 0").splitlines()
+    a, b, mean = (line for line in lines if line.startswith(("| a", "| b", "| **mean**")))
+    assert a.endswith("| yes | +0.100, +0.050 |")
+    assert b.split(" | ")[-2] == "no"
+    assert mean.split(" | ")[3] == "0.200"
+    assert lines[-5:] == [
+        "| the cut improves what the network finds alone | +0.000 [+0.000, +0.000] | undecided |",
+        "| 10 strokes improve on the cut | +0.600 [+0.600, +0.600] | reproduced |",
+        "| 15 strokes improve on 10 | +0.100 [+0.100, +0.100] | reproduced |",
+        "| fine-tuning gains over 10 strokes of its own | +0.100 [+0.100, +0.100] | reproduced |",
+        "| fine-tuning gains over 15 strokes of its own | +0.050 [+0.050, +0.050] | reproduced |",
+    ]
+
+
+def test_weights_are_measured_on_the_sets_they_have_not_seen(data: Path, tmp_path: Path) -> None:
+    network = GeneralCVAE(TINY.network)
+    weights = tmp_path / "unseen.safetensors"
+    write_weights(weights, network.state_dict(), preset="general", config=asdict(network.config))
+    arguments = ["reproduce", "groff2018", "--out", tmp_path / "out", "--data", data, "--weights", weights]
+    result = CliRunner().invoke(app, [str(a) for a in [*arguments, "--sets", "Unseen"]], catch_exceptions=False)
+    assert "`napari-probseg reproduce groff2018 --seed 0 --weights unseen.safetensors --sets Unseen`" in result.output
+    assert "| Dataset002_Unseen | 1 |" in result.output
+    assert not list((tmp_path / "out").glob("*d")), "nothing is trained"
+
+
+def test_weights_of_another_network_are_told(data: Path, tmp_path: Path) -> None:
+    shipped = Path(ps.__file__).parent / "weights" / "wong2022.safetensors"
+    with pytest.raises(ValueError, match="are not of a general network"):
+        next(reproduce(tmp_path, data=data, weights=shipped, sets=["Unseen"]))

@@ -350,37 +350,3 @@ def test_command_line_wants_a_data_set(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "nnunet2018", str(tmp_path)], env={"PROBSEG_DATA": None})
     assert isinstance(result.exception, ValueError)
     assert "--data" in str(result.exception)
-
-
-def test_comparisons_of_the_papers_become_tables(tmp_path: Path) -> None:
-    from napari_probseg.reproduce import unets
-
-    balls(tmp_path / "Dataset901_Hippocampus", (12, 13, 12), n=3)
-    arguments = ["reproduce", "avetisian2018", "--out", tmp_path / "out", "--data", tmp_path, "--steps", "1"]
-    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    rows = [line for line in result.output.splitlines() if line.startswith("|")]
-    assert rows[0].startswith("|  | published | weights | s / step | Dice ball | Dice core | mean Dice | mean IoU |")
-    assert [row.split(" | ")[0] for row in rows[2:]] == ["| factorised", "| full", "| factorised, cross-entropy"]
-    assert all(len(row.split(" | ")) == 8 for row in rows)
-    assert set(unets.COMPARISONS) == {"kayalibay2017", "nnunet2018", "avetisian2018", "isensee2017"}
-
-
-def test_comparison_without_its_data_says_so(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["reproduce", "isensee2017", "--data", str(tmp_path)])
-    assert isinstance(result.exception, FileNotFoundError)
-    assert "there is no data set Hippocampus: there are none" in str(result.exception)
-
-
-def test_variants_differ_in_one_thing() -> None:
-    from dataclasses import asdict
-
-    from napari_probseg.reproduce.unets import COMPARISONS
-
-    for comparisons in COMPARISONS.values():
-        for comparison in comparisons:
-            first, *others = (asdict(v) for v in comparison.variants.values())
-            for other in others:
-                changed = {k for k in first["network"] if first["network"][k] != other["network"][k]}
-                changed |= {k for k in ("loss", "augment") if first[k] != other[k]}
-                assert len(changed) == 1 or changed == {"residual", "dropout"}

@@ -181,6 +181,14 @@ def test_reproduction_writes_weights_table_and_figure(tmp_path: Path, monkeypatc
     table = (tmp_path / "a" / "wong2022.md").read_text()
     assert "--seed 3 --steps 2" in table
     assert "52" in table and "31" in table and "0.87" in table
+    assert [row.split(" | ")[1] for row in table.splitlines()[-10:]] == ["0.3", "0.5", "0.7", "0.9", "0.97"] * 2
+
+
+def test_the_surer_the_fewer_pixels_are_decided() -> None:
+    y = torch.tensor([[[[0.4, 0.6, 0.8]], [[0.1, 0.4, 0.3]]]])
+    assert decided(y).tolist() == [[[[False, True, True]], [[False, True, False]]]]
+    assert decided(y, sure=0.7).tolist() == [[[[False, False, True]], [[False, False, False]]]]
+    assert decided(y, sure=0.3).tolist() == [[[[True, True, True]], [[False, True, False]]]]
 
 
 # --- the proposer ---

@@ -98,10 +98,17 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets; not for wong2022.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours, for minutes, if absent.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours if absent.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on; of the U-Nets' comparisons.")] = 3,
+    weights: Annotated[
+        Path | None, typer.Option(help="General weights that have not seen the --sets, instead of training: groff2018.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option(help="The end of a data set's name, again for each; with --weights.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Do a published experiment again and print its table beside the paper's."""
+    """Do a published experiment again and print its table beside the paper's; goes on with what is there."""
     out = out or Path("runs") / experiment.value
     if experiment is Experiment.wong2022:
         from napari_probseg.reproduce import wong2022
@@ -112,11 +119,15 @@ def reproduce(
     elif experiment is Experiment.groff2018:
         from napari_probseg.reproduce import groff2018
 
-        show_training(groff2018.reproduce(out, data=data, n_steps=steps, seed=seed))
+        show_training(
+            groff2018.reproduce(
+                out, data=data, n_steps=steps, seed=seed, weights=weights, sets=sets or groff2018.UNSEEN
+            )
+        )
     else:
         from napari_probseg.reproduce import unets
 
-        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, seed=seed))
+        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps, n_seeds=seeds, seed=seed))
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:
         typer.echo(f"the figure is {out / experiment.value}.png")

@@ -77,10 +77,17 @@ class Wong2022(nn.Module):
         return torch.stack([mask, known_object + (1 - known) * mask.detach() * inside], 1)
 
 
-def decided(y: Tensor) -> Tensor:
-    """Return y as yes or no, (B, 2, Y, X) bool: decided where that is likelier than not, and object likewise there."""
+def decided(y: Tensor, *, sure: float = 0.5) -> Tensor:
+    """Return y as yes or no, (B, 2, Y, X) bool: decided where that is likelier than `sure`, and object likewise there.
+
+    Parameters
+    ----------
+    y : (B, 2, Y, X) tensor
+    sure : float
+        The higher, the fewer pixels are decided.
+    """
     mask, segmentation = y.unbind(1)
-    return torch.stack([mask > 0.5, (mask > 0.5) & (segmentation > 0.5 * mask)], 1)
+    return torch.stack([mask > sure, (mask > sure) & (segmentation > 0.5 * mask)], 1)
 
 
 def _convolved(n_in: int, n_out: int) -> nn.Sequential:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.dataset.raw import LabelledImage, all_but, datasets_below, named
+from napari_probseg.dataset.raw import LabelledImage, RawDataset, all_but, datasets_below, named
+from napari_probseg.io.atomic import output_folder, write_whole
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
-from napari_probseg.nn.presets import load_network
+from napari_probseg.nn.presets import General, load_network
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.reproduce.findings import interval_over_sets, verdict
 from napari_probseg.reproduce.unseen import GROUPS, Group, train_small
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.training.adapt import AdaptConfig
@@ -31,6 +33,8 @@ from napari_probseg.training.adapt import AdaptConfig
 N_STROKES = 15  # in all; the first pair counts as two
 REPORTED_STROKES = (10, 15)  # after so many strokes
 ADAPT_EVERY = 5
+N_OBJECTS = 12  # of each set, where nothing is trained
+UNSEEN = ("VocalFolds", "CarotidUltrasound", "ColonGlands", "HeartCT", "Pets")  # by the weights of docs/unseen.md
 MIN_OBJECT_VOXELS = 30  # voxels of an object that is segmented
 COLUMNS = {
     "alone": "network alone",
@@ -46,6 +50,14 @@ PUBLISHED = {
     "Groff 2018, liver": {"alone": 0.516, "cut": 0.532, "tuned10": 0.873, "tuned15": 0.891},
     "Groff 2018, spleen": {"alone": 0.417, "cut": 0.484, "tuned10": 0.892, "tuned15": 0.918},
 }
+
+FINDINGS = (
+    ("the cut improves what the network finds alone", "cut", "alone"),
+    ("10 strokes improve on the cut", "tuned10", "cut"),
+    ("15 strokes improve on 10", "tuned15", "tuned10"),
+    ("fine-tuning gains over 10 strokes of its own", "tuned10", "own10"),
+    ("fine-tuning gains over 15 strokes of its own", "tuned15", "own15"),
+)
 
 Scores = dict[str, float]
 Stroke = tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -76,8 +88,12 @@ def reproduce(
     n_objects: int | None = None,
     seed: int = 0,
     groups: Mapping[int, Group] | None = None,
+    weights: str | Path | None = None,
+    sets: Sequence[str] = UNSEEN,
 ) -> Iterator[Progress]:
     """Train without the left-out sets, segment their objects, write ``groff2018.md``; go on where it was broken off.
+
+    With ``weights`` nothing is trained: images of the sets that these have not seen are segmented.
 
     Parameters
     ----------
@@ -91,6 +107,10 @@ def reproduce(
         Of weights, crops and first strokes.
     groups : mapping of int to Group, optional
         By the number of axes; `GROUPS` if absent.
+    weights : path, optional
+        A general network of images that has not seen the ``sets``.
+    sets : sequence of str
+        Their names, where there are ``weights``; see `napari_probseg.dataset.raw.named`.
 
     Yields
     ------
@@ -102,10 +122,34 @@ def reproduce(
     FileNotFoundError
         If a data set that is to be left out is not there.
     """
-    folder, datasets, groups = Path(folder), datasets_below(data), groups or GROUPS
+    folder, datasets = output_folder(folder), datasets_below(data)
+    rows = _Rows(folder / "objects.jsonl")
+    if weights is None:
+        groups = groups or GROUPS
+        command = f"--seed {seed}"
+        yield from _with_small(rows, folder, datasets, groups, n_steps=n_steps, n_objects=n_objects, seed=seed)
+    else:
+        named_sets = "".join(f" --sets {name}" for name in sets) if tuple(sets) != UNSEEN else ""
+        command = f"--seed {seed} --weights {Path(weights).name}{named_sets}"
+        completer = UNetCut({2: _general(weights)}, device="cpu")
+        for dataset in named(sets, datasets):
+            yield from _segment(rows, completer, dataset, n_objects=n_objects or N_OBJECTS, seed=seed)
+    write_whole(folder / "groff2018.md", table(rows.by_set(), command=command).encode())
+
+
+def _with_small(
+    rows: _Rows,
+    folder: Path,
+    datasets: list[RawDataset],
+    groups: Mapping[int, Group],
+    *,
+    n_steps: int | None,
+    n_objects: int | None,
+    seed: int,
+) -> Iterator[Progress]:
+    """Train a small network for each group, and segment the objects that it has not seen."""
     left_out = {ndim: named(group.left_out, datasets) for ndim, group in groups.items()}
     seen = all_but((name for group in groups.values() for name in group.left_out), datasets)
-    rows = _Rows(folder / "objects.jsonl")
     network: GeneralCVAE | None = None
     for ndim, group in sorted(groups.items()):
         yield from train_small(group, folder / f"{ndim}d", seen, start=network, n_steps=n_steps, seed=seed)
@@ -114,12 +158,23 @@ def reproduce(
         network = trained
         completer = UNetCut({ndim: network}, device="cpu")
         for dataset in left_out[ndim]:
-            names = dataset.split("test")[: n_objects or group.n_objects]
-            for i, name in enumerate(names):
-                if not rows.has(dataset.folder.name, name) and (found := target(dataset.load(name))) is not None:
-                    rows.add(dataset.folder.name, name, measured(completer, found, seed=seed))
-                yield Progress(i + 1, len(names))
-    (folder / "groff2018.md").write_text(table(rows.by_set(), seed=seed), encoding="utf-8")
+            yield from _segment(rows, completer, dataset, n_objects=n_objects or group.n_objects, seed=seed)
+
+
+def _general(weights: str | Path) -> General:
+    network = load_network(weights)
+    if not isinstance(network, General):
+        raise ValueError(f"the weights in {weights} are not of a general network: choose those of `train general`")
+    return network
+
+
+def _segment(rows: _Rows, completer: UNetCut, dataset: RawDataset, *, n_objects: int, seed: int) -> Iterator[Progress]:
+    """Segment an object of each image of the test part, those left out that have been before."""
+    names = dataset.split("test")[:n_objects]
+    for i, name in enumerate(names):
+        if not rows.has(dataset.folder.name, name) and (found := target(dataset.load(name))) is not None:
+            rows.add(dataset.folder.name, name, measured(completer, found, seed=seed))
+        yield Progress(i + 1, len(names))
 
 
 def target(case: LabelledImage) -> Target | None:
@@ -211,11 +266,11 @@ class _Rows:
         return {name: [s for (n, _), s in self._scores.items() if n == name] for name in names}
 
 
-def table(rows: Mapping[str, list[Scores]], *, seed: int) -> str:
+def table(rows: Mapping[str, list[Scores]], *, command: str) -> str:
     """Return the means of every set as markdown, beside the published ones, and what they say of the order."""
     head = ["", "objects", *COLUMNS.values(), "published order", "gain"]
     lines = [
-        f"`napari-probseg reproduce groff2018 --seed {seed}`: mean Dice of the objects, one of each test image. No "
+        f"`napari-probseg reproduce groff2018 {command}`: mean Dice of the objects, one of each test image. No "
         f"network has seen an image of the set that it segments. Strokes are dabs where the result is most wrong, the "
         f"first pair included; fine-tuned after each {ADAPT_EVERY}th. “Published order”: alone < cut < 10 < 15 "
         f"strokes. “Gain”: what fine-tuning brings after {N_STROKES} strokes, against the same strokes and against as "
@@ -235,7 +290,16 @@ def table(rows: Mapping[str, list[Scores]], *, seed: int) -> str:
         in_order = "yes" if all(a < b for a, b in pairwise(order)) else "no"
         n = str(len(rows[name])) if name in rows else ""
         lines.append(_line([name, n, *(f"{mean[c]:.3f}" for c in COLUMNS), in_order, gain]))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_findings(rows)]) + "\n"
+
+
+def _findings(rows: Mapping[str, list[Scores]]) -> list[str]:
+    """Return a table of what is said of the order and of the gain, with intervals over the objects of each set."""
+    lines = [_line(["finding", "here: difference of the Dice", "verdict"]), _line(["---"] * 3)]
+    for claim, better, worse in FINDINGS:
+        found = interval_over_sets([[s[better] - s[worse] for s in scores] for scores in rows.values()])
+        lines.append(_line([claim, found.signed, verdict(found).value]))
+    return lines
 
 
 def _line(cells: list[str]) -> str:

@@ -27,6 +27,8 @@ N_SAMPLES = 16
 SHIPPED_STEPS = 2000
 WEIGHT_MASK, WEIGHT_KL = 1.0, 6e-2  # b0 and b1 of Eq. 3
 N_BEST, WEIGHT_BEST = 4, 4.0
+CURVE = tuple((spread, sure) for spread in (1.0, 1.5) for sure in (0.3, 0.5, 0.7, 0.9, 0.97))
+N_CURVE_IMAGES = 200  # of those, as there are many points
 PUBLISHED = {"object pixels added": "52", "background pixels added": "31", "Dice of the added part": "0.87"}
 
 Batch = tuple[Tensor, Tensor]
@@ -96,9 +98,10 @@ def reproduce(
     figures = [
         evaluate(network, held_out, seed=seed, spread=spread) for network, spread in ((cvae, 1.0), (control, 0.0))
     ]
+    text = table(*figures, seed=seed, n_steps=n_steps) + "\n" + curve(cvae, held_out, seed=seed)
     config_of_network = {"n_latent": cvae.n_latent}
     write_weights(folder / "wong2022.safetensors", cvae.state_dict(), preset="wong2022", config=config_of_network)
-    (folder / "wong2022.md").write_text(table(*figures, seed=seed, n_steps=n_steps), encoding="utf-8")
+    (folder / "wong2022.md").write_text(text, encoding="utf-8")
     write_picture(folder / "wong2022.png", draw_figure(cvae, held_out, seed=seed))
 
 
@@ -187,14 +190,16 @@ def _mean(loss: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def samples(network: Wong2022, x: NDArray[np.float32], *, n: int, seed: int, spread: float = 1.0) -> NDArray[np.bool_]:
+def samples(
+    network: Wong2022, x: NDArray[np.float32], *, n: int, seed: int, spread: float = 1.0, sure: float = 0.5
+) -> NDArray[np.bool_]:
     """Return ``n`` samples of y for one x, (n, 2, 32, 32); ``spread`` 0 sets z = 0."""
     seen = torch.from_numpy(x)[None]
     z = spread * torch.randn(n, *network.latent_shape(seen), generator=torch.Generator().manual_seed(seed))
-    return np.asarray(decided(network.decode(seen, z)).numpy())
+    return np.asarray(decided(network.decode(seen, z), sure=sure).numpy())
 
 
-def evaluate(network: Wong2022, data: Disks, *, seed: int, spread: float) -> Figures:
+def evaluate(network: Wong2022, data: Disks, *, seed: int, spread: float, sure: float = 0.5) -> Figures:
     """Return the figures of a network on held-out images; each sample is held against every reading that x allows."""
     rng = np.random.default_rng(seed)
     rows, all_scores = [], []
@@ -202,7 +207,7 @@ def evaluate(network: Wong2022, data: Disks, *, seed: int, spread: float) -> Fig
         x, y = task(data, i, rng)
         new, region = x[1] == 0, y[0] > x[1]
         readings = _valid_readings(data, i, x)
-        drawn = samples(network, x, n=N_SAMPLES, seed=seed + i, spread=spread)
+        drawn = samples(network, x, n=N_SAMPLES, seed=seed + i, spread=spread, sure=sure)
         adding = [(m & new, s & new) for m, s in drawn if (s & new).any()]
         scores = np.array([[dice(s, r & m) for r in readings] for m, s in adding]).reshape(-1, len(readings))
         met = {int(b) for b, score in zip(scores.argmax(1), scores.max(1), strict=True) if score >= 0.8}
@@ -254,6 +259,29 @@ def table(cvae: Figures, control: Figures, *, seed: int, n_steps: int) -> str:
     for name, field, form in rows:
         ours, theirs = (format(getattr(figures, field), form) for figures in (cvae, control))
         lines.append(f"| {name} | {PUBLISHED.get(name, '')} | {ours} | {theirs} |")
+    return "\n".join(lines) + "\n"
+
+
+def curve(network: Wong2022, data: Disks, *, seed: int) -> str:
+    """Return how the size of the additions trades against their Dice and the readings that are met, as markdown.
+
+    Two things decide it once a network is trained: how likely a pixel must be decided to count, and how far the latents
+    spread, in units of the prior's standard deviation.
+    """
+    data = Disks(data.image[:N_CURVE_IMAGES], data.disk[:N_CURVE_IMAGES])
+    lines = [
+        f"Additions, Dice and readings as samples spread more, and are decided where that is surer; "
+        f"{len(data.image)} of the images.",
+        "",
+        "| spread | decided above | object added | background added | Dice of the added part | share of readings met |",
+        "|---|---|---|---|---|---|",
+    ]
+    for spread, sure in CURVE:
+        f = evaluate(network, data, seed=seed, spread=spread, sure=sure)
+        lines.append(
+            f"| {spread:g} | {sure:g} | {f.n_object:.0f} | {f.n_background:.0f} | {f.dice:.3f} | "
+            f"{f.share_readings:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

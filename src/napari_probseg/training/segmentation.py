@@ -317,11 +317,16 @@ def overlaps(
     """Return the Dice of each foreground label in those examples in which it is or is predicted."""
     scores: dict[int, list[float]] = {}
     for example in examples:
-        predicted, truth = predict(network, example.image, patch=patch, device=device), example.label.numpy()
-        for label in np.union1d(predicted, truth):
-            if label:
-                scores.setdefault(int(label), []).append(dice(predicted == label, truth == label))
+        for label, score in overlaps_in(network, example, patch=patch, device=device).items():
+            scores.setdefault(label, []).append(score)
     return dict(sorted(scores.items()))
+
+
+def overlaps_in(network: nn.Module, example: Example, *, patch: Sequence[int], device: str = "cpu") -> dict[int, float]:
+    """Return the Dice of each foreground label that is in an example or is predicted there."""
+    predicted, truth = predict(network, example.image, patch=patch, device=device), example.label.numpy()
+    labels = [int(label) for label in np.union1d(predicted, truth) if label]
+    return {label: dice(predicted == label, truth == label) for label in labels}
 
 
 def _recipe(preset: str) -> Recipe:

@@ -1,0 +1,217 @@
+"""Comparisons of the papers' U-Nets: verdicts, tables, what is kept and not done again, the command."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from drawn import balls
+from napari_probseg.cli.main import app
+from napari_probseg.nn.unet import UNetConfig
+from napari_probseg.reproduce import unets
+from napari_probseg.reproduce.comparisons import COMPARISONS, Arm, Comparison
+from napari_probseg.reproduce.findings import Finding, Interval, Verdict, interval, interval_over_sets, verdict
+from napari_probseg.reproduce.summary import Run, difference, summary
+
+TINY = UNetConfig(ndim=3, widths=(4, 8))
+COMPARISON = Comparison(
+    "tiny",
+    "Does it work?",
+    "Balls",
+    {"Dice": Arm(TINY, "dice"), "no skips": Arm(replace(TINY, skip="none"), "dice")},
+    2,
+    (Finding("skips help", "Dice", "no skips", "0.1"),),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(unets.COMPARISONS, "avetisian2018", (COMPARISON,))
+    monkeypatch.setattr(unets, "PATCH", {3: (8, 8, 8)})
+    balls(tmp_path / "sets" / "Dataset901_Balls", (12, 13, 12), n=6)
+    return tmp_path / "sets"
+
+
+def run_of(scores: dict[str, dict[int, float]], curve: tuple[float, ...] = (0.1, 0.2)) -> Run:
+    return Run({}, 1234, 0.05, [(10 * (i + 1), score) for i, score in enumerate(curve)], scores)
+
+
+# --- intervals and verdicts ---
+
+
+def test_interval_has_the_mean_and_the_end_that_student_says() -> None:
+    found = interval([[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]])  # cases alike, so seeds alone count: t of 2 is 4.303
+    assert found.mean == pytest.approx(0.2)
+    assert found.half == pytest.approx(4.303 * 0.1 / np.sqrt(3), rel=1e-3)
+    assert str(found) == "0.200 ± 0.248"
+    assert found.signed == "+0.200 [-0.048, +0.448]"
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        seeds, cases, rest = rng.normal(0, 0.02, (3, 1)), rng.normal(0, 0.1, (1, 12)), rng.normal(0, 0.05, (3, 12))
+        found = interval(0.3 + seeds + cases + rest)
+        covered += found.low <= 0.3 <= found.high
+    assert 0.92 <= covered / 400 <= 1
+
+
+def test_one_seed_or_one_case_tells_nothing_of_the_spread() -> None:
+    for figures in ([[0.1, 0.3]], [[0.1], [0.3]]):
+        found = interval(figures)
+        assert str(found) == "0.200"
+        assert found.signed == "+0.200"
+        assert verdict(found) is Verdict.UNDECIDED
+        assert verdict(found, alike=True) is Verdict.UNDECIDED
+    assert interval([[0.2, 0.2], [0.2, 0.2]]).half == 0
+
+
+def test_sets_count_alike_however_many_objects_they_have() -> None:
+    found = interval_over_sets([[0.1, 0.3], [0.4, 0.5, 0.6, 0.7]])
+    assert found.mean == pytest.approx((0.2 + 0.55) / 2)
+    variances = np.array([0.02 / 2, (0.05 / 3) / 4]) / 4
+    freedom = variances.sum() ** 2 / (variances**2 / [1, 3]).sum()
+    assert 1 < freedom < 4
+    assert found.half > 3 * np.sqrt(variances.sum()), "of so few, Student's quantile is large"
+    assert str(interval_over_sets([[0.1], [0.4, 0.5]])) == "0.275"
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "alike", "says"),
+    [
+        (0.1, 0.05, False, "reproduced"),
+        (0.1, 0.15, False, "undecided"),
+        (-0.1, 0.05, False, "refuted"),
+        (-0.1, 0.1, False, "undecided"),
+        (0.0, 0.01, True, "reproduced"),
+        (0.01, 0.02, True, "undecided"),
+        (-0.1, 0.05, True, "refuted"),
+        (0.1, 0.05, True, "refuted"),
+    ],
+)
+def test_verdict(mean: float, half: float, alike: bool, says: str) -> None:
+    assert verdict(Interval(mean, half), alike=alike) == says
+
+
+# --- tables ---
+
+
+def test_arms_are_compared_on_the_same_images() -> None:
+    runs = {
+        "Dice": [run_of({"a": {1: 0.9, 2: 0.7}, "b": {1: 0.6}, "empty": {}})] * 2,
+        "no skips": [run_of({"a": {1: 0.6}, "b": {1: 0.5}, "empty": {2: 0.0}})] * 2,
+    }
+    found = difference(COMPARISON.findings[0], runs)
+    assert found.mean == pytest.approx(((0.8 - 0.6) + (0.6 - 0.5)) / 2), "where one finds nothing, none is compared"
+
+
+def test_summary_has_findings_arms_and_curves() -> None:
+    good = [run_of({"a": {1: 0.8 + s, 2: 0.8}, "b": {1: 0.8, 2: 0.7}}, (0.2, 0.4, 0.6, 0.7)) for s in (0, 0.01, 0.02)]
+    bad = [run_of({"a": {1: 0.5, 2: 0.4 + s}, "b": {1: 0.5, 2: 0.4}}, (0.2, 0.3, 0.4, 0.4)) for s in (0, 0.01, 0.02)]
+    labels = {"Balls": {"background": 0, "ball": 1, "core": 2}}
+    text = summary(
+        "`command`", [(COMPARISON, {"Dice": good, "no skips": bad})], labels, n_batch={3: 2}, patch={3: (8,) * 3}
+    )
+    lines = text.splitlines()
+    assert lines[0].startswith("`command`: 2 patches of 8 x 8 x 8 a step")
+    [finding] = [line for line in lines if line.startswith("| skips help")]
+    assert finding.startswith("| skips help | 0.1 | +0.325 [") and finding.endswith("| reproduced |")
+    assert "**Does it work?** Balls, 2 steps, 3 seeds" in lines
+    [arm] = [line for line in lines if line.startswith("| Dice | 1,234 |")]
+    assert arm.startswith("| Dice | 1,234 | 0.050 | 0.805 | 0.750 | 0.777 ±")
+    assert "| Dice | 0.200 | 0.400 | 0.600 | 0.700 | +0.100 |" in lines, "a quarter of the way it still rises"
+
+
+def test_one_label_alone_is_scored_where_it_is() -> None:
+    runs = {"Dice": [run_of({"a": {1: 0.5, 2: 0.9}, "b": {2: 0.1}}), run_of({"a": {1: 0.7}, "b": {1: 0.0}})]}
+    comparison = replace(COMPARISON, arms={}, findings=(), label="ball", published="IoU 0.63")
+    labels = {"Balls": {"background": 0, "ball": 1, "core": 2}}
+    text = summary("", [(comparison, runs)], labels, n_batch={3: 2}, patch={3: (8,) * 3})
+    assert "published: IoU 0.63" in text
+    assert "| ball Dice | ball IoU |" in text
+    assert "| 0.600 | 0.436 |" in text, "the mean of 1 / 3 and 7 / 13 on the one image that has a ball"
+
+
+def test_findings_are_of_arms_that_differ_in_one_thing() -> None:
+    for comparison in (c for comparisons in COMPARISONS.values() for c in comparisons):
+        for finding in comparison.findings:
+            one, other = (asdict(comparison.arms[name]) for name in (finding.better, finding.worse))
+            changed = {k for k in one["network"] if one["network"][k] != other["network"][k]}
+            changed |= {k for k in ("loss", "augment") if one[k] != other[k]}
+            assert len(changed) == 1, finding.claim
+
+
+# --- the runs ---
+
+
+def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+    training = unets._training
+    monkeypatch.setattr(unets, "_training", lambda *a, seed, **k: trained.append(seed) or training(*a, seed=seed, **k))
+
+    def reproduce(**changed: Any) -> str:
+        deque(unets.reproduce("avetisian2018", tmp_path / "out", data=data, **changed), maxlen=0)
+        return (tmp_path / "out" / "avetisian2018.md").read_text()
+
+    first = reproduce(n_seeds=2)
+    assert trained == [0, 0, 1, 1]
+    assert reproduce(n_seeds=2) == first
+    assert trained == [0, 0, 1, 1], "what is done is not done again"
+    reproduce(n_seeds=3)
+    assert trained == [0, 0, 1, 1, 2, 2], "more seeds go on with what is there"
+    reproduce(n_seeds=1, n_steps=1)
+    assert trained == [0, 0, 1, 1, 2, 2, 0, 0], "what was trained otherwise counts for nothing"
+
+
+def test_a_run_that_is_broken_off_goes_on_with_the_next_arm(data: Path, tmp_path: Path) -> None:
+    for progress in unets.reproduce("avetisian2018", tmp_path, data=data, n_seeds=1):
+        if progress.step == 3:  # the second of two steps of the second arm is left
+            break
+    kept = sorted(path.name for path in (tmp_path / "tiny").iterdir())
+    assert kept == ["dice-0.json"]
+    steps = [p.step for p in unets.reproduce("avetisian2018", tmp_path, data=data, n_seeds=1)]
+    assert steps == [3, 4]
+
+
+def test_the_same_seed_gives_the_same_figures(data: Path, tmp_path: Path) -> None:
+    found = []
+    for folder in ("a", "b"):
+        deque(unets.reproduce("avetisian2018", tmp_path / folder, data=data, n_seeds=1, seed=7), maxlen=0)
+        found.append(json.loads((tmp_path / folder / "tiny" / "dice-7.json").read_text()))
+    for one in found:
+        one.pop("cpu_seconds")
+    assert found[0] == found[1]
+    assert len(found[0]["curve"]) == 2
+    assert len(found[0]["cases"]) == 2, "the test part: the last third"
+
+
+def test_the_command_prints_the_tables(data: Path, tmp_path: Path) -> None:
+    arguments = [
+        "reproduce",
+        "avetisian2018",
+        "--out",
+        tmp_path / "out",
+        "--data",
+        data,
+        "--seeds",
+        "2",
+        "--steps",
+        "1",
+    ]
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "`napari-probseg reproduce avetisian2018 --seed 0 --seeds 2 --steps 1`" in result.output
+    assert "| skips help | 0.1 |" in result.output
+
+
+def test_comparison_without_its_data_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["reproduce", "isensee2017", "--data", str(tmp_path)])
+    assert isinstance(result.exception, FileNotFoundError)
+    assert "there is no data set Hippocampus: there are none" in str(result.exception)
