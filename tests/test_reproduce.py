@@ -26,7 +26,6 @@ COMPARISON = Comparison(
     "Does it work?",
     "Balls",
     {"Dice": Arm(TINY, "dice"), "no skips": Arm(replace(TINY, skip="none"), "dice")},
-    2,
     (Finding("skips help", "Dice", "no skips", "0.1"),),
 )
 
@@ -123,7 +122,7 @@ def test_summary_has_findings_arms_and_curves() -> None:
     assert lines[0].startswith("`command`: 2 patches of 8 x 8 x 8 a step")
     [finding] = [line for line in lines if line.startswith("| skips help")]
     assert finding.startswith("| skips help | 0.1 | +0.325 [") and finding.endswith("| reproduced |")
-    assert "**Does it work?** Balls, 2 steps, 3 seeds" in lines
+    assert "**Does it work?** Balls, 3 seeds" in lines
     [arm] = [line for line in lines if line.startswith("| Dice | 1,234 |")]
     assert arm.startswith("| Dice | 1,234 | 0.050 | 0.805 | 0.750 | 0.777 ±")
     assert "| Dice | 0.200 | 0.400 | 0.600 | 0.700 | +0.100 |" in lines, "a quarter of the way it still rises"
@@ -156,8 +155,8 @@ def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch
     training = unets._training
     monkeypatch.setattr(unets, "_training", lambda *a, seed, **k: trained.append(seed) or training(*a, seed=seed, **k))
 
-    def reproduce(**changed: Any) -> str:
-        deque(unets.reproduce("avetisian2018", tmp_path / "out", data=data, **changed), maxlen=0)
+    def reproduce(*, n_steps: int = 2, **changed: Any) -> str:
+        deque(unets.reproduce("avetisian2018", tmp_path / "out", data=data, n_steps=n_steps, **changed), maxlen=0)
         return (tmp_path / "out" / "avetisian2018.md").read_text()
 
     first = reproduce(n_seeds=2)
@@ -171,19 +170,19 @@ def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_run_that_is_broken_off_goes_on_with_the_next_arm(data: Path, tmp_path: Path) -> None:
-    for progress in unets.reproduce("avetisian2018", tmp_path, data=data, n_seeds=1):
+    for progress in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=2, n_seeds=1):
         if progress.step == 3:  # the second of two steps of the second arm is left
             break
     kept = sorted(path.name for path in (tmp_path / "tiny").iterdir())
     assert kept == ["dice-0.json"]
-    steps = [p.step for p in unets.reproduce("avetisian2018", tmp_path, data=data, n_seeds=1)]
+    steps = [p.step for p in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=2, n_seeds=1)]
     assert steps == [3, 4]
 
 
 def test_the_same_seed_gives_the_same_figures(data: Path, tmp_path: Path) -> None:
     found = []
     for folder in ("a", "b"):
-        deque(unets.reproduce("avetisian2018", tmp_path / folder, data=data, n_seeds=1, seed=7), maxlen=0)
+        deque(unets.reproduce("avetisian2018", tmp_path / folder, data=data, n_steps=2, n_seeds=1, seed=7), maxlen=0)
         found.append(json.loads((tmp_path / folder / "tiny" / "dice-7.json").read_text()))
     for one in found:
         one.pop("cpu_seconds")

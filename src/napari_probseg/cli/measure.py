@@ -127,7 +127,9 @@ def reproduce(
     else:
         from napari_probseg.reproduce import unets
 
-        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps, n_seeds=seeds, seed=seed))
+        show_training(
+            unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, n_seeds=seeds, seed=seed)
+        )
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:
         typer.echo(f"the figure is {out / experiment.value}.png")

@@ -39,8 +39,6 @@ class Comparison:
         The end of the data set's folder.
     arms : mapping of str to Arm
         Each differs from the first in one thing.
-    n_steps : int
-        Of each arm.
     findings : tuple of Finding
     label : str
         The one that is scored; the mean of all if empty.
@@ -52,7 +50,6 @@ class Comparison:
     question: str
     data: str
     arms: Mapping[str, Arm]
-    n_steps: int
     findings: tuple[Finding, ...] = ()
     label: str = ""
     published: str = ""
@@ -85,7 +82,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "Jaccard distance or cross-entropy, where labels are rare?",
             "BrainHaemorrhageCT",
             _JACCARD_OR_ENTROPY,
-            n_steps=240,
             findings=(
                 Finding(
                     "Jaccard distance finds rare labels far better than cross-entropy (haemorrhages)",
@@ -99,7 +95,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "And where several labels share the image?",
             "HeartMRI",
             _JACCARD_OR_ENTROPY,
-            n_steps=240,
             findings=(
                 Finding(
                     "Jaccard distance serves several labels better than cross-entropy (eight parts of the heart)",
@@ -119,7 +114,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "one segmentation map": Arm(replace(_KAYALIBAY, n_maps=1), "jaccard"),
                 "cross-entropy": Arm(_KAYALIBAY, "cross_entropy"),
             },
-            n_steps=240,
             findings=(
                 Finding("long skips concatenated beat summed ones, slightly", "Kayalibay 2017", "skips summed"),
                 Finding("long skips beat none, clearly", "Kayalibay 2017", "no skips"),
@@ -147,7 +141,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "cross-entropy alone": Arm(_NNUNET, "cross_entropy"),
                 "augmentation": Arm(_NNUNET, "dice_cross_entropy", augment=True),
             },
-            n_steps=240,
             findings=(
                 _of_hippocampus("instance norm beats batch norm", "batch norm", "-0.1 %"),
                 _of_hippocampus("instance norm beats none", "no norm", "-0.2 %"),
@@ -168,7 +161,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "How far does it get on the hippocampus, somewhat wider and trained for longer?",
             "Hippocampus",
             {"nnU-Net": Arm(_small(NNUNET2018, 10), "dice_cross_entropy", augment=True)},
-            n_steps=1000,
             published="Dice 0.89, of the full network",
         ),
     ),
@@ -183,7 +175,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "factorised, cross-entropy": Arm(_AVETISIAN, "cross_entropy"),
                 "factorised, batch norm": Arm(replace(_AVETISIAN, norm="batch"), "iou"),
             },
-            n_steps=240,
             findings=(
                 Finding("flat convolutions serve as well as full ones", "factorised", "full", alike=True),
                 Finding("IoU loss beats cross-entropy", "factorised", "factorised, cross-entropy"),
@@ -195,7 +186,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "The left ventricle, in MRI",
             "HeartMRI",
             {"Avetisian 2018": Arm(_small(AVETISIAN2018, 9, n_levels=4), "iou")},
-            n_steps=240,
             label="left ventricle",
             published="IoU 0.63 (83 volumes)",
         ),
@@ -211,7 +201,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "no residual blocks": Arm(replace(_ISENSEE, residual=False, dropout=0.0), "dice"),
                 "no dropout": Arm(replace(_ISENSEE, dropout=0.0), "dice"),
             },
-            n_steps=240,
             findings=(
                 Finding("several segmentation layers help", "Isensee 2017", "one segmentation layer"),
                 Finding("residual context blocks help", "no dropout", "no residual blocks"),

@@ -110,7 +110,7 @@ def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list
     n_seeds = min(len(each) for each in runs.values())
     published = f"; published: {comparison.published}" if comparison.published else ""
     lines = [
-        f"**{comparison.question}** {comparison.data}, {comparison.n_steps} steps, {n_seeds} seeds{published}",
+        f"**{comparison.question}** {comparison.data}, {n_seeds} seeds{published}",
         "",
         _line(head),
         _line(["---"] * len(head)),

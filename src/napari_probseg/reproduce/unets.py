@@ -21,13 +21,14 @@ from napari_probseg.dataset.raw import RawDataset, datasets_below, named
 from napari_probseg.io.atomic import output_folder, write_whole
 from napari_probseg.nn.unet import UNet
 from napari_probseg.progress import Progress
-from napari_probseg.reproduce.comparisons import COMPARISONS, Arm, Comparison
+from napari_probseg.reproduce.comparisons import COMPARISONS, Arm
 from napari_probseg.reproduce.summary import Run, summary
 from napari_probseg.training.augment import augmentation
 from napari_probseg.training.examples import Example, batch_maker, count_labels, read_examples
 from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.segmentation import overlaps_in, segmentation_loss, untrained
 
+N_STEPS = 2000  # of training of each arm
 N_SEEDS = 3
 N_BATCH = {2: 2, 3: 2}
 PATCH = {2: (96, 96), 3: (20, 20, 20)}
@@ -60,7 +61,7 @@ def reproduce(
     folder: str | Path,
     *,
     data: str | Path,
-    n_steps: int | None = None,
+    n_steps: int = N_STEPS,
     n_seeds: int = N_SEEDS,
     seed: int = 0,
     device: str = "cpu",
@@ -75,9 +76,8 @@ def reproduce(
         Gets the tables, and for each comparison a folder with what came of each arm and seed.
     data : path
         A folder of nnU-Net v2 raw data sets.
-    n_steps : int, optional
-        Steps of training of each arm, where they are to be other than the comparison's own.
-    n_seeds : int
+    n_steps, n_seeds : int
+        Steps of training of each arm, and how often it is trained.
     seed : int
         The first one, of weights and patches.
     device : str
@@ -93,11 +93,9 @@ def reproduce(
         If a data set that a comparison needs is not there.
     """
     comparisons = COMPARISONS[experiment]
-    if n_steps is not None:
-        comparisons = tuple(replace(c, n_steps=n_steps) for c in comparisons)
     datasets = {c.data: named([c.data], datasets_below(data))[0] for c in comparisons}
     folder, done = output_folder(folder), 0
-    total = n_seeds * sum(c.n_steps * len(c.arms) for c in comparisons)
+    total = n_seeds * n_steps * sum(len(c.arms) for c in comparisons)
     parts = []
     for comparison in comparisons:
         images = Images.read(datasets[comparison.data])
@@ -105,28 +103,25 @@ def reproduce(
         for each in range(seed, seed + n_seeds):
             for name, arm in comparison.arms.items():
                 path = folder / comparison.name / f"{_slug(name)}-{each}.json"
-                for progress in _kept(path, arm, comparison, images, seed=each, device=device):
+                for progress in _kept(path, arm, images, n_steps=n_steps, seed=each, device=device):
                     yield replace(progress, step=done + progress.step, n_steps=total)
-                done += comparison.n_steps
+                done += n_steps
                 runs[name].append(Run.read(path))
         parts.append((comparison, runs))
-        command = f"napari-probseg reproduce {experiment} --seed {seed} --seeds {n_seeds}"
-        command = f"`{command}`" if n_steps is None else f"`{command} --steps {n_steps}`"
+        command = f"`napari-probseg reproduce {experiment} --seed {seed} --seeds {n_seeds} --steps {n_steps}`"
         labels = {c.data: datasets[c.data].labels for c, _ in parts}
         text = summary(command, parts, labels, n_batch=N_BATCH, patch=PATCH)
         write_whole(folder / f"{experiment}.md", text.encode())
 
 
-def _kept(
-    path: Path, arm: Arm, comparison: Comparison, images: Images, *, seed: int, device: str
-) -> Iterator[Progress]:
+def _kept(path: Path, arm: Arm, images: Images, *, n_steps: int, seed: int, device: str) -> Iterator[Progress]:
     """Train and measure an arm and write what comes of it, unless it was done in the same way before."""
-    setting = _setting(arm, comparison, images, seed=seed)
+    setting = _setting(arm, images, n_steps=n_steps, seed=seed)
     if path.is_file() and Run.read(path).setting == setting:
         return
     network = untrained(_fitting(arm, images), seed=seed)
     seconds, curve, before = [], [], time.process_time()
-    for progress in _training(network, arm, comparison.n_steps, images, seed=seed, device=device):
+    for progress in _training(network, arm, n_steps, images, seed=seed, device=device):
         seconds.append(time.process_time() - before)
         if progress.validation:
             curve.append((progress.step, progress.validation["score"]))
@@ -138,7 +133,7 @@ def _kept(
     write_whole(path, json.dumps(asdict(run), indent=1).encode())
 
 
-def _setting(arm: Arm, comparison: Comparison, images: Images, *, seed: int) -> dict[str, Any]:
+def _setting(arm: Arm, images: Images, *, n_steps: int, seed: int) -> dict[str, Any]:
     """Return all that the figures of an arm depend on, as JSON gives it back."""
     ndim = images.test[0].label.ndim
     return json.loads(  # type: ignore[no-any-return]
@@ -148,7 +143,7 @@ def _setting(arm: Arm, comparison: Comparison, images: Images, *, seed: int) -> 
                 "network": asdict(_fitting(arm, images)),
                 "loss": arm.loss,
                 "augment": arm.augment,
-                "n_steps": comparison.n_steps,
+                "n_steps": n_steps,
                 "seed": seed,
                 "patch": PATCH[ndim],
                 "n_batch": N_BATCH[ndim],
