@@ -182,11 +182,10 @@ class Person:
         best = int(np.argmax(scores))
         if scores[best] > scores[self.work.view.current] + WORTH_A_CLICK:
             self.loop.doing = "a choice"
-            n = len(self.work.session.steps)
             cell = self.panel.gallery.cells[best]
             QTest.mouseClick(cell, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, cell.rect().center())
             cost.clicks += 1
-            self.loop.until(lambda: len(self.work.session.steps) > n, at_most=20)
+            self.loop.until(lambda: self.work.on_offer is not offer, at_most=20)
 
     def shown(self, i: int | None = None) -> np.ndarray:
         """Return the object that is on show, or that another candidate would be."""

@@ -123,9 +123,8 @@ def cut(d: Desk) -> list[str]:
             continue
         if part.sizeHint().width() > part.width() or part.width() > part.parent().width():
             found.append(f"“{part.text()}” needs {part.sizeHint().width()} of {part.width()} pixels")
-    bar = d.panel.work.verticalScrollBar()
     room, content = d.panel.work.viewport().width(), d.panel.work.widget().width()
-    if bar.isVisible() and content > room:
+    if content > room or d.panel.work.geometry().right() > d.panel.contentsRect().right():
         found.append(f"what scrolls is {content} wide and has {room} pixels")
     return found
 

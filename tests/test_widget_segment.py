@@ -350,6 +350,13 @@ def test_it_fits_a_small_screen(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 700
     assert 280 <= widget.sizeHint().width() <= 340
+    widget.setFixedWidth(widget.minimumSizeHint().width())
+    turned(qtbot)
+    panel = widget.panel
+    assert panel.work.geometry().right() <= panel.contentsRect().right(), (
+        "nothing is cut where it is as narrow as can be"
+    )
+    assert panel.work.widget().width() <= panel.work.viewport().width()
 
 
 def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_proxy, qtbot):

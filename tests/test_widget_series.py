@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import QPoint, Qt
 
 import napari_probseg as ps
+from napari_probseg.case import Marker
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.widgets.layers.source import source_of
 from window import click, disk, press, stroke, threads_ended, turned
@@ -114,6 +115,19 @@ def test_keys_of_the_verbs_go_on_to_the_canvas_from_the_list(open_widget, qtbot)
     assert len(texts(widget)) == 1
 
 
+def test_after_an_object_the_next_one_is_brushed_inside_first(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
+    click(qtbot, widget.panel.finish)
+    markers = widget.work.layers.markers
+    assert (markers.mode, markers.selected_label) == ("paint", 1) and widget.panel.inside.isChecked()
+    stroke(qtbot, widget, (12, 50))
+    markers.mode = "pan_zoom"
+    click(qtbot, widget.panel.finish)
+    assert markers.mode == "pan_zoom", "no brush was in hand"
+
+
 # Finish image -----------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +209,7 @@ def test_an_image_without_objects_is_passed_over_and_nothing_is_written(opened, 
 
 
 def test_further_channels_come_along(open_widget, qtbot, tmp_path):
-    for i in range(2):
+    for i in range(3):
         for channel in range(2):
             ps.write(tmp_path / f"a{i}_000{channel}.tif", (disk() * (i + 1.0)).astype(np.float32), labels=False)
     viewer, widget = open_widget()
@@ -206,12 +220,13 @@ def test_further_channels_come_along(open_widget, qtbot, tmp_path):
     widget.work.images.set_channels(widget.work.image, [getattr(further, "__wrapped__", further)])
     finished(qtbot, widget)
     assert widget.work.session.case.n_channels == 2
-    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
-    on(qtbot, widget, "a1_0000")
-    assert [layer.name for layer in widget.work.images.channels] == ["a1_0001"]
-    finished(qtbot, widget)
-    assert widget.work.session.case.n_channels == 2
-    assert not [layer for layer in viewer.layers if "a0" in layer.name]
+    for i in (1, 2):
+        press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+        on(qtbot, widget, f"a{i}_0000")
+        assert [layer.name for layer in widget.work.images.channels] == [f"a{i}_0001"]
+        finished(qtbot, widget)
+        assert widget.work.session.case.n_channels == 2
+        assert not [layer for layer in viewer.layers if f"a{i - 1}" in layer.name]
 
 
 def test_an_image_of_no_file_is_told_what_to_do(open_widget, qtbot):
@@ -310,3 +325,45 @@ def test_what_cannot_be_refined_is_said_and_the_work_goes_on(open_widget, qtbot)
     refine(widget, "Refine all finished objects", "Smooth")
     qtbot.waitUntil(lambda: not widget.work.is_held, timeout=20_000)
     assert len(widget.work.session.finished) == 1
+
+
+def test_the_layers_over_an_image_lie_over_the_next_one(opened, qtbot, folder):
+    """New ones would take napari a second of the window's time; they stay as the user has set them."""
+    ps.write(folder / "cell1.tif", np.pad(disk(), 9).astype(np.float32), labels=False)
+    viewer, widget = opened
+    finished(qtbot, widget)
+    before = [layer for layer in viewer.layers if layer.name != "cell0"]
+    viewer.layers["objects of cell0"].opacity = 0.3
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    assert [layer.name for layer in viewer.layers] == ["cell1", "objects of cell1", "markers of cell1", "preview"]
+    assert [layer for layer in viewer.layers if layer.name != "cell1"] == before
+    assert all(layer.data.shape == (82, 82) and not layer.data.any() and layer.visible for layer in before)
+    camera = getattr(viewer, "scene", viewer).camera
+    assert tuple(camera.center[-2:]) == (40.5, 40.5), "the view fits the next image, which is larger"
+    assert viewer.layers["objects of cell1"].opacity == 0.3 and not viewer.layers["objects of cell1"].editable
+    viewer.layers["markers of cell1"].undo()
+    assert not viewer.layers["markers of cell1"].data.any(), "what was painted on another image is forgotten"
+    finished(qtbot, widget, (75, 75))
+    assert widget.work.session.objects[75, 75] == 1
+
+
+def test_no_layer_of_an_image_lingers_where_nothing_is_drawn_on_the_next(opened, qtbot):
+    viewer, widget = opened
+    finished(qtbot, widget)
+    viewer.layers["markers of cell0"].mode = "pan_zoom"
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    assert widget.work.layers is None
+    assert not [layer for layer in viewer.layers if layer.name.startswith(("markers", "objects"))]
+
+
+def test_a_volume_after_an_image_has_layers_of_its_own(opened, qtbot, folder):
+    ps.write(folder / "cell1.tif", np.stack([disk()] * 5).astype(np.float32), labels=False)
+    viewer, widget = opened
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    stroke(qtbot, widget, (2, 30, 30))
+    assert viewer.layers["markers of cell1"].ndim == 3
+    assert sum(layer.name.startswith(("markers", "objects")) for layer in viewer.layers) == 2

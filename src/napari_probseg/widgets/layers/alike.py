@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
-from napari_probseg.widgets.layers.image import lay_over
+from napari_probseg.widgets.layers.image import lay_over, shrunk, used_again
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.layers.preview import Remover, add_quietly
 
@@ -83,6 +83,12 @@ class AlikeOutlines:
             self._layer.visible = False
             self._layer.refresh()
 
+    def rest(self, image: Image) -> None:
+        """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
+        self.hide()
+        if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
+            self.clear()
+
     def clear(self) -> None:
         """Take the layer away."""
         self._remover.take_away(self._layer)
@@ -93,7 +99,12 @@ class AlikeOutlines:
         return layer is not None and layer is self._layer
 
     def _prepared(self, shape: tuple[int, ...], placement: dict[str, Any]) -> Labels:
-        if self._layer is None or self._layer not in self._viewer.layers or self._layer.data.shape != shape:
+        if self._layer is not None and self._layer in self._viewer.layers and self._layer.ndim == len(shape):
+            if self._layer.data.shape != shape:
+                used_again(self._layer, np.zeros(shape, np.uint8), self._layer.name, placement)
+                self._layer.editable = False
+            lay_over(self._layer, placement)
+        else:
             self.clear()
             nothing: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
             colours = DirectLabelColormap(color_dict=nothing | COLOURS)

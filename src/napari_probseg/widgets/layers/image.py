@@ -106,6 +106,28 @@ def lay_over(layer: Any, where: dict[str, Any]) -> None:
             setattr(layer, name, value)
 
 
+def used_again(layer: Labels, data: NDArray[Any], name: str, where: dict[str, Any]) -> Labels:
+    """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting."""
+    layer.data, layer.name = data, name
+    lay_over(layer, where)
+    layer.visible = True
+    layer.editable = False  # which forgets the history
+    layer.editable = True
+    return layer
+
+
+def shrunk(layer: Labels, image: Image) -> bool:
+    """Let a layer lie over an image as one empty voxel until it is used again; return False if its axes do not fit.
+
+    So the view can be fitted to the image, and nothing is drawn twice.
+    """
+    ndim = image.ndim - int(has_channels_first(image))
+    if layer.ndim != ndim:
+        return False
+    used_again(layer, np.zeros((1,) * ndim, layer.data.dtype), layer.name, placement(image, ndim))
+    return True
+
+
 def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     """Return the plane (axis, index) of a 3-D Labels layer that the viewer shows; None for a 2-D one.
 

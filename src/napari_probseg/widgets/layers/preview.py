@@ -15,7 +15,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
-from napari_probseg.widgets.layers.image import bare, lay_over
+from napari_probseg.widgets.layers.image import bare, lay_over, shrunk, used_again
 from napari_probseg.widgets.layers.outline import outline
 
 if TYPE_CHECKING:
@@ -105,7 +105,12 @@ class Preview:
 
     def prepare(self, shape: tuple[int, ...], placement: dict[str, Any]) -> Labels:
         """Return the layer, made in good time: napari takes 0.1 s to add one and 0.2 s to remove it."""
-        if self._layer is None or self._layer not in self._viewer.layers or self._layer.data.shape != shape:
+        if self._layer is not None and self._layer in self._viewer.layers and self._layer.ndim == len(shape):
+            if self._layer.data.shape != shape:
+                used_again(self._layer, np.zeros(shape, np.uint8), self._layer.name, placement)
+                self._layer.editable = False
+            lay_over(self._layer, placement)
+        else:
             self.clear()
             self._layer = Labels(
                 np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
@@ -168,6 +173,12 @@ class Preview:
         if self._layer is not None and self._shown is not None:
             self._blank()
             self._layer.refresh()
+
+    def rest(self, image: Image) -> None:
+        """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
+        self.hide()
+        if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
+            self.clear()
 
     def clear(self) -> None:
         """Take the layer away."""

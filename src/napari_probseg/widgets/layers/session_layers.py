@@ -16,7 +16,7 @@ from napari_probseg.region import Region, hull, overlap, relative
 from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import marker_colours, object_colours
 from napari_probseg.widgets.layers.edits import touched_region
-from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement
+from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement, used_again
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -59,6 +59,8 @@ class SessionLayers:
     painted, brushed, undo, redo, cancel, moved : bound methods
         Called with these layers after a stroke, when another brush is taken up, for Ctrl+Z, Ctrl+Shift+Z and Esc, and
         when the image was laid elsewhere; held weakly.
+    spare : (Labels, Labels), optional
+        Markers and objects layer of an image that is gone, to be used again: napari takes a second for two new ones.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SessionLayers:
         redo: Callable[[SessionLayers], Any],
         cancel: Callable[[SessionLayers], Any],
         moved: Callable[[SessionLayers], Any],
+        spare: tuple[Labels, Labels] | None = None,
     ) -> None:
         self.session = session
         self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
@@ -85,8 +88,9 @@ class SessionLayers:
         self._hidden: list[Labels] = []  # while another image is at work
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
-        self.objects = self._new_objects()
-        self.markers = self._new_markers()
+        markers, objects = spare or (None, None)
+        self.objects = self._new_objects(objects)
+        self.markers = self._new_markers(markers)
         self._follow_image()
         self.show()
 
@@ -116,6 +120,11 @@ class SessionLayers:
     def holds(self, layer: Any) -> bool:
         """Return whether a layer is one of the two."""
         return bare(layer) is self.markers or bare(layer) is self.objects
+
+    @property
+    def has_brush_in_hand(self) -> bool:
+        """Whether a brush or the eraser paints on the markers."""
+        return self._viewer.layers.selection.active is self.markers and self.markers.mode in ("paint", "erase")
 
     def take_strokes(self) -> Strokes | None:
         """Return what was painted since the last call; whatever may not be painted is taken off the layer."""
@@ -275,10 +284,14 @@ class SessionLayers:
                 shown[relative(common, here)][is_open] = Marker.UNKNOWN
         return shown
 
-    def _new_markers(self) -> Labels:
+    def _new_markers(self, spare: Labels | None = None) -> Labels:
+        data, name = self._shown(...), f"markers of {self.image_name}"
         colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
-        name = f"markers of {self.image_name}"
-        layer = Labels(self._shown(...), name=name, colormap=colours, opacity=0.5, **self._placement)
+        if spare is None:
+            layer = Labels(data, name=name, colormap=colours, opacity=0.5, **self._placement)
+        else:
+            layer = used_again(spare, data, name, self._placement)
+            layer.colormap = colours
         self._connect(layer)
         return layer
 
@@ -291,15 +304,13 @@ class SessionLayers:
         layer.mouse_drag_callbacks.append(self._follow)
         self._bind_undo(layer)
 
-    def _new_objects(self) -> Labels:
-        layer = Labels(
-            self.session.objects.copy(),
-            name=f"objects of {self.image_name}",
-            colormap=object_colours(),
-            opacity=0.6,
-            metadata=self._metadata,
-            **self._placement,
-        )
+    def _new_objects(self, spare: Labels | None = None) -> Labels:
+        data, name = self.session.objects.copy(), f"objects of {self.image_name}"
+        if spare is None:
+            layer = Labels(data, name=name, colormap=object_colours(), opacity=0.6, **self._placement)
+        else:
+            layer = used_again(spare, data, name, self._placement)
+        layer.metadata = self._metadata
         layer.editable = False  # finished objects are locked: they change by reopening alone
         self._bind_undo(layer)
         return layer

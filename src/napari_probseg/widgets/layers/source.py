@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Image
 
-KEY = "napari_probseg_file"  # of a layer's metadata
+KEY, READER = "napari_probseg_file", "napari_probseg_reader"  # of a layer's metadata
 
 
 def source_of(image: Image) -> Path | None:
@@ -17,6 +17,11 @@ def source_of(image: Image) -> Path | None:
     return path.absolute() if path is not None and path.is_file() else None
 
 
-def with_source(attributes: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the attributes of a layer that tell of its file."""
-    return {**attributes, "metadata": {**attributes.get("metadata", {}), KEY: str(path)}}
+def reader_of(image: Image) -> str:
+    """Return what read the file of an image, as napari calls it; empty for this plugin in a thread."""
+    return image.source.reader_plugin or str(image.metadata.get(READER, ""))
+
+
+def with_source(attributes: dict[str, Any], path: Path, reader: str = "") -> dict[str, Any]:
+    """Return the attributes of a layer that tell of its file, and of what read it; see `reader_of`."""
+    return {**attributes, "metadata": {**attributes.get("metadata", {}), KEY: str(path), READER: reader}}

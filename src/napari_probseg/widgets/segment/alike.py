@@ -13,6 +13,7 @@ from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, SimilarObject
 from napari_probseg.widgets.commands import teaching_of
 from napari_probseg.widgets.layers.image import bring_into_view
+from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
@@ -79,9 +80,11 @@ class MoreLikeThis(Stage):
         """Take all objects above the line."""
         if not self.alike:
             raise ValueError("there is nothing to take yet: finish an object, then ask for more like it")
-        n = len(self._session().similar.above(self.line))
-        self._at = 0
-        self._stepped(self._session().take_all_similar(self.line), f"Took {n} objects: they are finished and locked.")
+        session, self._at = self._session(), 0
+        n = len(session.similar.above(self.line))
+        step = session.take_all_similar(self.line)
+        taken = f"Took {counted_objects(n)}: {'it is' if n == 1 else 'they are'} finished and locked."
+        self._stepped(step, f"{taken} {self._left()}".strip())
 
     def move_line(self, line: float) -> None:
         """Set how likely an object must be to be taken with all others."""
@@ -97,19 +100,25 @@ class MoreLikeThis(Stage):
     def _take_alike(self, i: int | None = None) -> None:
         at = self._at if i is None else self.page * IN_GALLERY + i
         step = self._session().take_similar(at)
-        n = len(self._session().similar)
-        self._stepped(step, f"Taken: object {step.arguments['first'] + 1} is finished. {n} more on offer." * bool(n))
+        self._stepped(step, f"Taken: object {step.arguments['first'] + 1} is finished. {self._left()}".strip())
         self._bring_into_view()
 
     def _skip_alike(self) -> None:
         step = self._session().skip_similar(self._at)
-        self._stepped(step, "Skipped: what is like it comes later now.")
+        self._stepped(step, f"Skipped: what is like it comes later now. {self._left()}".strip())
         self._bring_into_view()
 
     def _turn_alike(self, by: int) -> None:
         self._at = (self._at + by) % max(1, len(self.alike))
         self._show()
         self._bring_into_view()
+        if self.alike:
+            self.say(f"{self._at + 1} of {len(self.alike)} alike: {self.alike[self._at].score:.0%} likely.")
+
+    def _left(self) -> str:
+        """Return how many are on offer, and how many of them are above the line; nothing if there are none."""
+        left = self._session().similar
+        return f"{len(left)} on offer, {len(left.above(self.line))} of them above the line." if len(left) else ""
 
     def _found_alike(self, got: FoundAlike) -> None:
         """Offer what was found."""

@@ -85,6 +85,13 @@ class CandidatesView(QObject):
         self.uncertainty.take(candidates.where, self._exhibits[candidates].disagreement)
         self.show(0)
 
+    def rest(self, image: Image) -> None:
+        """Show nothing, and forget where the samples disagreed; layers stay, for an image that comes."""
+        self.offer = self._case = None
+        self.preview.rest(image)
+        self.alike.rest(image)
+        self.uncertainty.forget()
+
     def forget(self) -> None:
         """Show nothing, forget where the samples disagreed, and take the layers away."""
         self.offer = self._case = None

@@ -227,6 +227,8 @@ class Workspace(MoreLikeThis):
             session.accept(self.view.current)
         step = session.finish(self.tools.kind)
         self.view.uncertainty.forget()
+        if (layers := self.layers) is not None and layers.has_brush_in_hand:
+            layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next one begins inside
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
 
     @property

@@ -22,12 +22,12 @@ from napari_probseg.widgets import commands
 from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.layers.appearance import Appearance, Limits
 from napari_probseg.widgets.layers.image import bare, has_channels_first, place_of
-from napari_probseg.widgets.layers.source import source_of, with_source
+from napari_probseg.widgets.layers.source import reader_of, source_of, with_source
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.resuming import OWN_READER
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
+from napari_probseg.widgets.tasks.series import NAPARI, Found, Left, Read, arriving, joined, leaving, taking_up
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class Way:
         Whether its channels are the first axis of its layer.
     looks : tuple of Appearance
         Of the image, and of its channels.
-    marker : Marker, optional
-        The brush in hand.
+    has_brush : bool
+        Whether a brush is in hand: the next one is brushed inside first.
     """
 
     reader: str
@@ -56,7 +56,7 @@ class Way:
     channels: tuple[int, ...]
     is_joined: bool
     looks: tuple[Appearance, ...]
-    marker: Marker | None
+    has_brush: bool
 
 
 def told(method: Callable[..., Any]) -> Callable[..., None]:
@@ -212,15 +212,16 @@ class ImageSeries(QObject):
         self._open(path)
 
     def _open(self, path: Path) -> None:
-        """Open an image file as the one before was opened, in a thread where this plugin reads it."""
+        """Open an image file as the one before was opened, in a thread where this plugin or napari's own reads it."""
         work, way = self.work, self._way
         there = [layer for layer in work.choices() if source_of(layer) == path]
         channels = [] if way is None else way.names.of_image(path) or []
         if there:
             self._arrive(path, [layer for file in (path, *channels) for layer in self._layers_of(file)])
-        elif way is None or way.reader in ("", OWN_READER) or get_reader(str(path)) is not None:
+        elif way is None or way.reader in ("", OWN_READER, NAPARI) or get_reader(str(path)) is not None:
             work.hold()
-            self.background.start(lambda: arriving(path, channels))
+            is_plain = way is not None and way.reader == NAPARI and get_reader(str(path)) is None
+            self.background.start(lambda: arriving(path, channels, reader=NAPARI if is_plain else ""))
             self.changed.emit()
         else:
             with work.adding():
@@ -231,11 +232,11 @@ class ImageSeries(QObject):
         """Add the layers that were read."""
         viewer, opened = self.work.viewer, []
         with self.work.adding():
-            for data, attributes, kind in got.layers:
+            for file, (data, attributes, kind) in got.layers:
                 if kind == "image":
                     if self._way is not None and self._way.is_joined:
                         data, attributes = joined(data, attributes)
-                    added = viewer.add_image(data, **with_source(attributes, got.path))
+                    added = viewer.add_image(data, **with_source(attributes, file, got.reader))
                     opened += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
         self._arrive(got.path, opened)
 
@@ -259,12 +260,17 @@ class ImageSeries(QObject):
         self._arrived = path
         if self._is_again:
             work.recovery.expect_latest()
-        work.choose(chosen[0])
+        if before is None or before is chosen[0]:
+            work.choose(chosen[0])
+            goes = []
+        else:
+            work.succeed(before, chosen[0])
+            goes = [*work.images.channels_of(before), before]
         work.hold()
-        self._clear([] if before is None or before is chosen[0] else work.group_of(before), chosen[0], path)
+        self._clear(goes, chosen[0], path)
 
     def _clear(self, layers: list[Any], image: Image, path: Path) -> None:
-        """Take layers away, one a turn of the event loop, as napari takes its time for each; then begin."""
+        """Take images away, one a turn of the event loop, as napari takes its time for each; then begin."""
         work = self.work
         if layers:
             work.take_away(layers[0])
@@ -283,6 +289,8 @@ class ImageSeries(QObject):
         """Take up the brush, and the objects that were saved, once it is known whether there is earlier work."""
         work, path = self.work, self._arrived
         if path is None or work.recovery.is_pending or work.image is None or source_of(work.image) != path:
+            if work.question:
+                work.images.put_away()
             return
         self._arrived = None
         is_again, self._is_again = self._is_again, False
@@ -290,8 +298,10 @@ class ImageSeries(QObject):
             like = place_of(work.image)
             work.hold()
             self.background.start(lambda: taking_up(path, like))
-        elif self._way is not None and self._way.marker is not None:
-            work.brush(self._way.marker)
+        elif self._way is not None and self._way.has_brush:
+            work.brush(Marker.OBJECT)
+        else:
+            work.images.put_away()
 
     # What came of tasks -------------------------------------------------------------------------------------------
 
@@ -333,22 +343,15 @@ class ImageSeries(QObject):
         files = [file for layer in channels if (file := source_of(layer)) is not None]
         others = [file for file in dict.fromkeys(files) if file != path]
         siblings = [layer for file in (path, *others) for layer in self._layers_of(file)] if path else [image]
-        markers = None if self.work.layers is None else self.work.layers.markers
         return Way(
-            reader=image.source.reader_plugin or "",
+            reader=reader_of(image),
             names=Channels() if path is None else Channels.of(path, others),
             index=siblings.index(image),
             channels=tuple(siblings.index(layer) for layer in channels if layer in siblings),
             is_joined=has_channels_first(image),
             looks=tuple(self._limits.appearance_of(layer) for layer in (image, *channels)),
-            marker=None if markers is None else _in_hand(str(markers.mode), int(markers.selected_label)),
+            has_brush=self.work.layers is not None and self.work.layers.has_brush_in_hand,
         )
-
-
-def _in_hand(mode: str, label: int) -> Marker | None:
-    if mode == "erase":
-        return Marker.UNKNOWN
-    return Marker(label) if mode == "paint" and label in (Marker.OBJECT, Marker.BACKGROUND) else None
 
 
 def _has_object(session: Session) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import bare, case_of, finest, misread
+from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.models import given
 
@@ -31,6 +31,7 @@ class Images:
         self._wiring: dict[str, Callable[[SessionLayers], Any]] = {}
         self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
+        self._spare: tuple[Labels, Labels] | None = None  # of an image that is gone, for the next one
         self.at_work: Image | None = None
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
@@ -111,7 +112,7 @@ class Images:
             session = Session(case_of(image, self.channels_of(image)), given(self._viewer).proposer)
             if self._keep is not None:
                 self._keep(session, image)
-            layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
+            layers = self._new_layers(image, session)
             said.append(misread(image))
             if image.multiscale:
                 said.append("The image has several scales: the work is on the finest.")
@@ -122,8 +123,30 @@ class Images:
     def adopt(self, image: Image, session: Session) -> SessionLayers:
         """Return new layers of an image, with a session that was found of it."""
         session.proposer = given(self._viewer).proposer
-        layers = self._all[image] = SessionLayers(self._viewer, image, session, **self._wiring)
+        return self._new_layers(image, session)
+
+    def _new_layers(self, image: Image, session: Session) -> SessionLayers:
+        """Lay layers over an image, those of the image that it follows if they will do."""
+        spare, self._spare = self._spare, None
+        layers = self._all[image] = SessionLayers(self._viewer, image, session, spare=spare, **self._wiring)
         return layers
+
+    def hand_on(self, before: Image, image: Image) -> None:
+        """Lay the layers of an image that will be removed over another one, if they will do."""
+        layers = self._all.get(before)
+        self.remove(before)
+        if layers is not None:
+            self._spare = layers.markers, layers.objects
+            shown = self._viewer.layers
+            if not all(layer in shown and shrunk(layer, image) for layer in self._spare):
+                self.put_away()
+
+    def put_away(self) -> None:
+        """Take the layers away that were kept, if no image has taken them over."""
+        spare, self._spare = self._spare or (), None
+        for layer in spare:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
 
     def remove(self, image: Image) -> None:
         """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones."""
@@ -136,6 +159,7 @@ class Images:
 
     def release(self) -> None:
         """Let go of the layers, which are ordinary ones until `connect` takes the work up again."""
+        self.put_away()
         for layers in self:
             layers.release()
         self._keep, self._wiring = None, {}

@@ -130,7 +130,7 @@ class Panel(QWidget):
         self._lay_out()
 
     def sizeHint(self) -> QSize:
-        return QSize(320, super().sizeHint().height())
+        return QSize(max(320, self.minimumSizeHint().width()), super().sizeHint().height())
 
     def show_work(self, on: bool, question: str = "") -> None:
         """Show what works on an image, a question about it, or what is there while there is none.
@@ -199,7 +199,6 @@ class Panel(QWidget):
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
         self.progress.setSizePolicy(steady)
-        self.setMinimumWidth(300)
 
     def _lay_out_extent(self) -> None:
         """Lay out the two as one switch, of which one half is always down."""

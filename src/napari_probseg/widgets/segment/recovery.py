@@ -28,7 +28,7 @@ from napari_probseg.session.journal import (
 )
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import case_of
-from napari_probseg.widgets.layers.source import source_of
+from napari_probseg.widgets.layers.source import reader_of, source_of
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
@@ -239,7 +239,7 @@ def _while_it_lives(method: Callable[[str], None]) -> Callable[[str], None]:
 def subject_of(image: Image) -> Subject:
     """Return the name of an image, the path of its file, and what read it."""
     path = source_of(image)
-    return Subject(image.name) if path is None else Subject(image.name, str(path), image.source.reader_plugin or "")
+    return Subject(image.name) if path is None else Subject(image.name, str(path), reader_of(image))
 
 
 def settings_folder() -> Path:

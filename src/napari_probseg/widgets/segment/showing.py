@@ -160,11 +160,6 @@ class Showing(Following):
         self._show()
         self.say("Go on where you were." + LACKS_LEARNT * session.lacks_learnt)
 
-    def group_of(self, image: Image) -> list[Any]:
-        """Return an image with its channels and the layers that lie over it."""
-        own = [] if (layers := self.images.layers_of(image)) is None else [layers.markers, layers.objects]
-        return [*self.images.channels_of(image), image, *own]
-
     def take_away(self, layer: Any) -> None:
         """Take a layer out of the viewer; what was done on it is kept."""
         with self.adding():
@@ -190,20 +185,23 @@ class Showing(Following):
         if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
             self.say(advice)
 
-    def _hide(self) -> None:
+    def _hide(self, *, keeps_layers: bool = False) -> None:
         """Give up what is asked, and show nothing of the image at work."""
         self.asking.give_up()
         self.asking.cool_down()
-        self.view.forget()
+        if keeps_layers and self.image is not None:
+            self.view.rest(self.image)
+        else:
+            self.view.forget()
 
-    def _turn_to(self, image: Image | None) -> None:
+    def _turn_to(self, image: Image | None, *, keeps_layers: bool = False) -> None:
         """Put an image to work; what is on offer on it is shown again."""
         if image is not self.image:
             self.images.turn_to(image)
             for layers in self.images:
                 layers.set_on_view(layers is self.layers)
             self.resuming.forget()
-            self._hide()
+            self._hide(keeps_layers=keeps_layers)
             self._select(image)
             self.recovery.forget()
             self._fit_brush()

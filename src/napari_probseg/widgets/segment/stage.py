@@ -180,6 +180,15 @@ class Stage(Showing):
         self._turn_to(image)
 
     @verb
+    def succeed(self, before: Image, image: Image) -> None:
+        """Turn to an image that takes the place of another, which will be removed: the layers over that lie over it."""
+        self.images.hand_on(before, image)
+        shown, follows = self.viewer.layers, [image, *self.images.channels_of(image)]
+        for layer in follows:
+            shown.move(shown.index(layer), shown.index(before))
+        self._turn_to(image, keeps_layers=True)
+
+    @verb
     def undo(self) -> None:
         """Take back the latest step, a stroke or the model's."""
         step = self._session().undo()

@@ -18,6 +18,8 @@ from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.messages import counted_objects
 
+NAPARI = "napari"  # what its own reader is called
+
 
 @dataclass(frozen=True, eq=False)
 class Left:
@@ -30,10 +32,11 @@ class Left:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """An image file and those of its channels, as layer data."""
+    """An image file and those of its channels, as layer data with the file of each, and what read them."""
 
     path: Path
-    layers: list[LayerData]
+    layers: list[tuple[Path, LayerData]]
+    reader: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +92,22 @@ def leaving(
     return Left(series.with_done(done), done, sentence)
 
 
-def arriving(path: Path, channels: Sequence[Path]) -> Generator[str, None, Read]:
-    """Read an image file, and those of its channels."""
+def arriving(path: Path, channels: Sequence[Path], *, reader: str = "") -> Generator[str, None, Read]:
+    """Read an image file, and those of its channels, by napari's own reader (`NAPARI`) or by this plugin's."""
     yield f"Opening {path.name}…"
-    return Read(path, [one for file in (path, *channels) for one in read_layers(str(file))])
+    read = _read_by_napari if reader == NAPARI else read_layers
+    return Read(path, [(file, one) for file in (path, *channels) for one in read(str(file))], reader)
+
+
+def _read_by_napari(path: str) -> list[LayerData]:
+    """Return what napari's own reader makes of a file, named as napari names it."""
+    from npe2 import read
+
+    found = []
+    for told in read([path], stack=False, plugin_name=NAPARI):
+        data, attributes, kind = (*told, *({}, "image")[len(told) - 1 :])
+        found.append((data, {"name": Path(path).stem, **attributes}, kind))
+    return found
 
 
 def taking_up(path: Path, like: Picture) -> Generator[str, None, Found]:
