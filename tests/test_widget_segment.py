@@ -350,13 +350,20 @@ def test_it_fits_a_small_screen(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 700
     assert 280 <= widget.sizeHint().width() <= 340
-    widget.setFixedWidth(widget.minimumSizeHint().width())
+
+
+def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewer_proxy, qtbot):
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(disk().astype(np.float32))
+    widget = SegmentWidget(viewer, Balls())
+    qtbot.addWidget(widget)
+    widget.show()
+    widget.resize(1, 900)
     turned(qtbot)
     panel = widget.panel
-    assert panel.work.geometry().right() <= panel.contentsRect().right(), (
-        "nothing is cut where it is as narrow as can be"
-    )
+    assert widget.width() <= 340, "test invalid"
     assert panel.work.widget().width() <= panel.work.viewport().width()
+    assert panel.work.geometry().right() <= panel.contentsRect().right()
 
 
 def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_proxy, qtbot):

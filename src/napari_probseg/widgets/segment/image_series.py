@@ -238,7 +238,18 @@ class ImageSeries(QObject):
                         data, attributes = joined(data, attributes)
                     added = viewer.add_image(data, **with_source(attributes, file, got.reader))
                     opened += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
-        self._arrive(got.path, opened)
+        self._soon(lambda: self._arrive(got.path, opened))  # a turn later, as napari took its time
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Do something in the next turn of the event loop, so that none is long; tell if it fails."""
+
+        def do() -> None:
+            try:
+                act()
+            except Exception as error:  # napari may raise anything
+                self.fail(error)
+
+        QTimer.singleShot(0, do)
 
     def _layers_of(self, path: Path) -> list[Image]:
         return [layer for layer in self.work.choices() if source_of(layer) == path]
@@ -276,7 +287,7 @@ class ImageSeries(QObject):
             work.take_away(layers[0])
             if len(layers) == 1:
                 work.viewer.reset_view()
-            QTimer.singleShot(0, lambda: self._clear(layers[1:], image, path))
+            self._soon(lambda: self._clear(layers[1:], image, path))
             return
         work.release_hold()
         self._settle()

@@ -103,9 +103,9 @@ def _read_by_napari(path: str) -> list[LayerData]:
     """Return what napari's own reader makes of a file, named as napari names it."""
     from npe2 import read
 
-    found = []
+    found: list[LayerData] = []
     for told in read([path], stack=False, plugin_name=NAPARI):
-        data, attributes, kind = (*told, *({}, "image")[len(told) - 1 :])
+        data, attributes, kind = (*told, {}, "image")[:3] if len(told) != 2 else (*told, "image")
         found.append((data, {"name": Path(path).stem, **attributes}, kind))
     return found
 
