@@ -94,11 +94,11 @@ def test_the_order_is_told_as_it_is() -> None:
     assert in_b.split(" | ")[-2] == "no"
     assert mean.split(" | ")[2:4] == ["0.200", "0.220"]
     assert lines[-5:] == [
-        "| the cut improves what the network finds alone | +0.020 [-0.041, +0.081] | undecided |",
-        "| 10 strokes improve on the cut | +0.580 [+0.519, +0.641] | reproduced |",
-        "| 15 strokes improve on 10 | +0.100 [+0.100, +0.100] | reproduced |",
-        "| fine-tuning gains over 10 strokes of its own | +0.100 [+0.100, +0.100] | reproduced |",
-        "| fine-tuning gains over 15 strokes of its own | +0.050 [+0.050, +0.050] | reproduced |",
+        "| the cut improves what the network finds alone | 0.516 to 0.532, 0.417 to 0.484 | +0.020 [-0.041, +0.081] | undecided |",
+        "| 10 strokes improve on the cut | 0.532 to 0.873, 0.484 to 0.892 | +0.580 [+0.519, +0.641] | reproduced |",
+        "| 15 strokes improve on 10 | 0.873 to 0.891, 0.892 to 0.918 | +0.100 [+0.100, +0.100] | reproduced |",
+        "| fine-tuning gains over 10 strokes of its own |  | +0.100 [+0.100, +0.100] | reproduced |",
+        "| fine-tuning gains over 15 strokes of its own |  | +0.050 [+0.050, +0.050] | reproduced |",
     ]
 
 

@@ -295,11 +295,17 @@ def table(rows: Mapping[str, list[Scores]], *, command: str) -> str:
 
 def _findings(rows: Mapping[str, list[Scores]]) -> list[str]:
     """Return a table of what is said of the order and of the gain, with intervals over the objects of each set."""
-    lines = [_line(["finding", "here: difference of the Dice", "verdict"]), _line(["---"] * 3)]
+    lines = [_line(["finding", "published", "here: difference of the Dice", "verdict"]), _line(["---"] * 4)]
     for claim, better, worse in FINDINGS:
         found = interval_over_sets([[s[better] - s[worse] for s in scores] for scores in rows.values()])
-        lines.append(_line([claim, found.signed, verdict(found).value]))
+        lines.append(_line([claim, published(better, worse), found.signed, verdict(found).value]))
     return lines
+
+
+def published(better: str, worse: str) -> str:
+    """Return from which Dice to which two columns lead in what was published; nothing where one was not published."""
+    known = (dice_of for dice_of in PUBLISHED.values() if better in dice_of and worse in dice_of)
+    return ", ".join(f"{dice_of[worse]:.3f} to {dice_of[better]:.3f}" for dice_of in known)
 
 
 def _line(cells: list[str]) -> str:

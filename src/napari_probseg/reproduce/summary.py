@@ -80,7 +80,7 @@ def summary(
         f"95 % intervals over seeds and images.",
         "",
     ]
-    findings = [(finding, comparison, runs) for comparison, runs in parts for finding in comparison.findings]
+    findings = [(finding, runs) for comparison, runs in parts for finding in comparison.findings]
     if findings:
         lines += [_line(["finding", "published", "here: difference of the Dice", "verdict"]), _line(["---"] * 4)]
         lines += [_finding(*found) for found in findings]
@@ -89,14 +89,14 @@ def summary(
     return "\n".join(lines) + "\n"
 
 
-def difference(finding: Finding, runs: Runs, *, label: int | None = None) -> Interval:
+def difference(finding: Finding, runs: Runs) -> Interval:
     """Return by how much the better arm of a finding is better, on the same images from the same seeds."""
     better, worse = runs[finding.better], runs[finding.worse]
-    cases = _cases([*better, *worse], label)
-    return interval(_scores(better, cases, label) - _scores(worse, cases, label))
+    cases = _cases([*better, *worse])
+    return interval(_scores(better, cases) - _scores(worse, cases))
 
 
-def _finding(finding: Finding, comparison: Comparison, runs: Runs) -> str:
+def _finding(finding: Finding, runs: Runs) -> str:
     found = difference(finding, runs)
     return _line([finding.claim, finding.published, found.signed, verdict(found, alike=finding.alike).value])
 
@@ -142,7 +142,7 @@ def _curves(runs: Runs) -> list[str]:
     return lines
 
 
-def _cases(runs: Sequence[Run], label: int | None) -> list[str]:
+def _cases(runs: Sequence[Run], label: int | None = None) -> list[str]:
     """Return the images that every run has a score of: those with a label, and those where all runs find one."""
     return [c for c in runs[0].cases if all(r.cases[c] if label is None else label in r.cases[c] for r in runs)]
 
