@@ -1,5 +1,7 @@
 """A case is a value: what it takes, what it refuses, and what marking does."""
 
+import pickle
+
 import dask.array
 import numpy as np
 import pytest
@@ -187,3 +189,13 @@ def test_what_single_precision_cannot_hold_is_scaled(scale: float) -> None:
     image = np.random.default_rng(0).integers(0, 3, (20, 30)) * scale
     read = Case(image).read()[0]
     assert np.allclose(read / read.max(), image / image.max(), rtol=1e-5)
+
+
+def test_markers_are_numbers_of_the_kind_that_their_arrays_hold() -> None:
+    strokes = np.array([0, 1, 2], dtype=np.uint8)
+    assert np.result_type(strokes, Marker.OBJECT) == np.uint8, "else each comparison makes a copy eight times as large"
+    assert np.where(strokes > 0, Marker.OBJECT, Marker.BACKGROUND).dtype == np.uint8
+    assert (strokes == Marker.BACKGROUND).tolist() == [False, False, True]
+    assert Marker(strokes[1]) is Marker.OBJECT
+    assert pickle.loads(pickle.dumps(Marker.OBJECT)) is Marker.OBJECT
+    assert {Marker.OBJECT: "red"}[1] == "red" and Marker.OBJECT == 1 and sorted(Marker)[-1] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -21,8 +21,8 @@ Plane: TypeAlias = tuple[int, int]
 MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
 
 
-class Marker(IntEnum):
-    """What is known of a voxel."""
+class Marker(np.uint8, Enum):
+    """What is known of a voxel: a number as the arrays of markers have it, which are compared with it as they are."""
 
     UNKNOWN = 0
     OBJECT = 1

@@ -19,7 +19,7 @@ from napari_probseg.region import Region, hull, overlap
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
 MAX_READ_VOXELS = {2: 2**24, 3: 2**21}
 
-_MARKERS = (np.uint8(Marker.OBJECT), np.uint8(Marker.BACKGROUND))  # arrays are slow to compare with members of enums
+_MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 
 
 def window_inputs(
@@ -137,7 +137,7 @@ def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
     return found
 
 
-def _marks(case: Case, markers: NDArray[np.uint8], marker: np.uint8, window: Window, size: int) -> NDArray[np.bool_]:
+def _marks(case: Case, markers: NDArray[np.uint8], marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
     """Return (S, ...) in which the smallest mark in a window survives, at the cost of the region that is marked."""
     parts = [
         [(max(low + a, box.start), min(low + b, box.stop)) for a, b in _bins(n, size)]

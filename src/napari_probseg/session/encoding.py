@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 # The arrays of a session: their data type and the largest value that they hold.
 ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
-    "partial": (np.dtype("u1"), max(Marker)),
-    "strokes": (np.dtype("u1"), max(Marker)),
+    "partial": (np.dtype("u1"), int(max(Marker))),
+    "strokes": (np.dtype("u1"), int(max(Marker))),
     "objects": (np.dtype("<u4"), 2**31 - 1),
-    "shown": (np.dtype("u1"), max(Marker)),
+    "shown": (np.dtype("u1"), int(max(Marker))),
 }
 VERBS = ("mark", "accept", "finish", "reopen", "take", "skip", "classify", "refine", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by

@@ -34,7 +34,7 @@ def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLa
     blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
     clear, grey, yellow = [0.0] * 4, [0.3, 0.3, 0.3, 1.0], [1.0, 0.85, 0.1, 1.0]
     outside = clear if in_depth else blue
-    values: tuple[int | None, ...] = (None, Marker.UNKNOWN, Marker.OBJECT, Marker.BACKGROUND, TAKEN_BACK, RING)
+    values: tuple[int | None, ...] = (None, *map(int, Marker), TAKEN_BACK, RING)
     return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, outside, grey, yellow), strict=True)))
 
 
