@@ -43,6 +43,30 @@ class Strokes:
         return bool(self.inside.any() or self.outside.any() or self.erase.any())
 
 
+@dataclass(frozen=True)
+class Wiring:
+    """What a person does on the layers of a session calls these bound methods, with the layers; held weakly.
+
+    Parameters
+    ----------
+    painted : bound method
+        After a stroke.
+    brushed : bound method
+        When another brush is taken up.
+    undo, redo, cancel : bound methods
+        For Ctrl+Z, Ctrl+Shift+Z and Esc.
+    moved : bound method
+        When the image was laid elsewhere.
+    """
+
+    painted: Callable[[SessionLayers], Any]
+    brushed: Callable[[SessionLayers], Any]
+    undo: Callable[[SessionLayers], Any]
+    redo: Callable[[SessionLayers], Any]
+    cancel: Callable[[SessionLayers], Any]
+    moved: Callable[[SessionLayers], Any]
+
+
 class SessionLayers:
     """The layers through which a person sees a session and paints on it.
 
@@ -56,9 +80,8 @@ class SessionLayers:
         What they lie over.
     session : Session
         What they show.
-    painted, brushed, undo, redo, cancel, moved : bound methods
-        Called with these layers after a stroke, when another brush is taken up, for Ctrl+Z, Ctrl+Shift+Z and Esc, and
-        when the image was laid elsewhere; held weakly.
+    wiring : Wiring
+        What is told of what is done on them.
     spare : (Labels, Labels), optional
         Markers and objects layer of an image that is gone, to be used again: napari takes a second for two new ones.
     """
@@ -68,19 +91,14 @@ class SessionLayers:
         viewer: Viewer,
         image: Image,
         session: Session,
+        wiring: Wiring,
         *,
-        painted: Callable[[SessionLayers], Any],
-        brushed: Callable[[SessionLayers], Any],
-        undo: Callable[[SessionLayers], Any],
-        redo: Callable[[SessionLayers], Any],
-        cancel: Callable[[SessionLayers], Any],
-        moved: Callable[[SessionLayers], Any],
         spare: tuple[Labels, Labels] | None = None,
     ) -> None:
         self.session = session
         self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
-        self._wire(painted=painted, brushed=brushed, undo=undo, redo=redo, cancel=cancel, moved=moved)
+        self._wire(wiring)
         self._touched: Region | None = None
         self._open: Answer | None = None  # what the candidate on show takes back, and is not shown as decided
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
@@ -183,15 +201,9 @@ class SessionLayers:
             self.markers.selected_label = int(marker)
             self.markers.mode = "paint"
 
-    def resume(self, **wiring: Callable[[SessionLayers], Any]) -> None:
-        """Go on after `release`; what was painted meanwhile are strokes.
-
-        Parameters
-        ----------
-        **wiring
-            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``, ``moved``, as to begin with.
-        """
-        self._wire(**wiring)
+    def resume(self, wiring: Wiring) -> None:
+        """Go on after `release`; what was painted meanwhile are strokes."""
+        self._wire(wiring)
         if not np.array_equal(self.objects.data, self.session.objects):  # changed as an ordinary layer: it stays one
             self.objects = self._new_objects()
         else:
@@ -245,19 +257,10 @@ class SessionLayers:
             for key in ("Control-Z", "Control-Shift-Z"):
                 layer.bind_key(key, None)
 
-    def _wire(
-        self,
-        *,
-        painted: Callable[[SessionLayers], Any],
-        brushed: Callable[[SessionLayers], Any],
-        undo: Callable[[SessionLayers], Any],
-        redo: Callable[[SessionLayers], Any],
-        cancel: Callable[[SessionLayers], Any],
-        moved: Callable[[SessionLayers], Any],
-    ) -> None:
-        self._painted, self._brushed = self._telling(painted), self._telling(brushed)
-        self._undo, self._redo, self._cancel = self._telling(undo), self._telling(redo), self._telling(cancel)
-        self._moved = self._telling(moved)
+    def _wire(self, wiring: Wiring) -> None:
+        self._painted, self._brushed = self._telling(wiring.painted), self._telling(wiring.brushed)
+        self._undo, self._redo = self._telling(wiring.undo), self._telling(wiring.redo)
+        self._cancel, self._moved = self._telling(wiring.cancel), self._telling(wiring.moved)
 
     def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
         """Return a function that calls a method with these layers, as long as both live."""

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
-from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
 from napari_probseg.widgets.models import given
 
 if TYPE_CHECKING:
@@ -28,28 +28,27 @@ class Images:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer_of = ref(bare(viewer))  # weak: they are found by their viewer, and would keep it alive
-        self._wiring: dict[str, Callable[[SessionLayers], Any]] = {}
+        self._wiring: Wiring | None = None
         self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self._spare: tuple[Labels, Labels] | None = None  # of an image that is gone, for the next one
         self.at_work: Image | None = None
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
-    def connect(self, keep: Callable[[Session, Image], Any], **wiring: Callable[[SessionLayers], Any]) -> None:
+    def connect(self, keep: Callable[[Session, Image], Any], wiring: Wiring) -> None:
         """Take up the work where it was left when `release` was called.
 
         Parameters
         ----------
         keep : function
             Lets a new session have a journal.
-        **wiring : bound methods
-            ``painted``, ``brushed``, ``undo``, ``redo``, ``cancel``: see `SessionLayers`; called with the layers of the
-            image.
+        wiring : Wiring
+            What is told of what is done on the layers of any image.
         """
         self._keep, self._wiring = keep, wiring
         for image, layers in list(self._all.items()):
             if image in self._viewer.layers:
-                layers.resume(**wiring)
+                layers.resume(wiring)
             else:
                 del self._all[image]
 
@@ -127,8 +126,10 @@ class Images:
 
     def _new_layers(self, image: Image, session: Session) -> SessionLayers:
         """Lay layers over an image, those of the image that it follows if they will do."""
+        if self._wiring is None:
+            raise RuntimeError("the work on the images was let go of: open the Segment widget again")
         spare, self._spare = self._spare, None
-        layers = self._all[image] = SessionLayers(self._viewer, image, session, spare=spare, **self._wiring)
+        layers = self._all[image] = SessionLayers(self._viewer, image, session, self._wiring, spare=spare)
         return layers
 
     def hand_on(self, before: Image, image: Image) -> None:
@@ -162,7 +163,7 @@ class Images:
         self.put_away()
         for layers in self:
             layers.release()
-        self._keep, self._wiring = None, {}
+        self._keep = self._wiring = None
 
 
 _images: WeakKeyDictionary[Any, Images] = WeakKeyDictionary()

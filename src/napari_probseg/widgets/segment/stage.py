@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_probseg.candidates import Proposer
 from napari_probseg.session.session import Step
 from napari_probseg.widgets.layers.image import bare, case_of
-from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
 from napari_probseg.widgets.messages import name_of, sentence_of
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.brush_fit import camera_of
@@ -56,9 +56,8 @@ class Stage(Showing):
         camera_of(viewer).events.zoom.connect(self._fit_brush)
         if proposer is None:
             self.asking.start()
-        wiring = {"painted": self._painted, "brushed": self._brushed, "undo": self._undo, "redo": self._redo}
-        wiring |= {"cancel": self._cancel, "moved": self._moved}
-        self.images.connect(self.recovery.keep, **wiring)
+        told = Wiring(self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved)
+        self.images.connect(self.recovery.keep, told)
 
     # Strokes ---------------------------------------------------------------------------------------------------
 
