@@ -14,18 +14,23 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_probseg as ps
 from napari_probseg.dataset.raw import RawDataset, datasets_below
 from napari_probseg.dataset.targets import MIN_LABEL_VOXELS
+from napari_probseg.inference.volume import answer_in_volume
+from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.slice_propagation import SlicePropagator
+from napari_probseg.proposers.unet_cut import UNetCut
 
 SHARES = ((0.5,), (0.25, 0.5, 0.75))
 Mask = NDArray[np.bool_]
@@ -67,6 +72,14 @@ def carried_to_the_ends(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     return objects_of(SlicePropagator().propose(case, plane=(0, slices[0]), slices=(int(ends[0]), int(ends[1]))), case)
 
 
+def walked(completer: UNetCut, case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
+    """Return what the network of images alone says from slice to slice, with the true slices."""
+    found = answer_in_volume(completer.networks[3], completer.networks[2], case, torch.device("cpu"))
+    mask = in_voxels_of(tuple(slice(0, n) for n in truth.shape), found.grid, (found.maps[1] > 0).float()) > 0.5
+    mask[slices] = truth[slices]
+    return mask
+
+
 def objects_of(candidates: ps.Candidates, case: ps.Case) -> Mask:
     """Return the object after the first candidate, or before if there is none."""
     return np.asarray((candidates.partial[0] if len(candidates) else case.partial) == ps.Marker.OBJECT)
@@ -100,6 +113,7 @@ def main() -> None:
     }
     if not arguments.no_network:
         completer = ps.load_completer(device="cpu")
+        methods["slice to slice"] = partial(walked, completer)
         methods["completer of volumes"] = lambda case, truth, slices: objects_of(completer.propose(case), case)
     lines = [f"| data set | objects | slices | {' | '.join(methods)} |", f"|---|---|---|{'---|' * len(methods)}"]
     print("\n".join(lines), flush=True)
@@ -123,9 +137,9 @@ def scored(
     there, table = np.flatnonzero(truth.any((1, 2))), []
     for shares in SHARES:
         slices = sorted({int(there[round(share * (len(there) - 1))]) for share in shares})
-        partial = np.zeros(truth.shape, dtype=np.uint8)
-        partial[slices] = np.where(truth[slices], ps.Marker.OBJECT, ps.Marker.BACKGROUND)
-        marked = case.with_markers(partial, partial)
+        markers = np.zeros(truth.shape, dtype=np.uint8)
+        markers[slices] = np.where(truth[slices], ps.Marker.OBJECT, ps.Marker.BACKGROUND)
+        marked = case.with_markers(markers, markers)
         row = []
         for name, method in methods.items():
             begun = time.perf_counter()

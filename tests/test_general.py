@@ -188,6 +188,18 @@ def test_same_seed_same_training(ndim: int, tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_weights_in_half_precision_take_half_of_the_room_and_are_reckoned_with_in_single(tmp_path: Path) -> None:
+    network = GeneralCVAE(SMALL[2])
+    paths = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    for path, half in zip(paths, (False, True), strict=True):
+        write_weights(path, network.state_dict(), preset="general", config=asdict(SMALL[2]), half=half)
+    assert paths[1].stat().st_size < 0.6 * paths[0].stat().st_size
+    whole, halved = (load_network(path).state_dict() for path in paths)
+    for name, value in whole.items():
+        assert halved[name].dtype == value.dtype
+        assert torch.allclose(halved[name], value, rtol=1e-3, atol=1e-6)
+
+
 def test_weights_of_volumes_do_not_start_images(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     write_weights(path, GeneralCVAE(SMALL[3]).state_dict(), preset="general", config=asdict(SMALL[3]))

@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 class Answering:
     """A method that answers strokes with the whole object; strokes are obeyed whatever it says.
 
-    In an image its latest answer is evidence beside the strokes, as in a session; most methods do not look at it.
+    Its latest answer is evidence beside the strokes, as in a session; most methods do not look at it.
     """
 
     def __init__(self, case: Case, answer: Callable[[Case], Mask]) -> None:
@@ -44,7 +44,7 @@ class Answering:
         self.case = marked
         object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))
         found = np.asarray((self.answer(self.case) | object_) & ~background)
-        self.shown = found if marked.ndim == 2 and found.any() else None
+        self.shown = found if found.any() else None
         return found
 
     def offered(self) -> Sequence[Mask]:

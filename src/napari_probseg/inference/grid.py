@@ -101,6 +101,22 @@ class Grid:
         found = F.grid_sample(values[None, None], grid, align_corners=False, padding_mode="border")[0, 0]
         return found.squeeze(axis)
 
+    def of_markers(self, where: Region, markers: NDArray[np.uint8]) -> Tensor:
+        """Return what markers of a region of the image say in the places: 1 object, -1 background, 0 nothing.
+
+        Parameters
+        ----------
+        where : tuple of slices
+        markers : uint8 array of that region's shape
+        """
+        found = torch.zeros(self.shape)
+        index = [line.floor().long().numpy() - s.start for line, s in zip(self.lines(), where, strict=True)]
+        held = [(i >= 0) & (i < n) for i, n in zip(index, markers.shape, strict=True)]
+        chosen = markers[np.ix_(*(i[h] for i, h in zip(index, held, strict=True)))]
+        signs = (chosen == Marker.OBJECT) * 1.0 - (chosen == Marker.BACKGROUND) * 1.0
+        found[np.ix_(*held)] = torch.from_numpy(signs.astype(np.float32))
+        return found
+
     def in_voxels(self, values: Tensor) -> NDArray[np.float32]:
         """Return a map over the places in the region's voxels."""
         return np.asarray(enlarged(values[None].float(), self.n_voxels, tuple(slice(0, n) for n in self.n_voxels))[0])

@@ -15,12 +15,16 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.scale_selection import beliefs
+from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull
+
+Evidence = tuple[Region, NDArray[np.uint8]]  # a `Marker` for every voxel of a region
 
 N_WINDOWS = 4
 CLOSEST_RATIO = 4.0  # see `windows_around`
@@ -32,8 +36,14 @@ MAX_WINDOW_VOXELS = 2**25
 REGION_MARGIN_RATIO = 0.3  # of the region around what was found, over its largest side
 LEAST_SIDE = 28  # of the region, in sides of its finest voxel
 ADVISERS_SHARE = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
-N_ROUNDS = 3  # at most, while what is found reaches out of its region
+N_ROUNDS = 4  # at most, while what is found reaches out of its region
 MAX_RIM_SHARE = 0.02  # of the rim of a window, that the object may lie on where it is looked at again
+CONSENSUS_WEIGHT = 0.5  # weight of the mean of all ways beside what the refiner says, from the second stroke on
+WAY_MAPS = (0, 1, 3, 4, 5)  # of `refiner_maps`: both networks, geodesic distance, watershed, random walker
+FIRST_STROKE_MAP = 3 + len(ADVISER_NAMES)  # of `refiner_maps`: those inside, then those outside
+HELD_LOG_ODDS = 1.5  # log-odds that the answer on show keeps where no stroke contradicts it
+FREE_RADIUS_PLACES = 6.0  # places around strokes that contradict it, within which it fades
+MIN_EVENNESS = 0.855  # evenness of an image, from which greys decide; around real objects it was at most 0.81
 MAX_SIDE_SHARE = 0.004  # of a side of the region, that the object may lie on without reaching out of it
 
 
@@ -103,11 +113,17 @@ class _Far:
 def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, device: torch.device) -> VolumeAnswer:
     """Look at a volume with a stroke inside.
 
+    From the second stroke on the networks do not see the answer that was on show (`Case.evidence`); it holds where no
+    stroke contradicts it.
+
     Raises
     ------
     ValueError
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
+    shown = case.evidence if _n_strokes(case.strokes[case.marked] != Marker.UNKNOWN) > 1 else None
+    if shown is not None:
+        case = case.with_markers(case.partial, case.strokes, marked=case.marked)
     far = _looked_at(network, case, device)
     seeds = look_at_seeds(of_images, case, device)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
@@ -117,7 +133,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
         region = with_room(case, hull(*expected))
     region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
-        answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, device)
+        answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, shown, device)
         wider = _reached_out(case, answer)
         if wider == region or _n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
@@ -162,9 +178,10 @@ def _judged(
     grid: Grid,
     far: _Far,
     seeds: SeedLooks,
+    shown: Evidence | None,
     device: torch.device,
 ) -> VolumeAnswer:
-    """Return the refiner's answer in places."""
+    """Return the refiner's answer in places, and what goes before it."""
     x = grid_input(case, grid, n_channels=network.config.n_image_channels)[None].to(device)
     logit = far.on(grid)[None].to(device)
     says = advised(x, logit)
@@ -173,9 +190,7 @@ def _judged(
     by_slices, quality = (t[None].to(device) for t in slices.on(grid))
     maps = refiner_maps(x, logit, by_slices, quality, says)
     strokes = case.strokes[grid.region]
-    n_inside, n_outside = (
-        ndimage.label(strokes == m, np.ones((3, 3, 3)))[1] for m in (Marker.OBJECT, Marker.BACKGROUND)
-    )
+    n_inside, n_outside = (_n_strokes(strokes == m) for m in (Marker.OBJECT, Marker.BACKGROUND))
     facts = facts_of(
         n_inside,
         n_outside,
@@ -184,8 +199,26 @@ def _judged(
         trust=float(far.trust.max()),
         confidence=slices.confidence,
     )
-    refined = network.refiner(maps, facts[None].to(device))[0].float().cpu()
-    return VolumeAnswer(grid, maps[0].cpu(), facts, refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS), slices)
+    refined = network.refiner(maps, facts[None].to(device))[0].float().cpu().clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
+    logit = fused(refined, maps[0].cpu(), grid, shown, n_strokes=n_inside + n_outside)
+    says, evenness = by_threshold(case, grid)
+    return VolumeAnswer(grid, maps[0].cpu(), facts, MAX_LOG_ODDS * says if evenness > MIN_EVENNESS else logit, slices)
+
+
+def fused(refined: Tensor, maps: Tensor, grid: Grid, shown: Evidence | None, *, n_strokes: int) -> Tensor:
+    """Return log-odds by what the refiner says, by the mean of all ways, and by the answer that was on show."""
+    if n_strokes < 2:
+        return refined
+    logit = refined + CONSENSUS_WEIGHT * MAX_LOG_ODDS * maps[list(WAY_MAPS)].mean(0)
+    if shown is None:
+        return logit
+    held = grid.of_markers(*shown)
+    inside, outside = maps[FIRST_STROKE_MAP] > 0, maps[FIRST_STROKE_MAP + 1] > 0
+    contradicts = (inside & (held < 0)) | (outside & (held > 0))
+    if bool(contradicts.any()):
+        far = torch.from_numpy(ndimage.distance_transform_edt(~contradicts.numpy())).float()
+        held = held * (1 - (-((far / FREE_RADIUS_PLACES) ** 2)).exp())
+    return logit + HELD_LOG_ODDS * held
 
 
 def _box_of_strokes(case: Case) -> Region:
@@ -222,6 +255,10 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
         high = s.stop + more if float(along[-1]) > MAX_SIDE_SHARE else s.stop
         sides.append(slice(max(0, low), min(case.shape[axis], high)))
     return tuple(sides)
+
+
+def _n_strokes(drawn: NDArray[np.bool_]) -> int:
+    return int(ndimage.label(drawn, np.ones((3, 3, 3)))[1])
 
 
 def _n_voxels(region: Region) -> int:

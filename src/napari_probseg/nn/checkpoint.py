@@ -18,7 +18,9 @@ FORMAT = "napari-probseg weights"
 VERSION = 1
 
 
-def write_weights(path: str | Path, tensors: Mapping[str, Tensor], *, preset: str, config: Mapping[str, Any]) -> None:
+def write_weights(
+    path: str | Path, tensors: Mapping[str, Tensor], *, preset: str, config: Mapping[str, Any], half: bool = False
+) -> None:
     """Write tensors and what is needed to build their network; the old file stays whole until the end.
 
     Parameters
@@ -31,9 +33,14 @@ def write_weights(path: str | Path, tensors: Mapping[str, Tensor], *, preset: st
         The network's name, a key of `napari_probseg.nn.presets.PRESETS`.
     config : mapping
         The values of the preset's configuration; JSON must be able to hold them.
+    half : bool
+        Write floats in half precision, for half of the size; a network that loads them reckons in single precision.
     """
     header = {"format": FORMAT, "version": str(VERSION), "preset": preset, "config": json.dumps(dict(config))}
-    write_whole(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata=header))
+    kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    if half:
+        kept = {name: t.half() if t.is_floating_point() else t for name, t in kept.items()}
+    write_whole(path, save(kept, metadata=header))
 
 
 def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:

@@ -13,11 +13,11 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown
 
-MARGIN = 0.5  # of the evidence around the object, over its size: about so far it may move
-FADED = 0.4  # of its contrast with what is around it, below which the object is taken to have ended
-CLEAR = 0.5  # contrast in standard deviations, from which it tells anything
-SHRUNK = 0.1  # and where it shrinks to less than this from one point in time to the next
-MAX_GROWN = 10.0  # or grows to so much more
+EVIDENCE_MARGIN_RATIO = 0.5  # of the evidence around the object, over its size: about so far it may move
+MIN_CONTRAST_RATIO = 0.4  # of its contrast with what is around it, below which the object is taken to have ended
+MIN_CONTRAST = 0.5  # contrast in standard deviations, from which it tells anything
+MIN_GROWTH_RATIO = 0.1  # and where it shrinks to less than this from one point in time to the next
+MAX_GROWTH_RATIO = 10.0  # or grows to so much more
 
 
 def follow(completer: Proposer, cases: Sequence[Case]) -> NDArray[np.bool_]:
@@ -67,8 +67,8 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
         for k in way:
             mask = _answer(completer, _evident(cases[k], found[before])) if found[before].any() else found[before]
             growth = int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(found[before])))
-            has_faded = contrast > CLEAR and _contrast(cases[k], mask) < FADED * contrast
-            if has_faded or not SHRUNK <= growth <= MAX_GROWN:
+            has_faded = contrast > MIN_CONTRAST and _contrast(cases[k], mask) < MIN_CONTRAST_RATIO * contrast
+            if has_faded or not MIN_GROWTH_RATIO <= growth <= MAX_GROWTH_RATIO:
                 yield f"image {k}: the object ends"
                 break
             found[k], before = mask, k
@@ -113,6 +113,6 @@ def _evident(case: Case, before: NDArray[np.bool_]) -> Case:
     """Return a case for which the object at the time before is the evidence, as far as no stroke contradicts it."""
     box = bounding_box(before)
     assert box is not None  # else the way would have ended
-    margin = [1 + round(MARGIN * (s.stop - s.start)) for s in box]
+    margin = [1 + round(EVIDENCE_MARGIN_RATIO * (s.stop - s.start)) for s in box]
     where: Region = grown(box, margin, case.shape)
     return case.with_shown(where, before[where])
