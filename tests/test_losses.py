@@ -14,7 +14,6 @@ from napari_probseg.training.losses import (
     multiclass_dice_loss,
     multiclass_jaccard_distance,
     soft_dice_loss,
-    weighted_cross_entropy,
 )
 
 OVERLAP = [multiclass_dice_loss, multiclass_jaccard_distance, foreground_iou_loss]
@@ -56,10 +55,6 @@ def test_values_by_hand() -> None:
     entropy = -(torch.tensor(0.75).log() + torch.tensor(0.5).log()).item() / 2
     dice = multiclass_dice_loss(logits, truth).item()
     assert dice_cross_entropy(logits, truth).item() == pytest.approx(entropy + dice, abs=1e-5)
-    by_label = weighted_cross_entropy(logits, truth, torch.tensor([1.0, 3.0])).item()
-    assert by_label == pytest.approx(-(torch.tensor(0.75).log() + 3 * torch.tensor(0.5).log()).item() / 4, abs=1e-5)
-    by_voxel = weighted_cross_entropy(logits, truth, torch.tensor([[1.0, 3.0]])).item()
-    assert by_voxel == pytest.approx(by_label)
 
 
 def test_multiclass_dice_is_that_of_each_label() -> None:
@@ -78,17 +73,6 @@ def test_gradient_is_finite_where_there_is_no_foreground(loss: LabelLoss) -> Non
         loss(logits, torch.zeros_like(TRUTH)).backward()
         assert logits.grad is not None
         assert torch.isfinite(logits.grad).all()
-
-
-def test_voxels_of_weight_zero_do_not_count() -> None:
-    logits = torch.zeros(2, 3, 2, 4, requires_grad=True)
-    weight = torch.ones_like(TRUTH, dtype=torch.float32)
-    weight[0] = 0
-    weighted_cross_entropy(logits, TRUTH, weight).backward()
-    assert logits.grad is not None
-    assert logits.grad[1].abs().min() > 0, "test invalid"
-    assert not logits.grad[0].any()
-    assert weighted_cross_entropy(logits, TRUTH, 0 * weight).item() == 0
 
 
 def test_deep_supervision_weighs_the_finest_map_most() -> None:

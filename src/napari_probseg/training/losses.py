@@ -81,19 +81,6 @@ def foreground_iou_loss(logits: Tensor, target: Tensor) -> Tensor:
     return jaccard_distance(prediction[1:], truth[1:]).mean()
 
 
-def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return the cross-entropy, a mean in which each voxel counts by its weight; 0 where all weights are.
-
-    Parameters
-    ----------
-    weight : (L,) or (B, ...) tensor
-        Of each label, or of each voxel (Wang et al. 2018).
-    """
-    weight = weight[target] if weight.ndim == 1 else weight
-    loss = F.cross_entropy(logits.float(), target, reduction="none")
-    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
-
-
 def deep_supervision(loss: LabelLoss, maps: Sequence[Tensor], target: Tensor) -> Tensor:
     """Return a loss of several maps, the finest first: each coarser one counts half, the weights sum to 1.
 

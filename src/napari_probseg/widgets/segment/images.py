@@ -63,10 +63,6 @@ class Images:
         """The layers of the image at work, once there are any."""
         return None if self.at_work is None else self._all.get(self.at_work)
 
-    def layers_of(self, image: Image) -> SessionLayers | None:
-        """Return the layers that lie over an image, if there are any."""
-        return self._all.get(image)
-
     def __iter__(self) -> Iterator[SessionLayers]:
         return iter(list(self._all.values()))
 

@@ -36,10 +36,6 @@ class Live:
         """Note that an answer is asked for."""
         self._begun = time.perf_counter()
 
-    def note_loading(self) -> None:
-        """Note that the network is loaded first: how long this answer takes tells nothing."""
-        self._begun = None
-
     def end(self) -> str:
         """Note that the answer is on show; return what there is to say if it is too slow to come by itself."""
         if self._begun is None:
