@@ -352,6 +352,24 @@ def test_it_fits_a_small_screen(open_widget, qtbot):
     assert 280 <= widget.sizeHint().width() <= 340
 
 
+def test_it_does_not_scroll_where_it_has_the_room_it_asks_for(make_napari_viewer_proxy, qtbot):
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(disk().astype(np.float32))
+    widget = SegmentWidget(viewer, Balls())
+    qtbot.addWidget(widget)
+    widget.show()
+    widget.resize(340, widget.sizeHint().height())
+    turned(qtbot)
+    widget.resize(340, widget.sizeHint().height())
+    turned(qtbot)
+    assert not widget.panel.work.verticalScrollBar().isVisible()
+    status = widget.panel.status
+    for page in (widget.panel.question, widget.panel.empty):
+        widget.panel.show_work(False, "Go on?" if page is widget.panel.question else "")
+        turned(qtbot)
+        assert page.isVisible() and status.geometry().bottom() >= widget.panel.contentsRect().bottom() - 12
+
+
 def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewer_proxy, qtbot):
     viewer = make_napari_viewer_proxy()
     viewer.add_image(disk().astype(np.float32))

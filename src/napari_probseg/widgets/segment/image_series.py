@@ -192,7 +192,8 @@ class ImageSeries(QObject):
             self._leaving = None
             self.work.release_hold()
             folder, n = got.done.path.parent.name, len(self.series.images)
-            self.work.say(f"{got.sentence} All {n} images of “{folder}” are finished.")
+            whole = f"All {n} images of “{folder}” are" if n > 1 else f"The only image of “{folder}” is"
+            self.work.say(f"{got.sentence} {whole} finished.")
             self.changed.emit()
             return
         self._open(path)

@@ -182,13 +182,12 @@ class Panel(QWidget):
         whole.setContentsMargins(8, 8, 8, 8)
         whole.setSpacing(5)
         whole.addLayout(row(self.images, self.channels, self.menu_button))
-        whole.addWidget(self.work, 1000)
+        whole.addWidget(self.work, 1)
         self.empty = _EmptyState()
-        whole.addWidget(self.empty)
+        whole.addWidget(self.empty, 1)
         self.question = _Question()
         self.question.hide()
-        whole.addWidget(self.question)
-        whole.addStretch(1)
+        whole.addWidget(self.question, 1)
         whole.addWidget(self.status)
         for stretchy in (self.images, self.propose, self.brush_size, self.reach):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
@@ -228,7 +227,7 @@ class _Scrolling(QScrollArea):
         """Leave room for the bar beside the content, so that nothing is cut."""
         bar = self.verticalScrollBar()
         room = max(_SCROLL_BAR, bar.sizeHint().width()) if high > low else 0
-        self.setMinimumWidth(MIN_SIZE[0] + room)
+        self.setMinimumWidth(MIN_SIZE[0] + room + self._frame.width())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask for more room, or less, as the content does."""
@@ -237,7 +236,13 @@ class _Scrolling(QScrollArea):
         return bool(super().eventFilter(watched, event))
 
     def sizeHint(self) -> QSize:
-        return self.widget().sizeHint()
+        return self.widget().sizeHint() + self._frame
+
+    @property
+    def _frame(self) -> QSize:
+        """What lies around the content: napari's style draws a frame where Qt was told of none."""
+        margins = self.contentsMargins()
+        return QSize(margins.left() + margins.right(), margins.top() + margins.bottom())
 
 
 class _EmptyState(QWidget):
@@ -262,6 +267,7 @@ class _EmptyState(QWidget):
         self.earlier.setLayout(row(self.go_on, self.not_now, stretch=(1, 0)))
         self.earlier.hide()
         layout.addWidget(self.earlier)
+        layout.addStretch(1)
 
     def offer(self, work: str) -> None:
         """Offer the latest work to go on with, which is told in two lines; nothing if it is empty."""
@@ -287,6 +293,7 @@ class _Question(QWidget):
         layout.setSpacing(16)
         layout.addWidget(self.text)
         layout.addLayout(row(self.go_on, self.anew, stretch=(1, 1)))
+        layout.addStretch(1)
 
 
 def _brush(text: str, colour: tuple[float, float, float] | None, tip: str) -> KeyButton:
