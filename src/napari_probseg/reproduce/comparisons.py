@@ -71,8 +71,8 @@ _JACCARD_OR_ENTROPY = {
 
 
 def _of_hippocampus(claim: str, worse: str, change: str) -> Finding:
-    """Return what nnU-Net's ablation says of an arm on the hippocampus; `change` is that of the Dice of 0.89."""
-    return Finding(claim, "nnU-Net", worse, f"without it {change} of 0.89")
+    """Return what nnU-Net's ablation says of an arm on the hippocampus; ``change`` is that of the Dice of 0.89."""
+    return Finding(claim, "nnU-Net", worse, f"{worse}: {change} of 0.89")
 
 
 COMPARISONS: dict[str, tuple[Comparison, ...]] = {
@@ -150,10 +150,10 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                     "Dice with cross-entropy and cross-entropy alone serve alike on the hippocampus",
                     "nnU-Net",
                     "cross-entropy alone",
-                    "without Dice 0 % of 0.89",
+                    "cross-entropy alone: 0 % of 0.89",
                     alike=True,
                 ),
-                Finding("augmentation helps", "augmentation", "nnU-Net", "without it -1.5 % of 0.89"),
+                Finding("augmentation helps", "augmentation", "nnU-Net", "without it: -1.5 % of 0.89"),
             ),
         ),
         Comparison(
