@@ -9,10 +9,13 @@ import pytest
 import torch
 
 import napari_probseg as ps
+from napari_probseg.dataset.targets import Target
+from napari_probseg.evaluate.samples import score_samples
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
+from napari_probseg.inference.readings import in_region
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import look_at_seeds, through_slices
-from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused
+from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused, look_around
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner, facts_of, refined
@@ -219,6 +222,18 @@ def test_candidates_are_distinct_and_the_completion_comes_first(completer, propo
     assert dice(objects[0], completed(completer, case)) > 0.97
     assert len(objects) > 1
     assert all(dice(a, b) < 0.99 for i, a in enumerate(objects) for b in objects[:i])
+
+
+def test_the_control_of_candidates_is_what_the_network_of_volumes_says_alone_in_its_best_window(proposer) -> None:
+    drawn = solid("tube", n_slices=16, thickness=3.0, side=48, contrast=2.0)
+    target = Target("tube", drawn.image[None], drawn.truth, drawn.spacing, drawn.truth.astype(np.int32))
+    score, _ = score_samples(proposer, target, seed=1)
+    looks = look_around(proposer.networks[3], dabbed(drawn), torch.device("cpu"))
+    whole = tuple(slice(0, n) for n in drawn.truth.shape)
+    seen = [
+        in_region(p, w, whole, drawn.truth.shape) for p, w in zip(looks.logit.sigmoid(), looks.windows, strict=True)
+    ]
+    assert score.control == pytest.approx(max(dice(p > 0.5, drawn.truth) for p in seen))
 
 
 def test_weights_of_volumes_without_a_refiner_complete_as_before(completer) -> None:

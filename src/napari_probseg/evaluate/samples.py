@@ -17,10 +17,12 @@ from napari_probseg.case import Marker
 from napari_probseg.dataset.targets import Target
 from napari_probseg.inference.answer import answer
 from napari_probseg.inference.readings import in_region
+from napari_probseg.inference.volume import look_around
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice, generalized_energy_distance, iou, mode_coverage
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import GeneralCVAE
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.cvae import CVAEProposer, Draw
 from napari_probseg.simulate.annotator import first_dabs
 
@@ -132,8 +134,12 @@ def _control(proposer: Proposer, target: Target, candidates: Candidates, seed: i
     if not isinstance(proposer, CVAEProposer):
         return float("nan")
     network = proposer.networks.get(target.truth.ndim)
-    if isinstance(network, AdvisedCVAE):
-        looks = answer(network, candidates.case, proposer.device).looks
+    if isinstance(network, AdvisedCVAE | VolumeCVAE):
+        looks = (
+            answer(network, candidates.case, proposer.device).looks
+            if isinstance(network, AdvisedCVAE)
+            else look_around(network, candidates.case, proposer.device)
+        )
         whole = tuple(slice(0, n) for n in target.truth.shape)
         maps = [
             in_region(p, window, whole, target.truth.shape)

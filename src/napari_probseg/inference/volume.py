@@ -88,7 +88,7 @@ class VolumeAnswer:
 
 
 @dataclass(frozen=True)
-class _Far:
+class VolumeLooks:
     """What the network of volumes says in windows around the marks."""
 
     windows: list[Window]
@@ -124,7 +124,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     shown = case.evidence if _n_strokes(case.strokes[case.marked] != Marker.UNKNOWN) > 1 else None
     if shown is not None:
         case = case.with_markers(case.partial, case.strokes, marked=case.marked)
-    far = _looked_at(network, case, device)
+    far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
@@ -141,7 +141,9 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     return answer
 
 
-def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
+@torch.inference_mode()
+def look_around(network: VolumeCVAE, case: Case, device: torch.device) -> VolumeLooks:
+    """Return what the network of volumes says in windows around the marks, and of what it has found there."""
     around = windows_around(case, N_WINDOWS, close=CLOSEST_RATIO)
     n_least = around[0].n_voxels(case.shape)
     if n_least > MAX_WINDOW_VOXELS:
@@ -153,7 +155,7 @@ def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
     chosen = [window for window in around if window.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
     windows, logit = _said(network, case, chosen, device)
     trust = np.array(beliefs(case, windows, logit)) * TRUST_IN_FARTHER ** np.arange(len(windows))
-    far = _Far(windows, logit, trust)
+    far = VolumeLooks(windows, logit, trust)
     box, believed = far.box(case.shape), windows[int(np.argmax(trust))]
     again = None if box is None else window_on(case, box, margin=MARGIN_AGAIN)
     if again is None or 0.8 < max(again.size) / max(believed.size) < 1.25:
@@ -161,7 +163,7 @@ def _looked_at(network: VolumeCVAE, case: Case, device: torch.device) -> _Far:
     [again], closer = _said(network, case, [again], device)
     if float(cut_off(closer[0] > 0, again, case.shape)) > MAX_RIM_SHARE:
         return far
-    return _Far([*windows, again], torch.cat([logit, closer]), np.append(trust, trust.max() + 1e-3))
+    return VolumeLooks([*windows, again], torch.cat([logit, closer]), np.append(trust, trust.max() + 1e-3))
 
 
 def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[list[Window], Tensor]:
@@ -176,7 +178,7 @@ def _judged(
     of_images: AdvisedCVAE,
     case: Case,
     grid: Grid,
-    far: _Far,
+    far: VolumeLooks,
     seeds: SeedLooks,
     shown: Evidence | None,
     device: torch.device,
