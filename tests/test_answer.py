@@ -7,12 +7,14 @@ import pytest
 import torch
 
 import napari_probseg as ps
+from napari_probseg.inference import readings
 from napari_probseg.inference.answer import answer, fine_size
 from napari_probseg.inference.fusion import Looks, resampled
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.windows import Window, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.region import n_voxels
 
 SHAPE = (120, 150)
 CPU = torch.device("cpu")
@@ -120,20 +122,36 @@ def test_candidates_are_distinct_and_obey_what_is_decided(network: AdvisedCVAE, 
     assert (candidates.share.sum() <= 1 + 1e-6) and candidates.share.min() >= 0
 
 
-def test_the_first_candidate_is_the_completion_wherever_the_others_reach() -> None:
+@pytest.fixture(scope="module")
+def quiet_in_noise() -> ps.Case:
     rng = np.random.default_rng(0)
     noise = np.full((300, 300), 40.0)  # far away; around the object it is quiet
     noise[100:170, 100:170] = 1.0
     image = rng.normal(size=noise.shape) * noise
     y, x = np.mgrid[:300, :300]
     image += 6.0 * ((y - 135) ** 2 + (x - 135) ** 2 < 14**2)
-    inside, outside = (np.hypot(y - at, x - at) < 3 for at in (135, 112))
-    case = ps.Case(image).mark(inside, outside)
-    candidates = ps.load_proposer(device="cpu").propose(case, 8)
-    completed = ps.load_completer(device="cpu").propose(case, 1)
-    first, alone = (c.partial[0] == ps.Marker.OBJECT for c in (candidates, completed))
-    assert np.prod([s.stop - s.start for s in candidates.where]) > 150**2, "some others reach far"
-    assert np.array_equal(first, alone), f"{np.count_nonzero(first ^ alone)} pixels differ"
+    return ps.Case(image).mark(*(np.hypot(y - at, x - at) < 3 for at in (135, 112)))
+
+
+def objects(candidates: ps.Candidates) -> list[np.ndarray]:
+    return [partial == ps.Marker.OBJECT for partial in candidates.partial]
+
+
+def test_the_first_candidate_is_the_completion_wherever_the_others_reach(quiet_in_noise: ps.Case) -> None:
+    candidates = ps.load_proposer(device="cpu").propose(quiet_in_noise, 8)
+    alone = objects(ps.load_completer(device="cpu").propose(quiet_in_noise, 1))[0]
+    assert n_voxels(candidates.where) > 150**2, "some others reach far"
+    assert np.array_equal(objects(candidates)[0], alone)
+
+
+def test_candidates_stay_near_the_strokes_of_a_large_image(
+    quiet_in_noise: ps.Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = ps.load_proposer(device="cpu").propose(quiet_in_noise, 8)
+    monkeypatch.setattr(readings, "MAX_CUT_PIXELS", 100**2)
+    near = ps.load_proposer(device="cpu").propose(quiet_in_noise, 8)
+    assert len(near) > 1 and n_voxels(near.where) <= 100**2 < n_voxels(far.where)
+    assert np.array_equal(objects(near)[0], objects(far)[0])
 
 
 def test_what_is_decided_everywhere_leaves_nothing_to_offer(network: AdvisedCVAE, case: ps.Case) -> None:

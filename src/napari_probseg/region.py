@@ -66,10 +66,11 @@ def _halved(blocks: NDArray[Any]) -> list[Region]:
     found = [absolute(part, box) for part in _halved(within[halves[0]])]
     offset = tuple(slice(s.start + (middle if a == axis else 0), s.stop) for a, s in enumerate(box))
     found += [absolute(part, offset) for part in _halved(within[halves[1]])]
-    return found if 4 * sum(_n_voxels(part) for part in found) <= 3 * within.size else [box]
+    return found if 4 * sum(n_voxels(part) for part in found) <= 3 * within.size else [box]
 
 
-def _n_voxels(region: Region) -> int:
+def n_voxels(region: Region) -> int:
+    """Return how many voxels a region has."""
     return prod(s.stop - s.start for s in region)
 
 

@@ -23,7 +23,7 @@ from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
-from napari_probseg.region import Region, hull, relative
+from napari_probseg.region import Region, hull, n_voxels, relative
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
 N_DRAWN = 9  # in each window ...
@@ -60,6 +60,16 @@ class Readings:
         """Return what each takes as object, (M) of (S, S) bool."""
         return [(o > 0) & (d > 0) for o, d in zip(self.object, self.decided, strict=True)]
 
+    def chosen(self, index: list[int]) -> Readings:
+        """Return some of them."""
+        return Readings(
+            [self.window[i] for i in index],
+            [self.object[i] for i in index],
+            [self.decided[i] for i in index],
+            self.score[index],
+            self.is_vote[index],
+        )
+
     def __add__(self, other: Readings) -> Readings:
         """Return both."""
         return Readings(
@@ -79,6 +89,7 @@ def candidates_of(
     hinted = _hinted(case)
     found = answer(network, hinted, device)
     readings = _drawn(network, case, found, seed=seed, reach=reach, device=device) + _alike(hinted, found, device)
+    readings = _near(case, found, readings)
     over, grid = _on_common_grid(case, found, readings)
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
     score = np.concatenate([[2.0], readings.score])  # nothing comes before it
@@ -158,8 +169,10 @@ def _chosen(batches: list[Features], windows: list[int]) -> Features:
 
 
 def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
-    """Return the reading that all that looks like the strokes inside is meant, in the widest window."""
-    window = max(found.looks.whole.windows, key=lambda w: max(w.size))
+    """Return the reading that all that looks like the strokes inside is meant, in the widest affordable window."""
+    most = _most_pixels(case, found)
+    affordable = [w for w in found.looks.whole.windows if w.n_voxels(case.shape) <= most]
+    window = max(affordable or [found.window], key=lambda w: max(w.size))
     x = window_input(case, window, fine_size(window))[None].to(device)
     image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
     if not inside.any():
@@ -169,6 +182,22 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     logit = 2 * says.clamp(-0.999, 0.999).atanh()
     everything = torch.full_like(logit, 10.0)
     return Readings([window], [*logit], [*everything], np.array([ALIKE_SCORE * found.confidence]), np.array([False]))
+
+
+def _near(case: Case, found: Answer, readings: Readings) -> Readings:
+    """Leave out readings that reach far: an answer costs what lies around the strokes, however large the image is."""
+    most = _most_pixels(case, found)
+    maps = zip(readings.object, readings.decided, readings.window, strict=True)
+    reached = [
+        n_voxels(_region(case, [found.logit, torch.minimum(object_, decided)], [found.window, window]))
+        for object_, decided, window in maps
+    ]
+    return readings.chosen([i for i, n in enumerate(reached) if n <= most])
+
+
+def _most_pixels(case: Case, found: Answer) -> int:
+    """Return how many pixels the readings beside an answer may reach over, together with it."""
+    return max(MAX_CUT_PIXELS, 2 * n_voxels(_region(case, [found.logit], [found.window])))
 
 
 def _both(readings: Readings, i: int) -> Tensor:

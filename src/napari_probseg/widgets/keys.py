@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
@@ -78,8 +79,11 @@ def weakly(method: Callable[[], Any]) -> Callable[[Any], None]:
 
 
 def short(key: str) -> str:
-    """Return a key as it is drawn on a button: "Shift+U" is "⇧U"."""
-    return key.replace("Shift+", "⇧").replace("Alt+", "⌥").replace("Control+", "⌃").replace("Escape", "Esc")
+    """Return a key as it is drawn on a button: "Shift+U" is "⇧U"; the signs of a Mac's keys are for Macs alone."""
+    is_mac = sys.platform == "darwin"
+    for name, sign in (("Shift+", "⇧"), ("Alt+", "⌥" if is_mac else "Alt+"), ("Control+", "⌃" if is_mac else "Ctrl+")):
+        key = key.replace(name, sign)
+    return key.replace("Escape", "Esc")
 
 
 def _spelled(key: str) -> str:
