@@ -193,7 +193,7 @@ class Panel(QWidget):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
         for small in (self.previous, self.next):
             small.setFixedWidth(40)
-        self.image_before.setFixedWidth(48)
+        self.image_before.setFixedWidth(64)
         self.brush_text.setFixedWidth(48)
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
