@@ -10,8 +10,10 @@ import napari_probseg as ps
 from napari_probseg.inference import readings
 from napari_probseg.inference.answer import answer, fine_size
 from napari_probseg.inference.fusion import Looks, resampled
+from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
+from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.inference.windows import Window, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.region import n_voxels
@@ -106,6 +108,16 @@ def test_the_intensities_scale_does_not_matter(network: AdvisedCVAE, case: ps.Ca
     )
     assert before.window == after.window
     torch.testing.assert_close(before.logit, after.logit, atol=2e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("n", [20, 41, 96, 150])
+def test_what_is_certain_stays_a_probability_at_any_size(n: int) -> None:
+    where = (slice(0, n), slice(0, n))
+    seen = readings.in_region(torch.ones(96, 96), Window((0, 0), (n, n)), where, (n, n))
+    assert seen.min() > 0.999 and seen.max() <= 1, "interpolation rounds"
+    grid = Grid(where[:1] * 3, (32, 32, 32))
+    seen = in_voxels_of(grid.region, grid, torch.ones(32, 32, 32))
+    assert seen.min() > 0.999 and seen.max() <= 1
 
 
 def test_candidates_are_distinct_and_obey_what_is_decided(network: AdvisedCVAE, case: ps.Case) -> None:

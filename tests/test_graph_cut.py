@@ -330,6 +330,14 @@ def test_bad_input_is_one_sentence(blob, arguments, says):
         cut(arguments.pop("probability", probability), case, **arguments)
 
 
+def test_probabilities_may_leave_their_range_by_rounding(blob):
+    case, probability = blob
+    probability = probability.astype(np.float32)
+    probability[:4], probability[-4:] = np.float32(1 + 2e-7), np.float32(-2e-7)
+    expected = cut(probability.clip(0, 1), case)
+    np.testing.assert_array_equal(cut(probability, case), expected)
+
+
 def test_bad_markers_masks_and_strengths_are_one_sentence(blob):
     case, probability = blob
     with pytest.raises(ValueError, match="markers must be uint8"):

@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 
 DEFAULT_SMOOTHNESS = 2.0
 MIN_PROBABILITY = 1e-6
+MAX_ROUNDING = 1e-5  # by which probabilities may leave [0, 1]: what interpolates or sums them rounds
 
 
 def cut(
@@ -176,11 +177,13 @@ class Cutter:
         if probability.shape != self._case.shape:
             raise ValueError(f"probability must have the image's shape {self._case.shape}, got {probability.shape}")
         least, most = probability.min(), probability.max()
-        if not (least >= 0 and most <= 1):
+        if not (least >= -MAX_ROUNDING and most <= 1 + MAX_ROUNDING):
             raise ValueError(
                 f"probability must lie in [0, 1] everywhere, got values from {least} to {most}: "
                 f"pass the network's output through a sigmoid, and check it for NaN"
             )
+        if least < 0 or most > 1:
+            probability = probability.clip(0, 1)
         markers = self._case.partial if markers is None else np.asarray(markers)
         if markers.shape != self._case.shape or markers.dtype != np.uint8 or markers.max() > max(Marker):
             raise ValueError(

@@ -229,11 +229,11 @@ def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
 
 
 def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
+    """Return a map in [0, 1] over a window in the pixels of a region of the image; 0 outside of the window."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
     visible = window.within(shape)
     both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, visible, strict=True))
     if all(s.start < s.stop for s in both):
         own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
-        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
+        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].clamp(0, 1).numpy()  # it rounds
     return full

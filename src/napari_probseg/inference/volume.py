@@ -84,7 +84,7 @@ class VolumeAnswer:
 
     def probability(self) -> NDArray[np.float32]:
         """Return the probability of object in the voxels of the grid's region."""
-        return self.grid.in_voxels(self.logit.sigmoid())
+        return self.grid.in_voxels(self.logit.sigmoid()).clip(0, 1)  # it rounds
 
 
 @dataclass(frozen=True)
