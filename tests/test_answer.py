@@ -166,6 +166,17 @@ def test_candidates_stay_near_the_strokes_of_a_large_image(
     assert np.array_equal(objects(near)[0], objects(far)[0])
 
 
+def test_an_object_that_lies_under_its_stroke_is_answered_with_itself() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :240]
+    blob = np.hypot(y - 90, x - 100) < 4
+    case = ps.Case(rng.normal(size=blob.shape) + 8 * blob).mark(blob, np.hypot(y - 90, x - 125) < 4)
+    candidates = ps.load_proposer(device="cpu").propose(case, 8)
+    alone = objects(ps.load_completer(device="cpu").propose(case, 1))[0]
+    assert np.array_equal(alone, blob)
+    assert len(candidates) == 0 or np.array_equal(objects(candidates)[0], blob), "no larger one is on show for it"
+
+
 def test_what_is_decided_everywhere_leaves_nothing_to_offer(network: AdvisedCVAE, case: ps.Case) -> None:
     whole = np.ones(SHAPE, dtype=bool)
     full = case.mark(inside=whole & (case.partial != ps.Marker.BACKGROUND))

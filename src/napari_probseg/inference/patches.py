@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +51,22 @@ class Patches:
         patch[is_open & mask] = Marker.OBJECT
         patch[is_open & ~mask & with_rim(mask | (patch == Marker.OBJECT))] = Marker.BACKGROUND
         return patch
+
+    def offered(self, patches: Iterable[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[int]]:
+        """Return those patches that are worth offering, and their indices.
+
+        The first one, the completion, stays if any other does, even where it adds nothing: a small object may lie under
+        its stroke. Of the others those stay that add to the object, and are like none before.
+        """
+        kept: list[NDArray[np.uint8]] = []
+        index: list[int] = []
+        for i, patch in enumerate(patches):
+            adds = bool(((patch == Marker.OBJECT) & (self.before != Marker.OBJECT)).any())
+            if (adds or i == 0) and not any(np.array_equal(patch, other) for other in kept):
+                kept.append(patch)
+                index.append(i)
+        is_bare = len(kept) == 1 and not (kept[0] == Marker.OBJECT)[self.before != Marker.OBJECT].any()
+        return ([], []) if is_bare else (kept, index)
 
 
 def _without_specks(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, resampled
@@ -101,14 +101,10 @@ def candidates_of(
     plausible = np.minimum(score[choice.index], found.confidence)
     seen = found.window.within(case.shape)
     patches_of = Patches(case, _region(case, maps, windows), window=seen, max_voxels=MAX_CUT_PIXELS)
-    patches: list[NDArray[np.uint8]] = []
-    kept: list[int] = []
-    for i, (logit, window) in enumerate(zip(maps, windows, strict=True)):
-        patch = patches_of.of(in_region(logit.sigmoid(), window, patches_of.where, case.shape))
-        adds = (patch == Marker.OBJECT) & (case.partial[patches_of.where] != Marker.OBJECT)
-        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
-            patches.append(patch)
-            kept.append(i)
+    patches, kept = patches_of.offered(
+        patches_of.of(in_region(logit.sigmoid(), window, patches_of.where, case.shape))
+        for logit, window in zip(maps, windows, strict=True)
+    )
     agreed = grid[1:][torch.from_numpy(readings.is_vote)].gt(0.5).float().mean(0)
     return Candidates(
         case,

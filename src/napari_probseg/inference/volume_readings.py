@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
@@ -60,15 +60,10 @@ def candidates_in_volume(
     choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)
     where = _region(case, readings.grid, masks[choice.index])
     patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS)
-    patches: list[NDArray[np.uint8]] = []
-    kept: list[int] = []
-    for i, index in enumerate(choice.index):
-        grid, logit = (found.grid, found.logit) if index == 0 else (readings.grid, readings.logit[index])
-        patch = patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid()))
-        adds = (patch == Marker.OBJECT) & (case.partial[patches_of.where] != Marker.OBJECT)
-        if adds.any() and not any(np.array_equal(patch, other) for other in patches):
-            patches.append(patch)
-            kept.append(i)
+    maps = [(found.grid, found.logit) if i == 0 else (readings.grid, readings.logit[i]) for i in choice.index]
+    patches, kept = patches_of.offered(
+        patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid())) for grid, logit in maps
+    )
     agreed = readings.logit[torch.from_numpy(readings.is_vote)].gt(0).float().mean(0)
     return Candidates(
         case,
