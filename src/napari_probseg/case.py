@@ -260,7 +260,7 @@ class Case:
         mask : bool array of the region's shape
             What it took as object; the rest is background to it.
         """
-        return self.with_evidence(where, np.where(mask, Marker.OBJECT, Marker.BACKGROUND).astype(np.uint8))
+        return self.with_evidence(where, np.where(mask, Marker.OBJECT, Marker.BACKGROUND))
 
     def accepted(self, where: Region) -> NDArray[np.uint8]:
         """Return what is known of a region beside the strokes: what was accepted, and the `evidence`.
@@ -270,7 +270,7 @@ class Case:
         uint8 array of the region's shape
             A `Marker` for every voxel, UNKNOWN under strokes.
         """
-        known = np.where(self.strokes[where] == Marker.UNKNOWN, self.partial[where], np.uint8(Marker.UNKNOWN))
+        known = np.where(self.strokes[where] == Marker.UNKNOWN, self.partial[where], Marker.UNKNOWN)
         if self.evidence is None:
             return known
         box, patch = self.evidence

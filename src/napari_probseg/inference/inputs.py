@@ -97,7 +97,7 @@ def resized(values: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
-    """Return a region of what `resized` returns, at the cost of that region.
+    """Return a region of what `resized` returns, at the cost of that region; it leaves no range that it comes from.
 
     Parameters
     ----------
@@ -107,6 +107,7 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     where : tuple of slices
         The region of it.
     """
+    low, high = values.aminmax()
     smaller = [min(a, b) for a, b in zip(values.shape[1:], shape, strict=True)]
     values = values if smaller == list(values.shape[1:]) else resized(values, smaller)
     for axis, (n, part) in enumerate(zip(shape, where, strict=True), 1):
@@ -116,7 +117,7 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
         weight = (at - before).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
         after = (before + 1).clamp(max=s - 1)
         values = torch.lerp(values.index_select(axis, before), values.index_select(axis, after), weight)
-    return values
+    return values.clamp(low, high)  # what is interpolated is rounded
 
 
 def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:

@@ -60,13 +60,14 @@ class Patches:
         """
         kept: list[NDArray[np.uint8]] = []
         index: list[int] = []
+        any_adds = False
         for i, patch in enumerate(patches):
             adds = bool(((patch == Marker.OBJECT) & (self.before != Marker.OBJECT)).any())
+            any_adds |= adds
             if (adds or i == 0) and not any(np.array_equal(patch, other) for other in kept):
                 kept.append(patch)
                 index.append(i)
-        is_bare = len(kept) == 1 and not (kept[0] == Marker.OBJECT)[self.before != Marker.OBJECT].any()
-        return ([], []) if is_bare else (kept, index)
+        return (kept, index) if any_adds else ([], [])
 
 
 def _without_specks(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -95,7 +95,7 @@ def candidates_of(
     score = np.concatenate([[2.0], readings.score])  # nothing comes before it
     votes = np.concatenate([[False], readings.is_vote])
     choice = choose_distinct(pairwise_iou(masks), score, n, votes=votes)
-    maps = [found.logit, *(_both(readings, i) for i in choice.index if i > 0)]
+    maps = [found.logit, *(_both(readings, i - 1) for i in choice.index if i > 0)]
     windows = [found.window, *(readings.window[i - 1] for i in choice.index if i > 0)]
     score[0] = found.confidence
     plausible = np.minimum(score[choice.index], found.confidence)
@@ -183,10 +183,9 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
 def _near(case: Case, found: Answer, readings: Readings) -> Readings:
     """Leave out readings that reach far: an answer costs what lies around the strokes, however large the image is."""
     most = _most_pixels(case, found)
-    maps = zip(readings.object, readings.decided, readings.window, strict=True)
     reached = [
-        n_voxels(_region(case, [found.logit, torch.minimum(object_, decided)], [found.window, window]))
-        for object_, decided, window in maps
+        n_voxels(_region(case, [found.logit, _both(readings, i)], [found.window, window]))
+        for i, window in enumerate(readings.window)
     ]
     return readings.chosen([i for i, n in enumerate(reached) if n <= most])
 
@@ -197,8 +196,8 @@ def _most_pixels(case: Case, found: Answer) -> int:
 
 
 def _both(readings: Readings, i: int) -> Tensor:
-    """Return logits of what reading ``i`` of the choice decides as object."""
-    return torch.minimum(readings.object[i - 1], readings.decided[i - 1])
+    """Return logits of what a reading decides as object."""
+    return torch.minimum(readings.object[i], readings.decided[i])
 
 
 def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Window, Tensor]:
@@ -225,11 +224,11 @@ def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
 
 
 def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a map in [0, 1] over a window in the pixels of a region of the image; 0 outside of the window."""
+    """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
     visible = window.within(shape)
     both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, visible, strict=True))
     if all(s.start < s.stop for s in both):
         own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
-        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].clamp(0, 1).numpy()  # it rounds
+        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
     return full

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
-from napari_probseg.region import Region, absolute, bounding_box, grown, hull
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels
 
 Evidence = tuple[Region, NDArray[np.uint8]]  # a `Marker` for every voxel of a region
 
@@ -84,7 +83,7 @@ class VolumeAnswer:
 
     def probability(self) -> NDArray[np.float32]:
         """Return the probability of object in the voxels of the grid's region."""
-        return self.grid.in_voxels(self.logit.sigmoid()).clip(0, 1)  # it rounds
+        return self.grid.in_voxels(self.logit.sigmoid())
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,13 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
-    if is_surer or _n_voxels(region) > MAX_WINDOW_VOXELS:
+    if is_surer or n_voxels(region) > MAX_WINDOW_VOXELS:
         region = with_room(case, hull(*expected))
     region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
         answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, shown, device)
         wider = _reached_out(case, answer)
-        if wider == region or _n_voxels(wider) > MAX_WINDOW_VOXELS:
+        if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
         region = wider
     return answer
@@ -261,7 +260,3 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
 
 def _n_strokes(drawn: NDArray[np.bool_]) -> int:
     return int(ndimage.label(drawn, np.ones((3, 3, 3)))[1])
-
-
-def _n_voxels(region: Region) -> int:
-    return math.prod(s.stop - s.start for s in region)

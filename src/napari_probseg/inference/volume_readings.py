@@ -123,13 +123,13 @@ def moved(of: Grid, values: Tensor, over: Grid) -> Tensor:
 
 
 def in_voxels_of(where: Region, grid: Grid, values: Tensor) -> NDArray[np.float32]:
-    """Return a map in [0, 1] over a grid in the voxels of a region; 0 beyond the grid."""
+    """Return a map over a grid in the voxels of a region; 0 beyond the grid."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
     both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, grid.region, strict=True))
     if all(s.start < s.stop for s in both):
         inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, where, strict=True))
         own = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, grid.region, strict=True))
-        full[inner] = grid.in_voxels(values)[own].clip(0, 1)  # it rounds
+        full[inner] = grid.in_voxels(values)[own]
     return full
 
 

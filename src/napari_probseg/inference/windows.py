@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.region import Region, bounding_box
+from napari_probseg.region import Region, bounding_box, n_voxels
 
 MIN_SIDE_VOXELS = 24
 MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most
@@ -46,7 +45,7 @@ class Window:
 
     def n_voxels(self, shape: tuple[int, ...]) -> int:
         """Return how many voxels of an image of ``shape`` lie in it."""
-        return math.prod(s.stop - s.start for s in self.within(shape))
+        return n_voxels(self.within(shape))
 
     def visible(self, shape: tuple[int, ...]) -> Region:
         """Return the window's own indices of the part that lies in the image."""

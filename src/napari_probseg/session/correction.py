@@ -54,8 +54,8 @@ def opened_by_corrections(
     accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (objects[where] == 0)
     if not accepted.any():
         return case
-    opened = case.with_part("partial", where, np.where(accepted, np.uint8(Marker.UNKNOWN), partial))
-    return opened.with_evidence(where, np.where(accepted, partial, np.uint8(Marker.UNKNOWN)))
+    opened = case.with_part("partial", where, np.where(accepted, Marker.UNKNOWN, partial))
+    return opened.with_evidence(where, np.where(accepted, partial, Marker.UNKNOWN))
 
 
 def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def finishing(case: Case, objects: Objects, label: int) -> tuple[dict[str, Any],
         raise RuntimeError("all of this belongs to finished objects: reopen one of them to change it")
     after = np.where(free, np.uint32(label), objects[where])
     arguments = {"label": label, "n_voxels": n_voxels, "n_locked": n_chosen - n_voxels}
-    return arguments, changes_to(case, objects, where, _blank(after), np.uint8(Marker.UNKNOWN), after)
+    return arguments, changes_to(case, objects, where, _blank(after), Marker.UNKNOWN, after)
 
 
 def reopening(case: Case, objects: Objects, label: int) -> tuple[Change, ...]:
@@ -83,8 +83,8 @@ def reopening(case: Case, objects: Objects, label: int) -> tuple[Change, ...]:
     if case.strokes[where].any() or (case.partial[where] == Marker.OBJECT).any():
         raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
     after = np.where(chosen, np.uint32(0), objects[where])
-    partial = np.where(chosen, np.uint8(Marker.OBJECT), _blank(after))
-    return changes_to(case, objects, where, partial, np.uint8(Marker.UNKNOWN), after)
+    partial = np.where(chosen, Marker.OBJECT, _blank(after))
+    return changes_to(case, objects, where, partial, Marker.UNKNOWN, after)
 
 
 def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tuple[Change, ...]:
@@ -106,8 +106,8 @@ def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tu
     if first + int(labels.max()) > MAX_LABEL:
         raise ValueError(f"objects are numbered up to {MAX_LABEL}, got label {labels.max()}: number them anew")
     after = np.where(new, labels.astype(np.uint32) + np.uint32(first), objects)
-    partial = np.where(new, np.uint8(Marker.BACKGROUND), case.partial)
-    strokes = np.where(new, np.uint8(Marker.UNKNOWN), case.strokes)
+    partial = np.where(new, Marker.BACKGROUND, case.partial)
+    strokes = np.where(new, Marker.UNKNOWN, case.strokes)
     return changes_to(case, objects, (slice(None),) * labels.ndim, partial, strokes, after)
 
 
@@ -127,11 +127,11 @@ def adding(case: Case, objects: Objects, found: Sequence[Part], first: int) -> t
         here = after[relative(part.where, where)]
         here[part.mask & (here == 0)] = label
     new = after != objects[where]
-    partial = np.where(new, np.uint8(Marker.BACKGROUND), case.partial[where])
-    strokes = np.where(new, np.uint8(Marker.UNKNOWN), case.strokes[where])
+    partial = np.where(new, Marker.BACKGROUND, case.partial[where])
+    strokes = np.where(new, Marker.UNKNOWN, case.strokes[where])
     return changes_to(case, objects, where, partial, strokes, after)
 
 
 def _blank(objects: Objects) -> NDArray[np.uint8]:
     """Return markers of which nothing is decided but that finished objects are background."""
-    return np.where(objects > 0, np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
+    return np.where(objects > 0, Marker.BACKGROUND, Marker.UNKNOWN)

@@ -77,7 +77,7 @@ class Refinement:
         before = (partial == Marker.OBJECT) & ~locked
         after = self._refined(before, case)
         after = (after | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND) & ~locked
-        new = np.where(after, np.uint8(Marker.OBJECT), np.where(before, np.uint8(Marker.BACKGROUND), partial))
+        new = np.where(after, Marker.OBJECT, np.where(before, Marker.BACKGROUND, partial))
         new = np.where(locked, partial, new)
         return changes_to(case, objects, where, new, strokes)
 

@@ -349,7 +349,7 @@ class Work:
     def _without_locked(self, case: Case, where: Region) -> NDArray[np.uint8]:
         """Return what a case has decided of a region, finished objects being background."""
         locked = (self._objects[where] > 0) & (case.partial[where] == Marker.UNKNOWN)
-        return np.where(locked, np.uint8(Marker.BACKGROUND), case.partial[where])
+        return np.where(locked, Marker.BACKGROUND, case.partial[where])
 
     def _changes_to(self, case: Case, where: Region) -> tuple[Change, ...]:
         """Return what a case changes in a region."""

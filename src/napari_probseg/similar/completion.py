@@ -152,7 +152,7 @@ def cut_out(
     inner = grown(box, margins, mask.shape)
     where = tuple(slice(s.start + o.start, s.start + o.stop) for s, o in zip(answer.where, inner, strict=True))
     image = case.read(where)
-    partial = np.where(locked[inner], np.uint8(Marker.BACKGROUND), np.uint8(Marker.UNKNOWN))
+    partial = np.where(locked[inner], Marker.BACKGROUND, Marker.UNKNOWN)
     partial[(answer.log_odds[inner] > 0) & ~mask[inner]] = Marker.BACKGROUND  # of a neighbour that it touches
     depth = ndimage.distance_transform_edt(np.pad(mask[inner], 1))[(slice(1, -1),) * mask.ndim]
     partial[depth == depth.max()] = Marker.OBJECT

@@ -168,9 +168,7 @@ def write_network(path: str | Path, network: General, *, half: bool = False) -> 
     """Write the weights of a network with what is needed to build it; in half precision to be shipped."""
     preset = "advised" if isinstance(network, AdvisedCVAE) else "general"
     preset = "refined3d" if isinstance(network, VolumeCVAE) else preset
-    state = network.state_dict()
-    tensors = {name: tensor.half() for name, tensor in state.items()} if half else state
-    write_weights(path, tensors, preset=preset, config=asdict(network.config))
+    write_weights(path, network.state_dict(), preset=preset, config=asdict(network.config), half=half)
 
 
 def first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfig, seed: int = 0) -> General:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
-from napari_probseg.widgets.layers.image import lay_over, shrunk, used_again
+from napari_probseg.widgets.layers.image import empty_again, lay_over, shrunk
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.layers.preview import Remover, add_quietly
 
@@ -99,12 +99,8 @@ class AlikeOutlines:
         return layer is not None and layer is self._layer
 
     def _prepared(self, shape: tuple[int, ...], placement: dict[str, Any]) -> Labels:
-        if self._layer is not None and self._layer in self._viewer.layers and self._layer.ndim == len(shape):
-            if self._layer.data.shape != shape:
-                used_again(self._layer, np.zeros(shape, np.uint8), self._layer.name, placement)
-                self._layer.editable = False
-            lay_over(self._layer, placement)
-        else:
+        layer = self._layer
+        if layer is None or layer not in self._viewer.layers or not empty_again(layer, shape, placement):
             self.clear()
             nothing: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
             colours = DirectLabelColormap(color_dict=nothing | COLOURS)

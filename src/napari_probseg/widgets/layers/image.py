@@ -116,6 +116,17 @@ def used_again(layer: Labels, data: NDArray[Any], name: str, where: dict[str, An
     return layer
 
 
+def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) -> bool:
+    """Lay a locked layer elsewhere, empty if its shape changes by that; return False if its axes do not fit."""
+    if layer.ndim != len(shape):
+        return False
+    if layer.data.shape != shape:
+        used_again(layer, np.zeros(shape, layer.data.dtype), layer.name, where)
+        layer.editable = False
+    lay_over(layer, where)
+    return True
+
+
 def shrunk(layer: Labels, image: Image) -> bool:
     """Let a layer lie over an image as one empty voxel until it is used again; return False if its axes do not fit.
 

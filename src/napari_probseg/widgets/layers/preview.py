@@ -15,7 +15,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
-from napari_probseg.widgets.layers.image import bare, lay_over, shrunk, used_again
+from napari_probseg.widgets.layers.image import bare, empty_again, lay_over, shrunk
 from napari_probseg.widgets.layers.outline import outline
 
 if TYPE_CHECKING:
@@ -105,12 +105,8 @@ class Preview:
 
     def prepare(self, shape: tuple[int, ...], placement: dict[str, Any]) -> Labels:
         """Return the layer, made in good time: napari takes 0.1 s to add one and 0.2 s to remove it."""
-        if self._layer is not None and self._layer in self._viewer.layers and self._layer.ndim == len(shape):
-            if self._layer.data.shape != shape:
-                used_again(self._layer, np.zeros(shape, np.uint8), self._layer.name, placement)
-                self._layer.editable = False
-            lay_over(self._layer, placement)
-        else:
+        layer = self._layer
+        if layer is None or layer not in self._viewer.layers or not empty_again(layer, shape, placement):
             self.clear()
             self._layer = Labels(
                 np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
