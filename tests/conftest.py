@@ -46,6 +46,7 @@ def answers_here(request, monkeypatch):
         monkeypatch.setattr("napari_probseg.widgets.segment.showing.engine", lambda device: Local())
         monkeypatch.setattr("napari_probseg.widgets.dataset.controller.another", Local)
         monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)
+        monkeypatch.setattr("napari_probseg.widgets.segment.controller.keep_setting", lambda name, value: None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt
 import napari_probseg
 from napari_probseg.napari_io.version import check_version
 from napari_probseg.widgets.keys import Keys, short
-from napari_probseg.widgets.settings import BESIDE_IMAGE, KEYS, LIVE_ON, Settings, read_settings
+from napari_probseg.widgets.settings import BESIDE_IMAGE, KEYS, LIVE_ON, Settings, keep_setting, read_settings
 
 MANIFEST = PluginManifest.from_file(f"{napari_probseg.__path__[0]}/napari.yaml")
 COMMANDS = [command for command in MANIFEST.contributions.commands if ".widgets." in command.python_name]
@@ -53,16 +53,25 @@ def test_settings_are_read_as_the_user_set_them(monkeypatch):
     keys = SimpleNamespace(**{**KEYS, "propose": "W"})
     stored = SimpleNamespace(
         segment=SimpleNamespace(
-            n_candidates=4, brush_size=3, device="cpu", journal=BESIDE_IMAGE, live=LIVE_ON, fill=True
+            n_candidates=4,
+            brush_size=3,
+            device="cpu",
+            journal=BESIDE_IMAGE,
+            live=LIVE_ON,
+            fill=True,
+            class_colours=False,
         ),
         keys=keys,
     )
     monkeypatch.setattr("napari.settings.get_plugin_settings", lambda plugin: stored, raising=False)
     assert read_settings() == Settings(4, 3, "cpu", {**KEYS, "propose": "W"}, BESIDE_IMAGE, LIVE_ON, True)
+    keep_setting("class_colours", True)
+    assert read_settings().class_colours
 
 
 def test_without_a_settings_page_the_defaults_hold(monkeypatch):
     monkeypatch.delattr("napari.settings.get_plugin_settings", raising=False)
+    keep_setting("class_colours", True)
     assert read_settings() == Settings()
 
 

@@ -1,4 +1,4 @@
-"""Settings from napari's Preferences, read when a widget opens."""
+"""Settings from napari's Preferences, read when a widget opens; what is switched in the window may be kept there."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ class Settings:
         `LIVE_ON`, `LIVE_OFF`.
     fill : bool
         Whether candidates are filled on the canvas, not outlined.
+    class_colours : bool
+        Whether finished objects are coloured by class, not by number.
     """
 
     n_candidates: int = 6
@@ -74,6 +76,7 @@ class Settings:
     journal: str = BESIDE_SETTINGS
     live: str = LIVE_AUTO
     fill: bool = False
+    class_colours: bool = False
 
 
 def read_settings() -> Settings:
@@ -89,8 +92,20 @@ def read_settings() -> Settings:
             journal=stored.segment.journal,
             live=stored.segment.live,
             fill=stored.segment.fill,
+            class_colours=stored.segment.class_colours,
             keys=MappingProxyType({verb: getattr(stored.keys, verb) for verb in KEYS}),
         )
     except (ImportError, KeyError, AttributeError):
         logger.info("no settings page for plugins in this napari: using the defaults", exc_info=True)
         return Settings()
+
+
+def keep_setting(name: str, value: object) -> None:
+    """Keep what a user has switched in the window, for the next time; not where this napari has no page for plugins."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        stored: Any = get_plugin_settings("napari-probseg")
+        setattr(stored.segment, name, value)
+    except (ImportError, KeyError, AttributeError, OSError):
+        logger.info("the setting %s was not kept", name, exc_info=True)

@@ -1,11 +1,14 @@
-"""Colours of the layers: markers red and blue, finished objects of other colours."""
+"""Colours of the layers: markers red and blue, finished objects of other colours, by number or by class."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import numpy as np
+from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
 from napari_probseg.rendering import BLUE, RED
@@ -20,6 +23,10 @@ _OBJECT_COLOURS = (
     (0.70, 0.82, 0.28),
     (0.65, 0.55, 0.45),
 )
+_NO_CLASS = (0.62, 0.62, 0.62)
+_CLASSES = "classes of probseg"  # what a colormap is called that colours by class
+Colour = tuple[float, float, float]
+_Colours = Mapping[int | None, NDArray[np.float32]]
 # A value of the preview alone, beside the markers: what was accepted becomes unknown again.
 TAKEN_BACK = 3
 RING = 4  # and a ring around a place that is gone to
@@ -44,7 +51,58 @@ def object_colours() -> CyclicLabelColormap:
 
 
 @cache
-def object_colour(label: int) -> tuple[float, float, float]:
-    """Return the colour of a finished object."""
+def object_colour(label: int) -> Colour:
+    """Return the colour of a finished object by its number."""
     red, green, blue, _ = np.ravel(object_colours().map(label)).tolist()
     return red, green, blue
+
+
+class ObjectColours:
+    """How finished objects are coloured: by number, or by class; a class keeps the colour that it was given first.
+
+    Parameters
+    ----------
+    by_class : bool
+        Whether objects of one class have one colour; those of no class are grey.
+    """
+
+    def __init__(self, by_class: bool = False) -> None:
+        self.by_class = by_class
+        self._places: dict[str, int] = {}
+
+    def know(self, kinds: Iterable[str]) -> None:
+        """Give these classes colours, in this order, if they have none yet."""
+        for kind in filter(None, kinds):
+            self._places.setdefault(kind, len(self._places))
+
+    def of_class(self, kind: str) -> Colour:
+        """Return the colour of a class; grey for the empty string. Beyond the eighth they are darker ones."""
+        if not kind:
+            return _NO_CLASS
+        self.know([kind])
+        turn, at = divmod(self._places[kind], len(_OBJECT_COLOURS))
+        red, green, blue = _OBJECT_COLOURS[at]
+        light = 0.65**turn
+        return red * light, green * light, blue * light
+
+    def of(self, label: int, kind: str) -> Colour:
+        """Return the colour of an object."""
+        return self.of_class(kind) if self.by_class else object_colour(label)
+
+    def put_on(self, layer: Labels, kinds: Mapping[int, str]) -> None:
+        """Colour a layer of objects of these classes; by number, colours that a person has chosen are left."""
+        before = layer.colormap
+        if not self.by_class:
+            if before.name == _CLASSES:
+                layer.colormap = object_colours()
+            return
+        wanted = {label: np.array([*self.of_class(kind), 1], np.float32) for label, kind in kinds.items() if kind}
+        wanted |= {0: np.zeros(4, np.float32), None: np.array([*_NO_CLASS, 1], np.float32)}
+        if before.name != _CLASSES or not _are_equal(before.color_dict, wanted):
+            layer.colormap = DirectLabelColormap(color_dict=wanted, name=_CLASSES)
+
+
+def _are_equal(
+    some: Mapping[int | None, NDArray[np.float32]], others: Mapping[int | None, NDArray[np.float32]]
+) -> bool:
+    return some.keys() == others.keys() and all(np.array_equal(colour, others[key]) for key, colour in some.items())

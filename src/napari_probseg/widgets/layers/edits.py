@@ -1,8 +1,10 @@
-"""Edits: where napari's paint events say that a Labels layer was painted on."""
+"""Edits: where a Labels layer was painted on, as napari's paint events say, and while a stroke is drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -32,3 +34,20 @@ def _extent(index: Any, n: int) -> tuple[int, int]:
         return start, stop
     values = np.asarray(index)
     return (int(values.min()), int(values.max()) + 1) if values.size else (0, n)
+
+
+def following(layers: Any) -> Callable[[Any, Any], Generator[None, None, None]]:
+    """Return a mouse callback that notes whether a stroke is being drawn, as long as the layers live."""
+    me = ref(layers)
+
+    def follow(_: Any, event: Any) -> Generator[None, None, None]:
+        if (alive := me()) is not None:
+            alive.is_drawing = True
+            del alive
+        yield
+        while event.type == "mouse_move":
+            yield
+        if (alive := me()) is not None:
+            alive.is_drawing = False
+
+    return follow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, ref
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from napari_probseg.case import Marker
 from napari_probseg.region import Region, hull, overlap, relative
 from napari_probseg.session.shown import Answer
-from napari_probseg.widgets.layers.colours import marker_colours, object_colours
-from napari_probseg.widgets.layers.edits import touched_region
+from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours, object_colours
+from napari_probseg.widgets.layers.edits import following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement, used_again
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class SessionLayers:
         What they show.
     wiring : Wiring
         What is told of what is done on them.
+    colours : ObjectColours
+        How finished objects are coloured.
     spare : (Labels, Labels), optional
         Markers and objects layer of an image that is gone, to be used again: napari takes a second for two new ones.
     """
@@ -93,12 +95,14 @@ class SessionLayers:
         session: Session,
         wiring: Wiring,
         *,
+        colours: ObjectColours,
         spare: tuple[Labels, Labels] | None = None,
     ) -> None:
         self.session = session
         self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
         self._wire(wiring)
+        self._colours = colours
         self._touched: Region | None = None
         self._open: Answer | None = None  # what the candidate on show takes back, and is not shown as decided
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
@@ -172,6 +176,7 @@ class SessionLayers:
 
         A layer that shows it already is not drawn anew.
         """
+        self.colour_objects()
         wheres: list[Any] = [...] if regions is None else list(regions)
         for layer, values in ((self.markers, self._shown), (self.objects, self.session.objects.__getitem__)):
             is_changed = False
@@ -209,6 +214,7 @@ class SessionLayers:
         else:
             self.objects.editable = False
             self._bind_undo(self.objects)
+        self.colour_objects()
         self._connect(self.markers)
         self._follow_image()
         self._note_data()
@@ -233,6 +239,10 @@ class SessionLayers:
     def recolour(self) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
         self.markers.colormap = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
+
+    def colour_objects(self) -> None:
+        """Colour the finished objects by number, or by their class."""
+        self._colour(self.objects)
 
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
@@ -303,7 +313,7 @@ class SessionLayers:
         layer.events.data.connect(self._note_data)
         for name in _BRUSH:
             getattr(layer.events, name).connect(self._note_brush)
-        self._follow = _following(self)
+        self._follow = following(self)
         layer.mouse_drag_callbacks.append(self._follow)
         self._bind_undo(layer)
 
@@ -313,10 +323,14 @@ class SessionLayers:
             layer = Labels(data, name=name, colormap=object_colours(), opacity=0.6, **self._placement)
         else:
             layer = used_again(spare, data, name, self._placement)
+        self._colour(layer)
         layer.metadata = self._metadata
         layer.editable = False  # finished objects are locked: they change by reopening alone
         self._bind_undo(layer)
         return layer
+
+    def _colour(self, objects: Labels) -> None:
+        self._colours.put_on(objects, self.session.kinds if self._colours.by_class else {})
 
     def _bind_undo(self, layer: Labels) -> None:
         """Map Ctrl+Z to the session's undo: napari's own history knows strokes alone and would write stale voxels."""
@@ -372,20 +386,3 @@ class SessionLayers:
             where = hull(self._touched, where)
         self._touched = where
         self._painted(None)
-
-
-def _following(layers: SessionLayers) -> Callable[[Any, Any], Generator[None, None, None]]:
-    """Return a mouse callback that notes whether a stroke is being drawn, as long as the layers live."""
-    me = ref(layers)
-
-    def follow(_: Any, event: Any) -> Generator[None, None, None]:
-        if (alive := me()) is not None:
-            alive.is_drawing = True
-            del alive
-        yield
-        while event.type == "mouse_move":
-            yield
-        if (alive := me()) is not None:
-            alive.is_drawing = False
-
-    return follow

@@ -21,7 +21,7 @@ from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
 from napari_probseg.widgets.segment.verbs import verb
-from napari_probseg.widgets.settings import Settings
+from napari_probseg.widgets.settings import Settings, keep_setting
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.refine import Refined, refining
 
@@ -257,10 +257,20 @@ class Workspace(MoreLikeThis):
         """Give a finished object another class; number 0 is all that are finished from now on."""
         if label:
             self._session().classify(label, kind)
+            self.open_layers().colour_objects()
             self.say(f"Object {label} is of class “{kind}”." if kind else f"Object {label} is of no class.")
         else:
             self.tools = replace(self.tools, kind=kind)
             self.say(f"Objects that you finish from now on are of class “{kind}”." if kind else "")
+        self.changed.emit()
+
+    @verb
+    def colour_by_class(self, on: bool) -> None:
+        """Colour the finished objects by class, or by number, from now on."""
+        self.images.colours.by_class = on
+        for layers in self.images:
+            layers.colour_objects()
+        keep_setting("class_colours", on)
         self.changed.emit()
 
     def kinds(self) -> tuple[str, ...]:

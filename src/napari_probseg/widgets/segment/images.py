@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
+from napari_probseg.widgets.layers.colours import ObjectColours
 from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
 from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
 from napari_probseg.widgets.models import given
@@ -33,6 +34,7 @@ class Images:
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self._spare: tuple[Labels, Labels] | None = None  # of an image that is gone, for the next one
         self.at_work: Image | None = None
+        self.colours = ObjectColours()
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
     def connect(self, keep: Callable[[Session, Image], Any], wiring: Wiring) -> None:
@@ -125,7 +127,9 @@ class Images:
         if self._wiring is None:
             raise RuntimeError("the work on the images was let go of: open the Segment widget again")
         spare, self._spare = self._spare, None
-        layers = self._all[image] = SessionLayers(self._viewer, image, session, self._wiring, spare=spare)
+        layers = self._all[image] = SessionLayers(
+            self._viewer, image, session, self._wiring, colours=self.colours, spare=spare
+        )
         return layers
 
     def hand_on(self, before: Image, image: Image) -> None:

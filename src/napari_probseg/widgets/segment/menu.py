@@ -90,6 +90,10 @@ class Menu(QObject):
         by_itself.setCheckable(True)
         by_itself.setChecked(work.is_more_by_itself)
         by_itself.toggled.connect(work.switch_more)
+        by_class = menu.addAction("Colour objects by class")
+        by_class.setCheckable(True)
+        by_class.setChecked(work.images.colours.by_class)
+        by_class.toggled.connect(work.colour_by_class)
         has_learnt = work.session is not None and work.session.learnt is not None
         menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)
         menu.addSeparator()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QFrame, QHeaderView, QLabel, QTreeView, QVBoxLayout, QWidget
 
 from napari_probseg.session.finished import FinishedObject
+from napari_probseg.widgets.layers.colours import Colour
 from napari_probseg.widgets.style import dot, row
 
 _N_ROWS, _ROW = 4, 20  # that are seen at once, and the pixels of one
@@ -22,7 +24,6 @@ _MOVES = (
 )
 _OPENS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 NO_CLASS = "no class"
-Colour = tuple[float, float, float]
 
 
 class ObjectList(QWidget):
@@ -32,9 +33,9 @@ class ObjectList(QWidget):
     opened = Signal(int)
     classified = Signal(int, str)  # 0: the objects that are finished from now on
 
-    def __init__(self, colour: Callable[[int], Colour], *beside: QWidget) -> None:
+    def __init__(self, *beside: QWidget) -> None:
         super().__init__()
-        self._model = _Rows(colour)
+        self._model = _Rows()
         self.rows = _Table(self._model)
         self.of = QLabel(objectName="faint")
         self.kind = QComboBox(editable=True, toolTip="The class of the object that is selected, or of the next ones")
@@ -45,6 +46,7 @@ class ObjectList(QWidget):
         self.kind.lineEdit().setPlaceholderText(NO_CLASS)
         self.kind.lineEdit().editingFinished.connect(self._classify)
         self.kind.activated.connect(self._classify)
+        self._kinds: dict[str, Colour | None] = {}  # to choose from
         self._kind = ""  # of the objects that are finished from now on
         self.rows.selectionModel().currentRowChanged.connect(self._visit)
         self.rows.opened.connect(self.opened)
@@ -64,7 +66,8 @@ class ObjectList(QWidget):
         self,
         objects: Sequence[FinishedObject],
         *,
-        kinds: Sequence[str],
+        colours: Sequence[Colour],
+        kinds: Mapping[str, Colour | None],
         kind: str,
         size: Callable[[int], str],
     ) -> None:
@@ -73,20 +76,25 @@ class ObjectList(QWidget):
         Parameters
         ----------
         objects : sequence of FinishedObject
-        kinds : sequence of str
-            The classes to choose from.
+        colours : sequence of (float, float, float)
+            One for each.
+        kinds : mapping from str to (float, float, float) or None
+            The classes to choose from, with their colours where objects have these.
         kind : str
             The class of the next ones.
         size : function
             Returns how large so many voxels are, in words.
         """
         selected, self._kind = self.selected, kind
-        self._model.show(tuple(objects), size)
+        self._model.show(tuple(objects), tuple(colours), size)
         if self.selected != selected:
             self.select(selected)
-        if [self.kind.itemText(i) for i in range(self.kind.count())] != ["", *kinds]:
+        if self._kinds != (kinds := dict(kinds)):
+            self._kinds = kinds
             self.kind.clear()
-            self.kind.addItems(["", *kinds])
+            self.kind.addItem("")
+            for name, colour in kinds.items():
+                self.kind.addItem(QIcon() if colour is None else dot(colour), name)
         self._show_kind()
 
     def select(self, label: int) -> None:
@@ -135,16 +143,19 @@ class ObjectList(QWidget):
 class _Rows(QAbstractTableModel):
     """The objects as a table: number, class, size."""
 
-    def __init__(self, colour: Callable[[int], Colour]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._objects: tuple[FinishedObject, ...] = ()
-        self._colour = colour
+        self._colours: tuple[Colour, ...] = ()
         self._size: Callable[[int], str] = str
 
-    def show(self, objects: tuple[FinishedObject, ...], size: Callable[[int], str]) -> None:
+    def show(
+        self, objects: tuple[FinishedObject, ...], colours: tuple[Colour, ...], size: Callable[[int], str]
+    ) -> None:
         self._size = size
-        if objects == self._objects:
+        if (objects, colours) == (self._objects, self._colours):
             return
+        self._colours = colours
         if [one.label for one in objects] == [one.label for one in self._objects]:
             self._objects = objects
             self.dataChanged.emit(self.index(0, 0), self.index(len(objects) - 1, 2))
@@ -174,7 +185,7 @@ class _Rows(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return (str(one.label), one.kind, self._size(one.n_voxels))[index.column()]
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
-            return dot(self._colour(one.label))
+            return dot(self._colours[index.row()])
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 2:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ToolTipRole:

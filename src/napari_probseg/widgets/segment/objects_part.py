@@ -53,9 +53,12 @@ class ObjectsPart(QObject):
             if latest is not self._steps and (latest is None or latest.verb != "classify"):
                 panel.objects.select(0)
             self._steps = latest
+        kinds, colours = self._kinds(), work.images.colours
+        colours.know(kinds)
         panel.objects.show_objects(
             objects,
-            kinds=self._kinds(),
+            colours=[colours.of(one.label, one.kind) for one in objects],
+            kinds={kind: colours.of_class(kind) if colours.by_class else None for kind in kinds},
             kind=work.tools.kind,
             size=lambda n: sized(n, size=size, unit=unit),
         )

@@ -25,7 +25,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_probseg.rendering import BLUE, RED
-from napari_probseg.widgets.layers.colours import object_colour
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
 from napari_probseg.widgets.style import KeyButton, dot, line, row
@@ -116,7 +115,7 @@ class Panel(QWidget):
         self.reopen = KeyButton("Reopen", tip="Make the selected object, else the latest, the one in work again")
         self.pick = KeyButton("Pick", tip="Click a finished object on the canvas to reopen it")
         self.pick.setCheckable(True)
-        self.objects = ObjectList(object_colour, self.reopen, self.pick)
+        self.objects = ObjectList(self.reopen, self.pick)
         self.uncertainty = QCheckBox("Uncertainty", toolTip="Show where the latest samples disagree, as a layer")
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.most_uncertain = KeyButton("Go to the most uncertain", tip="Go to where a stroke would tell the most")

@@ -54,6 +54,7 @@ class Showing(Following):
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
+        self.images.colours.by_class = self.settings.class_colours
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
