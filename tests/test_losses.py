@@ -48,13 +48,25 @@ def test_values_by_hand() -> None:
     # Two voxels, labels 0 and 1; probabilities (0.75, 0.25) and (0.5, 0.5).
     logits = torch.tensor([[[0.75, 0.5], [0.25, 0.5]]]).log()
     truth = torch.tensor([[0, 1]])
-    smallest, largest = 0.75 + 0.5, (1 + 0.25) + (1 + 0.5)
-    assert multiclass_jaccard_distance(logits, truth).item() == pytest.approx(1 - smallest / largest, abs=1e-5)
+    background, foreground = 0.75 / (1 + 0.5), 0.5 / (0.25 + 1)
+    assert multiclass_jaccard_distance(logits, truth).item() == pytest.approx(
+        1 - (background + foreground) / 2, abs=1e-5
+    )
     assert multiclass_dice_loss(logits, truth).item() == pytest.approx(1 - 2 * 0.5 / (1 + 0.75), abs=1e-3)
     assert foreground_iou_loss(logits, truth).item() == pytest.approx(1 - 0.5 / (1 + 0.75 - 0.5), abs=1e-3)
     entropy = -(torch.tensor(0.75).log() + torch.tensor(0.5).log()).item() / 2
     dice = multiclass_dice_loss(logits, truth).item()
     assert dice_cross_entropy(logits, truth).item() == pytest.approx(entropy + dice, abs=1e-5)
+
+
+def test_jaccard_gives_rare_labels_their_weight_and_absent_ones_none() -> None:
+    truth = torch.zeros(1, 1000, dtype=torch.long)
+    truth[0, 0] = 1
+    missed = multiclass_jaccard_distance(sure_of(torch.zeros_like(truth)), truth).item()
+    assert missed == pytest.approx((1 / 1000 + 1) / 2, abs=1e-3), "one voxel of a thousand is half of the loss"
+    assert multiclass_jaccard_distance(sure_of(truth), truth).item() == pytest.approx(0, abs=1e-6), (
+        "the third is absent"
+    )
 
 
 def test_multiclass_dice_is_that_of_each_label() -> None:

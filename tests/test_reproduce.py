@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from drawn import balls
@@ -39,7 +40,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_of(scores: dict[str, dict[int, float]], curve: tuple[float, ...] = (0.1, 0.2)) -> Run:
-    return Run({}, 1234, 0.05, [(10 * (i + 1), score) for i, score in enumerate(curve)], scores)
+    setting = {"n_steps": 2000, "n_batch": 2, "patch": [8, 8, 8]}
+    return Run(setting, 1234, 0.05, [(10 * (i + 1), score) for i, score in enumerate(curve)], scores)
 
 
 # --- intervals and verdicts ---
@@ -115,14 +117,12 @@ def test_summary_has_findings_arms_and_curves() -> None:
     good = [run_of({"a": {1: 0.8 + s, 2: 0.8}, "b": {1: 0.8, 2: 0.7}}, (0.2, 0.4, 0.6, 0.7)) for s in (0, 0.01, 0.02)]
     bad = [run_of({"a": {1: 0.5, 2: 0.4 + s}, "b": {1: 0.5, 2: 0.4}}, (0.2, 0.3, 0.4, 0.4)) for s in (0, 0.01, 0.02)]
     labels = {"Balls": {"background": 0, "ball": 1, "core": 2}}
-    text = summary(
-        "`command`", [(COMPARISON, {"Dice": good, "no skips": bad})], labels, n_batch={3: 2}, patch={3: (8,) * 3}
-    )
+    text = summary("`command`", [(COMPARISON, {"Dice": good, "no skips": bad})], labels)
     lines = text.splitlines()
-    assert lines[0].startswith("`command`: 2 patches of 8 x 8 x 8 a step")
+    assert lines[0].startswith("`command`: ")
     [finding] = [line for line in lines if line.startswith("| skips help")]
     assert finding.startswith("| skips help | 0.1 | +0.325 [") and finding.endswith("| reproduced |")
-    assert "**Does it work?** Balls, 3 seeds" in lines
+    assert "**Does it work?** Balls, 3 seeds, 2,000 steps of 2 patches of 8 x 8 x 8" in lines
     [arm] = [line for line in lines if line.startswith("| Dice | 1,234 |")]
     assert arm.startswith("| Dice | 1,234 | 0.050 | 0.805 | 0.750 | 0.777 ±")
     assert "| Dice | 0.200 | 0.400 | 0.600 | 0.700 | +0.100 |" in lines, "a quarter of the way it still rises"
@@ -132,10 +132,17 @@ def test_one_label_alone_is_scored_where_it_is() -> None:
     runs = {"Dice": [run_of({"a": {1: 0.5, 2: 0.9}, "b": {2: 0.1}}), run_of({"a": {1: 0.7}, "b": {1: 0.0}})]}
     comparison = replace(COMPARISON, arms={}, findings=(), label="ball", published="IoU 0.63")
     labels = {"Balls": {"background": 0, "ball": 1, "core": 2}}
-    text = summary("", [(comparison, runs)], labels, n_batch={3: 2}, patch={3: (8,) * 3})
+    text = summary("", [(comparison, runs)], labels)
     assert "published: IoU 0.63" in text
     assert "| ball Dice | ball IoU |" in text
     assert "| 0.600 | 0.436 |" in text, "the mean of 1 / 3 and 7 / 13 on the one image that has a ball"
+
+
+def test_how_a_step_was_made_is_said() -> None:
+    comparison = replace(COMPARISON, patch=(8, 8, 8), is_halved=True)
+    runs = {name: [run_of({"a": {1: 0.5}})] for name in COMPARISON.arms}
+    text = summary("", [(comparison, runs)], {"Balls": {"background": 0, "ball": 1}})
+    assert "2,000 steps of 2 patches of 8 x 8 x 8 at half resolution, predicted in such patches" in text
 
 
 def test_findings_are_of_arms_that_differ_in_one_thing() -> None:
@@ -152,8 +159,8 @@ def test_findings_are_of_arms_that_differ_in_one_thing() -> None:
 
 def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
-    training = unets._training
-    monkeypatch.setattr(unets, "_training", lambda *a, seed, **k: trained.append(seed) or training(*a, seed=seed, **k))
+    untrained = unets.untrained
+    monkeypatch.setattr(unets, "untrained", lambda *a, seed: trained.append(seed) or untrained(*a, seed=seed))
 
     def reproduce(*, n_steps: int = 2, **changed: Any) -> str:
         deque(unets.reproduce("avetisian2018", tmp_path / "out", data=data, n_steps=n_steps, **changed), maxlen=0)
@@ -214,3 +221,13 @@ def test_comparison_without_its_data_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["reproduce", "isensee2017", "--data", str(tmp_path)])
     assert isinstance(result.exception, FileNotFoundError)
     assert "there is no data set Hippocampus: there are none" in str(result.exception)
+
+
+def test_images_at_half_resolution(data: Path) -> None:
+    [dataset] = unets.named(["Balls"], unets.datasets_below(data))
+    full, half = unets.Images.read(dataset), unets.Images.read(dataset, is_halved=True)
+    for one, other in zip(full.training + full.test, half.training + half.test, strict=True):
+        assert other.name == one.name and other.spacing == tuple(2 * s for s in one.spacing)
+        assert torch.equal(other.label, one.label[::2, ::2, ::2])
+        assert other.image.shape[1:] == other.label.shape
+        assert other.image.mean() == pytest.approx(one.image.mean().item(), abs=0.1)

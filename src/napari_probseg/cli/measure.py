@@ -99,7 +99,9 @@ def reproduce(
         Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets; not for wong2022.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours if absent.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on; of the U-Nets' comparisons.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many, from --seed on; of the U-Nets' comparisons; as ours if absent.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="General weights that have not seen the --sets, instead of training: groff2018.")
     ] = None,
@@ -127,9 +129,7 @@ def reproduce(
     else:
         from napari_probseg.reproduce import unets
 
-        show_training(
-            unets.reproduce(experiment.value, out, data=data, n_steps=steps or unets.N_STEPS, n_seeds=seeds, seed=seed)
-        )
+        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps, n_seeds=seeds, seed=seed))
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:
         typer.echo(f"the figure is {out / experiment.value}.png")

@@ -44,6 +44,17 @@ class Comparison:
         The one that is scored; the mean of all if empty.
     published : str
         The paper's own figure of the first arm, where it is known for certain.
+    patch : tuple of int
+        Voxels that are trained on, and predicted in, as nnU-Net does: the statistics of instance norm are a patch's.
+        If empty, it is trained on `PATCH` and the image is predicted as a whole.
+    is_halved : bool
+        Whether the images are taken at half of their resolution, so that a patch shows what lies around a part.
+    learning_rate : float
+        Networks without a norm die at the others' rate.
+    n_steps : int
+        Of training of each arm, until the better ones hardly improve.
+    n_seeds : int
+        How often each arm is trained.
     """
 
     name: str
@@ -53,6 +64,11 @@ class Comparison:
     findings: tuple[Finding, ...] = ()
     label: str = ""
     published: str = ""
+    patch: tuple[int, ...] = ()
+    is_halved: bool = False
+    learning_rate: float = 3e-3
+    n_steps: int = 2000
+    n_seeds: int = 3
 
 
 def _small(config: UNetConfig, first: int = 6, *, n_levels: int = 3) -> UNetConfig:
@@ -65,8 +81,8 @@ _AVETISIAN = _small(AVETISIAN2018, 9)
 
 _OF_IMAGES = _small(KAYALIBAY2017, n_levels=4)  # parts of the heart are told apart by what lies far away
 _JACCARD_OR_ENTROPY = {
-    "Jaccard distance": Arm(_OF_IMAGES, "jaccard"),
-    "cross-entropy": Arm(_OF_IMAGES, "cross_entropy"),
+    "Jaccard distance": Arm(_OF_IMAGES, "jaccard", augment=True),
+    "cross-entropy": Arm(_OF_IMAGES, "cross_entropy", augment=True),
 }
 
 
@@ -82,6 +98,8 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "Jaccard distance or cross-entropy, where labels are rare?",
             "BrainHaemorrhageCT",
             _JACCARD_OR_ENTROPY,
+            is_halved=True,
+            n_steps=1000,
             findings=(
                 Finding(
                     "Jaccard distance finds rare labels far better than cross-entropy (haemorrhages)",
@@ -95,6 +113,8 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "And where several labels share the image?",
             "HeartMRI",
             _JACCARD_OR_ENTROPY,
+            is_halved=True,
+            n_steps=1000,
             findings=(
                 Finding(
                     "Jaccard distance serves several labels better than cross-entropy (eight parts of the heart)",
@@ -141,6 +161,8 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "cross-entropy alone": Arm(_NNUNET, "cross_entropy"),
                 "augmentation": Arm(_NNUNET, "dice_cross_entropy", augment=True),
             },
+            patch=(24, 24, 24),
+            n_steps=1000,
             findings=(
                 _of_hippocampus("instance norm beats batch norm", "batch norm", "-0.1 %"),
                 _of_hippocampus("instance norm beats none", "no norm", "-0.2 %"),
@@ -161,6 +183,8 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "How far does it get on the hippocampus, somewhat wider and trained for longer?",
             "Hippocampus",
             {"nnU-Net": Arm(_small(NNUNET2018, 10), "dice_cross_entropy", augment=True)},
+            patch=(32, 48, 32),
+            n_seeds=1,
             published="Dice 0.89, of the full network",
         ),
     ),
@@ -175,6 +199,7 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "factorised, cross-entropy": Arm(_AVETISIAN, "cross_entropy"),
                 "factorised, batch norm": Arm(replace(_AVETISIAN, norm="batch"), "iou"),
             },
+            learning_rate=1e-3,
             findings=(
                 Finding("flat convolutions serve as well as full ones", "factorised", "full", alike=True),
                 Finding("IoU loss beats cross-entropy", "factorised", "factorised, cross-entropy"),
@@ -185,7 +210,10 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             "ventricle",
             "The left ventricle, in MRI",
             "HeartMRI",
-            {"Avetisian 2018": Arm(_small(AVETISIAN2018, 9, n_levels=4), "iou")},
+            {"Avetisian 2018": Arm(_small(AVETISIAN2018, 9, n_levels=4), "iou", augment=True)},
+            is_halved=True,
+            n_steps=1000,
+            learning_rate=1e-3,
             label="left ventricle",
             published="IoU 0.63 (83 volumes)",
         ),
@@ -201,6 +229,8 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
                 "no residual blocks": Arm(replace(_ISENSEE, residual=False, dropout=0.0), "dice"),
                 "no dropout": Arm(replace(_ISENSEE, dropout=0.0), "dice"),
             },
+            patch=(24, 24, 24),
+            n_steps=1000,
             findings=(
                 Finding("several segmentation layers help", "Isensee 2017", "one segmentation layer"),
                 Finding("residual context blocks help", "no dropout", "no residual blocks"),

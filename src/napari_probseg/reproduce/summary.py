@@ -56,9 +56,6 @@ def summary(
     command: str,
     parts: Sequence[tuple[Comparison, Runs]],
     labels: Mapping[str, Mapping[str, int]],
-    *,
-    n_batch: Mapping[int, int],
-    patch: Mapping[int, Sequence[int]],
 ) -> str:
     """Return the tables as markdown.
 
@@ -70,12 +67,9 @@ def summary(
         The runs of each arm, one for each seed.
     labels : mapping of str to mapping of str to int
         Of each data set, by name.
-    n_batch, patch : mapping of int
-        By the number of axes.
     """
-    sizes = " or ".join(f"{n_batch[n]} patches of {' x '.join(map(str, patch[n]))}" for n in sorted(patch))
     lines = [
-        f"{command}: {sizes} a step, few levels of few channels; CPU seconds of a step on one thread. Dice and "
+        f"{command}: few levels of few channels; CPU seconds of a step on one thread. Dice and "
         f"intersection over union are means over labels, then over the images of the test part, then over seeds, with "
         f"95 % intervals over seeds and images.",
         "",
@@ -110,7 +104,7 @@ def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list
     n_seeds = min(len(each) for each in runs.values())
     published = f"; published: {comparison.published}" if comparison.published else ""
     lines = [
-        f"**{comparison.question}** {comparison.data}, {n_seeds} seeds{published}",
+        f"**{comparison.question}** {comparison.data}, {n_seeds} seeds, {_how(comparison, runs)}{published}",
         "",
         _line(head),
         _line(["---"] * len(head)),
@@ -124,6 +118,15 @@ def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list
         cells = [name, f"{each[0].n_weights:,}", f"{seconds:.3f}", *by_label, str(interval(dice)), str(interval(iou))]
         lines.append(_line(cells))
     return lines
+
+
+def _how(comparison: Comparison, runs: Runs) -> str:
+    """Return what a step is made of."""
+    setting = next(iter(runs.values()))[0].setting
+    size = " x ".join(map(str, setting["patch"]))
+    halved = " at half resolution" if comparison.is_halved else ""
+    predicted = ", predicted in such patches" if comparison.patch else ""
+    return f"{setting['n_steps']:,} steps of {setting['n_batch']} patches of {size}{halved}{predicted}"
 
 
 def _of_label(runs: Sequence[Run], label: int) -> str:

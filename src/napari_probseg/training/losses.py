@@ -70,9 +70,14 @@ def jaccard_distance(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def multiclass_jaccard_distance(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - sum min(P, T) / sum max(P, T) over all voxels and labels (Kayalibay et al. 2017)."""
+    """Return 1 - sum min(P, T) / sum max(P, T), the mean over the labels that are there (Kayalibay et al. 2017).
+
+    Background counts as a label. All labels summed up together would leave rare ones next to no weight.
+    """
     prediction, truth = _per_label(logits, target)
-    return 1 - torch.minimum(prediction, truth).sum() / torch.maximum(prediction, truth).sum()
+    there = truth.sum(1) > 0
+    shares = torch.minimum(prediction, truth).sum(1) / torch.maximum(prediction, truth).sum(1)
+    return 1 - shares[there].mean()
 
 
 def foreground_iou_loss(logits: Tensor, target: Tensor) -> Tensor:
