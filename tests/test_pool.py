@@ -21,7 +21,7 @@ SPACING = (2.0, 1.0, 1.0)
 
 @pytest.fixture(autouse=True)
 def small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crops, "SIZE", {2: 32, 3: 16})
+    monkeypatch.setattr(crops, "SIDE_VOXELS", {2: 32, 3: 16})
 
 
 @pytest.fixture

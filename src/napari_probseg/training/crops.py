@@ -19,14 +19,11 @@ from torch.nn import functional as F
 
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
 
-SIZE = {2: 128, 3: 64}  # voxels along a side, by number of dimensions
+SIDE_VOXELS = {2: 128, 3: 64}  # of a crop, by number of dimensions
 N_CHANNELS = {2: 3, 3: 2}
 N_LABELS = 64
-SIDE = {2: (0.9, 11.0), 3: (1.2, 5.0)}  # of a crop, in extents of its object; a part of it is seen, see `pool.ZOOM`
-SHIFT = {
-    2: 0.8,
-    3: 0.4,
-}  # how far an object lies off the centre, as a share of the room: a turned cube loses more
+SIDE_EXTENTS = {2: (0.9, 11.0), 3: (1.2, 5.0)}  # of its object; a part of a crop is seen, see `pool.SEEN_SHARE`
+SHIFT_SHARE = {2: 0.8, 3: 0.4}  # of the room, that an object lies off the centre at most: a turned cube loses more
 
 Crop = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # image, instance, kind: one item of a `Pool`
 
@@ -76,12 +73,12 @@ def _around_an_object(
     low, high = voxels.min(0), voxels.max(0)
     extent = float(np.max((high - low) * spacing)) + spacing.min()
     whole = float(np.max(np.asarray(instance.shape) * spacing))
-    smallest, largest = SIDE[instance.ndim]
+    smallest, largest = SIDE_EXTENTS[instance.ndim]
     side = extent * np.exp(rng.uniform(np.log(smallest), np.log(largest)))
     side = float(np.clip(side, 20 * spacing.min(), 1.15 * whole))
     room = max(0.0, side - extent) / 2
     middle = ((low + high) / 2 if room else voxels[rng.integers(len(voxels))]) * spacing
-    return middle + rng.uniform(-1, 1, instance.ndim) * room * SHIFT[instance.ndim], side
+    return middle + rng.uniform(-1, 1, instance.ndim) * room * SHIFT_SHARE[instance.ndim], side
 
 
 View = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]
@@ -132,16 +129,16 @@ def _cut(
 def _resized(crop: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (C, Y, X) at the pool's size; what is made smaller is averaged first."""
     ndim = crop.ndim - 1
-    size = (SIZE[ndim],) * ndim
+    size = (SIDE_VOXELS[ndim],) * ndim
     if ndim == 2:
-        return np.asarray(resize(crop, (len(crop), *size), order=1, anti_aliasing=max(crop.shape[1:]) > SIZE[2]))
+        return np.asarray(resize(crop, (len(crop), *size), order=1, anti_aliasing=max(crop.shape[1:]) > SIDE_VOXELS[2]))
     smaller = [min(a, b) for a, b in zip(crop.shape[1:], size, strict=True)]
     values = F.interpolate(torch.from_numpy(crop)[None], smaller, mode="area")
     return np.asarray(F.interpolate(values, size, mode="trilinear")[0])
 
 
 def _resized_labels(instance: NDArray[np.int32]) -> NDArray[np.int32]:
-    size = (SIZE[instance.ndim],) * instance.ndim
+    size = (SIDE_VOXELS[instance.ndim],) * instance.ndim
     values = F.interpolate(torch.from_numpy(instance).double()[None, None], size, mode="nearest-exact")
     return np.asarray(values[0, 0].int())
 

@@ -25,7 +25,7 @@ from napari_probseg.simulate.noise import Chance, each
 from napari_probseg.simulate.scenes import Scene, degraded
 from napari_probseg.training.crops import Crop, crops_of
 
-ZOOM = {2: (0.65, 1.0), 3: (0.55, 0.95)}  # by number of dimensions: a turned cube sticks out of its crop more
+SEEN_SHARE = {2: (0.65, 1.0), 3: (0.55, 0.95)}  # of a crop's side: a turned cube sticks out more than a square
 SHARE_MIXED = 0.15  # of each channel that comes from another, as a standard deviation
 INDEX = "index.json"
 JPEG_QUALITY = 70
@@ -180,7 +180,7 @@ def _recoloured(image: Tensor, chance: Chance) -> Tensor:
 def _random_grid(n: int, shape: tuple[int, ...], chance: Chance) -> Tensor:
     """Return a sampling grid of random rotation, flip, scale and smooth warp, (n, *shape, ndim)."""
     ndim = len(shape)
-    low, high = ZOOM[ndim]
+    low, high = SEEN_SHARE[ndim]
     stretch = chance.uniform(n, 1, ndim, low=0.92, high=1.08)
     turn = chance.turns(n, ndim, ndim) * stretch * chance.uniform(n, 1, 1, low=low, high=high)
     grid = F.affine_grid(torch.cat([turn, torch.zeros_like(turn[:, :, :1])], 2), [n, 1, *shape], align_corners=False)
