@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import napari_probseg as ps
+from napari_probseg.cli.main import app
 from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.samples import score_samples
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
@@ -20,6 +23,7 @@ from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner, facts_of, refined
 from napari_probseg.proposers.cvae import CVAEProposer
+from napari_probseg.proposers.shipped import weights_path
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.simulate.annotator import dab, first_dabs
 from napari_probseg.simulate.solids import KINDS, Solid, solid
@@ -259,3 +263,15 @@ def test_without_any_object_there_is_nothing_to_learn_from(completer) -> None:
     network = refined(completer.networks[3])
     with pytest.raises(ValueError, match="no data set holds a labelled volume"):
         list(train_volume_refiner(network, completer.networks[2], [], n_synthetic=0))
+
+
+def test_the_command_writes_weights_in_half_precision_as_the_shipped_ones_are(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("napari_probseg.training.refine_volumes.train_volume_refiner", lambda *_, **__: iter(["done"]))
+    start = weights_path("general3d")
+    done = CliRunner().invoke(
+        app, ["train", "refiner3d", str(tmp_path), "--data", str(tmp_path), "--start", str(start)]
+    )
+    assert done.exit_code == 0, done.output
+    written, shipped = load_file(tmp_path / "general3d.safetensors"), load_file(start)
+    assert written.keys() == shipped.keys()
+    assert {t.dtype for t in written.values()} == {t.dtype for t in shipped.values()}

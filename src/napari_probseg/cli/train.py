@@ -15,6 +15,7 @@ from napari_probseg.cli.options import Seed
 from napari_probseg.cli.progress import show_training
 
 if TYPE_CHECKING:
+    from napari_probseg.nn.presets import General
     from napari_probseg.progress import Progress
 
 MIN_PACKED = 10_000  # crops of a pack
@@ -171,7 +172,6 @@ def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | 
     from napari_probseg.dataset.raw import all_but, datasets_below
     from napari_probseg.nn.advised import AdvisedCVAE
     from napari_probseg.nn.presets import load_network
-    from napari_probseg.training.general import write_network
     from napari_probseg.training.refine import train_refiner
 
     path = start or out / "general.safetensors"
@@ -179,8 +179,7 @@ def _train_refiner(out: Path, data: Path, without: Sequence[str], start: Path | 
     if not isinstance(network, AdvisedCVAE):
         raise ValueError(f"{path} holds a network without a refiner: start from weights of 'general'")
     show_training(train_refiner(network, all_but(without, datasets_below(data)), seed=seed))
-    write_network(out / "general.safetensors", network, half=True)
-    typer.echo(f"the weights are {out / 'general.safetensors'}, in half precision")
+    _write_in_half(out / "general.safetensors", network)
 
 
 def _train_volume_refiner(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
@@ -191,7 +190,6 @@ def _train_volume_refiner(out: Path, data: Path, without: Sequence[str], start: 
     from napari_probseg.nn.presets import load_network
     from napari_probseg.nn.volume import refined
     from napari_probseg.proposers.shipped import GENERAL, weights_path
-    from napari_probseg.training.general import write_network
     from napari_probseg.training.refine_volumes import train_volume_refiner
 
     path = start or out / f"{GENERAL[3]}.safetensors"
@@ -205,5 +203,12 @@ def _train_volume_refiner(out: Path, data: Path, without: Sequence[str], start: 
     network = refined(network)
     out.mkdir(parents=True, exist_ok=True)
     show_training(train_volume_refiner(network, of_images, all_but(without, datasets_below(data)), seed=seed))
-    write_network(out / f"{GENERAL[3]}.safetensors", network)
-    typer.echo(f"the weights are {out / GENERAL[3]}.safetensors")
+    _write_in_half(out / f"{GENERAL[3]}.safetensors", network)
+
+
+def _write_in_half(path: Path, network: General) -> None:
+    """Write weights as the shipped ones are, for half of the room, and say where they are."""
+    from napari_probseg.training.general import write_network
+
+    write_network(path, network, half=True)
+    typer.echo(f"the weights are {path}, in half precision")
