@@ -58,7 +58,7 @@ class Fail:
 
         yield ""
         raise {
-            "torch": torch.OutOfMemoryError,
+            "torch": torch.cuda.OutOfMemoryError,
             "runtime": RuntimeError,
             "value": ValueError,
             "memory": MemoryError,

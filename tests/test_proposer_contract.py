@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 import napari_probseg as ps
 import untrained
+from extras import NEEDS_MONAI
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Marker
 from napari_probseg.morphology import ball
@@ -93,9 +93,8 @@ PROPOSERS = {
     "pixel classifier": Entry(PixelClassifierCut),
     "slice propagation": Entry(SlicePropagator, with_a_slice, (DEEP,), on_planes=False, needs_contrast=False),
 }
-MONAI = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
 TRIED = [
-    pytest.param(name, shape, id=f"{name} {len(shape)}-D", marks=[MONAI] if name == "trained U-Net" else [])
+    pytest.param(name, shape, id=f"{name} {len(shape)}-D", marks=[NEEDS_MONAI] if name == "trained U-Net" else [])
     for name, entry in PROPOSERS.items()
     for shape in entry.shapes
 ]
@@ -156,7 +155,7 @@ def test_the_same_seed_gives_the_same_answer(name: str, shape: tuple[int, ...]) 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[MONAI] if name == "trained U-Net" else [])
+        pytest.param(name, marks=[NEEDS_MONAI] if name == "trained U-Net" else [])
         for name, entry in PROPOSERS.items()
         if entry.on_planes
     ],

@@ -14,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from drawn import balls
+from extras import NEEDS_MONAI
 from napari_probseg.cli.main import app
 from napari_probseg.nn.unet import UNetConfig
 from napari_probseg.reproduce import unets
@@ -157,6 +158,7 @@ def test_findings_are_of_arms_that_differ_in_one_thing() -> None:
 # --- the runs ---
 
 
+@NEEDS_MONAI
 def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
     untrained = unets.untrained
@@ -176,6 +178,7 @@ def test_arms_and_seeds_are_trained_once(data: Path, tmp_path: Path, monkeypatch
     assert trained == [0, 0, 1, 1, 2, 2, 0, 0], "what was trained otherwise counts for nothing"
 
 
+@NEEDS_MONAI
 def test_a_run_that_is_broken_off_goes_on_with_the_next_arm(data: Path, tmp_path: Path) -> None:
     for progress in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=2, n_seeds=1):
         if progress.step == 3:  # the second of two steps of the second arm is left
@@ -186,6 +189,7 @@ def test_a_run_that_is_broken_off_goes_on_with_the_next_arm(data: Path, tmp_path
     assert steps == [3, 4]
 
 
+@NEEDS_MONAI
 def test_the_same_seed_gives_the_same_figures(data: Path, tmp_path: Path) -> None:
     found = []
     for folder in ("a", "b"):
@@ -198,6 +202,7 @@ def test_the_same_seed_gives_the_same_figures(data: Path, tmp_path: Path) -> Non
     assert len(found[0]["cases"]) == 2, "the test part: the last third"
 
 
+@NEEDS_MONAI
 def test_the_command_prints_the_tables(data: Path, tmp_path: Path) -> None:
     arguments = [
         "reproduce",

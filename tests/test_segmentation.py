@@ -2,7 +2,6 @@
 
 import csv
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 
 import napari_probseg as ps
 from drawn import LABELS, balls
+from extras import NEEDS_MONAI
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.presets import load_network
@@ -31,7 +31,7 @@ from napari_probseg.training.segmentation import (
     validate,
 )
 
-pytestmark = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
+pytestmark = NEEDS_MONAI
 
 TINY = UNetConfig(widths=(8, 16), norm="group")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,14 @@ import pytest
 
 import napari_probseg as ps
 from drawn import balls
+from extras import NEEDS_MONAI
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.metrics import dice
 from napari_probseg.nn.unet import UNetConfig
 from napari_probseg.training.fit import FitConfig
 from napari_probseg.training.segmentation import SegmentationTraining, train_segmentation
 
-pytestmark = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI, of the extra 'train', is not installed")
+pytestmark = NEEDS_MONAI
 
 
 @pytest.fixture(scope="module")

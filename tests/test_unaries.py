@@ -53,6 +53,15 @@ def test_histograms_do_not_depend_on_scale_and_offset() -> None:
     np.testing.assert_allclose(p, moved, atol=0.05)
 
 
+@pytest.mark.parametrize("n_colours", [2, 5, 64])
+def test_each_of_a_few_colours_has_a_code_of_its_own(n_colours: int) -> None:
+    palette = rng.integers(0, 256, (n_colours, 3))
+    index = rng.permutation(np.arange(40 * 50) % n_colours).reshape(40, 50)
+    codes = Codes.of(np.moveaxis(palette[index], -1, 0).astype(np.float32))
+    assert len(np.unique(codes.code)) == len(codes.kernel) == n_colours
+    assert (codes.kernel.argmax(1) == np.arange(n_colours)).all(), "no other colour counts for as much"
+
+
 def test_each_row_of_the_smoothing_sums_to_one() -> None:
     np.testing.assert_allclose(Codes.of(halves()[0]).kernel.sum(1), 1)
 

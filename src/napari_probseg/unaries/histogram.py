@@ -33,7 +33,8 @@ class Codes:
     def of(cls, image: NDArray[np.float32]) -> Codes:
         """Return the codes of a channels-first image, (C, ...).
 
-        One channel is cut into steps between its 0.5th and 99.5th percentile, several by k-means (always of one seed).
+        One channel is cut into steps between its 0.5th and 99.5th percentile. Several are told apart by k-means (always
+        of one seed), or colour by colour if there are no more of them than codes.
 
         Raises
         ------
@@ -51,8 +52,12 @@ class Codes:
             code = np.minimum((scaled[:, 0] * N_CODES).astype(np.uint8), N_CODES - 1)
             centres = (np.arange(N_CODES)[:, None] + 0.5) / N_CODES
         else:
-            step = max(1, len(scaled) // N_SAMPLE)
-            centres, _ = kmeans2(scaled[::step], N_CODES, iter=8, minit="++", seed=0)
+            sample = scaled[:: max(1, len(scaled) // N_SAMPLE)]
+            colours = np.unique(sample, axis=0)
+            if 1 < len(colours) <= N_CODES:
+                centres = colours
+            else:
+                centres, _ = kmeans2(sample, N_CODES, iter=8, minit="++", seed=0)
             code = vq(scaled, centres)[0].astype(np.uint8)
         return cls(code.reshape(image.shape[1:]), _kernel(centres))
 
