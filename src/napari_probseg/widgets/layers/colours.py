@@ -96,7 +96,9 @@ class ObjectColours:
             if before.name == _CLASSES:
                 layer.colormap = object_colours()
             return
-        wanted = {label: np.array([*self.of_class(kind), 1], np.float32) for label, kind in kinds.items() if kind}
+        wanted: dict[int | None, NDArray[np.float32]] = {
+            label: np.array([*self.of_class(kind), 1], np.float32) for label, kind in kinds.items() if kind
+        }
         wanted |= {0: np.zeros(4, np.float32), None: np.array([*_NO_CLASS, 1], np.float32)}
         if before.name != _CLASSES or not _are_equal(before.color_dict, wanted):
             layer.colormap = DirectLabelColormap(color_dict=wanted, name=_CLASSES)
