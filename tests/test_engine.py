@@ -15,8 +15,8 @@ import pytest
 import napari_probseg as ps
 from engine_requests import End, Fail, Hang, Look, Process, Spin, Tell, UntilStopped
 from napari_probseg.case import Marker
-from napari_probseg.engine import client, images
-from napari_probseg.engine.client import FELL_BACK, Engine
+from napari_probseg.engine import client, images, process
+from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.images import InFile, OnDemand
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
@@ -247,9 +247,9 @@ def test_where_no_process_can_be_started_it_is_said_and_done_here(monkeypatch):
     def refused(_):
         raise OSError("no more processes")
 
-    monkeypatch.setattr(client, "_started", refused)
+    monkeypatch.setattr(process, "_started", refused)
     engine = Engine()
-    assert asked(engine, Tell(("told",), 3)) == (3, [client.STARTING, FELL_BACK, "told"])
+    assert asked(engine, Tell(("told",), 3)) == (3, [STARTING, FELL_BACK, "told"])
     engine.close()
 
 

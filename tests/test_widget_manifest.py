@@ -60,6 +60,7 @@ def test_settings_are_read_as_the_user_set_them(monkeypatch):
             live=LIVE_ON,
             fill=True,
             class_colours=False,
+            compute_on="",
         ),
         keys=keys,
     )

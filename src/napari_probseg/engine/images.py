@@ -1,4 +1,4 @@
-"""Images in two processes: both map the same file, or one reads for the other."""
+"""Images in two processes: both map the same file, or one reads for the other, which may be on another machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.io.mapped import OnDisk, memory_map_of
 
+MAX_SENT_WHOLE = 2**28  # bytes of an image that is sent at once; of larger ones the regions that are looked at
 MAX_SHARE_OF_FREE = 0.5  # of the room where an image is copied to
 _IN_MEMORY = Path("/dev/shm")  # a folder in memory, where there is one
 _PREFIX = "napari-probseg-engine-"
@@ -63,36 +64,52 @@ class OnDemand:
         What that process calls it.
     dtype : str
     shape : tuple of int
+    is_whole : bool
+        Whether all of it is asked for, once.
     """
 
     key: int
     dtype: str
     shape: tuple[int, ...]
+    is_whole: bool = False
 
     def open(self, read: Callable[[int, Any], NDArray[Any]]) -> Any:
-        """Return something that slices like an array, by asking for regions."""
+        """Return something that slices like an array, by asking for regions, or once for all of it."""
         return _Asked(self, read)
 
 
 class _Asked:
-    """Slices like an array; each slice is asked for."""
+    """Slices like an array; each slice is asked for, or the whole when a first one is needed."""
 
     def __init__(self, address: OnDemand, read: Callable[[int, Any], NDArray[Any]]) -> None:
-        self._key, self._read = address.key, read
+        self._address, self._read = address, read
+        self._whole: NDArray[Any] | None = None
         self.shape, self.dtype, self.ndim = address.shape, np.dtype(address.dtype), len(address.shape)
 
     def __getitem__(self, where: Any) -> NDArray[Any]:
-        return self._read(self._key, where)
+        if not self._address.is_whole:
+            return self._read(self._address.key, where)
+        if self._whole is None:
+            self._whole = self._read(self._address.key, ...)
+        part: NDArray[Any] = self._whole[where]
+        return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self._read(self._key, ...).astype(dtype or self.dtype, copy=False)
+        return self[...].astype(dtype or self.dtype, copy=False)
 
 
 class Images:
-    """Images of this process that another one maps or asks for; each has one address for as long as it lives."""
+    """Images of this process that another one maps or asks for; each has one address for as long as it lives.
 
-    def __init__(self) -> None:
-        self.folders = [_new_folder(place) for place in _places()]
+    Parameters
+    ----------
+    are_sent : bool
+        Whether the other process is on another machine, which sees no file of this one.
+    """
+
+    def __init__(self, *, are_sent: bool = False) -> None:
+        self._are_sent = are_sent
+        self.folders = [] if are_sent else [_new_folder(place) for place in _places()]
         self._known: dict[int, tuple[Callable[[], Any], InFile | OnDemand]] = {}
         self._n_copies = 0
 
@@ -100,8 +117,11 @@ class Images:
         """Return where an image is found; one in memory is copied, once, to where two processes see it."""
         key = id(image)
         if key not in self._known or self._known[key][0]() is not image:
-            asked = OnDemand(key, np.dtype(image.dtype).str, tuple(image.shape))
-            self._keep(key, image, in_file(image) or self._copied(image) or asked)
+            dtype, shape = np.dtype(image.dtype), tuple(image.shape)
+            is_whole = self._are_sent and isinstance(image, np.ndarray) and image.nbytes <= MAX_SENT_WHOLE
+            asked = OnDemand(key, dtype.str, shape, is_whole)
+            here = None if self._are_sent else in_file(image) or self._copied(image)
+            self._keep(key, image, here or asked)
         return self._known[key][1]
 
     def read(self, key: int, where: Any) -> NDArray[Any]:

@@ -67,6 +67,8 @@ class Settings:
         Whether candidates are filled on the canvas, not outlined.
     class_colours : bool
         Whether finished objects are coloured by class, not by number.
+    compute_on : str
+        Address of the scheduler of a dask.distributed cluster, where networks can run; empty for none.
     """
 
     n_candidates: int = 6
@@ -77,6 +79,7 @@ class Settings:
     live: str = LIVE_AUTO
     fill: bool = False
     class_colours: bool = False
+    compute_on: str = ""
 
 
 def read_settings() -> Settings:
@@ -93,6 +96,7 @@ def read_settings() -> Settings:
             live=stored.segment.live,
             fill=stored.segment.fill,
             class_colours=stored.segment.class_colours,
+            compute_on=stored.segment.compute_on,
             keys=MappingProxyType({verb: getattr(stored.keys, verb) for verb in KEYS}),
         )
     except (ImportError, KeyError, AttributeError):

@@ -65,7 +65,8 @@ class Asking(QObject):
 
     def __init__(self, engine: Engine | Local, device: str) -> None:
         super().__init__()
-        self._engine, self._local, self._device = engine, Local(), device
+        self._engine = self._home = engine
+        self._local, self._device = Local(), device
         self._session: Session | None = None  # whose question is out
         self._is_live = False  # whether it was asked by itself, after a stroke
         self.is_for_others = False  # whether the latest question was what else is like the finished objects
@@ -137,6 +138,7 @@ class Asking(QObject):
         """Ask for objects like the finished ones, and those of a data set whose examples are in a file."""
         query, request = session.query_similar(), session.ask("similar")
         model = _completer(session, tools, models)
+        memory = memory if self._engine is self._home else None  # a file of this machine
         asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device, memory)
         self._ask(session, lambda: finding(self.engine_of(model), request, asked))
         self.is_for_others = True
@@ -162,6 +164,11 @@ class Asking(QObject):
         """Make a session of what is stored, in a thread; see `napari_probseg.widgets.tasks.recover.restoring`."""
         model = given(viewer).completer
         return restoring(self.engine_of(model), stored, case, model, device=self._device)
+
+    def ask_at(self, engine: Engine | None) -> None:
+        """Ask an engine on another machine from now on; None: the one of this machine again."""
+        self.give_up()
+        self._engine = engine or self._home
 
     def start(self) -> None:
         """Start the engine's process, if it is one, so that it is there when it is asked."""

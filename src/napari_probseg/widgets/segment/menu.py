@@ -94,6 +94,11 @@ class Menu(QObject):
         by_class.setCheckable(True)
         by_class.setChecked(work.images.colours.by_class)
         by_class.toggled.connect(work.colour_by_class)
+        if (elsewhere := work.elsewhere).address:
+            there = menu.addAction(f"Send images to {elsewhere.address}, and compute there")
+            there.setCheckable(True)
+            there.setChecked(elsewhere.is_on)
+            there.toggled.connect(elsewhere.switch)
         has_learnt = work.session is not None and work.session.learnt is not None
         menu.addAction("Forget what was learnt of this image", work.forget).setEnabled(has_learnt)
         menu.addSeparator()

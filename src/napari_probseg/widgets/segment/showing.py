@@ -20,6 +20,7 @@ from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.brush_fit import camera_of, fitting
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
+from napari_probseg.widgets.segment.elsewhere import Elsewhere
 from napari_probseg.widgets.segment.following import Following
 from napari_probseg.widgets.segment.images import images_of
 from napari_probseg.widgets.segment.live import Live
@@ -52,6 +53,7 @@ class Showing(Following):
         self.fits_brush = not self.settings.brush_size  # until a person chooses its size
         self.tools = Tools(brush_size=self.settings.brush_size or Tools().brush_size, n=self.settings.n_candidates)
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
+        self.elsewhere = Elsewhere(self.asking, self.settings.compute_on, self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
         self.images.colours.by_class = self.settings.class_colours
