@@ -149,6 +149,14 @@ class Window(RuleBasedStateMachine):
         assert layers.session.case.strokes[at] == expected
         assert {n: s for n, s in before.items() if n != name} == {n: s for n, s in after.items() if n != name}
 
+    # Conditions are methods: the oldest hypothesis parses the source of a lambda whenever it asks one.
+
+    def is_busy(self) -> bool:
+        return self.work.asking.is_busy
+
+    def has_offer(self) -> bool:
+        return self.work.on_offer is not None
+
     def ready(self) -> bool:
         return self.work.session is not None and bool((self.work.session.case.partial == 1).any())
 
@@ -159,24 +167,24 @@ class Window(RuleBasedStateMachine):
         if answered:
             self.arrive()
 
-    @precondition(lambda self: self.work.asking.is_busy)
+    @precondition(is_busy)
     @rule()
     def arrive(self) -> None:
         self.work.asking.background.arrive()
 
-    @precondition(lambda self: self.work.asking.is_busy)
+    @precondition(is_busy)
     @rule()
     def cancel(self) -> None:
         self.panel.cancel.click()
 
-    @precondition(lambda self: self.work.on_offer is not None)
+    @precondition(has_offer)
     @rule(answered=st.booleans())
     def reject(self, answered: bool) -> None:
         self.panel.none.click()
         if answered:
             self.arrive()
 
-    @precondition(lambda self: self.work.on_offer is not None)
+    @precondition(has_offer)
     @rule(key=st.sampled_from(["next", "previous"]))
     def turn(self, key: str) -> None:
         self.widget.verbs[key]()
