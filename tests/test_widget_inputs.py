@@ -225,18 +225,6 @@ def test_labels_of_any_kind_of_number_are_labels(tmp_path: Path) -> None:
         read_labels(tmp_path / "half.tif", image, of="grey.tif")
 
 
-def test_what_napari_read_otherwise_is_said(open_widget, qtbot, tmp_path: Path) -> None:
-    viewer, widget = open_widget()
-    (tmp_path / "opacity.png").write_bytes(pillow(np.dstack([GREY, GREY]), "PNG"))
-    viewer.open(str(tmp_path / "opacity.png"), plugin="napari")
-    widget.panel.inside.click()
-    assert "open it with ProbSeg" in widget.panel.status.text()
-    viewer.layers.clear()
-    viewer.open(str(tmp_path / "opacity.png"), plugin="napari-probseg")
-    widget.panel.inside.click()
-    assert widget.work.session.case.shape == (40, 50) and "ProbSeg" not in widget.panel.status.text()
-
-
 def test_the_documented_table_is_the_one_that_is_tested() -> None:
     text = (Path(__file__).parents[1] / "docs" / "inputs.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)

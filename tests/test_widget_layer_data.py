@@ -150,10 +150,10 @@ def test_colour_is_saved_as_colour(tmp_path: Path, viewer: Any) -> None:
     colour = np.random.default_rng(0).integers(0, 255, (9, 8, 3), dtype=np.uint8)
     layer = viewer.add_image(colour, rgb=True, scale=(0.5, 0.25), units=("um", "um"))
     (saved,) = layer.save(str(tmp_path / "colour.tif"), plugin="napari-probseg")
-    (again,) = viewer.open(saved, plugin="napari-probseg")
-    assert again.rgb
-    assert np.array_equal(again.data, colour)
-    assert tuple(again.scale) == pytest.approx((0.5, 0.25))
+    ((data, attributes, _),) = layer_data.read_layers(saved)
+    assert attributes["rgb"]
+    assert np.array_equal(data, colour)
+    assert attributes["scale"] == pytest.approx((0.5, 0.25))
 
 
 def test_byte_orders_that_are_not_the_machines_are_shown(viewer: Any) -> None:

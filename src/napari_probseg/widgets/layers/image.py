@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _TIME_NAMES = {"t", "time"}
+READ_ANEW = "read anew"  # where the link of what `misread` says leads
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
@@ -55,13 +57,13 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
 
 
 def misread(layer: Image) -> str:
-    """Return what to say of an image that napari's own reader made something else of; nothing of others."""
+    """Return what to say, with a link, of an image that napari's own reader made something else of; else nothing."""
     path = layer.source.path
     if not path or layer.source.reader_plugin != "napari" or not is_read_otherwise(str(path)):
         return ""
     return (
-        f"“{layer.name}” was read by napari's own reader, which leaves out or changes what its file tells (distances, "
-        f"axes, colours): remove it and open it with ProbSeg."
+        f"napari's own reader left out what the file of “{escape(layer.name)}” tells (distances, axes, colours): "
+        f'<a href="{READ_ANEW}">read it anew</a>.'
     )
 
 

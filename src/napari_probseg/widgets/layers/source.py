@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Layer
+
+from napari_probseg.widgets.layers.image import bare
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_probseg.napari_io.layer_data import LayerData
 
 KEY, READER = "napari_probseg_file", "napari_probseg_reader"  # of a layer's metadata
 
@@ -20,6 +28,15 @@ def source_of(image: Image) -> Path | None:
 def reader_of(image: Image) -> str:
     """Return what read the file of an image, as napari calls it; empty for this plugin in a thread."""
     return image.source.reader_plugin or str(image.metadata.get(READER, ""))
+
+
+def add_read(viewer: Viewer, path: Path, read: Iterable[LayerData], reader: str = "") -> list[Layer]:
+    """Add what was read of a file to a viewer, as layers that tell of it; return them."""
+    found: list[Layer] = []
+    for data, attributes, kind in read:
+        added = getattr(viewer, f"add_{kind}")(data, **with_source(attributes, path, reader))
+        found += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
+    return found
 
 
 def with_source(attributes: dict[str, Any], path: Path, reader: str = "") -> dict[str, Any]:

@@ -22,12 +22,12 @@ from napari_probseg.widgets import commands
 from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.layers.appearance import Appearance, Limits
 from napari_probseg.widgets.layers.image import bare, has_channels_first, place_of
-from napari_probseg.widgets.layers.source import reader_of, source_of, with_source
+from napari_probseg.widgets.layers.source import add_read, reader_of, source_of
 from napari_probseg.widgets.messages import progress_of
+from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
-from napari_probseg.widgets.segment.resuming import OWN_READER
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.series import NAPARI, Found, Left, Read, arriving, joined, leaving, taking_up
+from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,14 +231,13 @@ class ImageSeries(QObject):
 
     def _read(self, got: Read) -> None:
         """Add the layers that were read."""
-        viewer, opened = self.work.viewer, []
+        viewer, opened = self.work.viewer, list[Any]()
         with self.work.adding():
             for file, (data, attributes, kind) in got.layers:
                 if kind == "image":
                     if self._way is not None and self._way.is_joined:
                         data, attributes = joined(data, attributes)
-                    added = viewer.add_image(data, **with_source(attributes, file, got.reader))
-                    opened += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
+                    opened += add_read(viewer, file, [(data, attributes, kind)], got.reader)
         self._soon(lambda: self._arrive(got.path, opened))  # a turn later, as napari took its time
 
     def _soon(self, act: Callable[[], None]) -> None:

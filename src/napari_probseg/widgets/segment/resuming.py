@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_probseg.napari_io.layer_data import get_reader
+from napari_probseg.napari_io.layer_data import get_reader, read_layers
 from napari_probseg.session.journal import Kept, journals_in
 from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.source import add_read
+from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.recover import latest_work
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 logger = logging.getLogger(__name__)
-OWN_READER, NAPARI = "napari-probseg", "napari"
 
 
 class Resuming(QObject):
@@ -71,9 +72,12 @@ def open_image_of(kept: Kept, viewer: Viewer) -> Image:
         Whatever the reader raises.
     """
     subject = kept.subject
-    reader = subject.reader or (OWN_READER if get_reader(subject.source) else NAPARI)
-    opened = viewer.open(subject.source, plugin=reader)
-    images = [layer for layer in map(bare, opened) if isinstance(layer, Image)]
+    path = subject.source
+    if subject.reader == OWN_READER or (not subject.reader and get_reader(path) is not None):
+        opened = add_read(viewer, Path(path), read_layers(path))  # napari lets no plugin open what it does not claim
+    else:
+        opened = [bare(layer) for layer in viewer.open(path, plugin=subject.reader or NAPARI)]
+    images = [layer for layer in opened if isinstance(layer, Image)]
     if not images:
         raise ValueError(f"there is no image in {subject.source} any more: open it yourself to go on")
     return next((image for image in images if image.name == subject.name), images[-1])

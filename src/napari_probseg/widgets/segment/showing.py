@@ -13,7 +13,7 @@ from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.engines import engine
-from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, plane_on_view
+from napari_probseg.widgets.layers.image import bare, displayed_axes, misread, placement, plane_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, offer_of, question_of
 from napari_probseg.widgets.models import give, given
@@ -210,6 +210,8 @@ class Showing(Following):
             self._fit_brush()
             if self.layers is None:
                 self.recovery.look(image, self.images.channels)
+            if self.layers is None and image is not None and (sentence := misread(image)):
+                self.say(sentence)
         self._show()
 
     def _fit_brush(self, _: Any = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, unit_of
+from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.segment.alike_part import AlikePart
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
 from napari_probseg.widgets.segment.closing import guard
@@ -25,9 +25,11 @@ from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.menu import Menu
 from napari_probseg.widgets.segment.objects_part import ObjectsPart
 from napari_probseg.widgets.segment.panel import Panel
+from napari_probseg.widgets.segment.reading_anew import ReadingAnew
+from napari_probseg.widgets.segment.slider_scales import edges_at, nearest_step, smoothness_at
 from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
-from napari_probseg.widgets.style import KeyButton, sheet
+from napari_probseg.widgets.style import KeyButton, colour_links, sheet
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -54,6 +56,7 @@ class SegmentWidget(QWidget):
         self._files = Files(self.work, self)
         self._objects = ObjectsPart(viewer, self.work, self.panel)
         self._series = ImageSeries(self.work, self)
+        self._anew = ReadingAnew(self.work, self)
         self._box = BoxTool(viewer, self._box_drawn)
         self._menu = Menu(self.panel.menu, self.panel.channels_menu, viewer, self.work, self._files, self._series, self)
         self._focus = FocusClick(viewer, self.panel.n, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
@@ -94,6 +97,7 @@ class SegmentWidget(QWidget):
         self._restyle()
         self._list_images()
         self.work.look_around()
+        prefer_for_nifti()
         commands.register(self)
 
     def belongs_to(self, viewer: Any) -> bool:
@@ -143,6 +147,7 @@ class SegmentWidget(QWidget):
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
         panel.n.editingFinished.connect(panel.n.clearFocus)  # else it would swallow the keys of the verbs
+        panel.status.linkActivated.connect(weakly(self._anew.read))
         panel.save.clicked.connect(weakly(self._files.save_objects))
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
@@ -158,7 +163,7 @@ class SegmentWidget(QWidget):
         work.asking.background.busy.connect(self._redraw)
         work.asking.background.busy.connect(self._forget_progress)
         work.asking.background.progressed.connect(self._set_progress)
-        for background in (self._files.background, self._series.background):
+        for background in (self._files.background, self._series.background, self._anew.background):
             background.busy.connect(self._redraw)
         self._series.changed.connect(self._redraw)
         panel.brush_size.setValue(work.tools.brush_size)
@@ -167,8 +172,8 @@ class SegmentWidget(QWidget):
         panel.live.setChecked(work.live.is_on)
         panel.fill.setChecked(work.settings.fill)
         panel.hide_hint.setText(f"hold {short(work.settings.keys['hide'])}: image")
-        panel.smoothness.setValue(_nearest_step(_smoothness, work.tools.cut.smoothness))
-        panel.edges.setValue(_nearest_step(_edges, work.tools.cut.edges))
+        panel.smoothness.setValue(nearest_step(smoothness_at, work.tools.cut.smoothness))
+        panel.edges.setValue(nearest_step(edges_at, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
         panel.edges.valueChanged.connect(self._set_cut)
         self._set_reach(10)
@@ -194,6 +199,7 @@ class SegmentWidget(QWidget):
 
     def _restyle(self, _: Any = None) -> None:
         self.setStyleSheet(sheet(self._viewer))
+        colour_links(self.panel.status, self._viewer)
 
     def _redraw(self, _: Any = None) -> None:
         """Draw what follows from the session of the image at work."""
@@ -352,7 +358,7 @@ class SegmentWidget(QWidget):
 
     def _set_cut(self, _: int) -> None:
         panel = self.panel
-        smoothness, edges = _smoothness(panel.smoothness.value()), _edges(panel.edges.value())
+        smoothness, edges = smoothness_at(panel.smoothness.value()), edges_at(panel.edges.value())
         self.work.set(cut=replace(self.work.tools.cut, smoothness=smoothness, edges=edges))
 
     def _draw_box(self) -> None:
@@ -377,17 +383,3 @@ class SegmentWidget(QWidget):
     def _box_drawn(self, corners: Any) -> None:
         self._stop_box()
         self.work.mark_box(corners)
-
-
-def _smoothness(step: int) -> float:
-    """Return lambda at a step of the slider: 0, then a factor of the square root of 2 for each."""
-    return 0.0 if step == 0 else round(0.125 * 2 ** ((step - 1) / 2), 3)
-
-
-def _edges(step: int) -> float:
-    """Return sigma over the noise at a step of the slider: the farther to the right, the fainter the edges."""
-    return round(0.5 * 2 ** ((20 - step) / 4), 3)
-
-
-def _nearest_step(scale: Callable[[int], float], value: float) -> int:
-    return min(range(21), key=lambda step: abs(scale(step) - value))

@@ -17,8 +17,7 @@ from napari_probseg.session.beside import read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.messages import counted_objects
-
-NAPARI = "napari"  # what its own reader is called
+from napari_probseg.widgets.readers import NAPARI
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,104 @@
+"""Reading anew: an image that napari's own reader made something else of is read by this plugin, in a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject
+
+from napari_probseg.case import Marker
+from napari_probseg.widgets.layers.image import unit_of
+from napari_probseg.widgets.layers.source import add_read, source_of
+from napari_probseg.widgets.readers import NAPARI
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.tasks.background import Background
+from napari_probseg.widgets.tasks.series import Read, arriving
+
+
+class ReadingAnew(QObject):
+    """Puts what the file of an image tells in the place of what napari's own reader made of it.
+
+    Parameters
+    ----------
+    work : Workspace
+    parent : QWidget
+    """
+
+    def __init__(self, work: Workspace, parent: Any) -> None:
+        super().__init__(parent)
+        self.work = work
+        self.background = Background()
+        self.background.said.connect(work.say)
+        self.background.done.connect(self._take)
+        self.background.failed.connect(self._fail)
+
+    def read(self) -> None:
+        """Read the file of the image at work."""
+        work = self.work
+        path = None if work.image is None else source_of(work.image)
+        if path is None:
+            work.refuse(ValueError("its file is not there any more: open the image again"))
+        elif not work.is_held:
+            work.hold()
+            self.background.start(lambda: arriving(path, ()))
+
+    def _take(self, got: Read) -> None:
+        """Turn to what was read, and take away what it replaces; what was worked on stays."""
+        work = self.work
+        work.release_hold()
+        try:
+            stay = self._worked_on()
+            goes = [one for one in work.choices() if _is_misread(one, got) and one not in stay]
+            had_brush = work.layers is not None and work.layers.has_brush_in_hand
+            for layer in goes:
+                layer.name += " before"  # for what follows it is to have its name
+            with work.adding():
+                opened = add_read(work.viewer, got.path, [one for _, one in got.layers])
+            self._turn_to([layer for layer in opened if isinstance(layer, Image)], goes)
+            for layer in goes:
+                work.take_away(layer)
+            if had_brush and not work.recovery.is_pending:
+                work.brush(Marker.OBJECT)
+            else:
+                work.images.put_away()
+        except Exception as error:  # napari may raise anything
+            work.refuse(error)
+            return
+        work.viewer.reset_view()
+        stays = " What was worked on stays, too." if stay else ""
+        work.say(f"“{got.path.name}” was read anew: {_told(opened)}.{stays}")
+
+    def _turn_to(self, images: list[Image], goes: list[Image]) -> None:
+        """Put the first of some images to work, with the empty layers of the one that it takes the place of."""
+        work = self.work
+        if not images:
+            return
+        if work.image is not None and work.image in goes:
+            work.succeed(work.image, images[0])
+        else:
+            work.choose(images[0])
+
+    def _worked_on(self) -> list[Image]:
+        """Return the images on which anything was done, and their channels."""
+        images = self.work.images
+        done = [images.image_of(one) for one in images if one.session.steps or one.session.can_redo]
+        return [layer for image in done if image is not None for layer in (image, *images.channels_of(image))]
+
+    def _fail(self, error: Exception) -> None:
+        self.work.release_hold()
+        self.work.refuse(error)
+
+
+def _is_misread(layer: Image, got: Read) -> bool:
+    return source_of(layer) == got.path and layer.source.reader_plugin == NAPARI
+
+
+def _told(layers: list[Any]) -> str:
+    """Return what layers are: "2 channels, pixels 0.5 µm apart"."""
+    first = layers[0]
+    if not isinstance(first, Image):
+        return "it holds labels"
+    what = f"{len(layers)} channels, " if len(layers) > 1 else "colours, " if first.rgb else ""
+    unit = unit_of(first)
+    return f"{what}pixels {float(first.scale[-1]):.3g} {unit} apart" if unit else f"{what}without distances"

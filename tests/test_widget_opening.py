@@ -1,0 +1,184 @@
+"""Opening files in napari: it asks which reader to take only where there is a choice, and what it misread is read anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import tifffile
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from napari.settings import get_settings
+from npe2 import PluginManager
+from PIL import Image as Pillow
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_probseg.case import Marker
+from napari_probseg.widgets.readers import prefer_for_nifti
+from test_widget_inputs import pillow
+from window import click, names, stroke
+
+GREY = (np.random.default_rng(0).random((2, 3, 40, 50)) * 255).astype(np.uint8)
+IMAGEJ = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "ZCYX", "spacing": 3, "unit": "um"}}
+
+
+def write_tiff(path: Path, data: np.ndarray, **options) -> None:
+    tifffile.imwrite(path, data, **options)
+
+
+FILES = {
+    "grey.png": lambda path: Pillow.fromarray(GREY[0, 0]).save(path),
+    "opacity.png": lambda path: Pillow.fromarray(np.dstack([GREY[0, 0]] * 2), "LA").save(path),
+    "grey.gif": lambda path: Pillow.fromarray(GREY[0, 0]).save(path),
+    "grey.tif": lambda path: write_tiff(path, GREY[0, 0]),
+    "apart.tif": lambda path: write_tiff(path, GREY[:, 0], imagej=True, metadata={"spacing": 3, "unit": "um"}),
+    "told.ome.tif": lambda path: write_tiff(path, GREY[:, 0], metadata={"axes": "ZYX", "PhysicalSizeX": 0.5}),
+    "told.ome.tiff": lambda path: write_tiff(path, GREY[:, 0], metadata={"axes": "ZYX", "PhysicalSizeX": 0.5}),
+    "volume.nii": lambda path: nibabel.save(nibabel.Nifti1Image(GREY[0].T, np.diag([1, 1, 4, 1])), path),
+    "volume.nii.gz": lambda path: nibabel.save(nibabel.Nifti1Image(GREY[0].T, np.diag([1, 1, 4, 1])), path),
+}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return what napari asked about; it gets no answer."""
+    questions = []
+
+    def answer(dialog):
+        questions.append(dialog._current_file)
+        return "", False
+
+    monkeypatch.setattr(QtReaderDialog, "get_user_choices", answer)
+    return questions
+
+
+def drop(viewer, path: Path) -> None:
+    """Let a file fall onto the window."""
+    dropped = QMimeData()
+    dropped.setUrls([QUrl.fromLocalFile(str(path))])
+    copy, no_key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    window = viewer.window._qt_viewer
+    for where in (QPointF(5, 5), QPoint(5, 5)):  # of Qt 6, and of Qt 5
+        try:
+            event = QDropEvent(where, copy, dropped, Qt.MouseButton.LeftButton, no_key)
+        except TypeError:
+            continue
+        window.dropEvent(event)
+        return
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer()
+    viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
+    return viewer
+
+
+@pytest.mark.parametrize("way", ["dropped", "by its menu", "in a script"])
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_is_asked_about(viewer, asked, tmp_path, name, way):
+    FILES[name](path := tmp_path / name)
+    if way == "dropped":
+        drop(viewer, path)
+    elif way == "by its menu":
+        viewer.window._qt_viewer._qt_open([str(path)], stack=False)
+    else:
+        viewer.open(str(path), plugin=None)
+    assert not asked
+    (layer,) = (layer for layer in viewer.layers if layer.name == name.split(".nii")[0].removesuffix(path.suffix))
+    assert layer.source.reader_plugin == ("napari-probseg" if ".nii" in name else "napari")
+    if ".nii" in name:
+        assert tuple(layer.scale) == (4, 1, 1)
+
+
+def test_naparis_own_choice_of_a_reader_stays_the_users(make_napari_viewer, monkeypatch):
+    make_napari_viewer()
+    plugins = get_settings().plugins
+    plugins.extension2reader = {"*.gz": "another"}
+    prefer_for_nifti()
+    assert plugins.extension2reader == {"*.gz": "another", "*.nii": "napari-probseg"}
+    plugins.extension2reader = {}
+    ours, another = SimpleNamespace(plugin_name="napari-probseg"), SimpleNamespace(plugin_name="another")
+    monkeypatch.setattr(
+        PluginManager.instance(),
+        "iter_compatible_readers",
+        lambda paths: [ours, another] if paths[0].endswith(".nii") else [ours],
+    )
+    prefer_for_nifti()
+    assert plugins.extension2reader == {"*.nii.gz": "napari-probseg"}, "of two that can, the user chooses"
+
+
+def follow_the_link(qtbot, widget) -> None:
+    status = widget.panel.status
+    assert "read it anew</a>" in status.text()
+    status.linkActivated.emit("read anew")
+    qtbot.waitUntil(lambda: "anew:" in status.text(), timeout=20_000)
+
+
+def test_what_was_misread_is_read_anew_by_one_click(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    write_tiff(tmp_path / "told.tif", GREY, **IMAGEJ)
+    viewer.open(str(tmp_path / "told.tif"), plugin="napari")
+    assert names(viewer) == ["told"] and viewer.layers[0].ndim == 4
+    follow_the_link(qtbot, widget)
+    assert names(viewer) == ["told", "told [1]", "told [2]"] and tuple(viewer.layers[0].scale) == (3, 0.5, 0.5)
+    assert "3 channels, pixels 0.5 µm apart" in widget.panel.status.text() and not widget.work.is_held
+    assert widget.work.image.name == "told"
+    stroke(qtbot, widget, (1, 20, 20))
+    assert widget.work.session.case.spacing == (3, 0.5, 0.5)
+
+
+def test_the_brush_in_hand_goes_over_to_what_was_read_anew(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    FILES["opacity.png"](tmp_path / "opacity.png")
+    viewer.open(str(tmp_path / "opacity.png"), plugin="napari")
+    click(qtbot, widget.panel.inside)
+    follow_the_link(qtbot, widget)
+    assert widget.panel.inside.isChecked()
+    own = [name for name in names(viewer) if not name.startswith("preview")]
+    assert own == ["opacity", "objects of opacity", "markers of opacity"]
+    stroke(qtbot, widget, (20, 20))
+    assert widget.work.session.case.shape == (40, 50)
+
+
+def test_what_was_worked_on_stays(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    FILES["apart.tif"](tmp_path / "apart.tif")
+    viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
+    worked_on = widget.work.image
+    click(qtbot, widget.panel.inside)
+    said = widget.panel.status.text()
+    stroke(qtbot, widget, (1, 20, 20))
+    widget.panel.status.setText(said)
+    follow_the_link(qtbot, widget)
+    assert widget.work.image is not worked_on and "stays" in widget.panel.status.text()
+    widget.work.choose(worked_on)
+    assert np.count_nonzero(widget.work.session.case.partial == Marker.OBJECT)
+
+
+def test_a_file_of_labels_is_read_as_labels(open_widget, qtbot, tmp_path):
+    import napari_probseg as ps
+
+    viewer, widget = open_widget()
+    ps.write(tmp_path / "labels.tif", (GREY[0, 0] > 100).astype(np.uint8), labels=True)
+    viewer.open(str(tmp_path / "labels.tif"), plugin="napari", layer_type="image")
+    follow_the_link(qtbot, widget)
+    assert [type(layer).__name__ for layer in viewer.layers] == ["Labels"]
+
+
+def test_a_file_that_is_gone_or_cannot_be_read_is_refused_in_a_sentence(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    (tmp_path / "moving.png").write_bytes(pillow(GREY[0, 0], "PNG", more=1))
+    viewer.open(str(tmp_path / "moving.png"), plugin="napari")
+    widget.panel.status.linkActivated.emit("read anew")
+    qtbot.waitUntil(lambda: "holds 2 pictures" in widget.panel.status.text(), timeout=20_000)
+    assert not widget.work.is_held and len(viewer.layers) == 1
+    (tmp_path / "moving.png").unlink()
+    widget.panel.status.linkActivated.emit("read anew")
+    assert "not there any more" in widget.panel.status.text()
