@@ -376,3 +376,14 @@ def test_a_completion_is_looked_at_once_and_cut_often(engine):
         mine, _ = asked(local, Complete(case, counted, None, CutConfig(smoothness), AXES, "cpu"))
         np.testing.assert_array_equal(mine.candidates.patches, other.candidates.patches)
     assert n_looks == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a program needs another ending than a script")
+def test_a_worker_that_hangs_as_it_starts_is_given_up(monkeypatch, tmp_path):
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(process.sys, "executable", str(hanging))
+    monkeypatch.setattr(process, "START_SECONDS", 0.2)
+    with pytest.raises(OSError, match="the worker did not start"):
+        process.WorkerProcess([tmp_path])

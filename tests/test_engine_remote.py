@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,32 @@ def test_an_address_is_refused_unless_it_answers(monkeypatch, address):
     monkeypatch.setattr(remote, "_version", lambda: "0.0.1")
     with pytest.raises(ConnectionError, match=r"has napari-probseg 0\.0\.1, and not"):
         Cluster(address)
+
+
+def test_a_connection_that_fails_is_closed_whole(monkeypatch):
+    """One that was left to the garbage collector could lock up the next one, see `napari_probseg.engine.remote.Loop`."""
+    from distributed import Client
+
+    made = []
+    monkeypatch.setattr(remote, "CONNECT_SECONDS", 1.0)
+    begun = Client.__init__
+    monkeypatch.setattr(Client, "__init__", lambda self, *a, **k: made.append(self) or begun(self, *a, **k))
+    before = set(threading.enumerate())
+    for wrong in ("tcp://127.0.0.1:9", "nonsense://x"):
+        with pytest.raises(ConnectionError, match="nothing answers at"):
+            Cluster(wrong)
+    assert [client.status for client in made] == ["closed"] * 2
+    assert set(threading.enumerate()) <= before
+
+
+def test_what_does_not_answer_in_time_is_given_up(monkeypatch, address):
+    cluster = Cluster(address)
+    monkeypatch.setattr(remote, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(ConnectionError, match="does not answer any more"):
+        cluster.call(time.sleep, 2)
+    cluster.close()
+    with pytest.raises(ConnectionError, match="does not answer any more"):
+        cluster.call(remote._version)
 
 
 def test_a_cluster_without_a_worker_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ pytest.importorskip("distributed")
 
 from napari_probseg.case import Marker
 from napari_probseg.engine import relay, remote
-from napari_probseg.widgets.settings import LIVE_OFF, Settings
+from napari_probseg.widgets.segment import elsewhere
+from napari_probseg.widgets.settings import Settings
 from window import click, disk, stroke
+
+CLUSTER = "napari-probseg cluster"  # the threads of connections
 
 
 @pytest.fixture
@@ -31,8 +35,9 @@ def opened(open_widget, monkeypatch):
     """Return a function that opens the widget, with an address in the settings."""
 
     def opener(address):
-        settings = Settings(live=LIVE_OFF, brush_size=10, compute_on=address)
-        monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: settings)
+        monkeypatch.setattr(
+            "napari_probseg.widgets.segment.elsewhere.read_settings", lambda: Settings(compute_on=address)
+        )
         _, widget = open_widget(disk().astype(np.float32))
         said = []
         widget.work.said.connect(lambda sentence, is_error: said.append((sentence, is_error)))
@@ -87,6 +92,31 @@ def test_an_address_that_does_not_answer_is_refused_in_a_sentence(opened, qtbot,
     stroke(qtbot, widget, (30, 30))
     stroke(qtbot, widget, (55, 55), Marker.BACKGROUND)
     assert completed(qtbot, widget).any(), "it is done here"
+
+
+def test_one_address_after_another_is_tried_without_opening_the_widget_anew(opened, qtbot, monkeypatch, address):
+    """A connection that failed is closed whole: dask could wait for ever for one, while the next was made."""
+    monkeypatch.setattr(remote, "CONNECT_SECONDS", 1.0)
+    widget, said = opened("")
+    before = {thread.name for thread in threading.enumerate()}
+    for number in range(3):
+        for wrong in ("tcp://127.0.0.1:9", "nonsense://x"):
+            monkeypatch.setattr(elsewhere, "read_settings", lambda wrong=wrong: Settings(compute_on=wrong))
+            said.clear()
+            entries(widget)[0].trigger()
+            qtbot.waitUntil(lambda: any(is_error for _, is_error in said), timeout=60_000)
+            assert wrong in said[-1][0] and not entries(widget)[0].isChecked()
+        monkeypatch.setattr(elsewhere, "read_settings", lambda: Settings(compute_on=address))
+        entries(widget)[0].trigger()
+        qtbot.waitUntil(lambda: any("from now on" in sentence for sentence, _ in said), timeout=60_000)
+        monkeypatch.setattr(elsewhere, "read_settings", lambda: Settings(compute_on="tcp://another:1"))
+        (entry,) = entries(widget)
+        assert address in entry.text() and entry.isChecked(), "what is on is what is told"
+        entry.trigger()
+        assert "this machine again" in said[-1][0], number
+    qtbot.waitUntil(lambda: not relay._relays, timeout=60_000)
+    qtbot.waitUntil(lambda: CLUSTER not in {thread.name for thread in threading.enumerate()}, timeout=60_000)
+    assert CLUSTER not in before
 
 
 def test_without_an_address_nothing_is_offered(opened):

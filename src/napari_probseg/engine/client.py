@@ -97,9 +97,11 @@ class Engine:
         finally:
             self._turn.release()
 
-    def close(self) -> None:
-        """End the worker, whatever it is at."""
+    def close(self, patience: float = 0.0) -> None:
+        """End the worker, whatever it is at; first wait so many seconds for one that is being started."""
         self._is_closed = True
+        if patience and self._turn.acquire(timeout=patience):
+            self._turn.release()
         if (worker := self._worker) is not None:
             self._worker = None
             worker.link.end()
@@ -156,6 +158,8 @@ class Engine:
             if self._warm_up is not None:
                 worker.send("ask", next(self._tickets), self._warm_up)  # its answer is dropped
             self._worker = worker
+            if self._is_closed:  # meanwhile
+                self.close()
         except (OSError, EOFError, ValueError) as error:
             if self._reach is not None:
                 raise ConnectionError(str(error)) from error

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
+from threading import Timer
 from typing import IO, Any
+
+START_SECONDS = 120.0  # after which a worker that has not told its address is taken to hang
 
 
 class WorkerProcess:
@@ -36,6 +39,9 @@ class WorkerProcess:
             self._errors.close()
             raise
         key = secrets.token_bytes(32)
+        hung = Timer(START_SECONDS, self._process.kill)
+        hung.daemon = True
+        hung.start()
         try:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -50,6 +56,8 @@ class WorkerProcess:
             self._process.kill()
             self._close()
             raise
+        finally:
+            hung.cancel()
 
     @property
     def pid(self) -> int:

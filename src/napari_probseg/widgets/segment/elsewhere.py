@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import WarmUp
 from napari_probseg.widgets.segment.asking import Asking
+from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.tasks.background import Background
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ class Elsewhere(QObject):
     ----------
     asking : Asking
         What is told where to ask.
-    address : str
-        Of the cluster's scheduler; empty for none.
     device : str
         Where networks run over there.
     """
@@ -34,15 +33,20 @@ class Elsewhere(QObject):
     said = Signal(str)
     failed = Signal(Exception)
 
-    def __init__(self, asking: Asking, address: str, device: str) -> None:
+    def __init__(self, asking: Asking, device: str) -> None:
         super().__init__()
-        self.address = address.strip()
+        self._address = ""  # where answers come from, once it is switched on
         self._asking, self._device = asking, device
         self._found: tuple[Cluster, Engine] | None = None
         self._looking = Background()
         self._looking.said.connect(self.said)
         self._looking.done.connect(self._take)
         self._looking.failed.connect(self.failed)
+
+    @property
+    def address(self) -> str:
+        """Address of the cluster's scheduler: that which is on, else that which is set now; empty for none."""
+        return self._address if self.is_on else read_settings().compute_on.strip()
 
     @property
     def is_on(self) -> bool:
@@ -52,7 +56,8 @@ class Elsewhere(QObject):
     def switch(self, on: bool) -> None:
         """Let answers come from there from now on, if it answers; or from this machine again."""
         if on and not self.is_on:
-            self._looking.start(lambda: _reaching(self.address, self._device))
+            self._address = address = self.address
+            self._looking.start(lambda: _reaching(address, self._device))
         elif not on and self.is_on:
             self.stop()
             self.said.emit("Answers come from this machine again.")
@@ -93,8 +98,10 @@ def _let_go(cluster: Any, engine: Any) -> None:
     """End what answers over there, in a thread: it may be out of reach."""
     from threading import Thread
 
+    from napari_probseg.engine.remote import CONNECT_SECONDS
+
     def end() -> None:
-        engine.close()
+        engine.close(patience=CONNECT_SECONDS)
         cluster.close()
 
     Thread(target=end, daemon=True).start()

@@ -53,7 +53,7 @@ class Showing(Following):
         self.fits_brush = not self.settings.brush_size  # until a person chooses its size
         self.tools = Tools(brush_size=self.settings.brush_size or Tools().brush_size, n=self.settings.n_candidates)
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
-        self.elsewhere = Elsewhere(self.asking, self.settings.compute_on, self.settings.device)
+        self.elsewhere = Elsewhere(self.asking, self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
         self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
         self.images.colours.by_class = self.settings.class_colours
