@@ -75,24 +75,62 @@ class Candidates:
         return _Partials(self)
 
     def added(self, i: int) -> tuple[int, int]:
-        """Return how many voxels candidate ``i`` adds as object and as background."""
+        """Return what candidate ``i`` adds to what is decided.
+
+        Parameters
+        ----------
+        i : int
+            From 0, the best, to ``len(candidates) - 1``.
+
+        Returns
+        -------
+        (int, int)
+            Voxels of object, and voxels of background.
+        """
         new = self.patches[i][self.case.partial[self.where] == Marker.UNKNOWN]
         return int(np.count_nonzero(new == Marker.OBJECT)), int(np.count_nonzero(new == Marker.BACKGROUND))
 
     def accept(self, i: int) -> Case:
-        """Return the case continued by candidate ``i``."""
+        """Return the case continued by candidate ``i``.
+
+        Parameters
+        ----------
+        i : int
+            From 0, the best, to ``len(candidates) - 1``.
+
+        Returns
+        -------
+        Case
+            What was decided before, strokes included, is as it was.
+
+        Raises
+        ------
+        IndexError
+            If there is no such candidate.
+        """
         if not 0 <= i < len(self):
             raise IndexError(f"there is no candidate {i}: choose one of 0 to {len(self) - 1}")
         return self.case.decide(self.where, self.patches[i])
 
     def uncertainty(self) -> NDArray[np.float32]:
-        """Return the disagreement of the samples, in the shape of the image: 0 none, 1 half against half."""
+        """Return the disagreement of the samples: 4 p (1 - p), where p is the share that takes a voxel as object.
+
+        Returns
+        -------
+        float32 array of the image's spatial shape
+            0 where all agree or the case is decided, 1 where half are against half.
+        """
         values = np.zeros(self.case.shape, dtype=np.float32)
         values[self.where] = self.disagreement()
         return values
 
     def disagreement(self) -> NDArray[np.float32]:
-        """Return the disagreement of the samples in the region alone; 0 where the case is decided."""
+        """Return the disagreement of the samples as `uncertainty` has it, in the region alone.
+
+        Returns
+        -------
+        float32 array of the region's shape
+        """
         values = 4.0 * self.probability * (1.0 - self.probability)
         return np.where(self.case.partial[self.where] == Marker.UNKNOWN, values, 0.0).astype(np.float32)
 
@@ -133,6 +171,12 @@ class Proposer(Protocol):
         seed : int
             The same seed gives the same candidates on the same device.
         plane : (axis, index), optional
-            The plane of a volume to work on; the one with the latest marks if absent.
+            The plane of a volume to work on. If absent, it is for the proposer to choose one, or to work on all of the
+            volume.
+
+        Returns
+        -------
+        Candidates
+            Strokes and what else is decided are in each as they were.
         """
         ...

@@ -12,13 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.images import checked_channel_axis, checked_image, checked_spacing
 from napari_probseg.intensities import finite, single
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
 from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, parts, relative
 
 Plane: TypeAlias = tuple[int, int]
-
-MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
 
 
 class Marker(np.uint8, Enum):
@@ -65,8 +64,8 @@ class Case:
     evidence: tuple[Region, NDArray[np.uint8]] | None = None
 
     def __post_init__(self) -> None:
-        image = _checked_image(self.image)
-        channel_axis = _checked_channel_axis(image, self.channel_axis, self.spacing)
+        image = checked_image(self.image)
+        channel_axis = checked_channel_axis(image, self.channel_axis, self.spacing)
         spatial = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
         if len(spatial) not in (2, 3):
             raise ValueError(
@@ -75,7 +74,7 @@ class Case:
             )
         if sum(n > 1 for n in spatial) < 2:
             raise ValueError(f"there is nothing to segment in an image of {spatial}: two axes need at least 2 voxels")
-        spacing = _checked_spacing(self.spacing, len(spatial))
+        spacing = checked_spacing(self.spacing, len(spatial))
         given = (self.partial, self.strokes)
         partial = _checked_markers(self.partial, spatial, "partial")
         strokes = _checked_markers(self.strokes, spatial, "strokes")
@@ -130,6 +129,16 @@ class Case:
         channel in the region; so is minus infinity, and infinity is as bright as the brightest. Where single precision
         would blur what the values differ by, since all are large, they are given less their least; what is beyond its
         range is scaled into it.
+
+        Parameters
+        ----------
+        where : tuple of slices, optional
+            The region, one slice for each spatial axis; the whole image if absent.
+
+        Returns
+        -------
+        (C, Y, X) or (C, Z, Y, X) float32 array
+            In the units of the image; C is 1 without a channel axis.
         """
         region: list[slice] = list(where or (slice(None),) * self.ndim)
         if self.channel_axis is not None:
@@ -138,7 +147,24 @@ class Case:
         return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
-        """Return one plane of a volume as a 2-D case (a view: nothing is copied or read)."""
+        """Return one plane of a volume as a 2-D case (a view: nothing is copied or read).
+
+        Parameters
+        ----------
+        axis : int
+            The axis that it stands on: 0, 1 or 2 for Z, Y or X.
+        index : int
+            Where on that axis.
+
+        Returns
+        -------
+        Case
+
+        Raises
+        ------
+        ValueError
+            If the case is no volume, or has no such plane.
+        """
         if self.ndim != 3:
             raise ValueError(f"only a volume has planes to choose from; this image is {self.shape}")
         if not 0 <= axis < 3 or not 0 <= index < self.shape[axis]:
@@ -175,6 +201,16 @@ class Case:
             Voxels that become unknown again.
         where : tuple of slices, optional
             The region that the masks cover, one slice for each axis; the whole image if absent.
+
+        Returns
+        -------
+        Case
+            This one itself if nothing is drawn.
+
+        Raises
+        ------
+        ValueError
+            If a mask does not fit the image or the region, or a voxel is drawn in two ways.
         """
         box, within = (None, None) if where is None else boxed(where, self.shape)
         shape = self.shape if box is None else self.partial[box][within].shape
@@ -229,12 +265,20 @@ class Case:
         name : str
             ``"partial"`` or ``"strokes"``.
         where : tuple of slices
+            The region.
         values : uint8 array of the region's shape
+            A `Marker` for every voxel.
         """
         return self.with_parts([(name, where, values)])
 
     def with_parts(self, parts: Iterable[tuple[str, Region, NDArray[np.uint8]]]) -> Case:
-        """Return the case with other markers in some regions; see `with_part`."""
+        """Return the case with other markers in some regions.
+
+        Parameters
+        ----------
+        parts : iterable of (name, where, values)
+            Each as `with_part` takes them; later ones override earlier ones.
+        """
         arrays = {"partial": self.partial, "strokes": self.strokes}
         written = []
         for name, where, values in parts:
@@ -245,7 +289,15 @@ class Case:
         return self._with_written(**arrays, regions=written)
 
     def with_evidence(self, where: Region, patch: NDArray[np.uint8]) -> Case:
-        """Return the case with other `evidence`, which lasts until its markers change."""
+        """Return the case with other `evidence`, which lasts until its markers change.
+
+        Parameters
+        ----------
+        where : tuple of slices
+            The region that it is about.
+        patch : uint8 array of the region's shape
+            A `Marker` for every voxel.
+        """
         case = copy(self)
         object.__setattr__(case, "evidence", (where, patch))
         return case
@@ -264,6 +316,11 @@ class Case:
 
     def accepted(self, where: Region) -> NDArray[np.uint8]:
         """Return what is known of a region beside the strokes: what was accepted, and the `evidence`.
+
+        Parameters
+        ----------
+        where : tuple of slices
+            The region.
 
         Returns
         -------
@@ -289,8 +346,14 @@ class Case:
         Parameters
         ----------
         partial, strokes : uint8 arrays of the image's spatial shape
+            As those of `Case`; neither is copied.
         marked : tuple of slices, optional
             What `marked` will say, where that is known; it is looked for if absent.
+
+        Returns
+        -------
+        Case
+            Without `evidence`.
         """
         case = copy(self)
         object.__setattr__(case, "evidence", None)
@@ -318,53 +381,6 @@ def _evidence_on_plane(
         return None
     where, patch = evidence
     return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
-
-
-def _checked_image(image: Any) -> Any:
-    if isinstance(image, list | tuple):
-        if image and hasattr(image[0], "shape"):
-            raise TypeError("the image is a list of arrays (multiscale?): pass one of them, the finest being image[0]")
-        image = np.asarray(image)
-    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
-        raise TypeError(f"an image must be an array, got {type(image).__name__}")
-    kind = np.dtype(image.dtype).kind
-    if kind not in "iufb":
-        advice = "use numpy.abs(image)" if kind == "c" else "convert it first"
-        raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
-    return image
-
-
-def _checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence[float] | None) -> int | None:
-    ndim = len(image.shape)
-    if channel_axis is None and spacing is not None and len(spacing) == ndim - 1 in (2, 3):
-        return _axis_of_few(tuple(image.shape))
-    if channel_axis is None:
-        return None
-    if not -ndim <= channel_axis < ndim:
-        raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
-    return channel_axis % ndim
-
-
-def _axis_of_few(shape: tuple[int, ...]) -> int:
-    """Return the axis of channels where all others have a spacing: the first or last, whichever alone is short."""
-    few = [axis for axis in (0, len(shape) - 1) if shape[axis] <= MAX_UNNAMED_CHANNELS]
-    if len(few) != 1:
-        raise ValueError(
-            f"spacing must give one distance for each of the {len(shape)} axes of an image of {shape}; if one of them "
-            f"counts channels, name it: channel_axis=0 or channel_axis=-1"
-        )
-    return few[0]
-
-
-def _checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
-    if spacing is None:
-        return (1.0,) * ndim
-    values = tuple(float(mm) for mm in spacing)
-    if len(values) != ndim:
-        raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {values}")
-    if not all(np.isfinite(mm) and mm > 0 for mm in values):
-        raise ValueError(f"spacing must be positive distances, got {values}")
-    return values
 
 
 def _checked_markers(markers: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:

@@ -12,14 +12,46 @@ Mask = NDArray[np.bool_]
 
 
 def dice(a: Mask, b: Mask) -> float:
-    """Return the Dice overlap of two masks of one shape; 1 if both are empty."""
+    """Return the Dice overlap of two masks, 2 |A and B| / (|A| + |B|) (Dice 1945).
+
+    Parameters
+    ----------
+    a, b : bool arrays of one shape
+        The masks.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if both are empty.
+
+    Raises
+    ------
+    ValueError
+        If their shapes differ.
+    """
     _check_same_shape(a, b)
     total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
     return 2 * int(np.count_nonzero(a & b)) / total if total else 1.0
 
 
 def iou(a: Mask, b: Mask) -> float:
-    """Return the intersection over union of two masks of one shape; 1 if both are empty."""
+    """Return the intersection over union of two masks, |A and B| / |A or B| (Jaccard 1901).
+
+    Parameters
+    ----------
+    a, b : bool arrays of one shape
+        The masks.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if both are empty.
+
+    Raises
+    ------
+    ValueError
+        If their shapes differ.
+    """
     _check_same_shape(a, b)
     union = int(np.count_nonzero(a | b))
     return int(np.count_nonzero(a & b)) / union if union else 1.0
@@ -31,15 +63,21 @@ def surface_distance(a: Mask, b: Mask, *, spacing: Sequence[float] | None = None
     Parameters
     ----------
     a, b : bool arrays of one shape
+        The masks.
     spacing : sequence of float, optional
-        Of the voxels, mm.
+        Distance between voxels along each axis, in mm; 1 if absent.
     percentile : float
         95 is the HD95 that challenges report, 100 the Hausdorff distance.
 
     Returns
     -------
     float
-        0 if both are empty, infinite if one is.
+        In mm; 0 if both are empty, infinite if one is.
+
+    Raises
+    ------
+    ValueError
+        If their shapes differ.
     """
     _check_same_shape(a, b)
     if not a.any() or not b.any():
@@ -56,12 +94,45 @@ def generalized_energy_distance(samples: Sequence[Mask], readings: Sequence[Mask
     """Return the squared generalized energy distance between samples and valid readings, with d = 1 - IoU.
 
     ``2 E d(S, Y) - E d(S, S') - E d(Y, Y')`` (Székely & Rizzo 2013; Kohl et al. 2018, Eq. 4).
+
+    Parameters
+    ----------
+    samples, readings : sequences of bool arrays of one shape
+        What was drawn, and what would all be right.
+
+    Returns
+    -------
+    float
+        0 if both are the same distribution, at most 2.
+
+    Raises
+    ------
+    ValueError
+        If one of them is empty, or shapes differ.
     """
     return 2 * _mean_distance(samples, readings) - _mean_distance(samples, samples) - _mean_distance(readings, readings)
 
 
 def mode_coverage(samples: Sequence[Mask], readings: Sequence[Mask], *, at_least: float = 0.8) -> float:
-    """Return the share of the readings that some sample meets with a Dice of ``at_least``."""
+    """Return the share of the readings that some sample meets.
+
+    Parameters
+    ----------
+    samples, readings : sequences of bool arrays of one shape
+        What was drawn, and what would all be right.
+    at_least : float
+        The Dice from which on a sample meets a reading.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If there is no reading, or shapes differ.
+    """
     if not len(readings):
         raise ValueError("at least one reading is needed")
     return float(np.mean([max((dice(s, r) for s in samples), default=0.0) >= at_least for r in readings]))

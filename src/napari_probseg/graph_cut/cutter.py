@@ -64,7 +64,25 @@ def energy(
     sigma: float | None = None,
     connectivity: int | None = None,
 ) -> float:
-    """Return the energy of a mask, with the parameters of `cut`; infinite where it contradicts the markers."""
+    """Return the energy of a mask, which `cut` makes as small as it can be.
+
+    Parameters
+    ----------
+    mask : (Y, X) or (Z, Y, X) bool array of the case's shape
+        The object.
+    probability, case, smoothness, sigma, connectivity
+        As for `cut`.
+
+    Returns
+    -------
+    float
+        Log-odds summed over voxels and links; infinite if the mask contradicts the markers.
+
+    Raises
+    ------
+    ValueError
+        As `cut` raises it, and if the mask's shape is wrong.
+    """
     return Cutter(case, sigma=sigma, connectivity=connectivity).energy(mask, probability, smoothness=smoothness)
 
 
@@ -126,6 +144,10 @@ class Cutter:
         smoothness : float
             Weight lambda of the boundary term.
 
+        Returns
+        -------
+        bool array of the case's shape
+
         Raises
         ------
         ValueError
@@ -155,7 +177,25 @@ class Cutter:
         *,
         smoothness: float = DEFAULT_SMOOTHNESS,
     ) -> float:
-        """Return the energy of a mask, with the parameters of `cut`: log-odds summed over voxels and links."""
+        """Return the energy of a mask; see `napari_probseg.graph_cut.energy`.
+
+        Parameters
+        ----------
+        mask : bool array of the case's shape
+            The object.
+        probability, markers, smoothness
+            As for `cut`.
+
+        Returns
+        -------
+        float
+            Log-odds summed over voxels and links; infinite if the mask contradicts the markers.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of its range, or a shape or values are wrong.
+        """
         probability, markers = self._checked(probability, markers, smoothness)
         mask = np.asarray(mask, dtype=bool)
         if mask.shape != self._case.shape:

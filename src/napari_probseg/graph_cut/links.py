@@ -111,7 +111,14 @@ def noise_of(image: NDArray[Any], *, channel_axis: int | None = None) -> float:
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array, with one more axis if ``channel_axis`` is given
+        Intensities.
     channel_axis : int, optional
+        The axis that counts channels.
+
+    Returns
+    -------
+    float
+        At least 0, in the units of the image.
     """
     channels = np.asarray(image)[None] if channel_axis is None else np.moveaxis(np.asarray(image), channel_axis, 0)
     return float(np.sqrt(np.mean([_noise_of_channel(channel) ** 2 for channel in channels])))

@@ -24,6 +24,10 @@ def load_proposer(name: str | Path = "general", *, device: str = "auto") -> Prop
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"mps"``.
 
+    Returns
+    -------
+    Proposer
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -52,6 +56,11 @@ def load_completer(
         Of a U-Net that was trained on several labels, the one to complete; the one under the strokes if absent.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"mps"``.
+
+    Returns
+    -------
+    UNetCut, GraphCut or TrainedUNet
+        Each a `napari_probseg.Proposer` with one candidate.
 
     Raises
     ------

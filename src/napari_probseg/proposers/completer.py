@@ -40,6 +40,10 @@ class Completer(ABC):
         **cut
             Fields of `CutConfig`: ``smoothness``, ``edges``, ``everywhere``.
 
+        Returns
+        -------
+        Candidates
+
         Raises
         ------
         ValueError

@@ -34,6 +34,7 @@ class GraphCut(Completer):
     Parameters
     ----------
     config : GraphCutConfig, optional
+        How often it is cut anew.
     """
 
     name = "intensities"
@@ -44,7 +45,22 @@ class GraphCut(Completer):
             self.config = config
 
     def complete(self, case: Case) -> Completion:
-        """Look at the intensities of a case; masks are cut from what comes back."""
+        """Look at the intensities of a case; masks are cut from what comes back.
+
+        Parameters
+        ----------
+        case : Case
+            (Y, X) or (Z, Y, X), with a mark at least.
+
+        Returns
+        -------
+        Completion
+
+        Raises
+        ------
+        ValueError
+            If nothing is marked.
+        """
         cut = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
         if not (case.partial != Marker.UNKNOWN).any():
             raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")

@@ -71,6 +71,10 @@ class Alike(Work):
         known : sequence of Example
             Examples of other images.
 
+        Returns
+        -------
+        Query
+
         Raises
         ------
         ValueError
@@ -125,12 +129,36 @@ class Alike(Work):
         return self.offer_similar(result_of(self._finder.finding(query, n), tell))
 
     def offer_similar(self, found: Similar) -> Similar:
-        """Put what was found on offer; return what of it is not decided already."""
+        """Put what was found on offer.
+
+        Parameters
+        ----------
+        found : Similar
+            The answer to `query_similar`.
+
+        Returns
+        -------
+        Similar
+            What of it is not decided already.
+        """
         self._found = found
         return self.similar
 
     def take_similar(self, i: int = 0) -> Step:
-        """Take object ``i`` of those on offer: it is finished, locked, and of the class of its examples."""
+        """Take an object on offer: it is finished, locked, and of the class of its examples.
+
+        Parameters
+        ----------
+        i : int
+            Which of `similar`; 0 is the most likely.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is on offer.
+        IndexError
+            If there is no such object.
+        """
         return self._take([self._on_offer(i)])
 
     def take_all_similar(self, above: float = DEFAULT_LINE) -> Step:
@@ -152,7 +180,20 @@ class Alike(Work):
         return self._take(chosen)
 
     def skip_similar(self, i: int = 0) -> Step:
-        """Say that object ``i`` of those on offer is not meant: the others are ranked anew."""
+        """Say that an object on offer is not meant: the others are ranked anew.
+
+        Parameters
+        ----------
+        i : int
+            Which of `similar`; 0 is the most likely.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is on offer.
+        IndexError
+            If there is no such object.
+        """
         found = self._on_offer(i)
         return self.skip(found.mask, where=found.where)
 
@@ -162,6 +203,7 @@ class Alike(Work):
         Parameters
         ----------
         mask : bool array of the image's shape, or of the region's
+            What is not meant.
         where : tuple of slices, optional
             The region; the whole image if absent.
 
@@ -181,7 +223,20 @@ class Alike(Work):
         return self._note(Step("skip", {"where": spans, "mask": pack(chosen[inner])}))
 
     def look_at_similar(self, i: int | None) -> None:
-        """Note which object on offer is on show, if any: the next stroke corrects that one."""
+        """Note which object on offer is on show: the next stroke corrects that one.
+
+        Parameters
+        ----------
+        i : int or None
+            Which of `similar`; None if none is on show.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is on offer.
+        IndexError
+            If there is no such object.
+        """
         self._corrected = None if i is None else self._on_offer(i)
 
     def _on_show(self) -> Answer | None:

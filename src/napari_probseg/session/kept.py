@@ -50,7 +50,18 @@ class Kept(Work):
         return Stored(about.shape, about.spacing, case.channel_axis, start_of(case), *history, self._n_asked, about)
 
     def save(self, path: str | Path) -> None:
-        """Write everything but the image to one ``.npz`` file; the old file stays whole until the end."""
+        """Write everything but the image to one ``.npz`` file; the old file stays whole until the end.
+
+        Parameters
+        ----------
+        path : path
+            Of the file, which `load` opens.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the place cannot be written to.
+        """
         from napari_probseg.session.storage import write_session
 
         write_session(path, self.stored())

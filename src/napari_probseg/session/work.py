@@ -99,22 +99,6 @@ class Work:
         """Whether there is a step to do again."""
         return self._history.can_redo
 
-    @property
-    def learnt(self) -> Any:
-        """The completer that was fine-tuned to this image last, if that was neither undone nor forgotten."""
-        for step in reversed(self.steps):
-            if step.verb == "forget":
-                break
-            if step.learnt is not None and not isinstance(step.learnt, bytes):
-                return step.learnt
-        return None
-
-    @property
-    def lacks_learnt(self) -> bool:
-        """Whether it was fine-tuned to the image, and what came of that is not at hand: another file, other weights."""
-        last = next((step for step in reversed(self.steps) if step.verb in ("adapt", "forget")), None)
-        return last is not None and last.verb == "adapt" and isinstance(last.learnt, bytes | None)
-
     def mark(
         self,
         inside: NDArray[Any] | None = None,
@@ -137,6 +121,12 @@ class Work:
         Returns
         -------
         Step
+            Not remembered if it changes nothing.
+
+        Raises
+        ------
+        ValueError
+            As `Case.mark`.
         """
         marked = self._case.mark(inside, outside, erase=erase, where=where)
         if where is None:
@@ -164,6 +154,11 @@ class Work:
         Step
             Its arguments tell the object's ``label``, its ``kind`` if it has one, its ``n_voxels``, and ``n_locked``:
             the voxels that belong to earlier objects and stay with them.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no object in work, or all of it belongs to earlier ones.
         """
         reopened = self._reopened_label()
         label = reopened or self.max_label + 1
@@ -173,7 +168,19 @@ class Work:
         return self._do("finish", told, changes + self._shown.changes_to(None))
 
     def classify(self, label: int, kind: str) -> Step:
-        """Give a finished object another class; none if it is empty.
+        """Give a finished object another class.
+
+        Parameters
+        ----------
+        label : int
+            Its number.
+        kind : str
+            The class; none if empty.
+
+        Returns
+        -------
+        Step
+            Not remembered if it changes nothing.
 
         Raises
         ------
@@ -190,6 +197,11 @@ class Work:
 
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
+
+        Parameters
+        ----------
+        label : int
+            Its number, which it keeps.
 
         Raises
         ------
@@ -248,7 +260,18 @@ class Work:
         return self._do("refine", arguments, changes)
 
     def undo(self) -> Step:
-        """Take back the latest step; return it with its changes reversed, as they were just made."""
+        """Take back the latest step.
+
+        Returns
+        -------
+        Step
+            That step with its changes reversed, as they were just made.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none.
+        """
         step = self._history.latest
         back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
         self._apply(back.changes)
@@ -259,7 +282,13 @@ class Work:
         return back
 
     def redo(self) -> Step:
-        """Do again what was undone last."""
+        """Do again what was undone last.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was undone, or something was done since.
+        """
         step = self._history.next
         self._apply(step.changes)
         self._history.redo()
@@ -288,7 +317,15 @@ class Work:
         self.withdraw()
 
     def note_saved(self, path: str | Path, *, whole: bool) -> None:
-        """Note that the finished objects are in a file, or the whole session."""
+        """Note that the finished objects are in a file, or the whole session.
+
+        Parameters
+        ----------
+        path : path
+            Of the file.
+        whole : bool
+            Whether it holds the session, and not only the objects.
+        """
         self._n_saved = self._n_object_changes
         if whole and self.journal is not None:
             self.journal.saved(path)

@@ -1,0 +1,87 @@
+"""What an array must be to be an image: real numbers, its axes of space and of channels, and its spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
+
+
+def checked_image(image: Any) -> Any:
+    """Return what an image is given as, a list of numbers as an array.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of real numbers.
+    """
+    if isinstance(image, list | tuple):
+        if image and hasattr(image[0], "shape"):
+            raise TypeError("the image is a list of arrays (multiscale?): pass one of them, the finest being image[0]")
+        image = np.asarray(image)
+    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
+        raise TypeError(f"an image must be an array, got {type(image).__name__}")
+    kind = np.dtype(image.dtype).kind
+    if kind not in "iufb":
+        advice = "use numpy.abs(image)" if kind == "c" else "convert it first"
+        raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
+    return image
+
+
+def checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence[float] | None) -> int | None:
+    """Return the axis that counts channels, from 0; None if none does.
+
+    Parameters
+    ----------
+    image : array
+        Of which the shape alone is looked at.
+    channel_axis : int or None
+        As it is given; it may count from the end.
+    spacing : sequence of float or None
+        One distance for each axis, or for all but one: then that one counts channels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or it does not show which one has no distance.
+    """
+    ndim = len(image.shape)
+    if channel_axis is None and spacing is not None and len(spacing) == ndim - 1 in (2, 3):
+        return _axis_of_few(tuple(image.shape))
+    if channel_axis is None:
+        return None
+    if not -ndim <= channel_axis < ndim:
+        raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
+    return channel_axis % ndim
+
+
+def _axis_of_few(shape: tuple[int, ...]) -> int:
+    """Return the axis of channels where all others have a spacing: the first or last, whichever alone is short."""
+    few = [axis for axis in (0, len(shape) - 1) if shape[axis] <= MAX_UNNAMED_CHANNELS]
+    if len(few) != 1:
+        raise ValueError(
+            f"spacing must give one distance for each of the {len(shape)} axes of an image of {shape}; if one of them "
+            f"counts channels, name it: channel_axis=0 or channel_axis=-1"
+        )
+    return few[0]
+
+
+def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
+    """Return the distances between voxels along ``ndim`` axes, in mm; 1 if none are given.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer of them, or one is not above 0.
+    """
+    if spacing is None:
+        return (1.0,) * ndim
+    values = tuple(float(mm) for mm in spacing)
+    if len(values) != ndim:
+        raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {values}")
+    if not all(np.isfinite(mm) and mm > 0 for mm in values):
+        raise ValueError(f"spacing must be positive distances, got {values}")
+    return values

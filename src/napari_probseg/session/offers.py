@@ -1,0 +1,261 @@
+"""Offers in a session: candidates are asked for, put on offer, looked at and accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from napari_probseg.candidates import NOTHING_LEFT, Candidates
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.region import hull
+from napari_probseg.session.alike import Alike
+from napari_probseg.session.history import Step, change_between
+from napari_probseg.session.request import Offer, Request, plain
+from napari_probseg.session.shown import Answer
+
+
+class Offers(Alike):
+    """The part of a `Session` in which a person chooses among candidates, whoever makes them.
+
+    Parameters
+    ----------
+    case : Case
+        See `Work`.
+    """
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._offer: Offer | None = None
+        self._looked_at = 0  # the candidate on show
+        self._accepted: tuple[Step, Offer] | None = None  # the latest choice
+        self._asked: Request | None = None
+        self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
+
+    @property
+    def candidates(self) -> Candidates | None:
+        """What is on offer."""
+        return None if self._offer is None else self._offer.candidates
+
+    @property
+    def on_offer(self) -> Offer | None:
+        """What is on offer, with what was asked for it."""
+        return self._offer
+
+    @property
+    def accepted(self) -> Offer | None:
+        """What was accepted last, as long as nothing was done since, and it can be cut in another way."""
+        if self._accepted is None or self._offer is not None or not self.can_undo:
+            return None
+        step, offer = self._accepted
+        return offer if step is self._history.latest and offer.completion is not None else None
+
+    @property
+    def n_asked(self) -> int:
+        """How many requests for candidates there were, which number their seeds."""
+        return self._n_asked
+
+    def ask(self, verb: str = "propose", **arguments: Any) -> Request:
+        """Return a request to be answered here or elsewhere, and then put on `offer`.
+
+        What is on offer is withdrawn, and answers to earlier requests come too late.
+
+        Parameters
+        ----------
+        verb : str
+            Who is asked, see `Request`.
+        **arguments
+            What is asked for: ``plane``, ``n``, options. Where ``seed`` is asked for and None, it counts up.
+        """
+        if verb == "propose":
+            seed = arguments.get("seed")
+            arguments["seed"] = seed = self._n_asked if seed is None else int(seed)
+            self._n_asked = seed + 1
+        self.withdraw()
+        self._asked = self._request(verb, arguments)
+        return self._asked
+
+    def ask_others(self, **arguments: Any) -> Request:
+        """Return the request on offer with the next seed, to be answered in its place.
+
+        Parameters
+        ----------
+        **arguments
+            Those of its arguments that are to be others.
+
+        Raises
+        ------
+        RuntimeError
+            If no candidates of a proposer are on offer.
+        """
+        if self._offer is None or not self._offer.is_sampled:
+            raise RuntimeError("there is nothing to reject: call propose() first")
+        before = self._offer.request.arguments
+        return self.ask(**{**before, "seed": before.get("seed", self._n_asked - 1) + 1, **arguments})
+
+    def question(self, plane: Plane | None = None) -> Case:
+        """Return the case to ask a proposer about.
+
+        It is the current case, but where a stroke contradicted what a candidate had decided, all that was accepted is
+        open again and becomes evidence, so that new candidates can repair it.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            The plane of a volume that the answer will be for.
+        """
+        self._asked = self._request("question", {"plane": plane})
+        return self._asked.question
+
+    def offer(
+        self,
+        candidates: Candidates,
+        request: Request | None = None,
+        *,
+        maker: Any = None,
+        completion: Any = None,
+        verb: str = "propose",
+        **arguments: Any,
+    ) -> Candidates:
+        """Put candidates on offer.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            The answer to a request, to the latest `question`, or to `case` itself.
+        request : Request, optional
+            What was asked; the latest question, if absent.
+        maker, completion : optional
+            See `Offer`.
+        verb, **arguments
+            Where no request is given: who was asked for what, see `Request`.
+
+        Returns
+        -------
+        Candidates
+            The same.
+
+        Raises
+        ------
+        ValueError
+            If something was done since the question was asked, or it was withdrawn.
+        """
+        if request is None:
+            asked = None if self._asked is None else self._asked.question
+            about = self._ticket if candidates.case in (self._case, asked) else -1
+            request = replace(self._request(verb, arguments), ticket=about)
+        if not self.is_current(request):
+            raise ValueError("the candidates belong to an earlier state of the session: propose again")
+        self._offer, self._looked_at = Offer(candidates, request, maker, completion), 0
+        return candidates
+
+    def look_at(self, i: int) -> None:
+        """Note which candidate is on show: the next stroke corrects that one.
+
+        Parameters
+        ----------
+        i : int
+            From 0, the best.
+
+        Raises
+        ------
+        IndexError
+            If there is no such candidate on offer.
+        """
+        if self._offer is None or not 0 <= i < len(self._offer.candidates):
+            raise IndexError(f"there is no candidate {i} on offer")
+        self._looked_at = int(i)
+
+    @property
+    def taken_back(self) -> Answer | None:
+        """A region, and where in it the candidate on show decides otherwise than what was accepted; None if nowhere."""
+        if not (candidates := self.candidates) or candidates.case.partial is self._case.partial:
+            return None
+        where, after = candidates.where, candidates.patches[self._looked_at]
+        before = self._case.partial[where]
+        is_otherwise = (before != Marker.UNKNOWN) & (after != before) & (self._case.strokes[where] == Marker.UNKNOWN)
+        return (where, is_otherwise) if is_otherwise.any() else None
+
+    def is_current(self, request: Request) -> bool:
+        """Return whether nothing was done since a request, and it was not withdrawn.
+
+        Parameters
+        ----------
+        request : Request
+            What `ask` returned.
+        """
+        return request.ticket == self._ticket
+
+    def withdraw(self) -> None:
+        """Take the candidates off offer; the answer to a request that is still out comes too late."""
+        self._ticket += 1
+        self._offer = self._asked = None
+
+    def accept(self, i: int = 0) -> Step:
+        """Go on with candidate ``i``.
+
+        Parameters
+        ----------
+        i : int
+            From 0, the best.
+
+        Returns
+        -------
+        Step
+            Not remembered if it changes nothing.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is on offer.
+        IndexError
+            If there is no such candidate.
+        """
+        offer = self._offer
+        if offer is None:
+            raise RuntimeError("there is nothing to choose from: call propose() first")
+        if not len(offer.candidates):
+            raise RuntimeError(NOTHING_LEFT)
+        case = offer.candidates.accept(i)
+        marked = hull(case.marked, self._case.marked)
+        slab = tuple(s if s.stop - s.start == 1 else box for s, box in zip(offer.candidates.where, marked, strict=True))
+        request, maker = offer.request, getattr(offer.maker, "name", "")
+        arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
+        changes = change_between("partial", self._case.partial[slab], case.partial[slab], slab)
+        step = self._do("accept", arguments, changes + self._shown.changes_to(None))
+        self._accepted = step, offer
+        self.withdraw()  # also where it added nothing
+        return step
+
+    def accept_instead(self, candidates: Candidates, request: Request, *, completion: Any) -> Step:
+        """Go on with another cut of what was accepted last: that is taken back, and this accepted in its place.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            Of the same question.
+        request : Request
+            What was asked for, in the end.
+        completion : Completion
+            How they were cut.
+
+        Raises
+        ------
+        RuntimeError
+            If something was done since.
+        """
+        if (offer := self.accepted) is None:
+            raise RuntimeError("nothing was accepted last that can be cut in another way: complete the object first")
+        self.undo()
+        self.offer(candidates, replace(request, ticket=self._ticket), maker=offer.maker, completion=completion)
+        return self.accept(0)
+
+    def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
+        told = {name: plain(value) for name, value in arguments.items()}
+        return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
+
+    def _on_show(self) -> Answer | None:
+        """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
+        if not (candidates := self.candidates):
+            return super()._on_show()
+        return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT
