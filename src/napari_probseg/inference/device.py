@@ -42,7 +42,7 @@ def with_fallback(owner: OnDevice, work: Callable[[], _T]) -> _T:
     """Return what some work returns; where the GPU's memory does not do, it is done again on the CPU, for good."""
     try:
         return work()
-    except torch.cuda.OutOfMemoryError:  # the name that torch 2.2 knows, too
+    except torch.cuda.OutOfMemoryError:  # the name that the oldest torch knows, too
         warnings.warn("the GPU has no memory left: going on on the CPU", RuntimeWarning, stacklevel=4)
     torch.cuda.empty_cache()
     for network in owner.networks.values():
