@@ -18,7 +18,7 @@ from napari_probseg.case import Marker
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.segment import live as module
 from napari_probseg.widgets.segment.live import Live
-from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON
+from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON, Settings
 from window import Balls, click, disk, press, stroke, threads_ended, turned
 
 LIVE = LIVE_ON
@@ -126,7 +126,8 @@ def test_it_is_off_by_itself_only_where_answers_are_slow(monkeypatch, setting, i
         nonlocal now
         live.begin()
         now += seconds
-        return live.end()
+        live.end()
+        return live.why_off
 
     assert not any(answered(0.4) for _ in range(5)) and live.is_on is is_on
     assert not answered(30), "once may be chance"
@@ -135,6 +136,21 @@ def test_it_is_off_by_itself_only_where_answers_are_slow(monkeypatch, setting, i
     assert ("Live is off" in said) is (setting == LIVE_AUTO)
     live.switch(True)
     assert not any(answered(30) for _ in range(5)) and live.is_on, "the user wants it"
+
+
+def test_why_it_is_off_is_still_told_when_all_of_the_answer_is_there(open_widget, qtbot, monkeypatch):
+    monkeypatch.setattr(
+        "napari_probseg.widgets.segment.widget.read_settings", lambda: Settings(live=LIVE_AUTO, brush_size=10)
+    )
+    monkeypatch.setattr(module, "MAX_SECONDS", -1.0)
+    _, widget = open_widget(disk().astype(np.float32))
+    offered = []
+    widget.work.asking.offered.connect(offered.append)
+    for n, at in enumerate(((30, 30), (30, 32), (30, 34))):
+        stroke(qtbot, widget, at)
+        qtbot.waitUntil(lambda n=n: len(offered) > n, timeout=20_000)
+    widget.work.asking.offered.emit(offered[-1])  # as the rest of an answer comes
+    assert not widget.panel.live.isChecked() and "so Live is off" in widget.panel.status.text()
 
 
 def test_an_outline_is_the_rim_of_the_object_and_a_fill_all_of_it(open_widget, qtbot):

@@ -159,3 +159,11 @@ def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qt
     qtbot.waitUntil(lambda: "finish one first" in widget.panel.status.text(), timeout=20_000)
     widget.work.take_all()
     assert "nothing to take" in widget.panel.status.text()
+
+
+def test_while_others_are_looked_for_none_can_be_taken_and_that_is_told(at_work, qtbot, monkeypatch) -> None:
+    _, widget, _ = at_work()
+    monkeypatch.setattr(type(widget.work.asking), "is_busy", property(lambda asking: True))
+    widget.work.asking.is_for_others = True
+    widget.work.take_all()
+    assert "still looked for" in widget.panel.status.text()

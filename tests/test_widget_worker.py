@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from qtpy.QtCore import QThreadPool
+
 from napari_probseg import Case
 from napari_probseg.engine.requests import taken_by
 from napari_probseg.widgets.tasks.background import Background
@@ -100,3 +102,30 @@ def test_a_proposer_gets_only_the_options_that_it_takes():
 
     assert taken_by(Plain(), reach=0.5) == {}
     assert taken_by(Far(), reach=0.5) == taken_by(Any(), reach=0.5) == {"reach": 0.5}
+
+
+def test_tasks_run_side_by_side_on_one_core_too(qtbot):
+    """A file is saved while an answer is awaited."""
+    pool, answered, saved = QThreadPool.globalInstance(), threading.Event(), []
+    before = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    asking, saving = Background(), Background()
+
+    def waiting():
+        yield None
+        assert answered.wait(20)
+
+    def quick():
+        yield None
+        return "saved"
+
+    try:
+        asking.start(waiting)
+        saving.done.connect(saved.append)
+        saving.start(quick)
+        qtbot.waitUntil(lambda: bool(saved), timeout=10_000)
+        assert asking.is_busy
+    finally:
+        answered.set()
+        qtbot.waitUntil(lambda: not asking.is_busy, timeout=20_000)
+        pool.setMaxThreadCount(before)

@@ -78,6 +78,8 @@ class MoreLikeThis(Stage):
     @verb
     def take_all(self) -> None:
         """Take all objects above the line."""
+        if self.asking.is_busy and self.asking.is_for_others:
+            raise ValueError("others like it are still looked for: one moment")
         if not self.alike:
             raise ValueError("there is nothing to take yet: finish an object, then ask for more like it")
         session, self._at = self._session(), 0

@@ -36,13 +36,16 @@ class Live:
         """Note that an answer is asked for."""
         self._begun = time.perf_counter()
 
-    def end(self) -> str:
-        """Note that the answer is on show; return what there is to say if it is too slow to come by itself."""
-        if self._begun is None:
-            return ""
-        self._seconds.append(time.perf_counter() - self._begun)
-        self._begun = None
+    @property
+    def why_off(self) -> str:
+        """What to say where answers turned out to be too slow to come by themselves; else nothing."""
         if not self._is_auto or len(self._seconds) < N_ANSWERS or median(self._seconds) <= MAX_SECONDS:
             return ""
-        self.is_on = False
         return f"An answer takes {median(self._seconds):.1f} s here, so Live is off: ask by key, or switch it on."
+
+    def end(self) -> None:
+        """Note that the answer, or the first part of it, is on show; that may switch it off, see `why_off`."""
+        if self._begun is not None:
+            self._seconds.append(time.perf_counter() - self._begun)
+            self._begun = None
+            self.is_on = self.is_on and not self.why_off

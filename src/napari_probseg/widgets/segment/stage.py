@@ -130,10 +130,13 @@ class Stage(Showing):
         """Show the candidates that came."""
         self.view.keep(got.candidates, got.exhibit)
         self._show()
-        self._advise()
-        if self.asking.was_live and (too_slow := self.live.end()):
-            self.say(too_slow)
+        if self.asking.was_live:
+            self.live.end()
+        if self.asking.was_live and self.live.why_off:
+            self.say(self.live.why_off)
             self.changed.emit()
+        else:
+            self._advise()
 
     def _failed(self, error: Exception) -> None:
         """Tell why there is no answer; calmly where nobody asked for one."""

@@ -7,10 +7,11 @@ from threading import Event
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_probseg.progress import Progress
 
+MAX_TASKS = 8  # at a time, at least
 Task = Callable[[], Generator[Any, None, Any]]
 
 
@@ -47,6 +48,7 @@ class Background(QObject):
         self._worker = create_worker(_caught, self._ticket, task, self._given_up, _start_thread=False)
         self._worker.yielded.connect(self._tell)
         self._worker.returned.connect(self._finish)
+        _make_room()
         self._worker.start()
         self.busy.emit(True)
 
@@ -120,6 +122,15 @@ class Latest(QObject):
         task, self._next = self._next, None
         if task is not None:
             self._background.start(task)
+
+
+def _make_room() -> None:
+    """Let several tasks run side by side on a machine of one or two cores, too.
+
+    Most wait for the worker process, or for a disk: a file would not be saved before the answer that is awaited came.
+    """
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(pool.maxThreadCount(), MAX_TASKS))
 
 
 def _caught(
