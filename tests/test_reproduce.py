@@ -17,7 +17,7 @@ from drawn import balls
 from extras import NEEDS_MONAI
 from napari_probseg.cli.main import app
 from napari_probseg.nn.unet import UNetConfig
-from napari_probseg.reproduce import unets
+from napari_probseg.reproduce import comparisons, unets
 from napari_probseg.reproduce.comparisons import COMPARISONS, Arm, Comparison
 from napari_probseg.reproduce.findings import Finding, Interval, Verdict, interval, interval_over_sets, verdict
 from napari_probseg.reproduce.summary import Run, difference, summary
@@ -35,7 +35,7 @@ COMPARISON = Comparison(
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(unets.COMPARISONS, "avetisian2018", (COMPARISON,))
-    monkeypatch.setattr(unets, "PATCH", {3: (8, 8, 8)})
+    monkeypatch.setattr(comparisons, "DEFAULT_PATCH", {3: (8, 8, 8)})
     balls(tmp_path / "sets" / "Dataset901_Balls", (12, 13, 12), n=6)
     return tmp_path / "sets"
 
@@ -147,7 +147,7 @@ def test_how_a_step_was_made_is_said() -> None:
 
 
 def test_findings_are_of_arms_that_differ_in_one_thing() -> None:
-    for comparison in (c for comparisons in COMPARISONS.values() for c in comparisons):
+    for comparison in (c for of_paper in COMPARISONS.values() for c in of_paper):
         for finding in comparison.findings:
             one, other = (asdict(comparison.arms[name]) for name in (finding.better, finding.worse))
             changed = {k for k in one["network"] if one["network"][k] != other["network"][k]}

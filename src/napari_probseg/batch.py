@@ -159,6 +159,18 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
 def cluster(*, n_workers: int = 0, scheduler: str | None = None) -> Iterator[Any]:
     """Yield the client of a cluster: one that runs already, or one of processes on this machine; else None.
 
+    Parameters
+    ----------
+    n_workers : int
+        How many processes to start on this machine, where no scheduler is named.
+    scheduler : str, optional
+        The address of a scheduler of dask.distributed that runs already.
+
+    Yields
+    ------
+    distributed.Client or None
+        None if neither was asked for.
+
     Raises
     ------
     RuntimeError

@@ -108,8 +108,14 @@ def finding_more(
 
     Raises
     ------
-    FileNotFoundError, ValueError, OSError, RuntimeError
-        As `read`, `read_labels`, `load_completer`, `Session.propose_similar` and `write`.
+    FileNotFoundError
+        If the image, the labels or the weights are missing.
+    ValueError
+        If one of them cannot be used, or there is no object to be like.
+    OSError
+        If the result cannot be written.
+    RuntimeError
+        If the device is not there.
     """
     from napari_probseg.proposers import load_completer
     from napari_probseg.similar.finder import finder_of

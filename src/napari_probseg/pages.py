@@ -69,6 +69,11 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an array of zeros, of which only what is written to takes memory.
 
     NumPy asks Linux for pages of 2 MB where an array is large, and a stroke would fill many of them with zeros.
+
+    Raises
+    ------
+    MemoryError
+        If there is not so much.
     """
     n_bytes = prod(shape) * dtype.itemsize
     if n_bytes < MIN_MAPPED_BYTES:

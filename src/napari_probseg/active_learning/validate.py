@@ -39,8 +39,10 @@ def load_models(weights: str | Path, *, device: str = "auto") -> tuple[Proposer,
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there are no such weights, or they are of another network.
+    FileNotFoundError
+        If there are no such weights.
+    ValueError
+        If they are damaged, or of another network.
     RuntimeError
         If the device is not there.
     """
@@ -97,7 +99,21 @@ def judge(collection: Collection, weights: str | Path, *, device: str = "auto") 
 def compare(
     collection: Collection, model: str | None = None, *, device: str = "auto"
 ) -> Generator[str, None, Comparison]:
-    """Return how a trained model, the newest if no name is given, does beside the one in use; see `judge`.
+    """Return how a trained model does beside the one in use, on held-out images; see `judge`.
+
+    Parameters
+    ----------
+    collection : Collection
+        With the models and the images.
+    model : str, optional
+        Its name; the newest if absent.
+    device : str
+        Where the networks run.
+
+    Yields
+    ------
+    str
+        What is done, after each object.
 
     Raises
     ------

@@ -198,7 +198,9 @@ class Collection(RawDataset):
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError
+            If the image is none of real numbers.
+        ValueError
             If the parts do not fit together, or not to what is there already.
         OSError
             If it cannot be written, or another program is writing for too long. Nothing is changed then.

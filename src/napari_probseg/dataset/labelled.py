@@ -62,8 +62,10 @@ class Finished:
 
         Raises
         ------
-        TypeError, ValueError
-            If they do not fit together, or the image is none of finite real numbers.
+        TypeError
+            If the image is none of real numbers.
+        ValueError
+            If the two do not fit together, or the labels are no whole numbers from 0.
         """
         if like is not None:
             if spacing is not None or channel_axis is not None:

@@ -70,8 +70,15 @@ class RawDataset:
     def load(self, case: str) -> LabelledImage:
         """Read one case; channels first.
 
+        Parameters
+        ----------
+        case : str
+            Its name, one of ``cases``.
+
         Raises
         ------
+        FileNotFoundError
+            If its image or its labels are missing.
         ValueError
             If image and label do not lie in the same place.
         """

@@ -68,7 +68,7 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
         If it is damaged or of a kind that is not read.
     MemoryError
         If it does not fit into memory.
-    """
+    """  # noqa: DOC501 (`failure` is none, but returns one of these)
     path = Path(path)
     refuse_no_file(path)
     reader: Callable[[Path, str | None], Picture] = _by_ending(path, _READERS)

@@ -56,7 +56,7 @@ def laid_on(labels: Picture, image: Picture, *, name: str, of: str, resample: bo
     of_labels, of_image = labels.affine_in_mm, image.affine_in_mm
     if resample and of_labels is not None and of_image is not None:
         return _resampled(labels, image, of_labels, of_image)
-    raise _misplaced(name, of, turn)
+    raise ValueError(f"{name} does not lie on {of}: {turn}; resample it onto the image first")
 
 
 def refuse_other_place(picture: Picture, other: Picture, *, name: str, of: str) -> None:
@@ -174,10 +174,6 @@ def _turn(labels: Picture, image: Picture) -> _Turn | str:
 
 def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
     return bool(np.allclose(a, b, rtol=MAX_SPACING_OFF, atol=0))
-
-
-def _misplaced(name: str, of: str, reason: str) -> ValueError:
-    return ValueError(f"{name} does not lie on {of}: {reason}; resample it onto the image first")
 
 
 def _shape_xyz(picture: Picture) -> tuple[int, ...]:

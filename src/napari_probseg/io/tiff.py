@@ -138,6 +138,8 @@ def _the_series(file: Any) -> Any:
     ------
     NotReadHereError
         If it holds several, or parts of it are missing.
+    ValueError
+        If it holds none.
     """
     if not file.series:
         raise ValueError("it holds no image")
@@ -330,6 +332,13 @@ def _said_by_tifffile(path: Path | None) -> Iterator[None]:
     """Raise as ValueError what tifffile only logs as an error: a file that ends early would pass as a short one.
 
     What it logs as a warning is told, but where zeros would stand for what is missing.
+
+    Raises
+    ------
+    ValueError
+        If it logged an error.
+    NotReadHereError
+        If zeros would stand for what is missing.
     """
     said: list[logging.LogRecord] = []
     handler = logging.Handler(logging.WARNING)

@@ -47,8 +47,12 @@ def load_network(path: str | Path) -> General | Wong2022 | UNet:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the file is missing, damaged, or does not fit the network that it names.
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If it is damaged, or does not fit the network that it names.
+    MemoryError
+        If the network does not fit into memory.
     """
     preset, config, tensors = read_weights(path)
     try:

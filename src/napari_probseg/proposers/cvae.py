@@ -142,6 +142,22 @@ class CVAEProposer(AsksNetworks):
         """Return ``n`` samples in each window around the marks; image and marks are looked at once.
 
         While the samples reach out of the farthest window, a wider one is added.
+
+        Parameters
+        ----------
+        case : Case
+            (Y, X) or (Z, Y, X), with a mark at least.
+        n : int
+            How many samples in each window.
+        seed : int
+            The same one gives the same samples on the same device.
+        reach : float
+            How far a sample goes beyond what is decided, in [0, 1]; 1 is as far as it can.
+
+        Raises
+        ------
+        ValueError
+            If no network is for such images, or nothing is marked.
         """
         if case.ndim not in self.networks:
             raise ValueError(

@@ -78,6 +78,11 @@ class SlicePropagator:
         ------
         str
             A sentence on each slice.
+
+        Raises
+        ------
+        ValueError
+            As `propose`.
         """
         if case.ndim != 3:
             raise ValueError(f"only a volume has slices to carry an object to; this image is {case.shape}")

@@ -51,6 +51,11 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
     ------
     str
         A sentence on each image.
+
+    Raises
+    ------
+    ValueError
+        As `follow`.
     """
     if not cases or any(case.shape != cases[0].shape for case in cases):
         shapes = sorted({case.shape for case in cases})

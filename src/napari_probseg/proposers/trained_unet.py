@@ -78,8 +78,10 @@ class TrainedUNet(Completer):
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If that file is missing or damaged, or there is no such label.
+        FileNotFoundError
+            If that file is missing.
+        ValueError
+            If it is damaged, or there is no such label.
         """
         about = path.with_suffix(".json")
         if not about.is_file():

@@ -91,6 +91,20 @@ class UNetCut(AsksNetworks, Completer):
         It looks from close and from far, believes the window whose neighbours see the same object (what only one of
         them sees is an accident of the zoom), and looks again at the object that it has found there. In an image, what
         the strokes flood counts, too.
+
+        Parameters
+        ----------
+        case : Case
+            (Y, X) or (Z, Y, X), with a mark at least.
+
+        Returns
+        -------
+        Completion
+
+        Raises
+        ------
+        ValueError
+            If no network is for such images, nothing is marked, or the marks lie too far apart.
         """
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from napari_probseg.nn.unet import AVETISIAN2018, ISENSEE2017, KAYALIBAY2017, NNUNET2018, UNetConfig
 from napari_probseg.reproduce.findings import Finding
 
+DEFAULT_PATCH = {2: (96, 96), 3: (20, 20, 20)}  # voxels along each axis, for images and volumes
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -46,7 +48,7 @@ class Comparison:
         The paper's own figure of the first arm, where it is known for certain.
     patch : tuple of int
         Voxels that are trained on, and predicted in, as nnU-Net does: the statistics of instance norm are a patch's.
-        If empty, it is trained on `PATCH` and the image is predicted as a whole.
+        If empty, it is trained on `DEFAULT_PATCH` and the image is predicted as a whole.
     is_halved : bool
         Whether the images are taken at half of their resolution, so that a patch shows what lies around a part.
     learning_rate : float
@@ -69,6 +71,10 @@ class Comparison:
     learning_rate: float = 3e-3
     n_steps: int = 2000
     n_seeds: int = 3
+
+    def trained_patch(self, ndim: int) -> tuple[int, ...]:
+        """Return the voxels of a patch that is trained on, along each of ``ndim`` axes."""
+        return self.patch or DEFAULT_PATCH[ndim]
 
 
 def _small(config: UNetConfig, first: int = 6, *, n_levels: int = 3) -> UNetConfig:

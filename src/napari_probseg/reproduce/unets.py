@@ -29,7 +29,6 @@ from napari_probseg.training.fit import FitConfig, fit
 from napari_probseg.training.segmentation import overlaps_in, segmentation_loss, untrained
 
 N_BATCH = 2
-PATCH = {2: (96, 96), 3: (20, 20, 20)}
 N_HELD_OUT = 3  # of the training part, which the weights are chosen by
 N_TEST = 12  # images of the test part that are evaluated, at most
 N_VALIDATIONS = 8
@@ -43,6 +42,11 @@ class Images:
     training: list[Example]
     held_out: list[Example]
     test: list[Example]
+
+    @property
+    def ndim(self) -> int:
+        """2 for images, 3 for volumes."""
+        return self.test[0].label.ndim
 
     @classmethod
     def read(cls, dataset: RawDataset, *, is_halved: bool = False) -> Images:
@@ -119,7 +123,7 @@ def _kept(
     path: Path, comparison: Comparison, name: str, images: Images, *, seed: int, device: str
 ) -> Iterator[Progress]:
     """Train and measure an arm and write what comes of it, unless it was done in the same way before."""
-    arm, patch = comparison.arms[name], comparison.patch or PATCH[images.test[0].label.ndim]
+    arm = comparison.arms[name]
     setting = _setting(comparison, arm, images, seed=seed)
     if path.is_file() and Run.read(path).setting == setting:
         return
@@ -143,7 +147,7 @@ def _kept(
     )
     batches = batch_maker(
         images.training,
-        patch,
+        comparison.trained_patch(images.ndim),
         n_batch=N_BATCH,
         share_foreground=0.5,
         augment=augmentation(images.training[0].spacing, mirror=False) if arm.augment else None,
@@ -175,7 +179,7 @@ def _setting(comparison: Comparison, arm: Arm, images: Images, *, seed: int) -> 
                 "augment": arm.augment,
                 "n_steps": comparison.n_steps,
                 "seed": seed,
-                "patch": comparison.patch or PATCH[images.test[0].label.ndim],
+                "patch": comparison.trained_patch(images.ndim),
                 "predicted_in_patches": bool(comparison.patch),
                 "n_batch": N_BATCH,
                 "learning_rate": comparison.learning_rate,
@@ -186,10 +190,8 @@ def _setting(comparison: Comparison, arm: Arm, images: Images, *, seed: int) -> 
 
 
 def _fitting(arm: Arm, images: Images) -> Any:
-    example = images.test[0]
-    return replace(
-        arm.network, ndim=example.label.ndim, n_channels=len(example.image), n_labels=count_labels(images.dataset)
-    )
+    n_channels = len(images.test[0].image)
+    return replace(arm.network, ndim=images.ndim, n_channels=n_channels, n_labels=count_labels(images.dataset))
 
 
 def _halved(example: Example) -> Example:

@@ -162,8 +162,10 @@ def restored(about: Mapping[str, Any], fetch: Fetch, shape: Sequence[int], *, ve
 
     Raises
     ------
-    KeyError, TypeError, ValueError
-        If that is none, or none on such an image.
+    KeyError, TypeError
+        If that is none.
+    ValueError
+        If it is none on such an image, or of another verb.
     """
     if about["verb"] not in verbs or not isinstance(about["arguments"], dict):
         raise ValueError(f"there is no step {about['verb']!r}")

@@ -25,8 +25,9 @@ def dab(
     Parameters
     ----------
     result, truth : bool arrays of one shape
+        What there is, and what it should be.
     spacing : sequence of float, optional
-        Of the voxels, mm.
+        Of the voxels, mm; 1 if absent.
     """
     largest = largest_error(result, truth)
     if largest is None:
@@ -66,6 +67,15 @@ def box(truth: NDArray[np.bool_], *, margin: float = 0.1) -> NDArray[np.bool_]:
         With an object.
     margin : float
         Between object and box on each side, over the object's size; sides beyond the image are not drawn.
+
+    Returns
+    -------
+    bool array of the shape of ``truth``
+
+    Raises
+    ------
+    ValueError
+        If there is no object.
     """
     where = bounding_box(truth)
     if where is None:
@@ -117,7 +127,27 @@ def _argmax(values: NDArray[np.float64]) -> tuple[int, ...]:
 def first_dabs(
     truth: NDArray[np.bool_], *, seed: int, spacing: Sequence[float] | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return one dab inside (the deepest place of the largest part) and one outside, near the object."""
+    """Return one dab inside (the deepest place of the largest part) and one outside, near the object.
+
+    Parameters
+    ----------
+    truth : bool array
+        With an object.
+    seed : int
+        Chooses the place outside.
+    spacing : sequence of float, optional
+        Of the voxels, mm; 1 if absent.
+
+    Returns
+    -------
+    two bool arrays of the shape of ``truth``
+        The second is empty where all is object.
+
+    Raises
+    ------
+    ValueError
+        If there is no object.
+    """
     mm = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, dtype=float)
     first = dab(np.zeros_like(truth), truth, spacing=spacing)
     if first is None:

@@ -71,10 +71,17 @@ def records_of(file: BinaryIO, allowance: Allowance | None = None) -> Iterator[t
     allowance : Allowance, optional
         How much their arrays may unpack to.
 
+    Yields
+    ------
+    (dict, Unpacked)
+        What JSON can hold of a record, and its arrays, still packed.
+
     Raises
     ------
-    ValueError, RecursionError
+    ValueError
         If one is whole and holds something else than was written.
+    RecursionError
+        If that is nested too deeply to be read.
     """
     allowance = allowance or Allowance()
     size = os.fstat(file.fileno()).st_size

@@ -33,8 +33,10 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
 
     Raises
     ------
-    TypeError, ValueError
-        If the layer holds something else, for example a time series.
+    TypeError
+        If the layer holds no real numbers.
+    ValueError
+        If it holds something else than one image, for example a time series.
     """
     n_channel_axes = int(has_channels_first(layer))
     n_spatial = layer.ndim - n_channel_axes

@@ -94,8 +94,10 @@ class Images:
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError
             If there is no image, or it is none that can be worked on.
+        TypeError
+            If it holds no real numbers.
         """
         image, said = self.at_work, []
         if image is None:
