@@ -44,7 +44,7 @@ def outlined(viewer) -> np.ndarray:
 def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtbot) -> None:
     viewer, widget, labels = at_work()
     ask(qtbot, widget)
-    assert len(widget.panel.gallery.cells) == 9
+    assert len(widget.panel.gallery.cells) == 6
     drawn = outlined(viewer)
     assert set(np.unique(drawn)) >= {0, 3} and len(set(labels[drawn > 0]) - {0}) >= 12
     whole = widget.work.alike[0]  # is outlined all around, also where it ends with its box

@@ -220,6 +220,37 @@ class Carry:
 
 
 @dataclass(frozen=True, eq=False)
+class Follow:
+    """An object, followed through a time series from where it is marked or accepted.
+
+    Parameters
+    ----------
+    case : Case
+        (T, Y, X).
+    model : Model or Completer
+    axes : (int, int)
+    device : str
+    """
+
+    case: Case
+    model: Any
+    axes: Axes
+    device: str
+
+    def answer(self, resources: Resources) -> Generator[str, None, Found]:
+        """Follow it, telling of each image."""
+        from napari_probseg.proposers.time_series import through_time
+
+        yield LOADING
+        completer = resources.completer(self.model, self.device)
+        yield "Following the object through time…"
+        candidates = yield from through_time(completer, self.case)
+        n_images = n_new_slices(candidates, axis=0)
+        advice = f"Followed through {n_images} images: look through them and accept; where it goes wrong, correct."
+        return Found(candidates, exhibit(candidates, self.axes, in_volume=True, advice=advice), verb="carry")
+
+
+@dataclass(frozen=True, eq=False)
 class Adapt:
     """The completer, fine-tuned to the image.
 

@@ -123,12 +123,13 @@ def write(
     if labels and array.ndim not in (2, 3):
         raise ValueError(f"labels must be (Y, X) or (Z, Y, X), got shape {array.shape}: save one volume at a time")
     like = like if like is not None else _placed(array, spacing, affine)
-    is_whole = array.shape == tuple(like.data.shape) and not labels
-    if not is_whole and array.shape != like.shape:
+    axes = like.axes.replace("C", "") if labels else like.axes
+    if array.shape != tuple(n for n, axis in zip(like.data.shape, like.axes, strict=True) if axis in axes):
+        axes = like.spatial_axes
+    if axes == like.spatial_axes and array.shape != like.shape:
         raise ValueError(
             f"the image that this lies on is {like.shape}, the array {array.shape}: they must have the same shape"
         )
-    axes = like.axes if is_whole else "".join(axis for axis in like.axes if axis in "ZYX")
     write_whole(path, writer(path, array, axes=axes, like=like, labels=labels))
 
 

@@ -47,6 +47,9 @@ def laid_on(labels: Picture, image: Picture, *, name: str, of: str, resample: bo
     ValueError
         If they do not lie on the image, or are no labels but colours or a time series.
     """
+    if "T" in labels.axes and (labels.axes, labels.data.shape) == (image.axes.replace("C", ""), _shape_in_time(image)):
+        refuse_other_place(labels, image, name=name, of=of)
+        return np.asarray(labels.data)
     if labels.axes != labels.spatial_axes:
         what = "is a time series" if "T" in labels.axes else "has colours or channels"
         raise ValueError(f"{name} {what}, {tuple(labels.data.shape)}: labels and masks have one number a voxel")
@@ -57,6 +60,11 @@ def laid_on(labels: Picture, image: Picture, *, name: str, of: str, resample: bo
     if resample and of_labels is not None and of_image is not None:
         return _resampled(labels, image, of_labels, of_image)
     raise ValueError(f"{name} does not lie on {of}: {turn}; resample it onto the image first")
+
+
+def _shape_in_time(image: Picture) -> tuple[int, ...]:
+    """Return the shape of an image with its axis of time, without channels."""
+    return tuple(n for n, axis in zip(image.data.shape, image.axes, strict=True) if axis != "C")
 
 
 def refuse_other_place(picture: Picture, other: Picture, *, name: str, of: str) -> None:

@@ -75,7 +75,8 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
     if not axes.endswith("YX"):
         raise ValueError(f"NIfTI keeps no colour, and the array has axes {axes}: use .tif")
     header = None if like.header is None else like.header.as_byteswapped("<")
-    if header is not None and "Z" not in axes and len(header.get_data_shape()) > 2:
+    is_flat = "T" in axes or (header is not None and len(header.get_data_shape()) > 2)
+    if is_flat and "Z" not in axes:
         array = np.expand_dims(array, -3)  # one slice, which was given as 2-D
     steps = (*like.spacing[::-1], 1.0, 1.0)[:3]
     affine = like.affine if header is not None else like.affine_in_mm  # without a header, the unit is mm
@@ -95,8 +96,8 @@ def nifti_bytes(path: Path, array: NDArray[Any], *, axes: str, like: Picture, la
     image.header.set_intent("label" if labels else "none")
     if is_unknown:
         image.header.set_zooms(steps[: array.ndim])
-    elif header is None:
-        image.header.set_xyzt_units("mm")
+    if header is None:
+        image.header.set_xyzt_units(None if is_unknown else "mm", "sec" if "T" in axes else None)
     content: bytes = image.to_bytes()
     return gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content
 

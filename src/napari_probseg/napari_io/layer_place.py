@@ -15,6 +15,7 @@ from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NoVoxels
 from napari_probseg.io.units import unit_named
 
+_TIME_NAMES = {"t", "time"}
 KEY = "napari_probseg"  # of a layer's metadata
 # Where the files lie whose layers are open, by path: napari's "new labels" copies no metadata.
 _opened: MutableMapping[str, Picture] = WeakValueDictionary()
@@ -53,7 +54,7 @@ def picture_of(shape: tuple[int, ...], attributes: Mapping[str, Any], *, in_worl
     """
     is_rgb = bool(attributes.get("rgb"))
     n_axes = len(shape) - is_rgb
-    axes, like = _axes_and_file(shape, n_axes, None if in_world else attributes.get("metadata", {}).get(KEY))
+    axes, like = _axes_and_file(shape, n_axes, attributes, in_world=in_world)
     unit = _unit(attributes, like, n_axes)
     to_world = _in_xyz(data_to_world(attributes, n_axes), axes, like, attributes)
     found = _open_file(shape, to_world, unit) if like is None and not in_world else like
@@ -81,9 +82,19 @@ def picture_of(shape: tuple[int, ...], attributes: Mapping[str, Any], *, in_worl
     )
 
 
-def _axes_and_file(shape: tuple[int, ...], n_axes: int, like: Any) -> tuple[str, Picture | None]:
+def is_time(attributes: Mapping[str, Any], axis: int = 0) -> bool:
+    """Return whether an axis of a layer is time, by its unit or by its name, of what napari tells of it."""
+    unit = (attributes.get("units") or {axis: None})[axis]
+    label = (attributes.get("axis_labels") or {axis: ""})[axis]
+    return str(label).lower() in _TIME_NAMES or "[time]" in getattr(unit, "dimensionality", ())
+
+
+def _axes_and_file(
+    shape: tuple[int, ...], n_axes: int, attributes: Mapping[str, Any], *, in_world: bool
+) -> tuple[str, Picture | None]:
     """Return the axes of a layer, and the file that it lies on if its metadata tell of one with such axes."""
-    axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(n_axes)
+    like = None if in_world else attributes.get("metadata", {}).get(KEY)
+    axes = {2: "YX", 3: "TYX" if is_time(attributes) else "ZYX", 4: "TZYX"}.get(n_axes)
     if axes is None:
         raise ValueError(f"layers of two to four axes can be saved, this one is {shape}: split it first")
     if isinstance(like, Picture):

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.candidates import Proposer
+from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker
+from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown
 
@@ -79,6 +80,38 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
             found[k], before = mask, k
             yield f"image {k}: {np.count_nonzero(mask)} voxels"
     return found
+
+
+def through_time(completer: Proposer, case: Case) -> Generator[str, None, Candidates]:
+    """Follow an object through a time series that is one case, (T, Y, X), and offer what is found as one candidate.
+
+    What is decided stays as it is.
+
+    Yields
+    ------
+    str
+        A sentence on each image.
+
+    Raises
+    ------
+    ValueError
+        If the case has other axes, nothing is marked inside at any time, or no other image shows the object.
+    """
+    if case.ndim != 3:
+        raise ValueError(f"only a time series has images to follow an object through; this image is {case.shape}")
+    found = yield from following(completer, [case.plane(0, t) for t in range(case.shape[0])])
+    box = bounding_box(found)
+    margin = 0 if box is None else int(MIN_RIM_VOXELS) + max(s.stop - s.start for s in box[1:]) // 2
+    where: Region = (slice(0, 0),) * 3 if box is None else grown(box, [0, margin, margin], case.shape)
+    before, mask = case.partial[where], found[where]
+    open_ = before == Marker.UNKNOWN
+    if not (open_ & mask).any():
+        raise ValueError("the images before and after do not show the object: mark it in one more of them")
+    rim = np.array([with_rim(one) for one in mask])
+    patch = np.where(open_ & rim, np.uint8(Marker.BACKGROUND), before)
+    patch = np.where(open_ & mask, np.uint8(Marker.OBJECT), patch)
+    one = np.ones(1, dtype=np.float32)
+    return Candidates(case, where, patch[None], one, one, (patch == Marker.OBJECT).astype(np.float32))
 
 
 def _answer(completer: Proposer, case: Case) -> NDArray[np.bool_]:

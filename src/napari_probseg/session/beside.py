@@ -89,7 +89,7 @@ def _table_of(path: Path) -> Path:
 
 def _table(finished: Iterable[FinishedObject], like: Picture | None) -> bytes:
     """Return a table of objects as CSV."""
-    is_in_mm = like is not None and like.unit != PIXEL
+    is_in_mm = like is not None and like.unit != PIXEL and "T" not in like.axes  # through time it is no area
     size = float(np.prod(like.spacing)) if like is not None and is_in_mm else 1.0
     names = ["object", "class", "voxels"]
     if like is not None and is_in_mm:

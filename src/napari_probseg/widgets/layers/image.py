@@ -16,33 +16,34 @@ from napari_probseg.io import MM_PER, PIXEL, Picture
 from napari_probseg.io.labels import laid_on
 from napari_probseg.io.units import unit_named
 from napari_probseg.napari_io.layer_data import is_read_otherwise
-from napari_probseg.napari_io.layer_place import KEY, data_to_world, picture_of
+from napari_probseg.napari_io.layer_place import KEY, data_to_world, is_time, picture_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_TIME_NAMES = {"t", "time"}
 READ_ANEW = "read anew"  # where the link of what `misread` says leads
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
 def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
-    """Return the case of an Image layer: 2-D or 3-D, grey, RGB, or with a leading axis named "c".
+    """Return the case of an Image layer: 2-D or 3-D, grey, RGB, or with a leading axis named "c" or one of time.
 
-    A multiscale layer gives its finest level. Other grey layers of the same shape can be its further channels.
+    A multiscale layer gives its finest level. Other grey layers of the same shape can be its further channels. The
+    images of a time series lie one behind the other, as far apart as pixels are: that says nothing, as time is no
+    length.
 
     Raises
     ------
     TypeError
         If the layer holds no real numbers.
     ValueError
-        If it holds something else than one image, for example a time series.
+        If it holds something else than one image, for example volumes in time.
     """
     n_channel_axes = int(has_channels_first(layer))
     n_spatial = layer.ndim - n_channel_axes
-    if _has_time(layer):
+    if _has_time(layer) and not is_in_time(layer):
         raise ValueError(
-            f"“{layer.name}” is a time series {tuple(finest(layer).shape)}, more than one image: split it first "
+            f"“{layer.name}” is a time series {tuple(finest(layer).shape)} of more than images: split it first "
             f"(right-click the layer, Split Stack)"
         )
     if n_spatial > 3:
@@ -51,6 +52,8 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
             f"split it first (right-click the layer, Split Stack)"
         )
     spacing = _spacing(layer)[n_channel_axes:]
+    if is_in_time(layer):
+        spacing[0] = spacing[-1]
     if channels:
         return Case(np.stack([finest(part) for part in (layer, *channels)]), spacing, channel_axis=0)
     if layer.rgb:  # a fourth value is opacity
@@ -233,8 +236,9 @@ def _attributes(layer: Any, n_axes: int) -> dict[str, Any]:
     told["metadata"], told["rgb"] = layer.metadata, bool(getattr(layer, "rgb", False))
     if n_axes == layer.ndim:
         told |= {"rotate": layer.rotate, "shear": layer.shear}
-    if (units := getattr(layer, "units", None)) is not None:
-        told["units"] = tuple(units)[last]
+    for name in ("units", "axis_labels"):  # napari 0.5 has neither on every layer
+        if (value := getattr(layer, name, None)) is not None:
+            told[name] = tuple(value)[last]
     return told
 
 
@@ -254,10 +258,13 @@ def _spacing(layer: Any) -> list[float]:
 
 def _has_time(layer: Any) -> bool:
     """Return whether an axis of a layer is time, by its unit or its name."""
-    units = getattr(layer, "units", None) or ()
-    labels = getattr(layer, "axis_labels", None) or ()
-    by_unit = any("[time]" in getattr(unit, "dimensionality", ()) for unit in units)
-    return by_unit or any(str(label).lower() in _TIME_NAMES for label in labels)
+    told = _attributes(layer, layer.ndim)
+    return any(is_time(told, axis) for axis in range(layer.ndim))
+
+
+def is_in_time(layer: Any) -> bool:
+    """Return whether a layer is a time series of images, (T, Y, X)."""
+    return layer.ndim == 3 and is_time(_attributes(layer, 3))
 
 
 def has_channels_first(layer: Image) -> bool:

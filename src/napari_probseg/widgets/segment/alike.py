@@ -19,7 +19,7 @@ from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.tasks.alike import FoundAlike
 
-IN_GALLERY = 9
+IN_GALLERY = 6  # as many as candidates: nothing below them moves
 
 
 class MoreLikeThis(Stage):
@@ -65,6 +65,8 @@ class MoreLikeThis(Stage):
         self._ask_for_more()
 
     def _ask_for_more(self) -> None:
+        if self.is_in_time:
+            raise ValueError("more like this looks at one image or volume: split the series (right-click, Split Stack)")
         teaching = teaching_of(self.viewer)
         folder = None if teaching is None else teaching.state.folder
         memory = None if folder is None else Path(folder) / EXAMPLES_FILE

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_probseg.widgets.layers.image import displayed_axes, unit_of
+from napari_probseg.widgets.layers.image import displayed_axes
 from napari_probseg.widgets.segment.alike import MoreLikeThis
-from napari_probseg.widgets.segment.gallery import measure
 from napari_probseg.widgets.segment.panel import Panel
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class AlikePart(QObject):
         if (shown := (*(id(o) for o in alike), work.page)) != self._drawn:
             self._drawn = shown
             axes = range(3) if layers.session.case.ndim == 3 else displayed_axes(self._viewer, layers.markers)
-            size, unit = measure(layers.session.case.spacing or (), unit_of(image), axes)
+            size, unit = work.measure_of(axes)
             gallery.show_candidates(pictures, size=size, unit=unit, means="likely, by what it is like.")
         gallery.set_current(at)
         return True

@@ -24,7 +24,7 @@ from napari_probseg.widgets.tasks.adapt import Learnt, adapting
 from napari_probseg.widgets.tasks.alike import FoundAlike, finding
 from napari_probseg.widgets.tasks.background import Background, Latest, Task
 from napari_probseg.widgets.tasks.complete import completing, cutting_again
-from napari_probseg.widgets.tasks.propagate import propagating
+from napari_probseg.widgets.tasks.propagate import following, propagating
 from napari_probseg.widgets.tasks.propose import Answer, going_along, proposing
 from napari_probseg.widgets.tasks.recover import restoring
 
@@ -127,6 +127,12 @@ class Asking(QObject):
         """Carry the object from a slice to the others."""
         request = session.ask("carry", plane=place.plane)
         self._ask(session, lambda: propagating(self._engine, request, axes=place.axes))
+
+    def follow(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
+        """Follow the object through a time series, from where it is marked or accepted."""
+        request, model = session.ask("carry", plane=place.plane), _completer(session, tools, models)
+        engine = self.engine_of(model)
+        self._ask(session, lambda: following(engine, request, model, axes=place.axes, device=self._device))
 
     def tune(self, session: Session, tools: Tools, place: Place, models: Models) -> None:
         """Fine-tune the network to the image."""

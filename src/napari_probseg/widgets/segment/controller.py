@@ -143,7 +143,11 @@ class Workspace(MoreLikeThis):
         plane = plane_on_view(self.viewer, layers.markers)
         if plane is None:
             raise ValueError("only a volume has slices to carry an object to")
-        self.asking.carry(layers.session, replace(self._place(anywhere=True), plane=plane))
+        place = replace(self._place(anywhere=True), plane=plane)
+        if self.is_in_time:
+            self.asking.follow(layers.session, self.tools, self._place(), given(self.viewer))
+        else:
+            self.asking.carry(layers.session, place)
         self._show()
 
     @verb

@@ -25,7 +25,7 @@ _ROOMS = (QRect(0, 0, _INNER, 57), QRect(0, 59, 43, 29), QRect(45, 59, 43, 29))
 
 
 class Gallery(QWidget):
-    """Up to nine candidates, best first; a hint in their place while there are none."""
+    """Up to eight candidates, best first; a hint in their place while there are none."""
 
     hovered = Signal(int)
     left = Signal()

@@ -10,12 +10,14 @@ from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
-from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
+from napari_probseg.widgets.layers.image import bare, case_of, finest, is_in_time, misread, shrunk
 from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
 from napari_probseg.widgets.models import given
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+IN_TIME = "A time series: each image is answered by itself; ••• > Follow the object through time."
 
 
 class Images:
@@ -113,6 +115,8 @@ class Images:
                 self._keep(session, image)
             layers = self._new_layers(image, session)
             said.append(misread(image))
+            if is_in_time(image):
+                said.append(IN_TIME)
             if image.multiscale:
                 said.append("The image has several scales: the work is on the finest.")
         else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+CARRY, FOLLOW = "Carry the object on this slice to the others", "Follow the object through time"
 REFINEMENTS = {
     "between": "Fill between slices",
     "smooth": "Smooth",
@@ -83,7 +84,7 @@ class Menu(QObject):
         menu.addMenu(self._completers())
         menu.addMenu(self._refinements("Refine the object", finished=False))
         menu.addMenu(self._refinements("Refine all finished objects", finished=True))
-        menu.addAction("Carry the object on this slice to the others", work.carry).setEnabled(is_volume)
+        menu.addAction(FOLLOW if work.is_in_time else CARRY, work.carry).setEnabled(is_volume)
         is_completed = work.on_offer is not None and work.on_offer.completion is not None
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(is_completed)
         by_itself = menu.addAction("More like this after each finished object")
@@ -105,7 +106,7 @@ class Menu(QObject):
         menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
         menu.addAction("Save session…", self._files.save_session).setEnabled(has_session)
         menu.addSeparator()
-        menu.addAction("Show script…", self._show_script).setEnabled(has_session)
+        menu.addAction("Show script…", self._show_script).setEnabled(has_session and not work.is_in_time)
 
     def _channels(self) -> QMenu:
         """Offer grey layers like the image."""
@@ -158,7 +159,8 @@ class Menu(QObject):
             action = menu.addAction(text)
             action.setData((how, finished))
             action.setEnabled(how != "between" or is_volume)
-        menu.setEnabled(session is not None and (bool(session.max_label) if finished else bool(session.steps)))
+        is_there = session is not None and bool(session.max_label if finished else session.steps)
+        menu.setEnabled(is_there and not (finished and self._work.is_in_time))  # it would smooth through time
         menu.triggered.connect(self._refine)
         return menu
 

@@ -9,9 +9,8 @@ from qtpy.QtCore import QObject
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import weakly
-from napari_probseg.widgets.layers.image import unit_of
 from napari_probseg.widgets.segment.controller import Workspace
-from napari_probseg.widgets.segment.gallery import measure, sized
+from napari_probseg.widgets.segment.gallery import sized
 from napari_probseg.widgets.segment.label_picker import Picker
 from napari_probseg.widgets.segment.panel import Panel
 
@@ -48,7 +47,7 @@ class ObjectsPart(QObject):
         work, panel = self._work, self._panel
         size, unit = 1.0, "px"
         if (session := work.session) is not None and work.image is not None:
-            size, unit = measure(session.case.spacing or (), unit_of(work.image), range(session.case.ndim))
+            size, unit = work.measure_of(range(session.case.ndim))
             latest = session.steps[-1] if session.steps else None
             if latest is not self._steps and (latest is None or latest.verb != "classify"):
                 panel.objects.select(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,15 @@ from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.engines import engine
-from napari_probseg.widgets.layers.image import bare, displayed_axes, misread, placement, plane_on_view
+from napari_probseg.widgets.layers.image import (
+    bare,
+    displayed_axes,
+    is_in_time,
+    misread,
+    placement,
+    plane_on_view,
+    unit_of,
+)
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, offer_of, question_of
 from napari_probseg.widgets.models import give, given
@@ -22,6 +31,7 @@ from napari_probseg.widgets.segment.brush_fit import camera_of, fitting
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.elsewhere import Elsewhere
 from napari_probseg.widgets.segment.following import Following
+from napari_probseg.widgets.segment.gallery import measure
 from napari_probseg.widgets.segment.images import images_of
 from napari_probseg.widgets.segment.live import Live
 from napari_probseg.widgets.segment.overlays import Overlays
@@ -79,6 +89,11 @@ class Showing(Following):
         return self.session.candidates if self.session else None
 
     @property
+    def is_in_time(self) -> bool:
+        """Whether the image at work is a time series of images."""
+        return self.image is not None and is_in_time(self.image)
+
+    @property
     def question(self) -> str:
         """What to ask about earlier work on the image at work; empty if there is none."""
         if (earlier := self.recovery.earlier) is None or self.image is None:
@@ -97,6 +112,12 @@ class Showing(Following):
     def choices(self) -> list[Image]:
         """Return the viewer's images that can be worked on."""
         return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
+
+    def measure_of(self, axes: Sequence[int]) -> tuple[float, str]:
+        """Return how large a voxel of the image at work is along some axes, and in what: see `measure`."""
+        if self.image is None or self.session is None or (self.is_in_time and len(axes) == 3):
+            return 1.0, "px"
+        return measure(self.session.case.spacing or (), unit_of(self.image), axes)
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
@@ -253,8 +274,11 @@ class Showing(Following):
     def _place(self, *, anywhere: bool = False) -> Place:
         """Return the plane to work on, and how the canvas lies; `anywhere` leaves the plane out."""
         markers = self.open_layers().markers
-        whole = anywhere or self.tools.whole_volume
-        return Place(None if whole else plane_on_view(self.viewer, markers), displayed_axes(self.viewer, markers))
+        whole = anywhere or (self.tools.whole_volume and not self.is_in_time)
+        plane = None if whole else plane_on_view(self.viewer, markers)
+        if self.is_in_time and plane is not None and plane[0] != 0:
+            raise ValueError("turn the axes back: each image is looked at by itself, and the slider goes through time")
+        return Place(plane, displayed_axes(self.viewer, markers))
 
     def _placement(self) -> dict[str, Any]:
         if self.image is None or self.session is None:

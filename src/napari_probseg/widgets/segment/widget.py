@@ -12,7 +12,7 @@ from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
-from napari_probseg.widgets.layers.image import bare, displayed_axes, placement, unit_of
+from napari_probseg.widgets.layers.image import bare, displayed_axes, placement
 from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.segment.alike_part import AlikePart
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
@@ -20,7 +20,6 @@ from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
 from napari_probseg.widgets.segment.focus import FocusClick
-from napari_probseg.widgets.segment.gallery import measure
 from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.menu import Menu
 from napari_probseg.widgets.segment.objects_part import ObjectsPart
@@ -213,6 +212,7 @@ class SegmentWidget(QWidget):
         return view_state(
             work.session,
             has_image=work.image is not None,
+            is_in_time=work.is_in_time,
             is_asking=work.asking.is_busy and not work.asking.is_live,
             is_live=work.live.is_on,
             is_held=work.is_held,
@@ -266,18 +266,18 @@ class SegmentWidget(QWidget):
 
     def _draw_candidates(self) -> None:
         """Show the candidates in the gallery that the canvas shows."""
-        view, layers, image = self.work.view, self.work.layers, self.work.image
+        view, layers = self.work.view, self.work.layers
         if self._alike.draw():
             self._drawn = None
             return
         if view.offer is self._drawn:
             return
         self._drawn, shown = view.offer, view.exhibit
-        if view.offer is None or shown is None or layers is None or image is None:
+        if view.offer is None or shown is None or layers is None:
             self.panel.gallery.clear()
             return
         axes = range(3) if shown.in_volume else displayed_axes(self._viewer, layers.markers)
-        size, unit = measure(layers.session.case.spacing or (), unit_of(image), axes)
+        size, unit = self.work.measure_of(axes)
         self.panel.gallery.show_candidates(shown.pictures, size=size, unit=unit, sampled=view.offer.is_sampled)
         self.panel.gallery.set_current(view.current)
         if self.panel.uncertainty.isChecked():
