@@ -60,6 +60,17 @@ def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[i
     assert (tmp_path / "p.png").stat().st_size > 1000
 
 
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where networks are loaded."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("work has begun")
+
+    for name in ("load_proposer", "load_completer"):
+        monkeypatch.setattr(f"napari_probseg.proposers.{name}", load)
+
+
 @pytest.mark.parametrize("weights", ["general", "intensities"])
 def test_complete_writes_the_mask_onto_the_image(tmp_path: Path, weights: str) -> None:
     image, inside, outside = drawn(tmp_path, (64, 70))
@@ -71,18 +82,41 @@ def test_complete_writes_the_mask_onto_the_image(tmp_path: Path, weights: str) -
     assert set(np.unique(picture.data)) == {0, 1}
 
 
-@pytest.mark.parametrize("command", ["complete", "propose"])
-def test_a_result_replaces_nothing_that_it_is_made_from(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["complete", "IMAGE", "IMAGE", "--inside", "INSIDE"],
+        ["complete", "IMAGE", "INSIDE", "--inside", "INSIDE"],
+        ["propose", "IMAGE", "CANDIDATES", "--inside", "INSIDE"],
+        ["propose", "IMAGE", "NEW", "--inside", "INSIDE", "--picture", "IMAGE"],
+        ["more", "IMAGE", "--labels", "INSIDE", "--out", "IMAGE"],
+        ["more", "IMAGE", "--labels", "INSIDE", "--out", "INSIDE"],
+        ["demo", "IMAGE", "--picture", "IMAGE"],
+    ],
+)
+def test_a_result_replaces_nothing_that_it_is_made_from(tmp_path: Path, given: list[str], no_work: None) -> None:
     image, inside = tmp_path / "image.png", tmp_path / "stroke_1.png"
     ps.write(image, np.arange(400, dtype=np.uint8).reshape(20, 20) % 251, labels=False)
     ps.write(inside, np.eye(20, dtype=np.uint8))
     before = image.read_bytes(), inside.read_bytes()
-    outs = [image, inside] if command == "complete" else [tmp_path / "stroke.png"]
-    options = ["--weights", "intensities"] if command == "complete" else []
-    for out in outs:
-        done = CliRunner().invoke(app, [command, str(image), str(out), "--inside", str(inside), *options])
-        assert "is what the result is made from, and would be replaced: choose another name" in str(done.exception)
+    named = {"IMAGE": image, "INSIDE": inside, "CANDIDATES": tmp_path / "stroke.png", "NEW": tmp_path / "new.png"}
+    done = CliRunner().invoke(app, [str(named.get(word, word)) for word in given])
+    assert "is what the result is made from, and would be replaced: choose another name" in str(done.exception)
     assert (image.read_bytes(), inside.read_bytes()) == before
+
+
+@pytest.mark.parametrize("given", [["complete", "NEW"], ["propose", "NEW"], ["more", "--out", "NEW"]])
+def test_a_folder_that_is_read_only_is_told_before_any_work(
+    tmp_path: Path, given: list[str], no_work: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, inside, _ = drawn(tmp_path, (64, 70))
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) != tmp_path)  # the tests may run as root
+    command, *out = (str(tmp_path / "new" / "a.tif") if word == "NEW" else word for word in given)
+    strokes = ["--labels" if command == "more" else "--inside", str(inside)]
+    done = CliRunner().invoke(app, [command, str(image), *out, *strokes])
+    assert isinstance(done.exception, OSError)
+    assert str(done.exception).endswith(f"a.tif could not be written: {tmp_path} is read-only, choose another place")
+    assert not (tmp_path / "new").exists()
 
 
 def test_proposing_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_the_network_needs_something_inside() -> None:
     [
         (ps.Case(noisy(disk(SHAPE, radius=22))), {}, "no stroke"),
         (marked(disk(SHAPE, radius=22), np.full(SHAPE, 3.0)), {}, "constant"),
-        (marked(disk(SHAPE, radius=22), np.full(SHAPE, np.nan)), {}, "constant"),
+        (marked(disk(SHAPE, radius=22), np.full(SHAPE, np.nan)), {}, "no finite number"),
         (marked(disk(SHAPE, radius=22)), {"smoothness": -1}, "smoothness"),
         (marked(disk(SHAPE, radius=22)), {"edges": 0}, "edges"),
         (marked(disk(SHAPE, radius=22)), {"plane": (0, 3)}, "volume"),

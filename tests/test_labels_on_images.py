@@ -147,6 +147,20 @@ def test_numbers_below_0_are_no_labels(dtype: type) -> None:
         whole_numbers(-numbers().astype(dtype), name="a.tif")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"), [(0.01, "not probabilities"), (np.nan, "such as nan"), (-1.0, "below 0")]
+)
+def test_a_mask_of_strokes_is_of_whole_numbers(tmp_path: Path, wrong: float, sentence: str) -> None:
+    place = ps.io.Picture(np.zeros((16, 16)), "YX", (1, 1))
+    values = np.eye(16, dtype=np.float32)
+    ps.write(tmp_path / "a.tif", values, labels=False)
+    assert np.array_equal(read_mask(tmp_path / "a.tif", place, of="b"), values > 0), "test invalid"
+    values[0, 5] = wrong
+    ps.write(tmp_path / "a.tif", values, labels=False)
+    with pytest.raises(ValueError, match=rf"a\.tif must be whole numbers from 0, .*{sentence}"):
+        read_mask(tmp_path / "a.tif", place, of="b")
+
+
 def test_what_a_jpeg_has_blurred_is_no_labels(tmp_path: Path) -> None:
     Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / "a.png", "JPEG")
     place = ps.io.Picture(np.zeros((16, 16)), "YX", (1, 1))

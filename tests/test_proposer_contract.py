@@ -196,9 +196,16 @@ def test_without_strokes_it_says_what_to_do(name: str, shape: tuple[int, ...]) -
 def test_a_constant_image_is_told(name: str, shape: tuple[int, ...]) -> None:
     case = PROPOSERS[name].case(shape, np.full(shape, 3, np.float32))
     if PROPOSERS[name].needs_contrast:
-        assert "constant" in sentence(name, case)
+        assert "constant (3 everywhere)" in sentence(name, case)
     else:
         asked(name, case)
+
+
+@each
+def test_an_image_without_a_number_is_not_called_constant(name: str, shape: tuple[int, ...]) -> None:
+    if PROPOSERS[name].needs_contrast:
+        case = PROPOSERS[name].case(shape, np.full(shape, np.nan, np.float32))
+        assert "the image holds no finite number" in sentence(name, case)
 
 
 @each

@@ -293,6 +293,13 @@ def test_label_without_an_image_is_named(flat: Path) -> None:
     says(flat, r"no image of the label case_2\.png", FileNotFoundError)
 
 
+def test_another_ending_than_the_files_have_is_named(flat: Path) -> None:
+    about = json.loads((flat / "dataset.json").read_text())
+    (flat / "dataset.json").write_text(json.dumps({**about, "file_ending": ".mha"}))
+    with pytest.raises(ValueError, match=r"dataset\.json says that files end in \.mha, and labelsTr holds \w+"):
+        RawDataset(flat)
+
+
 def test_value_outside_of_dataset_json_is_named(flat: Path) -> None:
     label = np.zeros((30, 27), np.uint8)
     label[3, 3] = 7

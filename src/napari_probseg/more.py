@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from napari_probseg.batch import by_stem, ending_of_result
-from napari_probseg.io import read, write
+from napari_probseg.io import read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_labels
-from napari_probseg.io.paths import why_no_folder, why_not_writable
+from napari_probseg.io.paths import why_no_folder
 from napari_probseg.progress import Fate, Outcome, Progress, result_of
 from napari_probseg.session.session import Session
 from napari_probseg.similar.examples import EXAMPLES_FILE, Example
@@ -120,9 +120,8 @@ def finding_more(
     from napari_probseg.proposers import load_completer
     from napari_probseg.similar.finder import finder_of
 
-    if why := why_not_writable(job.out):
-        raise OSError(f"{job.out} could not be written: {why}")
     source = read(job.image)
+    refuse_output(job.out, made_from=(job.image, job.labels))
     session = Session(source.case())
     if job.labels is not None:
         labels = read_labels(job.labels, source, of=job.image, resample=config.resample)

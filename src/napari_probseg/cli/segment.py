@@ -17,10 +17,12 @@ def demo(
 ) -> None:
     """Show strokes and the candidates that they lead to: in napari, or as a picture where there is no display."""
     from napari_probseg.cli.demo import example, has_display, open_example
-    from napari_probseg.io.plain import write_picture
+    from napari_probseg.io.plain import refuse_picture, write_picture
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
+    if picture is not None:
+        refuse_picture(picture, made_from=[image])
     shown = example(image)
     proposer = load_proposer(device=device)
     if picture is None and has_display() and _has_napari():
@@ -53,12 +55,18 @@ def propose(
     """Write candidates for strokes: 0 unknown, 1 object, 2 background."""
     from napari_probseg.io import read, refuse_output, write
     from napari_probseg.io.labels import read_mask
-    from napari_probseg.io.plain import write_picture
+    from napari_probseg.io.plain import refuse_picture, write_picture
     from napari_probseg.proposers import load_proposer
     from napari_probseg.rendering import picture as draw
 
     source = read(image)
+    ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
+    paths = [out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}") for i in range(n)]
     refuse_output(out)
+    for path in paths:
+        refuse_output(path, made_from=(image, inside, outside))
+    if picture is not None:
+        refuse_picture(picture, made_from=(image, inside, outside))
     masks = [
         None if path is None else read_mask(path, source, of=image, resample=resample) for path in (inside, outside)
     ]
@@ -66,10 +74,7 @@ def propose(
     proposer = load_proposer(weights, device=device)
     options: dict[str, Any] = ({"reach": reach} if reach != 1 else {}) | ({"ndim": 3} if volume else {})
     candidates = proposer.propose(case, n, seed=seed, plane=plane, **options)
-    ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
-    for i, partial in enumerate(candidates.partial):
-        path = out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}")
-        refuse_output(path, made_from=(image, inside, outside))
+    for i, (path, partial) in enumerate(zip(paths, candidates.partial, strict=False)):
         write(path, partial, like=source)
         added, background = candidates.added(i)
         share = round(100 * float(candidates.share[i]))

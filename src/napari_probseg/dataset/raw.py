@@ -50,7 +50,7 @@ class RawDataset:
     FileNotFoundError
         If the folder holds no ``dataset.json``.
     ValueError
-        If its ``dataset.json`` is damaged or of another format.
+        If its ``dataset.json`` is damaged or of another format, or tells another ending than the files have.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -59,8 +59,13 @@ class RawDataset:
         self.ending: str = about["file_ending"]
         self.labels: dict[str, int] = about["labels"]
         self.instances = "one id per" in about.get("description", "")
-        names = (p.name.removesuffix(self.ending) for p in (self.folder / "labelsTr").glob(f"*{self.ending}"))
-        self.cases = sorted(names)
+        labels = sorted(path.name for path in (self.folder / "labelsTr").glob("[!.]*") if path.is_file())
+        self.cases = [name.removesuffix(self.ending) for name in labels if name.endswith(self.ending)]
+        if labels and not self.cases:
+            raise ValueError(
+                f"{self.folder / 'dataset.json'} says that files end in {self.ending}, and labelsTr holds {labels[0]}: "
+                f"correct file_ending, or convert the files"
+            )
 
     def split(self, part: str) -> list[str]:
         """Return the names of the ``"training"`` part (the first two thirds) or of the ``"test"`` part."""
@@ -85,7 +90,7 @@ class RawDataset:
         pattern = f"{glob.escape(case)}_[0-9][0-9][0-9][0-9]{self.ending}"
         paths = sorted((self.folder / "imagesTr").glob(pattern))
         if not paths:
-            raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}")
+            raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}: add it")
         place, image = image_of(paths)
         label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
         return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, self.instances)

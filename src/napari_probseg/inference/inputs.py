@@ -38,10 +38,42 @@ def window_inputs(
     while not x[-1][:n_channels].any():
         window = wider(case, seen[-1])
         if window is None:
-            value = float(case.read(tuple(slice(n // 2, n // 2 + 1) for n in case.shape)).flat[0])
-            raise ValueError(f"the image is constant ({value:g} everywhere): there is nothing to follow")
+            raise ValueError(f"{evenness(case, seen[-1].within(case.shape))}: there is nothing to follow")
         seen, x = [*seen[1:], window], [*x[1:], window_input(case, window, size, n_channels=n_channels)]
     return seen, torch.stack(x)
+
+
+def evenness(case: Case, where: Region) -> str:
+    """Return in words why nothing is told apart in a region, of which `Case.read` gives one value everywhere.
+
+    Parameters
+    ----------
+    case : Case
+        The image.
+    where : tuple of slices
+        The region.
+    """
+    channels = () if case.channel_axis is None else (slice(None),)
+    at = 0 if case.channel_axis is None else case.channel_axis
+    values = np.asarray(case.image[(*where[:at], *channels, *where[at:])])
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "the image holds no finite number where it was looked at, NaN or infinity alone"
+    return f"the image is constant ({float(finite[0]):g} everywhere)"
+
+
+def differing(case: Case, where: Region, advice: str) -> NDArray[np.float32]:
+    """Return the intensities of a region as `Case.read` does, (C, ...) float32, if any of them differ.
+
+    Raises
+    ------
+    ValueError
+        If none do: why, and the advice.
+    """
+    image = case.read(where)
+    if all(np.ptp(channel) == 0 for channel in image):
+        raise ValueError(f"{evenness(case, where)}: {advice}")
+    return image
 
 
 def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
-from napari_probseg.io.paths import refuse_no_file, why_not_writable
+from napari_probseg.io.paths import refuse_no_file, refuse_to_write
 from napari_probseg.io.picture import Picture
 from napari_probseg.io.plain import is_more_than_a_picture, png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
@@ -138,23 +138,18 @@ def refuse_output(path: str | Path, *, made_from: Iterable[str | Path | None] = 
 
     Parameters
     ----------
-    path : path
-    made_from : iterable of path, optional
-        The files that it is made from, which it must not replace.
+    path, made_from
+        See `refuse_to_write`.
 
     Raises
     ------
     ValueError
-        If its ending is unknown, or it is one of these files.
+        If its ending is unknown, or it is one of the files that it is made from.
     OSError
-        If there can be no file.
+        If there can be no file, or its folder may not be written to.
     """
-    path = Path(path)
-    _by_ending(path, _WRITERS)
-    if why := why_not_writable(path):
-        raise OSError(f"{path} could not be written: {why}")
-    if path.exists() and any(given is not None and path.samefile(given) for given in made_from):
-        raise ValueError(f"{path} is what the result is made from, and would be replaced: choose another name")
+    _by_ending(Path(path), _WRITERS)
+    refuse_to_write(path, made_from=made_from)
 
 
 def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArray[Any] | None) -> Picture:

@@ -93,14 +93,14 @@ def read_labels(path: Path, image: Picture, *, of: Path | str, resample: bool = 
 
 
 def read_mask(path: Path, image: Picture, *, of: Path | str, resample: bool = False) -> NDArray[np.bool_]:
-    """Return a mask of an image from a file: what is above 0, in the image's voxels.
+    """Return a mask of an image from a file: what is above 0 of whole numbers, in the image's voxels.
 
     Raises
     ------
     FileNotFoundError, PermissionError, ValueError
-        As `read` and `laid_on`.
+        As `read_labels`: a probability that is hardly above 0 is no stroke.
     """
-    return np.asarray(_laid(path, image, of, resample) > 0)
+    return read_labels(path, image, of=of, resample=resample) > 0
 
 
 def whole_numbers(values: NDArray[Any], *, name: str = "labels") -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 CHECK_ITS_NAME = "check its name"  # where there is nothing at all
@@ -82,6 +83,33 @@ def why_not_writable(path: str | Path) -> str:
     if stat.S_ISDIR(mode):
         return "it is a folder, choose another name"
     return "" if stat.S_ISREG(mode) else "it is a pipe or a device, choose another name"
+
+
+def refuse_to_write(path: str | Path, *, made_from: Iterable[str | Path | None] = ()) -> None:
+    """Raise, before anything is computed, if no result can be written at a path.
+
+    Parameters
+    ----------
+    path : path
+        Of the result.
+    made_from : iterable of path, optional
+        The files that it is made from, which it must not replace.
+
+    Raises
+    ------
+    OSError
+        If there can be no file, or its folder may not be written to.
+    ValueError
+        If it is one of those files.
+    """
+    path = Path(path)
+    if why := why_not_writable(path):
+        raise OSError(f"{path} could not be written: {why}")
+    if path.exists() and any(given is not None and path.samefile(given) for given in made_from):
+        raise ValueError(f"{path} is what the result is made from, and would be replaced: choose another name")
+    folder = next(one for one in Path(os.path.realpath(path)).parents if one.exists())
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{path} could not be written: {folder} is read-only, choose another place")
 
 
 def reading_failure(path: str | Path, error: BaseException) -> OSError | MemoryError | None:

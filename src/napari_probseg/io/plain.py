@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.paths import refuse_to_write
 from napari_probseg.io.picture import NotReadHereError, Picture
 
 _WITH_OPACITY = ("LA", "La", "PA", "RGBA", "RGBa", "RGBX")
@@ -94,14 +96,33 @@ def write_picture(path: str | Path, picture: Any) -> None:
     OSError
         If it cannot be written.
     """
+    path, buffer = Path(path), io.BytesIO()
+    picture.save(buffer, _kind_of(path))
+    write_whole(path, buffer.getvalue())
+
+
+def refuse_picture(path: str | Path, *, made_from: Iterable[str | Path | None] = ()) -> None:
+    """Raise, before anything is computed, if no picture can be written at a path; see `refuse_to_write`.
+
+    Raises
+    ------
+    ValueError
+        If no kind of picture has its ending, or it is one of the files that it is made from.
+    OSError
+        If there can be no file, or its folder may not be written to.
+    """
+    _kind_of(Path(path))
+    refuse_to_write(path, made_from=made_from)
+
+
+def _kind_of(path: Path) -> str:
+    """Return what Pillow calls the kind of picture that an ending says."""
     from PIL import Image
 
-    path, buffer = Path(path), io.BytesIO()
-    kind = Image.registered_extensions().get(path.suffix.lower())
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
     if kind not in Image.SAVE:
         raise ValueError(f"{path} has no ending of a picture: use .png")
-    picture.save(buffer, kind)
-    write_whole(path, buffer.getvalue())
+    return kind
 
 
 def _png_depth(file: Any) -> tuple[int, int]:

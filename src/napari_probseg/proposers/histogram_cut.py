@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.inputs import differing
 from napari_probseg.inference.windows import Window, windows_around
 from napari_probseg.morphology import far_from
 from napari_probseg.proposers.completer import Completer
@@ -59,7 +60,7 @@ class GraphCut(Completer):
         Raises
         ------
         ValueError
-            If nothing is marked.
+            If nothing is marked, or the image is constant or nowhere finite.
         """
         cut = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
         if not (case.partial != Marker.UNKNOWN).any():
@@ -67,7 +68,7 @@ class GraphCut(Completer):
         window = window_for(case)
         where = window.within(case.shape)
         partial = case.partial[where]
-        codes = Codes.of(case.read(where))
+        codes = Codes.of(differing(case, where, "its intensities tell nothing apart"))
         marked, open_ = partial == Marker.OBJECT, partial == Marker.UNKNOWN
         inside = marked if marked.any() else open_
         outside = partial == Marker.BACKGROUND if (partial == Marker.BACKGROUND).any() else open_ & ~inside

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.inputs import differing
 from napari_probseg.proposers.completion import Completion
 from napari_probseg.proposers.histogram_cut import GraphCut, GraphCutConfig, window_for
 from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
@@ -51,7 +52,8 @@ class PixelClassifierCut(GraphCut):
         inside, outside = markers == Marker.OBJECT, markers == Marker.BACKGROUND
         if not inside.any() or not outside.any():
             return super().complete(case)
-        return Completion(case, window, probability(self._features(case.read(where)), inside, outside))
+        image = differing(case, where, "nothing looks like anything there")
+        return Completion(case, window, probability(self._features(image), inside, outside))
 
     @classmethod
     def _features(cls, image: NDArray[np.float32]) -> Features:

@@ -11,6 +11,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
+from napari_probseg.inference.inputs import evenness
 from napari_probseg.nn.wong2022 import CELL_SIDE_VOXELS, Wong2022
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 
@@ -91,7 +92,8 @@ class Wong2022Proposer:
         image = case.read().mean(0)
         low, high = float(image.min()), float(image.max())
         if low == high:
-            raise ValueError(f"the image is constant ({low:g} everywhere): there is nothing to follow")
+            whole = tuple(slice(0, m) for m in case.shape)
+            raise ValueError(f"{evenness(case, whole)}: there is nothing to follow")
         image = (image - low) / (high - low) if low < 0 or high > 1 else image
         x = np.stack([image, case.partial != Marker.UNKNOWN, case.partial == Marker.OBJECT]).astype(np.float32)
         after = [(0, -m % CELL_SIDE_VOXELS) for m in case.shape]

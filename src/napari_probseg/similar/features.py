@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.case import Case
-from napari_probseg.inference.inputs import with_channels
+from napari_probseg.inference.inputs import evenness, with_channels
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.efficientnet import N_STEM
 from napari_probseg.similar.frame import Frame
@@ -67,7 +67,8 @@ class View:
         overview = _overview(case)
         deviation, mean = torch.std_mean(overview.flatten(1), 1)
         if not bool((deviation > 0).any()):
-            raise ValueError(f"the image is constant ({float(mean[0]):g} everywhere): nothing is like anything there")
+            whole = tuple(slice(0, n) for n in case.shape)
+            raise ValueError(f"{evenness(case, whole)}: nothing is like anything there")
         ones = (-1, *[1] * case.ndim)
         return cls(case, network, diameter, Frame.over(case, mm), mean.view(ones), deviation.view(ones))
 
