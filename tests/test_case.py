@@ -125,6 +125,9 @@ def test_the_axis_without_a_spacing_counts_channels(
         ([np.zeros((8, 8)), np.zeros((4, 4))], {}, "multiscale"),
         ("image.tif", {}, "must be an array, got str"),
         (np.zeros((4, 4)), {"spacing": (1,)}, "one distance for each of 2 axes"),
+        (np.zeros((4, 4)), {"spacing": 2.0}, r"one distance for each of 2 axes, got 2\.0"),
+        (np.zeros((4, 4)), {"spacing": "ab"}, "one distance for each of 2 axes, got 'ab'"),
+        (np.zeros((4, 4, 3)), {"channel_axis": 1.5}, "not an axis"),
         (np.zeros((9, 20, 30)), {"spacing": (1, 1)}, r"each of the 3 axes .* channel_axis=0 or channel_axis=-1"),
         (np.zeros((3, 20, 4)), {"spacing": (1, 1)}, r"each of the 3 axes .* channel_axis=0 or channel_axis=-1"),
         (np.zeros((4, 4)), {"spacing": (1, 0)}, "positive distances"),
@@ -146,6 +149,12 @@ def test_bad_strokes() -> None:
     case = Case(np.random.default_rng(0).random((6, 7)))
     with pytest.raises(ValueError, match=r"inside must have the shape \(6, 7\) of the image, got \(7, 6\)"):
         case.mark(np.zeros((7, 6), dtype=bool))
+    for wrong in (0.01, np.nan):
+        with pytest.raises(
+            ValueError, match="outside must be a mask of True and False, got float64 with other numbers"
+        ):
+            case.mark(outside=np.full((6, 7), wrong))
+    assert case.mark(np.eye(6, 7)).strokes.sum() == 6  # numbers, but those of a mask
     both = ones_at(case.shape, (1, 1), (2, 2))
     with pytest.raises(ValueError, match="2 voxels are both inside and outside"):
         case.mark(both, both)

@@ -17,6 +17,11 @@ def test_overlaps() -> None:
     assert iou(mask(0, 1), mask(1, 2)) == pytest.approx(1 / 3)
     assert dice(mask(), mask()) == iou(mask(), mask()) == 1
     assert dice(mask(), mask(1)) == iou(mask(), mask(1)) == 0
+    labels = np.arange(8) // 4
+    assert dice(labels, 2 * labels) == iou(labels, 255.0 * labels) == 1  # all but 0 are in a mask
+    for measure in (dice, iou, surface_distance):
+        with pytest.raises(ValueError, match="must be a mask of True and False, got float64"):
+            measure(labels / 3, labels)
     with pytest.raises(ValueError, match=r"one shape, got \(8,\) and \(9,\)"):
         dice(mask(), mask(n=9))
 

@@ -227,3 +227,9 @@ def test_the_engine_shares_the_networks(networks: Loader, weights: Path) -> None
     proposer, completer = resources.proposer(model, "cpu"), resources.completer(model, "cpu")
     assert proposer.networks[2] is completer.networks[2] is resources.proposer(model, "cpu").networks[2]
     assert len(networks.asked) == 2
+
+
+@pytest.mark.parametrize("name", ["general", "intensities"])
+def test_a_label_that_means_nothing_to_a_completer_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' completes? any object and knows? no label 'liver': leave it out"):
+        ps.load_completer(name, label="liver", device="cpu")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.images import checked_channel_axis, checked_image, checked_spacing
+from napari_probseg.images import checked_channel_axis, checked_image, checked_mask, checked_spacing
 from napari_probseg.intensities import finite, single
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
 from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, parts, relative
@@ -210,7 +210,7 @@ class Case:
         Raises
         ------
         ValueError
-            If a mask does not fit the image or the region, or a voxel is drawn in two ways.
+            If a mask is none, does not fit the image or the region, or a voxel is drawn in two ways.
         """
         box, within = (None, None) if where is None else boxed(where, self.shape)
         shape = self.shape if box is None else self.partial[box][within].shape
@@ -222,7 +222,7 @@ class Case:
         ):
             if mask is None:
                 continue
-            drawn_by[marker] = np.asarray(mask)
+            drawn_by[marker] = checked_mask(mask, name)
             if drawn_by[marker].shape != shape:
                 raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
         drawn = {marker: parts(mask) for marker, mask in drawn_by.items()}

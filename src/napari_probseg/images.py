@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
 
@@ -49,13 +50,13 @@ def checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence
         If there is no such axis, or it does not show which one has no distance.
     """
     ndim = len(image.shape)
-    if channel_axis is None and spacing is not None and len(spacing) == ndim - 1 in (2, 3):
+    if channel_axis is None and spacing is not None and np.size(spacing) == ndim - 1 in (2, 3):
         return _axis_of_few(tuple(image.shape))
     if channel_axis is None:
         return None
-    if not -ndim <= channel_axis < ndim:
+    if channel_axis != int(channel_axis) or not -ndim <= channel_axis < ndim:
         raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
-    return channel_axis % ndim
+    return int(channel_axis) % ndim
 
 
 def _axis_of_few(shape: tuple[int, ...]) -> int:
@@ -75,13 +76,33 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     Raises
     ------
     ValueError
-        If there are more or fewer of them, or one is not above 0.
+        If there are more or fewer of them, or one is no number above 0.
     """
     if spacing is None:
         return (1.0,) * ndim
-    values = tuple(float(mm) for mm in spacing)
+    try:
+        values = tuple(float(mm) for mm in spacing)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {spacing!r:.60}") from error
     if len(values) != ndim:
         raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {values}")
     if not all(np.isfinite(mm) and mm > 0 for mm in values):
         raise ValueError(f"spacing must be positive distances, got {values}")
+    return values
+
+
+def checked_mask(mask: Any, name: str) -> NDArray[Any]:
+    """Return a mask as an array, of bool or of whole numbers, of which all but 0 are in it.
+
+    Raises
+    ------
+    ValueError
+        If it holds other numbers: a probability does not say whether a voxel is in it.
+    """
+    values = np.asarray(mask)
+    if values.dtype.kind not in "biu" and (values.dtype.kind != "f" or (values != np.rint(values)).any()):
+        raise ValueError(
+            f"{name} must be a mask of True and False, got {values.dtype} with other numbers: compare them first, for "
+            f"example probability > 0.5"
+        )
     return values

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_probseg.images import checked_mask, checked_spacing
+
 Mask = NDArray[np.bool_]
 
 
@@ -27,9 +29,9 @@ def dice(a: Mask, b: Mask) -> float:
     Raises
     ------
     ValueError
-        If their shapes differ.
+        If their shapes differ, or they hold more than a mask does.
     """
-    _check_same_shape(a, b)
+    a, b = _masks_of_one_shape(a, b)
     total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
     return 2 * int(np.count_nonzero(a & b)) / total if total else 1.0
 
@@ -50,9 +52,9 @@ def iou(a: Mask, b: Mask) -> float:
     Raises
     ------
     ValueError
-        If their shapes differ.
+        If their shapes differ, or they hold more than a mask does.
     """
-    _check_same_shape(a, b)
+    a, b = _masks_of_one_shape(a, b)
     union = int(np.count_nonzero(a | b))
     return int(np.count_nonzero(a & b)) / union if union else 1.0
 
@@ -77,15 +79,16 @@ def surface_distance(a: Mask, b: Mask, *, spacing: Sequence[float] | None = None
     Raises
     ------
     ValueError
-        If their shapes differ.
+        If their shapes differ, or they hold more than a mask does.
     """
-    _check_same_shape(a, b)
+    a, b = _masks_of_one_shape(a, b)
+    mm = checked_spacing(spacing, a.ndim)
     if not a.any() or not b.any():
         return 0.0 if a.any() == b.any() else float("inf")
     surfaces = [mask & ~ndimage.binary_erosion(mask) for mask in (a, b)]
     directed = []
     for one, other in (surfaces, surfaces[::-1]):
-        distance = ndimage.distance_transform_edt(~other, sampling=spacing)
+        distance = ndimage.distance_transform_edt(~other, sampling=mm)
         directed.append(float(np.percentile(distance[one], percentile)))
     return max(directed)
 
@@ -144,6 +147,8 @@ def _mean_distance(first: Sequence[Mask], second: Sequence[Mask]) -> float:
     return float(np.mean([1 - iou(a, b) for a in first for b in second]))
 
 
-def _check_same_shape(a: Mask, b: Mask) -> None:
-    if a.shape != b.shape:
-        raise ValueError(f"both masks must have one shape, got {a.shape} and {b.shape}")
+def _masks_of_one_shape(a: Mask, b: Mask) -> tuple[Mask, Mask]:
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"both masks must have one shape, got {np.shape(a)} and {np.shape(b)}")
+    first, second = (checked_mask(mask, "what is compared").astype(bool, copy=False) for mask in (a, b))
+    return first, second

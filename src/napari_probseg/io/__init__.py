@@ -117,6 +117,8 @@ def write(
     writer: Callable[..., bytes] = _by_ending(path, _WRITERS)
     if array.dtype == bool:
         array = array.astype(np.uint8)
+    if array.dtype.kind not in "iufc":
+        raise ValueError(f"an array of numbers can be written, got one of {array.dtype}: convert it first")
     labels = array.dtype.kind in "iu" if labels is None else labels
     if labels and array.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers, got {array.dtype}: use array.astype('uint16')")

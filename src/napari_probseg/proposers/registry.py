@@ -116,9 +116,13 @@ def proposer(name: str | Path, *, device: str) -> Proposer:
 def completer(name: str | Path, *, label: str | None, device: str) -> Any:
     """Return a completer; see `napari_probseg.load_completer`."""
     if isinstance(name, str) and name in WITHOUT_WEIGHTS:
+        if label is not None:
+            raise ValueError(f"{name!r} completes any object and knows no label {label!r}: leave it out")
         return WITHOUT_WEIGHTS[name]()
     weights = Weights.of(name, device=device, label=label)
     make = COMPLETERS.get(type(weights.network))
     if make is None:
         raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")
+    if label is not None and make is not _trained_unet:
+        raise ValueError(f"the weights {str(name)!r} complete any object and know no label {label!r}: leave it out")
     return make(weights)
