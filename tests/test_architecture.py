@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,22 @@ def test_every_room_has_a_layer(imports: dict[str, set[str]]) -> None:
     assert layers["exhaustive"]
     named = {room.strip() for layer in layers["layers"] for room in layer.split("|")}
     assert named == {module.split(".")[1] for module in imports if "." in module}
+
+
+def test_the_page_on_the_architecture_names_every_room_and_imports_go_up_its_table(
+    imports: dict[str, set[str]],
+) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`.*?) \|", page.partition("## Rules")[0], re.M)]
+    place = {room: i for i, row in enumerate(rows) for room in row}
+    room_of = {module: module.split(".")[1] for module in imports if "." in module}
+    assert set(room_of.values()) == place.keys() - {"weights"}
+    assert not [
+        (module, other)
+        for module, room in room_of.items()
+        for other in imports[module] & room_of.keys()
+        if place[room_of[other]] > place[room]
+    ]
 
 
 def test_only_rooms_that_may_know_a_window_are_outside_of_that_contract(imports: dict[str, set[str]]) -> None:
