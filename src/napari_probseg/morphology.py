@@ -14,14 +14,43 @@ MIN_RIM_VOXELS = 3.0
 def ball(
     shape: tuple[int, ...], middle: tuple[int, ...], radius: float, spacing: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Return the voxels within ``radius`` mm of a voxel."""
+    """Return the voxels within ``radius`` mm of a voxel.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the mask.
+    middle : tuple of int
+        The voxel, which may lie beyond the mask.
+    radius : float
+        In mm.
+    spacing : (ndim,) float array
+        Distance between voxels along each axis, in mm.
+
+    Returns
+    -------
+    bool array of ``shape``
+    """
     axes = np.ogrid[tuple(slice(0, n) for n in shape)]
     squared = sum(((axis - m) * mm) ** 2 for axis, m, mm in zip(axes, middle, spacing, strict=True))
     return np.asarray(squared <= radius**2)
 
 
 def deepest(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the voxel of a region that is farthest from its border."""
+    """Return the voxel of a region that is farthest from its border; that of the image is one, too.
+
+    Parameters
+    ----------
+    region : bool array
+        Not empty.
+    spacing : (ndim,) float array
+        Distance between voxels along each axis, in mm.
+
+    Returns
+    -------
+    tuple of int
+        The first, where several are as far.
+    """
     padded = np.pad(region, 1)
     distance = ndimage.distance_transform_edt(padded, sampling=spacing)
     return tuple(int(i) - 1 for i in np.unravel_index(int(distance.argmax()), distance.shape))
@@ -43,7 +72,17 @@ def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def far_from(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the parts of a mask that hold no mark; none where there is no mark in it."""
+    """Return the connected parts of a mask that hold no mark; none where there is no mark in it.
+
+    Parameters
+    ----------
+    mask, marked : bool arrays of one shape
+        Voxels hang together over faces (4 neighbours in 2-D, 6 in 3-D).
+
+    Returns
+    -------
+    bool array of that shape
+    """
     parts, _ = ndimage.label(mask)
     near = np.unique(parts[marked & mask])
     return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)

@@ -83,7 +83,9 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     Parameters
     ----------
     case : Case
+        With a mark at least.
     n : int
+        How many at most.
     close : float
         The closest is at most so many times as large as what is marked inside; half of that where nothing is marked
         outside.

@@ -62,7 +62,18 @@ class Codes:
         return cls(code.reshape(image.shape[1:]), _kernel(centres))
 
     def probability(self, inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return how likely each voxel is object, from the histograms of two masks; no prior but these."""
+        """Return how likely each voxel is object, from the histograms of two masks; no prior but these.
+
+        Parameters
+        ----------
+        inside, outside : bool arrays of the region's spatial shape
+            An empty one has an even histogram.
+
+        Returns
+        -------
+        float32 array of the region's spatial shape
+            ``H_inside / (H_inside + H_outside)`` at each voxel's code, in [0, 1].
+        """
         of_object, of_background = (self._histogram(mask) for mask in (inside, outside))
         return np.asarray((of_object / (of_object + of_background))[self.code], dtype=np.float32)
 

@@ -55,6 +55,10 @@ def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[
         See `features_of`.
     inside, outside : bool array of the spatial shape
         Neither is empty.
+
+    Returns
+    -------
+    float32 array of the spatial shape
     """
     n_strokes = sum(ndimage.label(mask, np.ones((3,) * mask.ndim))[1] for mask in (inside, outside))
     x, y, weight = [], [], []

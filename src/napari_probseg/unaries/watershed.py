@@ -29,6 +29,11 @@ def with_flood(
         The strongest edge of its channels counts.
     markers : uint8 array of the spatial shape
         A `Marker` for every voxel.
+
+    Returns
+    -------
+    float32 array of the spatial shape
+        In [0, 1].
     """
     from skimage.filters import sobel
     from skimage.segmentation import watershed
