@@ -40,7 +40,19 @@ class Job:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How the images of a batch are completed; see `load_completer`, `CutConfig` and `laid_on`."""
+    """How the images of a batch are completed.
+
+    Parameters
+    ----------
+    weights, device, label : str
+        See `load_completer`.
+    smoothness, edges : float
+        See `CutConfig`.
+    plane : (axis, index), optional
+        Of volumes, the plane that is completed alone.
+    resample : bool
+        See `laid_on`.
+    """
 
     weights: str = "general"
     device: str = "auto"

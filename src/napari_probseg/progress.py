@@ -12,14 +12,26 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """Where a training stands after a step."""
+    """Where a training stands after a step.
+
+    Parameters
+    ----------
+    step, n_steps : int
+        How many are done, and how many there are to be.
+    losses : dict of str to float
+        Of that step, by their names.
+    seconds, seconds_for_data : float
+        That the step took, and those of them that its batch took to be made.
+    validation : dict of str to float
+        The scores; empty but after a validation.
+    """
 
     step: int
     n_steps: int
     losses: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     seconds_for_data: float = 0.0
-    validation: dict[str, float] = field(default_factory=dict)  # empty but after a validation
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 class Fate(StrEnum):

@@ -59,13 +59,24 @@ class CVAEConfig:
 
 @dataclass(frozen=True)
 class Draw:
-    """Samples of some windows of an image or a volume, from close to far; where it says (S, S), it may be (S, S, S)."""
+    """Samples of some windows of an image or a volume, from close to far; where it says (S, S), it may be (S, S, S).
+
+    Parameters
+    ----------
+    windows : list of Window
+    mask, object : (windows, M, S, S) tensors
+        Logits of y_m and y_s.
+    quality : (windows, M) tensor
+        The Dice that each sample expects of itself, in [0, 1].
+    control : (windows, S, S) tensor
+        Logit of the object, by the head without a latent.
+    """
 
     windows: list[Window]
-    mask: Tensor  # (windows, M, S, S) logit of y_m
-    object: Tensor  # (windows, M, S, S) logit of y_s
-    quality: Tensor  # (windows, M) in [0, 1]
-    control: Tensor  # (windows, S, S) logit of the object, by the head without a latent
+    mask: Tensor
+    object: Tensor
+    quality: Tensor
+    control: Tensor
 
 
 class CVAEProposer(AsksNetworks):
