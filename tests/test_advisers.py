@@ -100,6 +100,40 @@ def test_appearance_tells_textures_apart_wherever_they_are() -> None:
     assert found[~truth].mean() < 0.2
 
 
+def striped() -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+    """An image of thin bright stripes on dark ground beside a disk that is brighter still, the stripes, and marks.
+
+    One mark lies on a stripe, and the only one outside on the disk: they say that what is darker is meant.
+    """
+    rng = np.random.default_rng(0)
+    rows, columns = np.ogrid[:96, :96]
+    truth = np.broadcast_to(rows % 12 < 2, (96, 96)) & (columns < 60)
+    disk = (rows - 48) ** 2 + (columns - 78) ** 2 < 14**2
+    image = np.where(truth, 1.5, np.where(disk, 3.0, 0.0)) + rng.normal(0, 0.2, truth.shape)
+    inside, outside = np.zeros((2, 96, 96), dtype=bool)
+    inside[36:38, 20:30], outside[44:52, 74:82] = True, True
+    return (image - image.mean()) / image.std(), truth, torch.from_numpy(np.stack([inside, outside]))[None]
+
+
+def test_likeness_is_against_all_that_is_not_marked() -> None:
+    image, truth, marks = striped()
+    seen = advisers.smoothed(torch.from_numpy(image).float()[None, None])
+    guess = torch.full((1, *truth.shape), 0.1)
+    by_marks, likeness = advisers.appearance(seen, marks, replace(CONFIG, appearance_stride=1), guess)[0].numpy() > 0
+    assert by_marks[~truth].mean() > 0.5, "the marks alone tell the stripes from the disk"
+    assert likeness[truth].mean() > 0.9
+    assert likeness[~truth].mean() < 0.15
+    plain = advisers.appearance(seen, marks, replace(CONFIG, appearance_stride=1))
+    assert np.array_equal(plain[0, 0].numpy() > 0, by_marks), "what the marks say alone is as without a guess"
+
+
+def test_what_is_guessed_to_be_object_is_not_learnt_from_as_outside() -> None:
+    image, inside, outside, truth = a_ball(2, noise=0.3)
+    marks, smooth = torch.stack([inside, outside], 1), advisers.smoothed(image)
+    nothing, all_of_it = (advisers.appearance(smooth, marks, CONFIG, g)[0, 1] for g in (truth * 0.0, truth * 0.95))
+    assert all_of_it[truth[0]].mean() > nothing[truth[0]].mean()
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_marks_hold_and_the_frame_stands_for_the_outside(ndim: int) -> None:
     image, inside, outside, truth = a_ball(ndim)
@@ -128,3 +162,9 @@ def test_a_constant_image_and_a_full_window_are_no_error(ndim: int) -> None:
     nothing = torch.zeros(1, 1, *inside.shape[1:])
     assert advice(nothing, inside, outside).isfinite().all()
     assert advice(nothing, torch.ones_like(inside), torch.zeros_like(outside)).isfinite().all()
+    for sure in (0.0, 1.0):
+        guess = torch.full(inside.shape, sure)
+        for marks in (torch.stack([inside, outside], 1), torch.stack([~outside, outside], 1)):
+            said = advisers.appearance(nothing, marks, AdviserConfig(), guess)
+            assert said.shape[1] == 2
+            assert said.isfinite().all()

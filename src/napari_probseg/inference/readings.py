@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from napari_probseg.inference.inputs import enlarged, window_input
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, smoothed, with_outside
+from napari_probseg.nn.advisers import appearance, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
@@ -30,7 +30,6 @@ N_DRAWN = 9  # in each window ...
 N_STEPS = 3  # ... of which so many go a part of the way
 REACH_STEP = 0.35  # of the reach that was asked for
 GRID_SIDE = 128  # places along a side of the grid on which readings are compared
-LOOKS_ALIKE = replace(FINE_ADVISERS, appearance_stride=2)
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 MAX_CUT_PIXELS = 2**22
 
@@ -165,19 +164,26 @@ def _chosen(batches: list[Features], windows: list[int]) -> Features:
 
 
 def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
-    """Return the reading that all that looks like the strokes inside is meant, in the widest affordable window."""
+    """Return the readings that all that looks like the strokes inside is meant, in the widest affordable window.
+
+    One of them knows the strokes alone, and the other what surrounds the answer, too; see `appearance`.
+    """
     most = _most_pixels(case, found)
     affordable = [w for w in found.looks.whole.windows if w.n_voxels(case.shape) <= most]
     window = max(affordable or [found.window], key=lambda w: max(w.size))
-    x = window_input(case, window, fine_size(window))[None].to(device)
+    size = fine_size(window)
+    x = window_input(case, window, size)[None].to(device)
     image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
     if not inside.any():
         return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
     marks = torch.stack([inside, with_outside(inside, outside)], 1)
-    says = appearance(smoothed(image), marks, LOOKS_ALIKE)[0].cpu()  # (1, S, S)
+    guess = found.looks.probability(window, size)[None].to(device)
+    says = appearance(image, marks, FINE_ADVISERS, guess)[0].cpu()  # (2, S, S)
     logit = 2 * says.clamp(-0.999, 0.999).atanh()
-    everything = torch.full_like(logit, 10.0)
-    return Readings([window], [*logit], [*everything], np.array([ALIKE_SCORE * found.confidence]), np.array([False]))
+    n = len(logit)
+    decided = [torch.full_like(one, 10.0) for one in logit]
+    score = np.full(n, ALIKE_SCORE * found.confidence)
+    return Readings([window] * n, [*logit], decided, score, np.zeros(n, dtype=bool))
 
 
 def _near(case: Case, found: Answer, readings: Readings) -> Readings:

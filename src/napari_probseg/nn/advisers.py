@@ -62,6 +62,11 @@ class AdviserConfig:
     n_newton_steps : int
     n_marked : int
         Marked voxels on each side that the appearance is learnt from, at most.
+    rest_side, rest_weight : int, float
+        Unmarked places along each side of the window that are learnt from as outside, too, where the object is
+        guessed, and how much they count beside the marks outside.
+    n_rest_rounds : int
+        How often those that look like the object are believed less, and it is learnt anew.
     """
 
     step: float = 0.05
@@ -82,6 +87,9 @@ class AdviserConfig:
     ridge: float = 0.3
     n_newton_steps: int = 5
     n_marked: int = 96
+    rest_side: int = 32
+    rest_weight: float = 0.8
+    n_rest_rounds: int = 1
 
 
 @torch.no_grad()
@@ -219,18 +227,50 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
 
 
-def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
+def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig, guess: Tensor | None = None) -> Tensor:
     """Return what a ridge logistic regression on the marked voxels' appearance says, (B, 1, Y, X).
 
     Features are the channels, smoothed at several scales, their edges there, and the place.
+
+    With a guess, the probability of object, (B, Y, X), a second one follows, (B, 2, Y, X): the likeness, for which
+    unmarked voxels count as outside, too, the less the likelier they are object. A few marks outside show little of
+    what surrounds an object; where it is rare, nearly all that is unmarked does. It learns from positive and unlabelled
+    data (Elkan & Noto 2008), in rounds in which what looks like object is believed less.
     """
     ndim = smooth.ndim - 2
     features, marks = _looked_at(smooth, marks, config)
     flat = features.flatten(2)
-    slope = _logistic(*_lesson(flat, marks, config), config)
-    odds = torch.baddbmm(slope[:, -1:, None], slope[:, None, :-1], flat)  # (B, 1, voxels)
-    says = (odds / 2).tanh().view(len(smooth), 1, *features.shape[2:])
+    lesson = _lesson(flat, marks, config)
+    slopes = [_logistic(*lesson, config)]
+    if guess is not None:
+        slopes.append(_against_rest(features, marks, lesson, guess, config))
+    slope = torch.stack(slopes, 1)  # (B, 1 or 2, F + 1)
+    odds = torch.baddbmm(slope[..., -1:], slope[..., :-1], flat)  # (B, 1 or 2, voxels)
+    says = (odds / 2).tanh().view(len(smooth), len(slopes), *features.shape[2:])
     return F.interpolate(says, smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
+
+
+def _against_rest(
+    features: Tensor, marks: Tensor, lesson: tuple[Tensor, Tensor, Tensor], guess: Tensor, config: AdviserConfig
+) -> Tensor:
+    """Return slopes and offset (B, F + 1) of a regression that learns from unmarked places as outside, too."""
+    x, y, weight = lesson
+    guess = F.interpolate(guess[:, None].to(features), features.shape[2:], mode=_LINEAR[features.ndim - 2])[:, 0]
+    spread = tuple(slice(k // 2, None, k) for k in (-(-n // config.rest_side) for n in features.shape[2:]))
+    everyone = slice(None)
+    rest = features[(everyone, everyone, *spread)].flatten(2).transpose(1, 2)  # (B, places, F)
+    free = (marks.amax(1) == 0)[(everyone, *spread)].flatten(1)
+    doubt = free * (1 - guess[(everyone, *spread)].flatten(1)) + 1e-4
+    marked = torch.where(y > 0, weight, weight * (1 - config.rest_weight))
+    x, y = torch.cat([x, rest], 1), F.pad(y, (0, rest.shape[1]))
+    trust = doubt
+    for round_ in range(config.n_rest_rounds + 1):
+        share = config.rest_weight * trust / trust.sum(1, keepdim=True)
+        slope = _logistic(x, y, torch.cat([marked, share], 1), config)
+        if round_ < config.n_rest_rounds:
+            odds = torch.einsum("bnf,bf->bn", rest, slope[:, :-1]) + slope[:, -1:]
+            trust = doubt * (-odds).sigmoid()
+    return slope
 
 
 def _seen_at(level: Tensor, config: AdviserConfig) -> Tensor:
