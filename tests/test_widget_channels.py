@@ -10,7 +10,9 @@ pytest.importorskip("napari")
 
 from qtpy.QtWidgets import QApplication
 
-from window import click, disk, stroke
+import napari_probseg as ps
+from napari_probseg.engine.thumbnails import thumbnails
+from window import Balls, click, disk, stroke
 
 
 def test_work_with_further_channels_is_found_when_they_are_chosen(open_widget, qtbot, tmp_path):
@@ -42,3 +44,15 @@ def test_work_with_further_channels_is_found_when_they_are_chosen(open_widget, q
     qtbot.waitUntil(lambda: again.work.session is not None, timeout=20_000)
     QApplication.processEvents()
     assert again.work.session.case.n_channels == 2 and len(again.work.session.steps) == 1
+
+
+@pytest.mark.parametrize(("channels_first", "is_grey"), [(True, True), (False, False)], ids=["modalities", "colours"])
+def test_pictures_have_colours_only_where_the_image_has(channels_first, is_grey):
+    values = np.random.default_rng(0).random((3, 40, 50)).astype(np.float32)
+    image = values if channels_first else np.moveaxis(values, 0, -1)
+    mask = np.zeros((40, 50), bool)
+    mask[18:22, 20:26] = True
+    case = ps.Case(image, channel_axis=0 if channels_first else -1).mark(inside=mask)
+    (picture, *_) = thumbnails(Balls().propose(case, 2), (0, 1))
+    outside = picture.panes[0].picture[:3].astype(int)  # far from what is drawn over it
+    assert (np.ptp(outside, axis=-1) < 3).all() == is_grey

@@ -20,7 +20,9 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 from napari_probseg.case import Marker
+from napari_probseg.widgets.layers.image import misread
 from napari_probseg.widgets.readers import prefer_for_nifti
+from napari_probseg.widgets.style import colour
 from test_widget_inputs import pillow
 from window import click, names, stroke
 
@@ -116,7 +118,8 @@ def test_naparis_own_choice_of_a_reader_stays_the_users(make_napari_viewer, monk
 
 def follow_the_link(qtbot, widget) -> None:
     status = widget.panel.status
-    assert "read it anew</a>" in status.text()
+    ink = colour(widget._viewer, "text").name()
+    assert "read it anew</a>" in status.text() and ink in status.text(), "a link that is seen in every theme"
     status.linkActivated.emit("read anew")
     qtbot.waitUntil(lambda: "anew:" in status.text(), timeout=20_000)
 
@@ -153,9 +156,9 @@ def test_what_was_worked_on_stays(open_widget, qtbot, tmp_path):
     viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
     worked_on = widget.work.image
     click(qtbot, widget.panel.inside)
-    said = widget.panel.status.text()
+    said = misread(worked_on)
     stroke(qtbot, widget, (1, 20, 20))
-    widget.panel.status.setText(said)
+    widget.panel.status.say(said)
     follow_the_link(qtbot, widget)
     assert widget.work.image is not worked_on and "stays" in widget.panel.status.text()
     widget.work.choose(worked_on)

@@ -395,3 +395,17 @@ def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_
     turned(qtbot)
     assert not widget.panel.empty.isVisible()
     assert widget.height() <= max(500, widget.minimumSizeHint().height())
+
+
+def test_a_long_sentence_is_shown_whole(open_widget, qtbot):
+    _, widget = open_widget(disk())
+    status = widget.panel.status
+    widget.work.say("Done.")
+    turned(qtbot)
+    least = status.height()
+    widget.work.refuse(ValueError("nothing answers at " + "a/very/long/address/ " * 9))
+    turned(qtbot)
+    assert status.height() >= status.heightForWidth(status.width()) > least
+    widget.work.say("Done.")
+    turned(qtbot)
+    assert status.height() == least

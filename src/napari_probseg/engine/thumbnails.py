@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Marker
+from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import deepest
 from napari_probseg.region import Region, bounding_box
 from napari_probseg.rendering import BLUE, RED
@@ -89,7 +89,7 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
         ]
     aspect = _THREE
     regions = [_around(votes, candidates, middle, view, aspect) for view in views]
-    greys = _pictures([case.read(region) for region in regions], views)
+    greys = _pictures([case.read(region) for region in regions], views, in_colours=_is_in_colours(case))
     drawn = list(zip(regions, views, greys, strict=True))
     return [
         Thumbnail(
@@ -120,7 +120,9 @@ def _cropped_each(
         regions.append(tuple(region))
     distinct = list(dict.fromkeys(tuple((s.start, s.stop) for s in region) for region in regions))
     planes = [candidates.case.read(tuple(slice(*ends) for ends in region)) for region in distinct]
-    greys = dict(zip(distinct, _pictures(planes, [view] * len(planes)), strict=True))
+    greys = dict(
+        zip(distinct, _pictures(planes, [view] * len(planes), in_colours=_is_in_colours(candidates.case)), strict=True)
+    )
     return [
         _pane(candidates, i, region, view, greys[tuple((s.start, s.stop) for s in region)])
         for i, region in enumerate(regions)
@@ -233,19 +235,25 @@ def _flat(values: NDArray[Any], view: tuple[int, int]) -> NDArray[Any]:
     return plane if view[0] < view[1] else plane.T
 
 
-def _pictures(planes: list[NDArray[np.float32]], views: list[tuple[int, int]]) -> list[NDArray[np.float32]]:
+def _is_in_colours(case: Case) -> bool:
+    """Return whether the channels of a case are red, green and blue: those of images of their own come first."""
+    return case.n_channels == 3 and case.channel_axis != 0
+
+
+def _pictures(
+    planes: list[NDArray[np.float32]], views: list[tuple[int, int]], *, in_colours: bool
+) -> list[NDArray[np.float32]]:
     """Return (C, ...) intensities as (h, w, 3) pictures in [0, 1] of one contrast.
 
-    Three channels are taken as colours, others as grey.
+    Channels that are no colours are shown as grey, all of them as one.
     """
-    colours = len(planes[0]) == 3
     joined = np.concatenate([plane.reshape(len(plane), -1) for plane in planes], axis=1)
-    low, high = np.percentile(joined, (1, 99), axis=None if colours else 1, keepdims=True)[..., None]
+    low, high = np.percentile(joined, (1, 99), axis=None if in_colours else 1, keepdims=True)[..., None]
     pictures = []
     for plane, view in zip(planes, views, strict=True):
         values = np.stack([_flat(channel, view) for channel in plane])
         values = np.clip((values - low) / np.maximum(high - low, 1e-9), 0, 1)
-        if not colours:
+        if not in_colours:
             values = np.repeat(values.mean(axis=0, keepdims=True), 3, axis=0)
         pictures.append(np.moveaxis(values, 0, -1).astype(np.float32))
     return pictures

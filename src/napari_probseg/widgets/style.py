@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QWidget
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -37,16 +37,11 @@ def sheet(viewer: Viewer) -> str:
         QToolButton#menu::menu-indicator {{ image: none; }}
         QLabel#faint, QLabel#status {{ color: {faint}; }}
         QLabel#status[error="true"] {{ color: {readable.name()}; }}
+        QMenu::item {{ padding: 3px 24px; }}
+        QMenu::indicator {{ left: 6px; width: 12px; height: 12px; }}
         QFrame#line {{ background-color: {colour(viewer, "primary").name()}; max-height: 1px; border: none; }}
         QProgressBar {{ max-height: 3px; min-height: 3px; border: none; border-radius: 1px; }}
     """
-
-
-def colour_links(label: QLabel, viewer: Viewer) -> None:
-    """Draw the links of a label in the theme's colour of text, which style sheets cannot."""
-    colours = label.palette()
-    colours.setColor(QPalette.ColorRole.Link, colour(viewer, "text"))
-    label.setPalette(colours)
 
 
 def dot(fill: tuple[float, float, float] | None, ratio: float = 2.0) -> QIcon:

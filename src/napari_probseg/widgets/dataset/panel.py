@@ -30,6 +30,7 @@ from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.engine.teaching import Suggestion
 from napari_probseg.widgets.dataset.curve_view import CurveView
+from napari_probseg.widgets.status import StatusLine
 from napari_probseg.widgets.style import KeyButton, line, row
 from napari_probseg.widgets.tasks.dataset import State
 
@@ -83,10 +84,7 @@ class DatasetPanel(QWidget):
         self.found.setToolTip("Click an image to open it and select it in Segment")
         self.found.setMinimumHeight(_THUMBNAIL + 36)
 
-        self.status = QLabel(objectName="status")
-        self.status.setWordWrap(True)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status.setFixedHeight(54)
+        self.status = StatusLine(viewer)
         self.progress = QProgressBar(maximum=0, textVisible=False)
         self.empty = EmptyState()
         self._lay_out()

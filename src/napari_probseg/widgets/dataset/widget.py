@@ -83,7 +83,7 @@ class DatasetWidget(QWidget):
         teaching.changed.connect(self._redraw)
         teaching.found_more.connect(self._show_found)
         teaching.learnt_more.connect(self._learn)
-        teaching.said.connect(self._say)
+        teaching.said.connect(self.panel.status.say)
 
     def _fill_menu(self) -> None:
         menu, teaching = self.panel.menu, self.teaching
@@ -172,13 +172,6 @@ class DatasetWidget(QWidget):
 
     def _show_found(self) -> None:
         self.panel.show_found(self.teaching.found)
-
-    def _say(self, sentence: str, is_error: bool) -> None:
-        status = self.panel.status
-        status.setText(sentence)
-        status.setProperty("error", is_error)
-        status.style().unpolish(status)
-        status.style().polish(status)
 
     def _lie_over_segment(self) -> None:
         """Share the place of the Segment dock, if there is one: both below each other need a tall screen."""

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
+from napari_probseg.widgets.status import StatusLine
 from napari_probseg.widgets.style import KeyButton, dot, line, row
 
 if TYPE_CHECKING:
@@ -120,10 +121,7 @@ class Panel(QWidget):
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.most_uncertain = KeyButton("Go to the most uncertain", tip="Go to where a stroke would tell the most")
 
-        self.status = QLabel(objectName="status")
-        self.status.setWordWrap(True)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status.setFixedHeight(54)
+        self.status = StatusLine(viewer)
         self.progress = QProgressBar(maximum=0, textVisible=False)
         self.cancel = KeyButton("Cancel", tip="Give it up; nothing will have changed")
         self._lay_out()

@@ -28,7 +28,7 @@ from napari_probseg.widgets.segment.reading_anew import ReadingAnew
 from napari_probseg.widgets.segment.slider_scales import edges_at, nearest_step, smoothness_at
 from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
-from napari_probseg.widgets.style import KeyButton, colour_links, sheet
+from napari_probseg.widgets.style import KeyButton, sheet
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -158,7 +158,7 @@ class SegmentWidget(QWidget):
         panel.question.anew.clicked.connect(weakly(work.recovery.start_anew))
         work.changed.connect(self._redraw)
         work.view.shown.connect(panel.gallery.set_current)
-        work.said.connect(self._say)
+        work.said.connect(panel.status.say)
         work.asking.background.busy.connect(self._redraw)
         work.asking.background.busy.connect(self._forget_progress)
         work.asking.background.progressed.connect(self._set_progress)
@@ -192,13 +192,13 @@ class SegmentWidget(QWidget):
             if key not in refused and name in self.verbs and isinstance(button, KeyButton):
                 button.set_key(short(key))
         if refused:
-            self._say(f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences.", True)
+            taken = f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences."
+            self.panel.status.say(taken, is_error=True)
 
     # Redrawing ----------------------------------------------------------------------------------------------------
 
     def _restyle(self, _: Any = None) -> None:
         self.setStyleSheet(sheet(self._viewer))
-        colour_links(self.panel.status, self._viewer)
 
     def _redraw(self, _: Any = None) -> None:
         """Draw what follows from the session of the image at work."""
@@ -306,14 +306,6 @@ class SegmentWidget(QWidget):
         self.panel.progress.setRange(0, n_steps)
         self.panel.progress.setValue(step)
 
-    def _say(self, sentence: str, is_error: bool = False) -> None:
-        status = self.panel.status
-        status.setText(sentence)
-        status.setToolTip(sentence)
-        status.setProperty("error", is_error)
-        status.style().unpolish(status)
-        status.style().polish(status)
-
     # What the parts do --------------------------------------------------------------------------------------------
 
     def _list_images(self, _: Any = None) -> None:
@@ -373,7 +365,7 @@ class SegmentWidget(QWidget):
             self.work.prepare()
             if (layers := self.work.layers) is not None:
                 self._box.start(layers.markers.ndim, placement(image, layers.markers.ndim))
-                self._say("Draw a rectangle around the object.")
+                self.panel.status.say("Draw a rectangle around the object.")
         self.panel.box.setChecked(self._box.is_waiting)
 
     def _stop_box(self) -> None:

@@ -1,0 +1,51 @@
+"""Status line of a widget: the latest sentence, whole, however long it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
+
+from napari_probseg.widgets.style import colour
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_LEAST = 54  # pixels, three lines: nothing above moves for most sentences
+
+
+class StatusLine(QLabel):
+    """What was done or refused last; a longer sentence takes the lines that it needs from what is above.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Whose theme it is drawn in.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(objectName="status")
+        self._viewer = viewer
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setFixedHeight(_LEAST)
+
+    def say(self, sentence: str, is_error: bool = False) -> None:
+        """Show a sentence, which may have a link."""
+        # Qt draws links in a blue of its own, which the dark theme swallows.
+        link = f'<a style="color: {colour(self._viewer, "text").name()}"'
+        self.setText(sentence.replace("<a", link))
+        self.setToolTip(sentence)
+        self.setProperty("error", is_error)
+        self.style().unpolish(self)
+        self.style().polish(self)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setMinimumHeight(0)  # below which Qt would not measure
+        self.setFixedHeight(max(_LEAST, self.heightForWidth(self.width())))
