@@ -236,3 +236,16 @@ def test_images_at_half_resolution(data: Path) -> None:
         assert torch.equal(other.label, one.label[::2, ::2, ::2])
         assert other.image.shape[1:] == other.label.shape
         assert other.image.mean() == pytest.approx(one.image.mean().item(), abs=0.1)
+        for voxels in other.foreground:
+            values = {int(other.label[tuple(voxel)]) for voxel in voxels}
+            assert len(values) == 1 and values != {0}, "patches are centred on what is there"
+
+
+def test_one_label_alone_is_learnt(data: Path) -> None:
+    [dataset] = unets.named(["Balls"], unets.datasets_below(data))
+    name, value = next((name, value) for name, value in dataset.labels.items() if value == max(dataset.labels.values()))
+    every, alone = unets.Images.read(dataset), unets.Images.read(dataset, label=name)
+    assert alone.n_labels == 2
+    for one, other in zip(every.training + every.test, alone.training + alone.test, strict=True):
+        assert torch.equal(other.label == 1, one.label == value)
+        assert len(other.foreground) == bool((one.label == value).any())

@@ -43,7 +43,7 @@ class Comparison:
         Each differs from the first in one thing.
     findings : tuple of Finding
     label : str
-        The one that is scored; the mean of all if empty.
+        The one that is learnt and scored; if empty all are learnt, and their mean is scored.
     published : str
         The paper's own figure of the first arm, where it is known for certain.
     patch : tuple of int

@@ -97,7 +97,7 @@ def _finding(finding: Finding, runs: Runs) -> str:
 
 def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list[str]:
     """Return a table with a row for each arm."""
-    label = labels[comparison.label] if comparison.label else None
+    label = 1 if comparison.label else None  # the one that was learnt
     names = {} if label is not None else {value: name for name, value in labels.items() if value}
     of = comparison.label or "mean"
     head = ["", "weights", "s / step", *(f"Dice {name}" for name in names.values()), f"{of} Dice", f"{of} IoU"]

@@ -36,9 +36,18 @@ N_VALIDATIONS = 8
 
 @dataclass(frozen=True)
 class Images:
-    """What a comparison trains on, chooses the weights by, and is measured on."""
+    """What a comparison trains on, chooses the weights by, and is measured on.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+    n_labels : int
+        Background included.
+    training, held_out, test : list of Example
+    """
 
     dataset: RawDataset
+    n_labels: int
     training: list[Example]
     held_out: list[Example]
     test: list[Example]
@@ -49,14 +58,21 @@ class Images:
         return self.test[0].label.ndim
 
     @classmethod
-    def read(cls, dataset: RawDataset, *, is_halved: bool = False) -> Images:
-        """Read a data set, at half of its resolution if asked; the last of its training part are held out."""
+    def read(cls, dataset: RawDataset, *, is_halved: bool = False, label: str = "") -> Images:
+        """Read a data set, at half of its resolution if asked; the last of its training part are held out.
+
+        With a label that is all there is to find, as label 1.
+        """
         training = read_examples(dataset, dataset.split("training"))
         n_held_out = max(1, min(N_HELD_OUT, len(training) // 3))
         test = read_examples(dataset, dataset.split("test")[:N_TEST])
         if is_halved:
             training, test = [_halved(e) for e in training], [_halved(e) for e in test]
-        return cls(dataset, training[:-n_held_out], training[-n_held_out:], test)
+        if label:
+            value = dataset.labels[label]
+            training, test = ([_alone(e, value) for e in part] for part in (training, test))
+        n_labels = 2 if label else count_labels(dataset)
+        return cls(dataset, n_labels, training[:-n_held_out], training[-n_held_out:], test)
 
 
 def reproduce(
@@ -105,7 +121,7 @@ def reproduce(
     command = f"`napari-probseg reproduce {experiment} --seed {seed}{changed}`"
     parts = []
     for comparison in comparisons:
-        images = Images.read(datasets[comparison.data], is_halved=comparison.is_halved)
+        images = Images.read(datasets[comparison.data], is_halved=comparison.is_halved, label=comparison.label)
         runs: dict[str, list[Run]] = {name: [] for name in comparison.arms}
         for each in range(seed, seed + comparison.n_seeds):
             for name in comparison.arms:
@@ -174,6 +190,7 @@ def _setting(comparison: Comparison, arm: Arm, images: Images, *, seed: int) -> 
             {
                 "data": images.dataset.folder.name,
                 "is_halved": comparison.is_halved,
+                "label": comparison.label,
                 "network": asdict(_fitting(arm, images)),
                 "loss": arm.loss,
                 "augment": arm.augment,
@@ -191,14 +208,19 @@ def _setting(comparison: Comparison, arm: Arm, images: Images, *, seed: int) -> 
 
 def _fitting(arm: Arm, images: Images) -> Any:
     n_channels = len(images.test[0].image)
-    return replace(arm.network, ndim=images.ndim, n_channels=n_channels, n_labels=count_labels(images.dataset))
+    return replace(arm.network, ndim=images.ndim, n_channels=n_channels, n_labels=images.n_labels)
 
 
 def _halved(example: Example) -> Example:
     """Return an example at half of its resolution: means of the image, every second voxel of the label."""
     label = example.label[(slice(None, None, 2),) * example.label.ndim].contiguous()
     image = functional.interpolate(example.image[None], label.shape, mode="area")[0]
-    return replace(example, image=image, label=label, spacing=tuple(2 * s for s in example.spacing))
+    return Example.of(example.name, image, label, tuple(2 * s for s in example.spacing))
+
+
+def _alone(example: Example, value: int) -> Example:
+    """Return an example of which one label is left, as 1."""
+    return Example.of(example.name, example.image, (example.label == value).short(), example.spacing)
 
 
 def _slug(name: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_probseg.dataset.raw import LabelledImage, RawDataset
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.nn.inputs import z_scored
 
 MAX_CENTRES = 5000  # voxels of each label and image that a patch may be centred on
@@ -40,6 +40,17 @@ class Example:
     spacing: tuple[float, ...]
     foreground: tuple[NDArray[np.intp], ...]
 
+    @classmethod
+    def of(cls, name: str, image: Tensor, label: Tensor, spacing: tuple[float, ...]) -> Example:
+        """Return an example whose foreground is found: at most `MAX_CENTRES` voxels of each label."""
+        rng = np.random.default_rng(0)
+        foreground = []
+        values = label.numpy()
+        for value in np.unique(values[values > 0]):
+            voxels = np.argwhere(values == value)
+            foreground.append(voxels if len(voxels) <= MAX_CENTRES else rng.choice(voxels, MAX_CENTRES, replace=False))
+        return cls(name, image, label, spacing, tuple(foreground))
+
 
 def read_examples(dataset: RawDataset, cases: Sequence[str]) -> list[Example]:
     """Read and check cases; where values above 1 tell objects apart, each is label 1.
@@ -68,7 +79,8 @@ def read_examples(dataset: RawDataset, cases: Sequence[str]) -> list[Example]:
             label = labelled.label.astype(np.int16)
         if not np.isfinite(labelled.image).all():
             raise ValueError(f"the image of {where} in {dataset.folder} has values that are not finite: replace them")
-        found.append(_example(labelled, label))
+        image = torch.from_numpy(z_scored(labelled.image))
+        found.append(Example.of(labelled.name, image, torch.from_numpy(label), labelled.spacing))
         if found[-1].image.ndim != found[0].image.ndim or len(found[-1].image) != len(found[0].image):
             first, last = found[0], found[-1]
             raise ValueError(
@@ -90,16 +102,6 @@ def count_labels(dataset: RawDataset) -> int:
     if len(values) < 2 or not all(isinstance(v, int) for v in values) or sorted(values) != list(range(len(values))):
         raise ValueError(f"{dataset.folder / 'dataset.json'} must number its labels 0, 1, 2, ..., got {dataset.labels}")
     return len(values)
-
-
-def _example(labelled: LabelledImage, label: NDArray[np.int16]) -> Example:
-    rng = np.random.default_rng(0)
-    foreground = []
-    for value in np.unique(label[label > 0]):
-        voxels = np.argwhere(label == value)
-        foreground.append(voxels if len(voxels) <= MAX_CENTRES else rng.choice(voxels, MAX_CENTRES, replace=False))
-    image = torch.from_numpy(z_scored(labelled.image))
-    return Example(labelled.name, image, torch.from_numpy(label), labelled.spacing, tuple(foreground))
 
 
 def batch_maker(
