@@ -265,6 +265,19 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert session.can_undo
 
 
+def test_a_script_is_warned_of_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    session = fresh()
+    session.keep(tmp_path / "file" / "work.journal")
+
+    def draw() -> None:
+        session.mark(square(5, 5))
+        session.journal.flush(10)
+
+    with pytest.warns(UserWarning, match=r"the journal cannot be written \(.*file is no folder.*save the session"):
+        draw()
+
+
 def test_a_journal_that_is_too_large_stops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "MAX_BYTES", 3000)
     session, told = fresh(), []

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from filelock import FileLock
 
 from napari_probseg.case import Case
+from napari_probseg.io.notice import tell
 from napari_probseg.io.paths import why_not_writable
 from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
@@ -46,7 +47,7 @@ class Journal:
         What the file holds already of the same session: it is gone on with.
     told : function, optional
         Is called in the thread with one sentence when the file can no longer be written, and with an empty one when it
-        can again.
+        can again. If absent, the sentence is a warning.
 
     Raises
     ------
@@ -225,6 +226,8 @@ class Journal:
             self.trouble = sentence
             if self._told is not None:
                 self._told(sentence)
+            elif sentence:
+                tell(sentence)
 
 
 _open: WeakSet[Journal] = WeakSet()
