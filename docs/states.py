@@ -38,7 +38,7 @@ def flat() -> Iterator[tuple[str, Desk]]:
     """An image: opened, answered live, an object of a class finished, an error, and work that runs."""
     with desk(data.cell(), "cell") as d:
         yield "opened", d
-        d.viewer.add_image(data.cell()[::-1], name="a channel")
+        d.viewer.add_image(data.cell()[::-1], name="a channel", visible=False)
         d.viewer.layers.selection.active = d.viewer.layers["cell"]
         d.inside((370, 426))
         d.outside((420, 160), (470, 200))

@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 import napari_probseg as ps
+from napari_probseg.widgets.layers import colours
 from napari_probseg.widgets.layers.colours import ObjectColours, object_colour
 from window import click, disk, press, stroke, threads_ended
 
@@ -139,3 +140,14 @@ def test_classes_keep_their_colours_and_the_ninth_is_another():
     first = colours.of_class("a")
     assert len({colours.of_class(kind) for kind in "abcdefghijklmnop"}) == 16
     assert colours.of_class("a") == first and colours.of(7, "a") == first and colours.of(7, "") == GREY
+
+
+def test_what_napari_compiles_for_the_first_stroke_is_compiled_before_it(monkeypatch):
+    begun = []
+    monkeypatch.setattr(colours.Thread, "start", lambda thread: begun.append(thread))
+    colours.warm_up.cache_clear()
+    for _ in range(2):
+        colours.warm_up()
+    assert len(begun) == 1 and begun[0].daemon, "once in a process"
+    begun[0]._target()
+    colours.warm_up.cache_clear()

@@ -14,6 +14,7 @@ pytest.importorskip("napari")
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_probseg import Marker
 from napari_probseg.widgets.segment.widget import SegmentWidget
@@ -409,3 +410,19 @@ def test_a_long_sentence_is_shown_whole(open_widget, qtbot):
     widget.work.say("Done.")
     turned(qtbot)
     assert status.height() == least
+
+
+def test_what_is_said_stays_at_the_bottom_while_there_is_no_image(open_widget, qtbot):
+    """napari adds a stretch below a docked widget, which would take the room."""
+    _, widget = open_widget()
+    host = QWidget()
+    qtbot.addWidget(host)
+    layout = QVBoxLayout(host)
+    layout.addWidget(widget.panel, widget.layout().stretch(0))
+    layout.addStretch()
+    host.resize(400, 900)
+    for question in ("", "Go on where you were?"):
+        widget.panel.show_work(False, question)
+        host.show()
+        turned(qtbot)
+        assert widget.panel.mapTo(host, widget.panel.status.geometry().bottomLeft()).y() > 850

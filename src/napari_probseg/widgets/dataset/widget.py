@@ -37,7 +37,7 @@ class DatasetWidget(QWidget):
         self._was_docked = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel)
+        layout.addWidget(self.panel, 1)  # all of it: napari adds a stretch below
         self._wire()
         self._viewer.events.theme.connect(self._restyle)
         self._restyle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from threading import Thread
 
 import numpy as np
 from napari.layers import Labels
@@ -48,6 +49,17 @@ def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLa
 def object_colours() -> CyclicLabelColormap:
     """Return the colours of finished objects: none of them the markers' red or blue."""
     return CyclicLabelColormap(colors=[(0, 0, 0, 0), *((*colour, 1.0) for colour in _OBJECT_COLOURS)])
+
+
+@cache
+def warm_up() -> None:
+    """Let napari compile what maps labels to colours, in a thread: else the first stroke would wait seconds for it."""
+
+    def compile_() -> None:
+        for colours, numbers in ((marker_colours(), np.uint8), (object_colours(), np.uint32)):
+            colours.map(np.zeros((1, 1), numbers))
+
+    Thread(target=compile_, name="napari-probseg colours", daemon=True).start()
 
 
 @cache

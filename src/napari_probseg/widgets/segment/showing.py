@@ -14,6 +14,7 @@ from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.engines import engine
+from napari_probseg.widgets.layers.colours import warm_up
 from napari_probseg.widgets.layers.image import (
     bare,
     displayed_axes,
@@ -71,6 +72,7 @@ class Showing(Following):
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
+        warm_up()
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
 

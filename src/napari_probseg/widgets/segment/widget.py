@@ -64,7 +64,7 @@ class SegmentWidget(QWidget):
         self._alike = AlikePart(viewer, self.work, self.panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel)
+        layout.addWidget(self.panel, 1)  # all of it: napari adds a stretch below
         self.verbs = {
             "inside": self._brush_inside,
             "outside": self._brush_outside,
