@@ -225,17 +225,6 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
             label="left ventricle",
             published="IoU 0.63 (83 volumes)",
         ),
-        Comparison(
-            "ventricle-ct",
-            "The left ventricle, in CT",
-            "HeartCT",
-            {"Avetisian 2018": Arm(_small(AVETISIAN2018, 9, n_levels=4), "iou", augment=True)},
-            is_halved=True,
-            n_steps=2000,
-            learning_rate=1e-3,
-            label="left ventricle",
-            published="IoU 0.63 (83 volumes of MRI)",
-        ),
     ),
     "isensee2017": (
         Comparison(
