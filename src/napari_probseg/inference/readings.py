@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from napari_probseg.inference.inputs import enlarged, window_input
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, with_outside
+from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
@@ -30,6 +30,7 @@ N_DRAWN = 9  # in each window ...
 N_STEPS = 3  # ... of which so many go a part of the way
 REACH_STEP = 0.35  # of the reach that was asked for
 GRID_SIDE = 128  # places along a side of the grid on which readings are compared
+LOOKS_ALIKE = replace(FINE_ADVISERS, appearance_stride=2)  # by the strokes alone
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 MAX_CUT_PIXELS = 2**22
 
@@ -178,7 +179,9 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
         return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
     marks = torch.stack([inside, with_outside(inside, outside)], 1)
     guess = found.looks.probability(window, size)[None].to(device)
-    says = appearance(image, marks, FINE_ADVISERS, guess)[0].cpu()  # (2, S, S)
+    by_marks = appearance(smoothed(image), marks, LOOKS_ALIKE)[0]
+    likeness = appearance(image, marks, FINE_ADVISERS, guess)[0, 1:]  # thin things need the full resolution
+    says = torch.cat([by_marks, likeness]).cpu()  # (2, S, S)
     logit = 2 * says.clamp(-0.999, 0.999).atanh()
     n = len(logit)
     decided = [torch.full_like(one, 10.0) for one in logit]
