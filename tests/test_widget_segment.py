@@ -14,7 +14,6 @@ pytest.importorskip("napari")
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_probseg import Marker
 from napari_probseg.widgets.segment.widget import SegmentWidget
@@ -345,84 +344,3 @@ def test_a_drag_of_the_mouse_is_one_step(open_widget, qtbot):
     qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
     turned(qtbot)
     assert len(widget.work.session.steps) == 1
-
-
-def test_it_fits_a_small_screen(open_widget, qtbot):
-    _, widget = open_widget(disk().astype(np.float32))
-    assert widget.minimumSizeHint().height() <= 700
-    assert 280 <= widget.sizeHint().width() <= 340
-
-
-def test_it_does_not_scroll_where_it_has_the_room_it_asks_for(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    viewer.add_image(disk().astype(np.float32))
-    widget = SegmentWidget(viewer, Balls())
-    qtbot.addWidget(widget)
-    widget.show()
-    widget.resize(340, widget.sizeHint().height())
-    turned(qtbot)
-    widget.resize(340, widget.sizeHint().height())
-    turned(qtbot)
-    assert not widget.panel.work.verticalScrollBar().isVisible()
-    status = widget.panel.status
-    for page in (widget.panel.question, widget.panel.empty):
-        widget.panel.show_work(False, "Go on?" if page is widget.panel.question else "")
-        turned(qtbot)
-        assert page.isVisible() and status.geometry().bottom() >= widget.panel.contentsRect().bottom() - 12
-
-
-def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    viewer.add_image(disk().astype(np.float32))
-    widget = SegmentWidget(viewer, Balls())
-    qtbot.addWidget(widget)
-    widget.show()
-    widget.resize(1, 900)
-    turned(qtbot)
-    panel = widget.panel
-    assert widget.width() <= 340, "test invalid"
-    assert panel.work.widget().width() <= panel.work.viewport().width()
-    assert panel.work.geometry().right() <= panel.contentsRect().right()
-
-
-def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    widget = SegmentWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.show()
-    widget.resize(320, 500)
-    viewer.add_image(np.random.default_rng(0).random((32, 32)))
-    qtbot.waitUntil(widget.panel.work.isVisible)
-    turned(qtbot)
-    assert not widget.panel.empty.isVisible()
-    assert widget.height() <= max(500, widget.minimumSizeHint().height())
-
-
-def test_a_long_sentence_is_shown_whole(open_widget, qtbot):
-    _, widget = open_widget(disk())
-    status = widget.panel.status
-    widget.work.say("Done.")
-    turned(qtbot)
-    least = status.height()
-    widget.work.refuse(ValueError("nothing answers at " + "a/very/long/address/ " * 9))
-    turned(qtbot)
-    assert status.height() >= status.heightForWidth(status.width()) > least
-    widget.work.say("Done.")
-    turned(qtbot)
-    assert status.height() == least
-
-
-def test_what_is_said_stays_at_the_bottom_while_there_is_no_image(open_widget, qtbot):
-    """napari adds a stretch below a docked widget, which would take the room."""
-    _, widget = open_widget()
-    host = QWidget()
-    qtbot.addWidget(host)
-    layout = QVBoxLayout(host)
-    layout.addWidget(widget.panel, widget.layout().stretch(0))
-    layout.addStretch()
-    host.resize(400, 900)
-    for question in ("", "Go on where you were?"):
-        widget.panel.show_work(False, question)
-        host.show()
-        turned(qtbot)
-        assert widget.panel.mapTo(host, widget.panel.status.geometry().bottomLeft()).y() > 850
