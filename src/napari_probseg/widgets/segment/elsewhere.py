@@ -98,10 +98,10 @@ def _let_go(cluster: Any, engine: Any) -> None:
     """End what answers over there, in a thread: it may be out of reach."""
     from threading import Thread
 
-    from napari_probseg.engine.remote import CONNECT_SECONDS
+    from napari_probseg.engine.remote import ANSWER_SECONDS
 
     def end() -> None:
-        engine.close(patience=CONNECT_SECONDS)
+        engine.close(patience=ANSWER_SECONDS)
         cluster.close()
 
     Thread(target=end, daemon=True).start()
