@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QFocusEvent
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 from napari_probseg.case import Marker
 from napari_probseg.io import write
@@ -182,6 +182,17 @@ def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
     work.layers.markers.brush_size = 20
     camera.zoom = 4.0
     assert work.tools.brush_size == 20, "it was chosen"
+
+
+def test_the_brush_has_the_size_that_is_typed_beside_its_slider(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    number = widget.panel.brush_size.findChild(QLineEdit)
+    number.setFocus()
+    number.selectAll()
+    qtbot.keyClicks(number, "21")
+    qtbot.keyClick(number, Qt.Key.Key_Return)
+    assert widget.work.tools.brush_size == 21 == widget.panel.brush_size.value()
+    assert not number.hasFocus(), "keys are the verbs' again"
 
 
 def test_sliders_change_what_was_accepted(open_widget, qtbot):

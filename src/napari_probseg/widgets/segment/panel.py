@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QLabeledSlider
 
 from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.segment.gallery import Gallery
@@ -64,8 +65,11 @@ class Panel(QWidget):
         self.box.setCheckable(True)
         for one_of_four in (self.inside, self.outside, self.erase, self.box):
             one_of_four.setObjectName("narrow")
-        self.brush_size = _slider(1, 60, "Diameter of the brush, in voxels; [ and ] change it too")
-        self.brush_text = QLabel(objectName="faint")
+        self.brush_size = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.brush_size.setRange(1, 60)
+        self.brush_size.setToolTip("Diameter of the brush, in voxels; [ and ] change it too")
+        for part in (self.brush_size, self.brush_size.findChild(QSlider)):
+            part.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
         self.reach = _slider(1, 10, "")
         self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
@@ -158,7 +162,7 @@ class Panel(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(5)
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
-        rows.addLayout(row(QLabel("Brush"), self.brush_size, self.brush_text, QLabel("Reach"), self.reach))
+        rows.addLayout(row(QLabel("Brush, px"), self.brush_size, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
         rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
         rows.addLayout(row(self.propose, self.n))
@@ -191,7 +195,6 @@ class Panel(QWidget):
         for small in (self.previous, self.next):
             small.setFixedWidth(40)
         self.image_before.setFixedWidth(64)
-        self.brush_text.setFixedWidth(48)
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
         self.progress.setSizePolicy(steady)

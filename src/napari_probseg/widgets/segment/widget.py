@@ -262,7 +262,6 @@ class SegmentWidget(QWidget):
             part.setChecked(state.brush is marker)
         panel.brush_size.setMaximum(max(panel.brush_size.maximum(), self.work.tools.brush_size))
         panel.brush_size.setValue(self.work.tools.brush_size)
-        panel.brush_text.setText(f"{self.work.tools.brush_size} px")
 
     def _draw_candidates(self) -> None:
         """Show the candidates in the gallery that the canvas shows."""
@@ -335,7 +334,6 @@ class SegmentWidget(QWidget):
     def _set_brush_size(self, size: int) -> None:
         if size != self.work.tools.brush_size:
             self.work.set(brush_size=size)
-        self.panel.brush_text.setText(f"{size} px")
 
     def _set_reach(self, tenths: int) -> None:
         self.work.set(reach=tenths / 10)
