@@ -43,14 +43,15 @@ def test_recorded_kernels_do_what_the_cpu_does(shape: tuple[int, ...]) -> None:
         assert torch.equal(depth(mask, 9), depth(mask.cuda(), 9).cpu())
 
 
-def test_it_trains_in_half_precision_and_goes_on(tmp_path: Path) -> None:
-    config = replace(RECIPES[2].training, n_batch=16)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_it_trains_in_half_precision_and_goes_on(tmp_path: Path, ndim: int) -> None:
+    config = replace(RECIPES[ndim].training, n_batch=16)
     for n_steps in (5, 8):
-        fit_config = replace(RECIPES[2].fit, n_steps=n_steps, minutes=0.0, n_warmup=2)
-        steps = list(train_general(tmp_path, fit_config=fit_config, config=config, device="cuda"))
+        fit_config = replace(RECIPES[ndim].fit, n_steps=n_steps, minutes=0.0, n_warmup=2)
+        steps = list(train_general(tmp_path, ndim=ndim, fit_config=fit_config, config=config, device="cuda"))
         assert all(np.isfinite(step.losses["total"]) for step in steps)
     assert len(steps) == 3
-    assert (tmp_path / "general.safetensors").is_file()
+    assert (tmp_path / f"{RECIPES[ndim].name}.safetensors").is_file()
 
 
 def test_answers_are_those_of_the_cpu() -> None:

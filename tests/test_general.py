@@ -4,23 +4,28 @@ import json
 from collections import deque
 from dataclasses import asdict, replace
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from napari_probseg.cli.main import app
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.io import write
 from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.advisers import guide
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, Unshuffle, inflated, shuffled
 from napari_probseg.nn.inputs import N_MARKS, network_input
 from napari_probseg.nn.presets import load_network
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
+from napari_probseg.training.__main__ import main
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import batch_maker, train_general
+from napari_probseg.training.general import batch_maker, train_general, write_network
 from napari_probseg.training.objective import corrected, loss_of, reconstruction
 from napari_probseg.training.pool import Pool
 from napari_probseg.training.recipe import RECIPES, GeneralTraining
@@ -45,8 +50,8 @@ def network(ndim: int) -> GeneralCVAE:
     return GeneralCVAE(SMALL[ndim]).eval()
 
 
-def an_input(n: int, ndim: int) -> torch.Tensor:
-    return torch.randn(n, SMALL[ndim].n_image_channels + N_MARKS, *(SIZE[ndim],) * ndim)
+def an_input(n: int, ndim: int, size: int | None = None) -> torch.Tensor:
+    return torch.randn(n, SMALL[ndim].n_image_channels + N_MARKS, *(size or SIZE[ndim],) * ndim)
 
 
 def a_batch(ndim: int, n: int = 4) -> tuple[Task, Chance]:
@@ -226,20 +231,47 @@ def test_a_network_of_images_starts_as_one_that_sees_slices() -> None:
     )
 
 
+def test_an_advised_network_tells_what_was_accepted_from_strokes_and_hears_the_advisers(ndim: int) -> None:
+    torch.manual_seed(0)
+    network = GeneralCVAE(replace(SMALL[ndim], advised=True)).eval()
+    x = an_input(1, ndim, 32)
+    x[:, -N_MARKS:] = 0
+    stroke, accepted = x.clone(), x.clone()
+    stroke[:, -3, 4:8, 4:8] = accepted[:, -1, 4:8, 4:8] = 1
+    seen = [network.features(given).fine for given in (x, stroke, accepted)]
+    assert not any(torch.allclose(a, b) for a, b in combinations(seen, 2))
+    guides = guide(torch.cat([x, stroke]))
+    assert not guides[0].any(), "without a stroke nothing is said"
+    assert all(channel.any() for i, channel in enumerate(guides[1]) if i not in (1, 2)), "nothing outside, nor accepted"
+
+
+def test_an_advised_network_survives_its_file(ndim: int, tmp_path: Path) -> None:
+    network = GeneralCVAE(replace(SMALL[ndim], advised=True)).eval()
+    write_network(tmp_path / "advised.safetensors", network)
+    again, x = load_network(tmp_path / "advised.safetensors"), an_input(2, ndim, 32)
+    assert isinstance(again, GeneralCVAE)
+    assert again.config.advised
+    torch.testing.assert_close(again.features(x).fine, network.features(x).fine)
+
+
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
     """Return three data sets of three images of a disk."""
     label = (np.hypot(*np.indices((40, 40)) - 20.0) < 9).astype(np.uint8)
-    noise = np.random.default_rng(0).normal(0, 0.2, label.shape)
     for name in ("Dataset001_Cells", "Dataset002_Lesions", "Dataset003_Organs"):
-        folder = tmp_path / "sets" / name
-        for part in ("imagesTr", "labelsTr"):
-            (folder / part).mkdir(parents=True)
-        (folder / "dataset.json").write_text(json.dumps({"labels": {"disk": 1}, "file_ending": ".tif"}))
-        for i in range(3):
-            write(folder / "imagesTr" / f"{i}_0000.tif", (label + noise).astype(np.float32))
-            write(folder / "labelsTr" / f"{i}.tif", label)
+        write_set(tmp_path / "sets" / name, label)
     return tmp_path / "sets"
+
+
+def write_set(folder: Path, label: np.ndarray) -> None:
+    """Write a data set of three images of an object in noise."""
+    noise = np.random.default_rng(0).normal(0, 0.2, label.shape)
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"disk": 1}, "file_ending": ".tif"}))
+    for i in range(3):
+        write(folder / "imagesTr" / f"{i}_0000.tif", (label + noise).astype(np.float32))
+        write(folder / "labelsTr" / f"{i}.tif", label)
 
 
 def trained_without(left_out: tuple[str, ...], sets: Path, folder: Path) -> tuple[str, ...]:
@@ -287,3 +319,28 @@ def test_a_packed_folder_is_all_that_a_training_needs(sets: Path, tmp_path: Path
         next(train_general(packed, without=("Cell",)))
     with pytest.raises(ValueError, match="no data set is left that there are crops of: leave fewer"):
         next(train_general(packed, without=("Cells", "Lesions", "Organs")))
+
+
+def test_volumes_are_packed_and_trained_on_where_little_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "sets"
+    z, y, x = np.mgrid[:24, :40, :40]
+    ball = ((z - 12) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 < 9**2).astype(np.uint8)
+    write_set(data / "Dataset001_Balls", ball)
+    write_set(data / "Dataset002_Disks", ball[12])
+    monkeypatch.setattr("napari_probseg.cli.train.MIN_PACKED", {3: 4})
+    monkeypatch.setitem(RECIPES, 3, replace(RECIPES[3], training=replace(RECIPES[3].training, n_crops=2)))
+    packed = CliRunner().invoke(app, ["train", "pack3d", str(tmp_path / "run"), "--data", str(data)])
+    assert packed.exit_code == 0, packed.output
+    assert Pool.load(tmp_path / "run" / "pool.zip").image.shape == (2, 2, 64, 64, 64), "those of volumes alone"
+    monkeypatch.setattr("sys.argv", ["", str(tmp_path / "run"), "--volumes", "--minutes", "0.0001", "--batch", "2"])
+    main()
+    assert "of the time went into data" in capsys.readouterr().out
+    trained = load_network(tmp_path / "run" / "general3d.safetensors")
+    assert isinstance(trained, GeneralCVAE)
+    assert trained.config.advised
+    monkeypatch.setattr("sys.argv", ["", str(tmp_path), "--volumes"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "write it with napari-probseg train pack3d" in capsys.readouterr().err

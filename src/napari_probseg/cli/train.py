@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_probseg.nn.presets import General
     from napari_probseg.progress import Progress
 
-MIN_PACKED = 10_000  # crops of a pack
+MIN_PACKED = {2: 10_000, 3: 600}  # crops of a pack, by number of dimensions
 
 
 class Preset(StrEnum):
@@ -27,6 +28,7 @@ class Preset(StrEnum):
     general = "general"
     general3d = "general3d"
     pack = "pack"
+    pack3d = "pack3d"
     refiner = "refiner"
     refiner3d = "refiner3d"
     isensee2017 = "isensee2017"
@@ -45,7 +47,8 @@ def train(
     preset: Annotated[
         Preset,
         typer.Argument(
-            help="Which network; 'pack': the crops of 'general' alone; 'refiner', 'refiner3d': its last parts."
+            help="Which network; 'pack', 'pack3d': the crops of 'general', 'general3d' alone; 'refiner', 'refiner3d': "
+            "their last parts."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
@@ -73,7 +76,12 @@ def train(
     devices: Devices = 1,
 ) -> None:
     """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
-    parts = {Preset.pack: _pack, Preset.refiner: _train_refiner, Preset.refiner3d: _train_volume_refiner}
+    parts: dict[Preset, Callable[..., None]] = {
+        Preset.pack: partial(_pack, 2),
+        Preset.pack3d: partial(_pack, 3),
+        Preset.refiner: _train_refiner,
+        Preset.refiner3d: _train_volume_refiner,
+    }
     if preset in parts:
         if data is None:
             raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
@@ -148,21 +156,23 @@ def _unet(
     )
 
 
-def _pack(out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
-    """Write the crops that 'general' is trained on, and the weights that it begins with."""
+def _pack(ndim: int, out: Path, data: Path, without: Sequence[str], start: Path | None, seed: int) -> None:
+    """Write the crops that a general network is trained on, and the weights that it begins with."""
     from napari_probseg.dataset.raw import all_but, datasets_below
     from napari_probseg.io.atomic import output_folder
     from napari_probseg.training.general import POOL, START, first_network, write_network
     from napari_probseg.training.pool import save_pool
     from napari_probseg.training.recipe import RECIPES
 
-    config = RECIPES[2].training
+    recipe = RECIPES[ndim]
     datasets = all_but(without, datasets_below(data))
-    options = {"n_per_dataset": max(config.n_crops, -(-MIN_PACKED // max(1, len(datasets))))}
+    options = {"n_per_dataset": max(recipe.training.n_crops, -(-MIN_PACKED[ndim] // max(1, len(datasets))))}
     output_folder(out)
-    for name in save_pool(out / POOL, datasets, seed=seed, share_pseudo=config.share_pseudo, **options):
+    for name in save_pool(
+        out / POOL, datasets, seed=seed, ndim=ndim, share_pseudo=recipe.training.share_pseudo, **options
+    ):
         typer.echo(name)
-    write_network(out / START, first_network(start, RECIPES[2].network, seed), half=True)
+    write_network(out / START, first_network(start, recipe.network, seed), half=True)
     typer.echo(f"the crops are {out / POOL}, {(out / POOL).stat().st_size / 2**20:.0f} MiB")
     typer.echo(f"the weights to start from are {out / START}")
 

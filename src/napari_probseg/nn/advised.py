@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.nn import efficientnet
-from napari_probseg.nn.advisers import ADVISER_NAMES, advice
+from napari_probseg.nn.advisers import ADVISER_NAMES, N_GUIDES, guide
 from napari_probseg.nn.general import Features, GeneralConfig, Head, Posterior, Sample
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import Refiner
@@ -80,16 +80,15 @@ class AdvisedCVAE(nn.Module):
         self.config = config = config or AdvisedConfig()
         widths = tuple(config.widths)
         heads = GeneralConfig(n_head=config.n_head, n_latent=config.n_latent)
-        n_guide = N_MARKS + len(ADVISER_NAMES)
         self.encoder = efficientnet.Encoder()
         self.guide = nn.Sequential(
-            nn.Conv2d(n_guide, 32, 3, 2, padding=1), nn.SiLU(), nn.Conv2d(32, efficientnet.N_STEM, 3, padding=1)
+            nn.Conv2d(N_GUIDES, 32, 3, 2, padding=1), nn.SiLU(), nn.Conv2d(32, efficientnet.N_STEM, 3, padding=1)
         )
         nn.init.zeros_(self.guide[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.guide[-1].bias)  # type: ignore[arg-type]
         coming = [*widths[1:], efficientnet.WIDTHS[-1]]
         self.up = nn.ModuleList(
-            _block(below + skip + n_guide, width)
+            _block(below + skip + N_GUIDES, width)
             for below, skip, width in zip(coming, efficientnet.WIDTHS, widths, strict=False)
         )
         self.posterior = Posterior(widths[1], config.n_latent, ndim=2)
@@ -106,15 +105,12 @@ class AdvisedCVAE(nn.Module):
 
     def guided(self, x: Tensor) -> Tensor:
         """Return marks, accepted and what the advisers say, (B, 7, Y, X), of x (B, 6, Y, X)."""
-        image, inside, outside, accepted = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0, x[:, -1]
         if not self.config.accepted:
-            inside, outside = inside | (accepted > 0), outside | (accepted < 0)
-            accepted = torch.zeros_like(accepted)
-        with torch.autocast(x.device.type, enabled=False):
-            says = advice(image.float(), inside, outside)
-        heard = torch.tensor([name in self.config.advisers for name in ADVISER_NAMES], device=x.device)
-        says = says * heard[:, None, None]
-        return torch.cat([torch.stack([inside, outside], 1).to(x), accepted[:, None], says.to(x)], 1)
+            image, inside, outside, accepted = x[:, :-N_MARKS], x[:, -3] > 0, x[:, -2] > 0, x[:, -1]
+            marks = [inside | (accepted > 0), outside | (accepted < 0), torch.zeros_like(inside)]
+            x = torch.cat([image, torch.stack(marks, 1).to(x)], 1)
+        heard = [True] * N_MARKS + [name in self.config.advisers for name in ADVISER_NAMES]
+        return guide(x) * torch.tensor(heard, device=x.device)[:, None, None]
 
     def features(self, x: Tensor) -> AdvisedFeatures:
         """Return the features of x, (B, 6, Y, X): image (RGB), inside, outside, accepted (1 object, -1 background)."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.ways import way_costs
 from napari_probseg.replay import replayed
 
@@ -23,6 +24,7 @@ ADVISER_NAMES = ("geodesic", "watershed", "walker", "appearance")
 _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
 _LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
+N_GUIDES = N_MARKS + len(ADVISER_NAMES)  # channels of `guide`
 N_BLOCKS = 8  # along each side of a window, where half of the marks foretell the other half
 
 
@@ -90,6 +92,18 @@ class AdviserConfig:
     rest_side: int = 32
     rest_weight: float = 0.8
     n_rest_rounds: int = 1
+
+
+def guide(x: Tensor) -> Tensor:
+    """Return strokes, what was accepted, and what the advisers say, (B, 7, Y, X), of x (B, C + 3, Y, X).
+
+    Whatever the precision around it, the advisers reckon in single precision.
+    """
+    image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
+    inside, outside = marks[:, 0] > 0, marks[:, 1] > 0
+    with torch.autocast(x.device.type, enabled=False):
+        says = advice(image.float(), inside, outside)
+    return torch.cat([torch.stack([inside, outside], 1).to(x), marks[:, 2:], says.to(x)], 1)
 
 
 @torch.no_grad()

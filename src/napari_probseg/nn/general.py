@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.torch_version import TorchVersion
 
-from napari_probseg.nn.inputs import as_marks
+from napari_probseg.nn.advisers import N_GUIDES, guide
+from napari_probseg.nn.inputs import N_MARKS, as_marks
 
 # Voxels along each side of the crops that it is trained on, and so of the windows that it is asked about: how large a
 # thing looks counts, at twice the size it is another one.
@@ -50,6 +51,9 @@ class GeneralConfig:
         Dimensions of z.
     ndim : int
         2 for images, 3 for volumes.
+    advised : bool
+        Whether it hears the advisers (`napari_probseg.nn.advisers`), and what was accepted is an input of its own;
+        else that counts as marked.
 
     Raises
     ------
@@ -62,6 +66,7 @@ class GeneralConfig:
     n_head: int = 32
     n_latent: int = 8
     ndim: int = 2
+    advised: bool = False
 
     def __post_init__(self) -> None:
         if self.ndim not in _CONVOLUTION:
@@ -95,7 +100,7 @@ class GeneralCVAE(nn.Module):
         super().__init__()
         self.config = config = config or GeneralConfig()
         widths, ndim = tuple(config.widths), config.ndim
-        n_in = config.n_image_channels + 2
+        n_in = config.n_image_channels + (N_GUIDES if config.advised else 2)
         self.stem = nn.Sequential(Unshuffle(), _block(2**ndim * n_in, widths[0], ndim=ndim))
         self.down = nn.ModuleList(_block(a, b, ndim=ndim, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(_block(a + b, a, ndim=ndim) for a, b in pairwise(widths))
@@ -110,11 +115,9 @@ class GeneralCVAE(nn.Module):
         return self.config.n_latent
 
     def features(self, x: Tensor) -> Features:
-        """Return the features of x, (B, image channels + 3, Y, X): image, inside, outside, accepted.
-
-        What was accepted counts as marked.
-        """
-        maps = [self.stem(as_marks(x).contiguous(memory_format=_LAYOUT[x.ndim - 2]))]
+        """Return the features of x, (B, image channels + 3, Y, X): image, inside, outside, accepted."""
+        seen = torch.cat([x[:, :-N_MARKS], guide(x)], 1) if self.config.advised else as_marks(x)
+        maps = [self.stem(seen.contiguous(memory_format=_LAYOUT[x.ndim - 2]))]
         for down in self.down:
             maps.append(down(maps[-1]))
         up = maps.pop()

@@ -1,4 +1,4 @@
-"""Train the general network where little is installed: ``python -m napari_probseg.training FOLDER --minutes 10``.
+"""Train a general network where little is installed: ``python -m napari_probseg.training FOLDER --minutes 10``.
 
 The folder holds the crops that ``napari-probseg train pack`` has written; beside this package, torch, NumPy, SciPy,
 scikit-image, safetensors and Pillow are needed.
@@ -18,21 +18,31 @@ def main() -> None:
     """Train, telling now and then where it stands."""
     parser = argparse.ArgumentParser(prog="python -m napari_probseg.training", description=__doc__)
     parser.add_argument("folder", type=Path, help=f"with {POOL}; the weights and checkpoints go there")
-    parser.add_argument("--minutes", type=float, default=RECIPES[2].fit.minutes)
-    parser.add_argument("--batch", type=int, default=RECIPES[2].training.n_batch, help="crops in a step; 256 on a GPU")
-    parser.add_argument("--rate", type=float, default=RECIPES[2].fit.learning_rate, help="the learning rate")
+    parser.add_argument("--volumes", action="store_true", help="train the network of volumes, not that of images")
+    parser.add_argument("--minutes", type=float, help="as for the shipped weights if absent")
+    parser.add_argument("--batch", type=int, help="crops in a step; 256 on a GPU")
+    parser.add_argument("--rate", type=float, help="the learning rate")
     parser.add_argument("--without", action="append", default=[], metavar="SET", help="a data set that is left out")
     parser.add_argument("--start", type=Path, help="weights to start from; those in FOLDER if absent")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     if not (chosen.folder / POOL).is_file():
-        parser.error(f"{chosen.folder} holds no {POOL}: write it with napari-probseg train pack {chosen.folder}")
-    fit_config = replace(RECIPES[2].fit, minutes=chosen.minutes, seed=chosen.seed, learning_rate=chosen.rate)
-    config = replace(RECIPES[2].training, n_batch=chosen.batch)
+        pack = "pack3d" if chosen.volumes else "pack"
+        parser.error(f"{chosen.folder} holds no {POOL}: write it with napari-probseg train {pack} {chosen.folder}")
+    ndim = 3 if chosen.volumes else 2
+    fit_config, config = RECIPES[ndim].fit, RECIPES[ndim].training
+    fit_config = replace(
+        fit_config,
+        minutes=chosen.minutes or fit_config.minutes,
+        learning_rate=chosen.rate or fit_config.learning_rate,
+        seed=chosen.seed,
+    )
+    config = replace(config, n_batch=chosen.batch or config.n_batch)
     share = ShareOfTime()
     for progress in train_general(
         chosen.folder,
+        ndim=ndim,
         without=chosen.without,
         fit_config=fit_config,
         config=config,

@@ -100,7 +100,7 @@ def train_general(
     recipe, folder = RECIPES[ndim], Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fit_config, config = fit_config or recipe.fit, config or recipe.training
-    first = start or _packed_start(folder, ndim)
+    first = start or _packed_start(folder)
     network = first_network(first, network_config or recipe.network, fit_config.seed)
     pool = _crops(folder, data, without, config, fit_config.seed, fabric)
     learnt, judge = (None, None) if pool is None else _divided(pool, config, device)
@@ -110,9 +110,9 @@ def train_general(
         write_network(folder / f"{recipe.name}.safetensors", network)
 
 
-def _packed_start(folder: Path, ndim: int) -> Path | None:
-    """Return the weights of images that lie packed in a folder, if there are any."""
-    return folder / START if ndim == 2 and (folder / START).is_file() else None
+def _packed_start(folder: Path) -> Path | None:
+    """Return the weights that lie packed in a folder, if there are any."""
+    return folder / START if (folder / START).is_file() else None
 
 
 def _crops(
