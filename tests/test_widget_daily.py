@@ -49,6 +49,29 @@ def test_only_what_lies_over_the_image_at_work_is_seen(open_widget, qtbot):
     assert all(layers.markers.visible for layers in widget.work.images), "they are ordinary layers again"
 
 
+@pytest.mark.parametrize("blending", ["translucent_no_depth", "opaque", "additive"])
+def test_what_is_brushed_is_not_hidden_by_another_image(open_widget, qtbot, blending):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    viewer.add_image(disk().astype(np.float32), name="over", blending=blending)
+    assert widget.work.image.name == "over"
+    viewer.layers.selection.active = viewer.layers["image"]
+    own = ["image", "objects of image", "markers of image"]
+    assert names(viewer) == [*own, "over"], "selecting a layer moves none"
+    click(qtbot, widget.panel.outside)
+    assert names(viewer) == ([*own, "over"] if blending == "additive" else ["over", *own])
+
+
+def test_the_image_that_is_chosen_is_seen_and_its_channels_with_it(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    for name in ("green", "over"):
+        viewer.add_image(disk().astype(np.float32), name=name)
+    image, green = viewer.layers["image"], viewer.layers["green"]
+    widget.work.images.set_channels(getattr(image, "__wrapped__", image), [getattr(green, "__wrapped__", green)])
+    widget.panel.images.setCurrentIndex(0)
+    assert names(viewer) == ["over", "image", "green"]
+
+
 def test_a_double_click_on_propose_is_one_propose(open_widget, qtbot):
     proposer = Balls()
     _, widget = open_widget(disk().astype(np.float32), proposer)

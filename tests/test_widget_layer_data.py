@@ -71,6 +71,17 @@ def test_layers_from_elsewhere_are_saved_with_their_scale(tmp_path: Path) -> Non
     assert attributes["units"] == ["um"] * 3
 
 
+def test_an_image_of_an_open_time_series_is_no_time_series(tmp_path: Path) -> None:
+    options = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "TYX", "finterval": 5, "unit": "um"}}
+    tifffile.imwrite(tmp_path / "series.tif", np.zeros((4, 6, 7), np.uint8), **options)
+    ((_, attributes, _),) = layer_data.read_layers(str(tmp_path / "series.tif"))
+    assert layer_place.picture_of((4, 6, 7), attributes).axes == "TYX", "test invalid"
+    one = {"scale": attributes["scale"][1:], "units": attributes["units"][1:]}
+    for told in (one, one | {"metadata": attributes["metadata"]}):  # of napari's Split Stack, and of another layer
+        place = layer_place.picture_of((6, 7), told)
+        assert (place.axes, place.unit, place.spacing) == ("YX", "µm", pytest.approx((0.0005, 0.0005)))
+
+
 def test_samples() -> None:
     for sample, ndim in ((layer_data.disks, 2), (layer_data.body_slice, 2), (layer_data.body, 3)):
         ((data, attributes, kind),) = sample()

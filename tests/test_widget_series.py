@@ -13,7 +13,7 @@ import napari_probseg as ps
 from napari_probseg.case import Marker
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.widgets.layers.source import source_of
-from window import click, disk, press, stroke, threads_ended, turned
+from window import click, disk, finished, on, press, stroke, turned
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -31,18 +31,6 @@ def opened(open_widget, folder):
     viewer, widget = open_widget()
     viewer.open(str(folder / "cell0.tif"), plugin="napari")
     return viewer, widget
-
-
-def finished(qtbot, widget, at=(30, 30)):
-    stroke(qtbot, widget, at)
-    click(qtbot, widget.panel.finish)
-
-
-def on(qtbot, widget, name):
-    """Wait until an image is at work, and nothing runs."""
-    work = widget.work
-    qtbot.waitUntil(lambda: work.image is not None and work.image.name == name and not work.is_held, timeout=20_000)
-    threads_ended(qtbot)
 
 
 def texts(widget):

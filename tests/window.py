@@ -104,6 +104,18 @@ def finish_one(qtbot, widget, at=(30, 30)) -> None:
     click(qtbot, widget.panel.finish)
 
 
+def finished(qtbot, widget, at=(30, 30)):
+    stroke(qtbot, widget, at)
+    click(qtbot, widget.panel.finish)
+
+
+def on(qtbot, widget, name):
+    """Wait until an image is at work, and nothing runs."""
+    work = widget.work
+    qtbot.waitUntil(lambda: work.image is not None and work.image.name == name and not work.is_held, timeout=20_000)
+    threads_ended(qtbot)
+
+
 def crash(widget) -> Session:
     """Let the work end as a killed program leaves it: nothing more is written."""
     session = widget.work.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -66,7 +67,8 @@ def picture_of(shape: tuple[int, ...], attributes: Mapping[str, Any], *, in_worl
             found.shape,
             tuple(found.data.shape),
         ):
-            return found
+            is_slice = found.axes.replace("C", "") != axes  # of a time series
+            return replace(found, data=NoVoxels(shape), axes=axes + "C" * is_rgb) if is_slice else found
         if found.affine is not None:
             to_world, unit = found.affine @ np.linalg.solve(shown, to_world), found.unit
     steps = np.linalg.norm(to_world[:3, :3], axis=0) * MM_PER.get(unit, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import import_module
 from threading import Thread
 
 import numpy as np
@@ -24,6 +25,7 @@ _OBJECT_COLOURS = (
     (0.70, 0.82, 0.28),
     (0.65, 0.55, 0.45),
 )
+_LIBRARIES = ("pandas", "skimage.color")  # that napari imports for the first layer of labels
 _NO_CLASS = (0.62, 0.62, 0.62)
 _CLASSES = "classes of probseg"  # what a colormap is called that colours by class
 Colour = tuple[float, float, float]
@@ -53,13 +55,15 @@ def object_colours() -> CyclicLabelColormap:
 
 @cache
 def warm_up() -> None:
-    """Let napari compile what maps labels to colours, in a thread: else the first stroke would wait seconds for it."""
+    """Import and compile what napari's layers of labels need, in a thread: else the first stroke waits for it."""
 
-    def compile_() -> None:
+    def prepare() -> None:
+        for library in _LIBRARIES:
+            import_module(library)
         for colours, numbers in ((marker_colours(), np.uint8), (object_colours(), np.uint32)):
             colours.map(np.zeros((1, 1), numbers))
 
-    Thread(target=compile_, name="napari-probseg colours", daemon=True).start()
+    Thread(target=prepare, name="napari-probseg colours", daemon=True).start()
 
 
 @cache

@@ -146,6 +146,21 @@ def shrunk(layer: Labels, image: Image) -> bool:
     return True
 
 
+def hides(layer: Image) -> bool:
+    """Return whether an image hides what lies under it."""
+    return bool(layer.visible) and layer.opacity == 1 and str(layer.blending).startswith(("translucent", "opaque"))
+
+
+def go_to_middle(viewer: Viewer, layer: Image) -> None:
+    """Move the sliders to the middle of an image; to the first one of a time series."""
+    shape = finest(layer).shape[: layer.ndim]
+    at = layer.data_to_world([0 if is_in_time(layer) else n // 2 for n in shape])
+    n_extra = viewer.dims.ndim - len(at)
+    for axis in viewer.dims.not_displayed:
+        if axis >= n_extra:
+            viewer.dims.set_point(axis, at[axis - n_extra])
+
+
 def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     """Return the plane (axis, index) of a 3-D Labels layer that the viewer shows; None for a 2-D one.
 

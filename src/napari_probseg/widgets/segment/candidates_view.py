@@ -185,6 +185,6 @@ class CandidatesView(QObject):
                     return nothing_on_view(self.current)
         return shown.advice
 
-    def owns(self, layer: Any) -> bool:
+    def holds(self, layer: Any) -> bool:
         """Return whether a layer is the preview, the uncertainty, or the outlines of objects alike."""
         return self.preview.holds(layer) or self.uncertainty.holds(layer) or self.alike.holds(layer)

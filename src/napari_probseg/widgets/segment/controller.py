@@ -95,11 +95,13 @@ class Workspace(MoreLikeThis):
     def prepare(self) -> None:
         """Make the layers of the image, so that something can be drawn over it."""
         self.open_layers()
+        self._uncover()
 
     @verb
     def brush(self, marker: Marker) -> None:
         """Take up the brush of a marker; UNKNOWN is the eraser."""
         self.open_layers().brush(marker, self.tools.brush_size)
+        self._uncover()
         self.changed.emit()
 
     @verb

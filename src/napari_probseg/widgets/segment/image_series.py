@@ -21,11 +21,12 @@ from napari_probseg.session.session import Session
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.layers.appearance import Appearance, Limits
-from napari_probseg.widgets.layers.image import bare, has_channels_first, place_of
+from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, has_channels_first, place_of
 from napari_probseg.widgets.layers.source import add_read, reader_of, source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.still import StillCanvas
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
 
@@ -48,6 +49,8 @@ class Way:
         Of the image, and of its channels.
     has_brush : bool
         Whether a brush is in hand: the next one is brushed inside first.
+    shape : tuple of int
+        How many voxels it has: another one of as many is shown on the same slice.
     """
 
     reader: str
@@ -57,6 +60,7 @@ class Way:
     is_joined: bool
     looks: tuple[Appearance, ...]
     has_brush: bool
+    shape: tuple[int, ...]
 
 
 def told(method: Callable[..., Any]) -> Callable[..., None]:
@@ -90,7 +94,7 @@ class ImageSeries(QObject):
     def __init__(self, work: Workspace, parent: Any) -> None:
         super().__init__(parent)
         self.work, self.series = work, Series()
-        self.background = Background()
+        self.background, self._canvas = Background(), StillCanvas(parent)
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
         self.background.failed.connect(self.fail)
@@ -218,13 +222,14 @@ class ImageSeries(QObject):
         there = [layer for layer in work.choices() if source_of(layer) == path]
         channels = [] if way is None else way.names.of_image(path) or []
         if there:
-            self._arrive(path, [layer for file in (path, *channels) for layer in self._layers_of(file)])
+            self._arrive(path, [layer for file in (path, *channels) for layer in self._layers_of(file)], is_new=False)
         elif way is None or way.reader in ("", OWN_READER, NAPARI) or get_reader(str(path)) is not None:
             work.hold()
             is_plain = way is not None and way.reader == NAPARI and get_reader(str(path)) is None
             self.background.start(lambda: arriving(path, channels, reader=NAPARI if is_plain else ""))
             self.changed.emit()
         else:
+            self._canvas.hold()
             with work.adding():
                 opened = [one for file in (path, *channels) for one in work.viewer.open(str(file), plugin=way.reader)]
             self._arrive(path, [layer for layer in map(bare, opened) if isinstance(layer, Image)])
@@ -232,6 +237,7 @@ class ImageSeries(QObject):
     def _read(self, got: Read) -> None:
         """Add the layers that were read."""
         viewer, opened = self.work.viewer, list[Any]()
+        self._canvas.hold()
         with self.work.adding():
             for file, (data, attributes, kind) in got.layers:
                 if kind == "image":
@@ -254,7 +260,7 @@ class ImageSeries(QObject):
     def _layers_of(self, path: Path) -> list[Image]:
         return [layer for layer in self.work.choices() if source_of(layer) == path]
 
-    def _arrive(self, path: Path, layers: list[Image]) -> None:
+    def _arrive(self, path: Path, layers: list[Image], *, is_new: bool = True) -> None:
         """Turn to an image that is open now, as the one before was shown, and take that away."""
         work, way = self.work, self._way
         work.release_hold()
@@ -277,6 +283,8 @@ class ImageSeries(QObject):
         else:
             work.succeed(before, chosen[0])
             goes = [*work.images.channels_of(before), before]
+        if is_new and (way is None or way.shape != finest(chosen[0]).shape):
+            go_to_middle(work.viewer, chosen[0])
         work.hold()
         self._clear(goes, chosen[0], path)
 
@@ -290,7 +298,9 @@ class ImageSeries(QObject):
             self._soon(lambda: self._clear(layers[1:], image, path))
             return
         work.release_hold()
+        work.bring_up(image)
         self._settle()
+        self._canvas.release()
         number = self.series.images.index(path) + 1 if path in self.series.images else 0
         where = f" {number} of {len(self.series.images)}" if number else ""
         work.say(f"{self._said} Image{where}: “{image.name}”.".strip())
@@ -335,6 +345,7 @@ class ImageSeries(QObject):
     def fail(self, error: Exception) -> None:
         """Tell why the series does not go on; the image stays as it is."""
         self._leaving, self._finished, self._is_again = None, None, False
+        self._canvas.release()
         self.work.release_hold()
         self.work.refuse(error)
         self.changed.emit()
@@ -362,6 +373,7 @@ class ImageSeries(QObject):
             is_joined=has_channels_first(image),
             looks=tuple(self._limits.appearance_of(layer) for layer in (image, *channels)),
             has_brush=self.work.layers is not None and self.work.layers.has_brush_in_hand,
+            shape=tuple(finest(image).shape),
         )
 
 

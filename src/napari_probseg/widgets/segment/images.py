@@ -139,13 +139,14 @@ class Images:
         return layers
 
     def hand_on(self, before: Image, image: Image) -> None:
-        """Lay the layers of an image that will be removed over another one, if they will do."""
+        """Lay the layers of an image that will be removed over another one, if they will do and it has none."""
         layers = self._all.get(before)
         self.remove(before)
         if layers is not None:
+            self.put_away()
             self._spare = layers.markers, layers.objects
             shown = self._viewer.layers
-            if not all(layer in shown and shrunk(layer, image) for layer in self._spare):
+            if image in self._all or not all(layer in shown and shrunk(layer, image) for layer in self._spare):
                 self.put_away()
 
     def put_away(self) -> None:

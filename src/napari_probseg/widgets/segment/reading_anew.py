@@ -77,7 +77,7 @@ class ReadingAnew(QObject):
         if work.image is not None and work.image in goes:
             work.succeed(work.image, images[0])
         else:
-            work.choose(images[0])
+            work.bring_up(images[0])
 
     def _worked_on(self) -> list[Image]:
         """Return the images on which anything was done, and their channels."""

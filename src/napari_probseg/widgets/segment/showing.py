@@ -18,6 +18,7 @@ from napari_probseg.widgets.layers.colours import warm_up
 from napari_probseg.widgets.layers.image import (
     bare,
     displayed_axes,
+    hides,
     is_in_time,
     misread,
     placement,
@@ -123,7 +124,7 @@ class Showing(Following):
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
-        return self.view.owns(layer) or any(layers.holds(layer) for layers in self.images)
+        return self.view.holds(layer) or any(layers.holds(layer) for layers in self.images)
 
     # What is shown ---------------------------------------------------------------------------------------------
 
@@ -185,6 +186,20 @@ class Showing(Following):
         self.asking.warm_up()
         self._show()
         self.say("Go on where you were." + LACKS_LEARNT * session.lacks_learnt)
+
+    def _uncover(self) -> None:
+        """Bring the image at work on top, with all that lies over it, where an image hides any of that."""
+        shown = [bare(layer) for layer in self.viewer.layers]
+        if self.image not in shown:
+            return
+        own, images = {self.image, *self.images.channels}, self.choices()
+        parts = [self.view, *filter(None, [self.layers])]
+        over = [i for i, layer in enumerate(shown) if any(part.holds(layer) for part in parts)]
+        hiding = [i for i, layer in enumerate(shown) if layer in images and hides(layer)]
+        others = [i for i in hiding if shown[i] not in own]
+        if max(hiding, default=-1) > min(over, default=len(shown)) or max(others, default=-1) > shown.index(self.image):
+            under = [i for i, layer in enumerate(shown) if layer in own]
+            self.viewer.layers.move_multiple(under + over, len(shown))
 
     def take_away(self, layer: Any) -> None:
         """Take a layer out of the viewer; what was done on it is kept."""

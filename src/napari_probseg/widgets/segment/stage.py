@@ -108,6 +108,7 @@ class Stage(Showing):
             with self.adding():
                 self.layers.show()
             self._select(self.image)
+            self._uncover()
             self.layers.repaint([change.where for change in step.changes])
         if step.verb == "mark":
             self._go_along()
@@ -183,6 +184,12 @@ class Stage(Showing):
     def choose(self, image: Image | None) -> None:
         """Turn to an image; the work on the others stays as it is."""
         self._turn_to(image)
+
+    @verb
+    def bring_up(self, image: Image | None) -> None:
+        """Turn to an image, and let no other one hide it."""
+        self._turn_to(image)
+        self._uncover()
 
     @verb
     def succeed(self, before: Image, image: Image) -> None:

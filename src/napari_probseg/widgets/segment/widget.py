@@ -315,7 +315,7 @@ class SegmentWidget(QWidget):
             self.work.follow(event.value)
 
     def _choose(self, index: int) -> None:
-        self.work.choose(self.panel.images.itemData(index) if index >= 0 else None)
+        self.work.bring_up(self.panel.images.itemData(index) if index >= 0 else None)
 
     def _open_sample(self) -> None:
         from skimage.data import cell

@@ -85,7 +85,8 @@ def going_along(
     others = None if proposer is None else Propose(request.question, proposer, request.arguments, reach, axes, device)
     if completer is None:
         return (yield from answering(engine, others, lambda found: answer_of(request, found, proposer)))
-    advice = "Accept it, look at the others, or brush on: the answer follows."
+    look = "" if others is None else " look at the others,"
+    advice = f"Accept it,{look} or brush on: the answer follows."
     completion = Complete(request.question, completer, request.plane, cut, axes, device, advice)
 
     def answer(found: Found) -> Answer:
