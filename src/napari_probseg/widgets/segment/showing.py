@@ -193,7 +193,7 @@ class Showing(Following):
         if self.image not in shown:
             return
         own, images = {self.image, *self.images.channels}, self.choices()
-        parts = [self.view, *filter(None, [self.layers])]
+        parts: list[Any] = [self.view, *filter(None, [self.layers])]
         over = [i for i, layer in enumerate(shown) if any(part.holds(layer) for part in parts)]
         hiding = [i for i, layer in enumerate(shown) if layer in images and hides(layer)]
         others = [i for i in hiding if shown[i] not in own]
