@@ -119,18 +119,18 @@ def test_likeness_is_against_all_that_is_not_marked() -> None:
     image, truth, marks = striped()
     seen = advisers.smoothed(torch.from_numpy(image).float()[None, None])
     guess = torch.full((1, *truth.shape), 0.1)
-    by_marks, likeness = advisers.appearance(seen, marks, replace(CONFIG, appearance_stride=1), guess)[0].numpy() > 0
+    config = replace(CONFIG, appearance_stride=1)
+    by_marks = advisers.appearance(seen, marks, config)[0, 0].numpy() > 0
+    likeness = advisers.likeness(seen, marks, guess, config)[0, 0].numpy() > 0
     assert by_marks[~truth].mean() > 0.5, "the marks alone tell the stripes from the disk"
     assert likeness[truth].mean() > 0.9
     assert likeness[~truth].mean() < 0.15
-    plain = advisers.appearance(seen, marks, replace(CONFIG, appearance_stride=1))
-    assert np.array_equal(plain[0, 0].numpy() > 0, by_marks), "what the marks say alone is as without a guess"
 
 
 def test_what_is_guessed_to_be_object_is_not_learnt_from_as_outside() -> None:
     image, inside, outside, truth = a_ball(2, noise=0.3)
     marks, smooth = torch.stack([inside, outside], 1), advisers.smoothed(image)
-    nothing, all_of_it = (advisers.appearance(smooth, marks, CONFIG, g)[0, 1] for g in (truth * 0.0, truth * 0.95))
+    nothing, all_of_it = (advisers.likeness(smooth, marks, g, CONFIG)[0, 0] for g in (truth * 0.0, truth * 0.95))
     assert all_of_it[truth[0]].mean() > nothing[truth[0]].mean()
 
 
@@ -165,6 +165,6 @@ def test_a_constant_image_and_a_full_window_are_no_error(ndim: int) -> None:
     for sure in (0.0, 1.0):
         guess = torch.full(inside.shape, sure)
         for marks in (torch.stack([inside, outside], 1), torch.stack([~outside, outside], 1)):
-            said = advisers.appearance(nothing, marks, AdviserConfig(), guess)
-            assert said.shape[1] == 2
+            said = advisers.likeness(nothing, marks, guess, AdviserConfig())
+            assert said.shape[1] == 1
             assert said.isfinite().all()

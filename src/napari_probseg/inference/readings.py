@@ -19,7 +19,7 @@ from napari_probseg.inference.inputs import enlarged, window_input
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, smoothed, with_outside
+from napari_probseg.nn.advisers import appearance, likeness, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
@@ -167,7 +167,7 @@ def _chosen(batches: list[Features], windows: list[int]) -> Features:
 def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     """Return the readings that all that looks like the strokes inside is meant, in the widest affordable window.
 
-    One of them knows the strokes alone, and the other what surrounds the answer, too; see `appearance`.
+    One of them knows the strokes alone, and the other what surrounds the answer, too; see `likeness`.
     """
     most = _most_pixels(case, found)
     affordable = [w for w in found.looks.whole.windows if w.n_voxels(case.shape) <= most]
@@ -180,8 +180,8 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     marks = torch.stack([inside, with_outside(inside, outside)], 1)
     guess = found.looks.probability(window, size)[None].to(device)
     by_marks = appearance(smoothed(image), marks, LOOKS_ALIKE)[0]
-    likeness = appearance(image, marks, FINE_ADVISERS, guess)[0, 1:]  # thin things need the full resolution
-    says = torch.cat([by_marks, likeness]).cpu()  # (2, S, S)
+    unlike_rest = likeness(image, marks, guess, FINE_ADVISERS)[0]  # thin things need the full resolution
+    says = torch.cat([by_marks, unlike_rest]).cpu()  # (2, S, S)
     logit = 2 * says.clamp(-0.999, 0.999).atanh()
     n = len(logit)
     decided = [torch.full_like(one, 10.0) for one in logit]

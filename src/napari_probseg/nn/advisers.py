@@ -241,27 +241,34 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
 
 
-def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig, guess: Tensor | None = None) -> Tensor:
+def appearance(smooth: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """Return what a ridge logistic regression on the marked voxels' appearance says, (B, 1, Y, X).
 
     Features are the channels, smoothed at several scales, their edges there, and the place.
-
-    With a guess, the probability of object, (B, Y, X), a second one follows, (B, 2, Y, X): the likeness, for which
-    unmarked voxels count as outside, too, the less the likelier they are object. A few marks outside show little of
-    what surrounds an object; where it is rare, nearly all that is unmarked does. It learns from positive and unlabelled
-    data (Elkan & Noto 2008), in rounds in which what looks like object is believed less.
     """
-    ndim = smooth.ndim - 2
     features, marks = _looked_at(smooth, marks, config)
-    flat = features.flatten(2)
-    lesson = _lesson(flat, marks, config)
-    slopes = [_logistic(*lesson, config)]
-    if guess is not None:
-        slopes.append(_against_rest(features, marks, lesson, guess, config))
-    slope = torch.stack(slopes, 1)  # (B, 1 or 2, F + 1)
-    odds = torch.baddbmm(slope[..., -1:], slope[..., :-1], flat)  # (B, 1 or 2, voxels)
-    says = (odds / 2).tanh().view(len(smooth), len(slopes), *features.shape[2:])
-    return F.interpolate(says, smooth.shape[2:], mode=_LINEAR[ndim], align_corners=False)
+    slope = _logistic(*_lesson(features.flatten(2), marks, config), config)
+    return _said(features, slope, smooth.shape[2:])
+
+
+def likeness(image: Tensor, marks: Tensor, guess: Tensor, config: AdviserConfig) -> Tensor:
+    """Return what looks like the marks inside and unlike all that surrounds the object, (B, 1, Y, X).
+
+    As `appearance`, but unmarked voxels count as outside, too, the less the likelier they are object by a guess, the
+    probability of object, (B, Y, X). A few marks outside show little of what surrounds an object; where it is rare,
+    nearly all that is unmarked does. It learns from positive and unlabelled data (Elkan & Noto 2008), in rounds in
+    which what looks like object is believed less.
+    """
+    features, marks = _looked_at(image, marks, config)
+    lesson = _lesson(features.flatten(2), marks, config)
+    return _said(features, _against_rest(features, marks, lesson, guess, config), image.shape[2:])
+
+
+def _said(features: Tensor, slope: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return what slopes and offset (B, F + 1) make of features (B, F, ...), (B, 1, *shape) in [-1, 1]."""
+    odds = torch.baddbmm(slope[:, None, -1:], slope[:, None, :-1], features.flatten(2))  # (B, 1, places)
+    says = (odds / 2).tanh().view(len(features), 1, *features.shape[2:])
+    return F.interpolate(says, tuple(shape), mode=_LINEAR[len(shape)], align_corners=False)
 
 
 def _against_rest(
