@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from napari_probseg.io.folder import Channels, images_in, in_reading_order, is_of_objects
+from napari_probseg.io.folder import Channels, images_in, in_reading_order, is_of_objects, stem_of
 from napari_probseg.session.beside import objects_beside, read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from sessions import square
@@ -125,3 +125,8 @@ def test_a_table_that_is_another_one_tells_no_classes(folder: Path) -> None:
     save(image, with_objects({1: "a"}))
     (folder / "cell1_objects.csv").write_text("object;class\n1;b\n")
     assert read_beside(image, ps.read(image))[1] == {}
+
+
+@pytest.mark.parametrize("name", ["a.b.nii", "a.b.nii.gz", "a.b.NII.GZ", "a.b.tif", "a.b.ome.tif", "a.b.OME.TIF"])
+def test_the_name_of_an_image_is_that_of_its_file_without_the_ending(name):
+    assert stem_of(Path("folder.nii") / name) == "a.b"

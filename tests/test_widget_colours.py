@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Labels
+from napari.utils.colormaps import CyclicLabelColormap
 from qtpy.QtCore import Qt
 
 import napari_probseg as ps
@@ -102,6 +104,27 @@ def test_colours_follow_each_change_of_class_and_are_taken_back_with_it(classed,
     click(qtbot, classed.panel.reopen)
     click(qtbot, classed.panel.finish)
     assert is_coloured(classed, {1: cell, 2: nucleus, 3: cell}), "it is one as before"
+
+
+def test_another_class_draws_other_colours_and_reads_no_voxel(classed, qtbot):
+    """On 8000x8000 a tenth of a second is spared by that, and five by no look-up of each voxel."""
+    layer, drawn, read = classed.work.layers.objects, [], []
+    press(qtbot, classed, Qt.Key.Key_J, SHIFT)
+    layer.events.colormap.connect(drawn.append)
+    layer.events.set_data.connect(read.append)
+    classify(qtbot, classed, "nucleus")
+    assert drawn and not read
+    assert isinstance(layer.colormap, CyclicLabelColormap), "not a dictionary"
+    np.testing.assert_allclose(layer.get_color(1)[:3], classed.work.images.colours.of_class("nucleus"), atol=1e-6)
+
+
+def test_objects_of_large_numbers_have_the_colours_of_their_classes():
+    layer, kinds = Labels(np.array([[0, 1, 300]], np.uint32)), {1: "cell", 2: "", 300: "nucleus"}
+    by_class = ObjectColours(by_class=True)
+    by_class.put_on(layer, {1: "cell"})
+    by_class.put_on(layer, kinds)
+    for label, kind in kinds.items():
+        np.testing.assert_allclose(layer.get_color(label)[:3], by_class.of_class(kind), atol=1e-6)
 
 
 def test_a_person_may_colour_the_layer_otherwise_by_number(open_widget, qtbot):

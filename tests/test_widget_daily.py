@@ -53,8 +53,9 @@ def test_only_what_lies_over_the_image_at_work_is_seen(open_widget, qtbot):
 def test_what_is_brushed_is_not_hidden_by_another_image(open_widget, qtbot, blending):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
+    widget.work.say("What there is to say.")
     viewer.add_image(disk().astype(np.float32), name="over", blending=blending)
-    assert widget.work.image.name == "over"
+    assert widget.work.image.name == "over" and not widget.panel.status.text(), "what was said is of the other"
     viewer.layers.selection.active = viewer.layers["image"]
     own = ["image", "objects of image", "markers of image"]
     assert names(viewer) == [*own, "over"], "selecting a layer moves none"

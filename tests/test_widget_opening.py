@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,8 @@ FILES = {
     "told.ome.tiff": lambda path: write_tiff(path, GREY[:, 0], metadata={"axes": "ZYX", "PhysicalSizeX": 0.5}),
     "volume.nii": lambda path: nibabel.save(nibabel.Nifti1Image(GREY[0].T, np.diag([1, 1, 4, 1])), path),
     "volume.nii.gz": lambda path: nibabel.save(nibabel.Nifti1Image(GREY[0].T, np.diag([1, 1, 4, 1])), path),
+    "VOLUME.NII": lambda path: nibabel.save(nibabel.Nifti1Image(GREY[0].T, np.diag([1, 1, 4, 1])), path),
+    "VOLUME.NII.GZ": lambda path: FILES["volume.nii.gz"](lower := path.with_name("lower.nii.gz")) or lower.rename(path),
 }
 
 
@@ -93,9 +96,12 @@ def test_no_file_is_asked_about(viewer, asked, tmp_path, name, way):
     else:
         viewer.open(str(path), plugin=None)
     assert not asked
-    (layer,) = (layer for layer in viewer.layers if layer.name == name.split(".nii")[0].removesuffix(path.suffix))
-    assert layer.source.reader_plugin == ("napari-probseg" if ".nii" in name else "napari")
-    if ".nii" in name:
+    (layer,) = (
+        layer for layer in viewer.layers if layer.name == re.split("(?i)[.]nii", name)[0].removesuffix(path.suffix)
+    )
+    is_nifti = ".nii" in name.lower()
+    assert layer.source.reader_plugin == ("napari-probseg" if is_nifti else "napari")
+    if is_nifti:
         assert tuple(layer.scale) == (4, 1, 1)
 
 
@@ -104,16 +110,19 @@ def test_naparis_own_choice_of_a_reader_stays_the_users(make_napari_viewer, monk
     plugins = get_settings().plugins
     plugins.extension2reader = {"*.gz": "another"}
     prefer_for_nifti()
-    assert plugins.extension2reader == {"*.gz": "another", "*.nii": "napari-probseg"}
+    assert plugins.extension2reader == {"*.gz": "another", "*.nii": "napari-probseg", "*.NII": "napari-probseg"}
+    plugins.extension2reader = {"*.nii": "another", "*.nii.gz": "napari-probseg"}
+    prefer_for_nifti()
+    assert set(plugins.extension2reader) == {"*.nii", "*.nii.gz", "*.NII.GZ"}, "of an earlier version, and the user's"
     plugins.extension2reader = {}
     ours, another = SimpleNamespace(plugin_name="napari-probseg"), SimpleNamespace(plugin_name="another")
     monkeypatch.setattr(
         PluginManager.instance(),
         "iter_compatible_readers",
-        lambda paths: [ours, another] if paths[0].endswith(".nii") else [ours],
+        lambda paths: [ours, another] if paths[0].lower().endswith(".nii") else [ours],
     )
     prefer_for_nifti()
-    assert plugins.extension2reader == {"*.nii.gz": "napari-probseg"}, "of two that can, the user chooses"
+    assert set(plugins.extension2reader) == {"*.nii.gz", "*.NII.GZ"}, "of two that can, the user chooses"
 
 
 def follow_the_link(qtbot, widget) -> None:

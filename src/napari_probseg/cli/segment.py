@@ -60,7 +60,7 @@ def propose(
     from napari_probseg.rendering import picture as draw
 
     source = read(image)
-    ending = "".join(out.suffixes[-2:]) if out.name.endswith(".nii.gz") else out.suffix
+    ending = "".join(out.suffixes[-2:]) if out.name.lower().endswith(".nii.gz") else out.suffix
     paths = [out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}") for i in range(n)]
     refuse_output(out)
     for path in paths:

@@ -35,7 +35,7 @@ def images_in(folder: str | Path) -> tuple[Path, ...]:
 
 def stem_of(path: Path) -> str:
     """Return the name of an image file without its ending: ``scan`` of ``scan.nii.gz`` and of ``scan.ome.tif``."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".ome")
+    return re.sub(r"(\.ome)?\.[^.]*(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
 def is_of_objects(path: Path) -> bool:

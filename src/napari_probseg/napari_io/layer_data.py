@@ -23,6 +23,7 @@ from napari_probseg.io import (
     tells_more_than_pixels,
     write,
 )
+from napari_probseg.io.folder import stem_of
 from napari_probseg.io.mapped import in_memory_or_on_disk
 from napari_probseg.io.notice import tell
 from napari_probseg.napari_io.layer_place import KEY, opened, picture_of
@@ -97,8 +98,7 @@ def _layer(path: str) -> LayerData:
     if picture.colours is not None and not picture.is_label:
         picture = picture.in_colours()
     picture = replace(picture, data=in_memory_or_on_disk(picture.data))
-    stem = Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
-    attributes: dict[str, Any] = {"name": stem.removesuffix(".ome"), "metadata": {KEY: opened(path, picture)}}
+    attributes: dict[str, Any] = {"name": stem_of(Path(path)), "metadata": {KEY: opened(path, picture)}}
     if picture.axes.endswith("YXC") and picture.data.shape[-1] == 3:
         attributes["rgb"] = True
     elif picture.channel_axis is not None:

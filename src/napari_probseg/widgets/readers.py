@@ -8,7 +8,7 @@ from napari.settings import get_settings
 from npe2 import PluginManager
 
 OWN_READER, NAPARI = "napari-probseg", "napari"  # as napari calls them
-_PATTERNS = ("*.nii", "*.nii.gz")
+_PATTERNS = ("*.nii", "*.nii.gz", "*.NII", "*.NII.GZ")  # napari tells upper case from lower here, but on Windows
 
 
 def prefer_for_nifti() -> None:
@@ -19,13 +19,20 @@ def prefer_for_nifti() -> None:
     """
     plugins = get_settings().plugins
     chosen = dict(plugins.extension2reader)
-    wanted = {pattern: OWN_READER for pattern in _PATTERNS if not _is_chosen(chosen, pattern) and _is_ours(pattern)}
+    own = {pattern for pattern, reader in chosen.items() if pattern in _PATTERNS and reader == OWN_READER}
+    others = {pattern: reader for pattern, reader in chosen.items() if pattern not in own}
+    wanted = {
+        pattern: OWN_READER
+        for pattern in _PATTERNS
+        if pattern not in own and not _is_chosen(others, pattern) and _is_ours(pattern)
+    }
     if wanted:
         plugins.extension2reader = {**chosen, **wanted}
 
 
 def _is_chosen(chosen: dict[str, str], pattern: str) -> bool:
-    return any(fnmatch(pattern.replace("*", "image"), other) for other in chosen)
+    """Return whether the user chose for files of a pattern, in upper case or in lower."""
+    return any(fnmatch(pattern.replace("*", "image").lower(), other.lower()) for other in chosen)
 
 
 def _is_ours(pattern: str) -> bool:

@@ -27,9 +27,9 @@ _OBJECT_COLOURS = (
 )
 _LIBRARIES = ("pandas", "skimage.color")  # that napari imports for the first layer of labels
 _NO_CLASS = (0.62, 0.62, 0.62)
-_CLASSES = "classes of probseg"  # what a colormap is called that colours by class
+_SEED_OF_CLASSES = 0.25  # by which a colormap that colours by class is known: nothing else is made of it
+_N_COLOURS = (255, 65535)  # as many as napari tells apart by one byte of each voxel, and by two
 Colour = tuple[float, float, float]
-_Colours = Mapping[int | None, NDArray[np.float32]]
 # A value of the preview alone, beside the markers: what was accepted becomes unknown again.
 TAKEN_BACK = 3
 RING = 4  # and a ring around a place that is gone to
@@ -109,18 +109,29 @@ class ObjectColours:
         """Colour a layer of objects of these classes; by number, colours that a person has chosen are left."""
         before = layer.colormap
         if not self.by_class:
-            if before.name == _CLASSES:
+            if _is_by_class(before):
                 layer.colormap = object_colours()
             return
-        wanted: dict[int | None, NDArray[np.float32]] = {
-            label: np.array([*self.of_class(kind), 1], np.float32) for label, kind in kinds.items() if kind
-        }
-        wanted |= {0: np.zeros(4, np.float32), None: np.array([*_NO_CLASS, 1], np.float32)}
-        if before.name != _CLASSES or not _are_equal(before.color_dict, wanted):
-            layer.colormap = DirectLabelColormap(color_dict=wanted, name=_CLASSES)
+        wanted = self._of_classes(kinds)
+        if not _is_by_class(before) or len(before.colors) != len(wanted):
+            layer.colormap = CyclicLabelColormap(colors=wanted, seed=_SEED_OF_CLASSES)
+        elif not np.array_equal(before.colors, wanted):
+            before.colors = wanted
+            layer.events.colormap()  # what is drawn has other colours, and need not be read anew
+
+    def _of_classes(self, kinds: Mapping[int, str]) -> NDArray[np.float32]:
+        """Return the colour of each number, (255 or 65535, 4), 0 first.
+
+        napari looks numbers up by a dictionary otherwise, one voxel after the other: seconds for a large image.
+        """
+        n = next((n for n in _N_COLOURS if n > max(kinds, default=0)), _N_COLOURS[-1])
+        colours = np.full((n, 4), (*_NO_CLASS, 1), np.float32)
+        colours[0] = 0
+        for label, kind in kinds.items():
+            if kind and label < n:  # beyond that napari begins again
+                colours[label] = (*self.of_class(kind), 1)
+        return colours
 
 
-def _are_equal(
-    some: Mapping[int | None, NDArray[np.float32]], others: Mapping[int | None, NDArray[np.float32]]
-) -> bool:
-    return some.keys() == others.keys() and all(np.array_equal(colour, others[key]) for key, colour in some.items())
+def _is_by_class(colours: object) -> bool:
+    return isinstance(colours, CyclicLabelColormap) and colours.seed == _SEED_OF_CLASSES

@@ -51,6 +51,7 @@ class Following(Speaking):
             return
         image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
         if image is not self.image and image in self.choices():
+            self.say("")  # what was said is of the image before
             self.choose(image)
 
     @contextmanager
