@@ -85,7 +85,8 @@ def test_scenes_of_instances_and_of_labels() -> None:
     assert scene_of(LabelledImage("a", image[None], np.minimum(labels, 0), (1.0, 1.0), True)) is None
 
 
-def test_a_run_is_resumed_and_tells_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("description", ["one id per nucleus", "numbers that no label is named for"])
+def test_a_run_is_resumed_and_tells_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, description: str) -> None:
     import json
 
     from napari_probseg.io import write
@@ -94,9 +95,7 @@ def test_a_run_is_resumed_and_tells_a_table(tmp_path: Path, monkeypatch: pytest.
     data = tmp_path / "data" / "Dataset001_Nuclei"
     (data / "imagesTr").mkdir(parents=True), (data / "labelsTr").mkdir()
     about = {"channel_names": {"0": "i"}, "labels": {"background": 0, "nucleus": 1}, "numTraining": 1}
-    (data / "dataset.json").write_text(
-        json.dumps({**about, "file_ending": ".tif", "description": "one id per nucleus"})
-    )
+    (data / "dataset.json").write_text(json.dumps({**about, "file_ending": ".tif", "description": description}))
     write(data / "imagesTr" / "a_0000.tif", image)
     write(data / "labelsTr" / "a.tif", labels.astype(np.uint16), labels=True)
     monkeypatch.setattr("napari_probseg.proposers.load_completer", lambda *_, **__: Oracle(labels))

@@ -58,6 +58,8 @@ class RawDataset:
         about = read_about(self.folder)
         self.ending: str = about["file_ending"]
         self.labels: dict[str, int] = about["labels"]
+        named = [n for value in self.labels.values() for n in (value if isinstance(value, list) else [value])]
+        self._max_named = max(named, default=0)  # numbers beyond it tell single objects apart
         self.instances = "one id per" in about.get("description", "")
         labels = sorted(path.name for path in (self.folder / "labelsTr").glob("[!.]*") if path.is_file())
         self.cases = [name.removesuffix(self.ending) for name in labels if name.endswith(self.ending)]
@@ -93,7 +95,8 @@ class RawDataset:
             raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}: add it")
         place, image = image_of(paths)
         label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
-        return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, self.instances)
+        instances = self.instances or int(label.max(initial=0)) > self._max_named
+        return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, instances)
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self.load(case) for case in self.cases)
