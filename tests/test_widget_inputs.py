@@ -141,7 +141,13 @@ INPUTS = [
     ),
     Input("volume.nii", lambda: nifti(DEEP.T), ((5, 40, 50), 1), spacing=(3.0, 2.0, 1.0), is_ours=True),
     Input("VOLUME.NII", lambda: nifti(DEEP.T), ((5, 40, 50), 1), spacing=(3.0, 2.0, 1.0), is_ours=True),
-    Input("time.nii", lambda: nifti(np.zeros((9, 8, 7, 4), np.int16)), "time series", is_ours=True),
+    Input(
+        "time.nii",
+        lambda: nifti(np.zeros((9, 8, 7, 4), np.int16)),
+        "time series",
+        is_ours=True,
+        shown=((4, 7, 8, 9), 1),
+    ),
 ]
 
 

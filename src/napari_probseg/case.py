@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.images import checked_channel_axis, checked_image, checked_mask, checked_spacing
+from napari_probseg.images import Marker, checked_axes, checked_image, checked_markers, checked_mask
 from napari_probseg.intensities import finite, single
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
-from napari_probseg.region import Region, bounding_box, boxed, hull, overlap, parts, relative
+from napari_probseg.region import Region, bounding_box, boxed, hull, on_plane, overlap, parts, relative
+
+__all__ = ["Case", "Marker", "Plane"]
 
 Plane: TypeAlias = tuple[int, int]
-
-
-class Marker(np.uint8, Enum):
-    """What is known of a voxel: a number as the arrays of markers have it, which are compared with it as they are."""
-
-    UNKNOWN = 0
-    OBJECT = 1
-    BACKGROUND = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +31,7 @@ class Case:
         Real numbers; bool counts as 0 and 1. A NumPy array, a memory map or anything that slices like one (dask, zarr):
         it is read region by region, never whole.
     spacing : sequence of float, optional
-        Distance between voxels along each spatial axis, in mm (any one unit will do); 1 if absent.
+        Distance between voxels along each axis of space, in mm (any one unit will do); 1 if absent. Time has none.
     channel_axis : int, optional
         The axis of ``image`` that counts channels. If absent, and ``spacing`` is for all axes but one, it is that one:
         the first or the last, whichever alone has up to 4 entries.
@@ -49,11 +42,14 @@ class Case:
     evidence : (tuple of slices, uint8 array of that region's shape), optional
         What had been accepted before a stroke contradicted it: a `Marker` for every voxel. It decides nothing, but says
         what the object may be like.
+    in_time : bool
+        Whether the first axis of ``image`` that counts no channels is time: (T, Y, X) or (T, Z, Y, X). It is an axis of
+        the shape and of the markers, but never a length: each image is asked about by itself, as ``plane=(0, t)``.
 
     Raises
     ------
     TypeError, ValueError
-        If the image is not a real-valued 2-D or 3-D one, or the parts do not fit together.
+        If the image is not a real-valued 2-D or 3-D one, or a series of such, or the parts do not fit together.
     """
 
     image: Any
@@ -62,43 +58,34 @@ class Case:
     partial: NDArray[np.uint8] = None  # type: ignore[assignment]
     strokes: NDArray[np.uint8] = None  # type: ignore[assignment]
     evidence: tuple[Region, NDArray[np.uint8]] | None = None
+    in_time: bool = False
 
     def __post_init__(self) -> None:
         image = checked_image(self.image)
-        channel_axis = checked_channel_axis(image, self.channel_axis, self.spacing)
-        spatial = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
-        if len(spatial) not in (2, 3):
-            raise ValueError(
-                f"an image must be (Y, X) or (Z, Y, X), and channel_axis=... names an axis of channels; "
-                f"got shape {tuple(image.shape)} with channel_axis={self.channel_axis}"
-            )
-        if sum(n > 1 for n in spatial) < 2:
-            raise ValueError(f"there is nothing to segment in an image of {spatial}: two axes need at least 2 voxels")
-        spacing = checked_spacing(self.spacing, len(spatial))
+        channel_axis, shape, spacing = checked_axes(image, self.channel_axis, self.spacing, in_time=self.in_time)
         given = (self.partial, self.strokes)
-        partial = _checked_markers(self.partial, spatial, "partial")
-        strokes = _checked_markers(self.strokes, spatial, "strokes")
-        for name, value in (
-            ("image", image),
-            ("channel_axis", channel_axis),
-            ("spacing", spacing),
-            ("partial", partial),
-            ("strokes", strokes),
-        ):
+        markers = {name: checked_markers(getattr(self, name), shape, name) for name in ("partial", "strokes")}
+        of_image = {"image": image, "channel_axis": channel_axis, "spacing": spacing}
+        for name, value in {**of_image, **markers}.items():
             object.__setattr__(self, name, value)
         if all(markers is None for markers in given):
-            self.__dict__["marked"] = (slice(0, 0),) * len(spatial)
-            self.__dict__["pages"] = no_pages(spatial)
+            self.__dict__["marked"] = (slice(0, 0),) * len(shape)
+            self.__dict__["pages"] = no_pages(shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The spatial shape, without channels."""
+        """The spatial shape, without channels; of a time series, time comes first."""
         return self.partial.shape
 
     @property
     def ndim(self) -> int:
-        """2 for an image, 3 for a volume."""
+        """2 for an image, 3 for a volume; one more for a time series of such."""
         return self.partial.ndim
+
+    @property
+    def axes(self) -> str:
+        """What each axis of `shape` is: ``"YX"``, ``"ZYX"``, ``"TYX"`` or ``"TZYX"``."""
+        return "T" * self.in_time + "ZYX"[-len(self.spacing or ()) :]
 
     @property
     def n_channels(self) -> int:
@@ -147,12 +134,12 @@ class Case:
         return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
-        """Return one plane of a volume as a 2-D case (a view: nothing is copied or read).
+        """Return one plane of a volume, or one image of a time series, as a case (a view: nothing is copied or read).
 
         Parameters
         ----------
         axis : int
-            The axis that it stands on: 0, 1 or 2 for Z, Y or X.
+            The axis that it stands on: 0, 1 or 2 for Z, Y or X; of a time series always 0.
         index : int
             Where on that axis.
 
@@ -163,12 +150,13 @@ class Case:
         Raises
         ------
         ValueError
-            If the case is no volume, or has no such plane.
+            If the case is no volume or time series, or has no such plane.
         """
-        if self.ndim != 3:
+        if self.ndim == 2:
             raise ValueError(f"only a volume has planes to choose from; this image is {self.shape}")
-        if not 0 <= axis < 3 or not 0 <= index < self.shape[axis]:
-            raise ValueError(f"a plane of a volume of {self.shape} cannot be index {index} of axis {axis}")
+        if not 0 <= axis < (1 if self.in_time else 3) or not 0 <= index < self.shape[axis]:
+            of = "an image of a time series" if self.in_time else "a plane of a volume"
+            raise ValueError(f"{of} of {self.shape} cannot be index {index} of axis {axis}")
         image_axis = axis if self.channel_axis is None or axis < self.channel_axis else axis + 1
         where = (slice(None),) * axis + (index,)
         channel_axis = self.channel_axis
@@ -176,12 +164,48 @@ class Case:
             channel_axis -= 1
         return Case(
             self.image[(slice(None),) * image_axis + (index,)],
-            spacing=[mm for a, mm in enumerate(self.spacing or ()) if a != axis],
+            spacing=[mm for a, mm in enumerate(self.spacing or (), start=int(self.in_time)) if a != axis],
             channel_axis=channel_axis,
             partial=self.partial[where],
             strokes=self.strokes[where],
-            evidence=_evidence_on_plane(self.evidence, axis, index),
+            evidence=None if self.evidence is None else on_plane(*self.evidence, axis, index),
         )
+
+    def at(self, plane: Plane | None) -> Case:
+        """Return what is asked about: one plane, or one image of a time series; the case itself if none is named.
+
+        Parameters
+        ----------
+        plane : (axis, index) or None
+            See `plane`.
+
+        Returns
+        -------
+        Case
+
+        Raises
+        ------
+        ValueError
+            As `plane`, and if it is a time series and no image of it is named.
+        """
+        if plane is None and self.in_time:
+            raise ValueError(f"a time series of {self.shape} is answered image by image: say which, as plane=(0, t)")
+        return self if plane is None else self.plane(*plane)
+
+    def ndim_at(self, plane: Plane | None) -> int:
+        """Return how many axes that has which `at` returns.
+
+        Parameters
+        ----------
+        plane : (axis, index) or None
+            See `plane`.
+
+        Returns
+        -------
+        int
+            2 for an image, 3 for a volume.
+        """
+        return self.ndim - (plane is not None)
 
     def mark(
         self,
@@ -372,23 +396,3 @@ class Case:
         case = self.with_markers(partial, strokes, marked=marked)
         case.__dict__["pages"] = self.pages | pages_of(regions, self.shape)
         return case
-
-
-def _evidence_on_plane(
-    evidence: tuple[Region, NDArray[np.uint8]] | None, axis: int, index: int
-) -> tuple[Region, NDArray[np.uint8]] | None:
-    if evidence is None or not evidence[0][axis].start <= index < evidence[0][axis].stop:
-        return None
-    where, patch = evidence
-    return (*where[:axis], *where[axis + 1 :]), patch.take(index - where[axis].start, axis)
-
-
-def _checked_markers(markers: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
-    if markers is None:
-        return np.zeros(shape, dtype=np.uint8)
-    values = np.asarray(markers)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have the image's spatial shape {shape}, got {values.shape}")
-    if values.dtype != np.uint8 or values.max(initial=0) > max(Marker):
-        raise TypeError(f"{name} must be uint8 with values 0 unknown, 1 object, 2 background; got {values.dtype}")
-    return values

@@ -1,14 +1,23 @@
-"""What an array must be to be an image: real numbers, its axes of space and of channels, and its spacing."""
+"""What an array must be to be an image: real numbers, its axes of space, channels and time, spacing, and markers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_UNNAMED_CHANNELS = 4  # up to which the axis that has no spacing is known to count channels
+
+
+class Marker(np.uint8, Enum):
+    """What is known of a voxel: a number as the arrays of markers have it, which are compared with it as they are."""
+
+    UNKNOWN = 0
+    OBJECT = 1
+    BACKGROUND = 2
 
 
 def checked_image(image: Any) -> Any:
@@ -30,6 +39,58 @@ def checked_image(image: Any) -> Any:
         advice = "use numpy.abs(image)" if kind == "c" else "convert it first"
         raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
     return image
+
+
+def are_same_voxels(image: Any, other: Any) -> bool:
+    """Return whether two arrays are the same one, or views of the same memory: one image of a series, taken twice."""
+    if isinstance(image, np.ndarray) and isinstance(other, np.ndarray):
+        return image.__array_interface__ == other.__array_interface__
+    return image is other
+
+
+def checked_axes(
+    image: Any, channel_axis: int | None, spacing: Sequence[float] | None, *, in_time: bool = False
+) -> tuple[int | None, tuple[int, ...], tuple[float, ...]]:
+    """Return what the axes of an image are.
+
+    Parameters
+    ----------
+    image : array
+        Of which the shape alone is looked at.
+    channel_axis, spacing
+        As they are given, or None.
+    in_time : bool
+        Whether the first axis that counts no channels is time.
+
+    Returns
+    -------
+    channel_axis : int or None
+        The axis that counts channels, from 0.
+    shape : tuple of int
+        Of the other axes, time and space.
+    spacing : tuple of float
+        Distances along the axes of space, in mm: time has none.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of an image, a volume, or a series of such in time.
+    """
+    channel_axis = checked_channel_axis(image, channel_axis, None if in_time else spacing)
+    shape = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
+    of_space = shape[int(in_time) :]
+    if len(of_space) not in (2, 3):
+        wanted = (
+            "a time series must be (T, Y, X) or (T, Z, Y, X)" if in_time else "an image must be (Y, X) or (Z, Y, X)"
+        )
+        series = "" if in_time else ", and in_time=True says that the first axis is time"
+        raise ValueError(
+            f"{wanted}, and channel_axis=... names an axis of channels{series}; "
+            f"got shape {tuple(image.shape)} with channel_axis={channel_axis}"
+        )
+    if sum(n > 1 for n in of_space) < 2:
+        raise ValueError(f"there is nothing to segment in an image of {of_space}: two axes need at least 2 voxels")
+    return channel_axis, shape, checked_spacing(spacing, len(of_space))
 
 
 def checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence[float] | None) -> int | None:
@@ -65,7 +126,7 @@ def _axis_of_few(shape: tuple[int, ...]) -> int:
     if len(few) != 1:
         raise ValueError(
             f"spacing must give one distance for each of the {len(shape)} axes of an image of {shape}; if one of them "
-            f"counts channels, name it: channel_axis=0 or channel_axis=-1"
+            f"counts channels, name it: channel_axis=0 or channel_axis=-1; if the first is time, in_time=True"
         )
     return few[0]
 
@@ -85,7 +146,7 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     except (TypeError, ValueError) as error:
         raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {spacing!r:.60}") from error
     if len(values) != ndim:
-        raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {values}")
+        raise ValueError(f"spacing must give one distance for each of {ndim} axes of space, got {values}")
     if not all(np.isfinite(mm) and mm > 0 for mm in values):
         raise ValueError(f"spacing must be positive distances, got {values}")
     return values
@@ -105,4 +166,24 @@ def checked_mask(mask: Any, name: str) -> NDArray[Any]:
             f"{name} must be a mask of True and False, got {values.dtype} with other numbers: compare them first, for "
             f"example probability > 0.5"
         )
+    return values
+
+
+def checked_markers(markers: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    """Return the `Marker` of every voxel of an image of a shape; UNKNOWN everywhere if none are given.
+
+    Raises
+    ------
+    TypeError
+        If they are other numbers.
+    ValueError
+        If they are of another shape.
+    """
+    if markers is None:
+        return np.zeros(shape, dtype=np.uint8)
+    values = np.asarray(markers)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the image's spatial shape {shape}, got {values.shape}")
+    if values.dtype != np.uint8 or values.max(initial=0) > max(Marker):
+        raise TypeError(f"{name} must be uint8 with values 0 unknown, 1 object, 2 background; got {values.dtype}")
     return values

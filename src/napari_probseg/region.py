@@ -69,6 +69,13 @@ def _halved(blocks: NDArray[Any]) -> list[Region]:
     return found if 4 * sum(n_voxels(part) for part in found) <= 3 * within.size else [box]
 
 
+def on_plane(where: Region, values: NDArray[Any], axis: int, index: int) -> tuple[Region, NDArray[Any]] | None:
+    """Return what values of a region say of one plane, without its axis; None if the plane does not meet the region."""
+    if not where[axis].start <= index < where[axis].stop:
+        return None
+    return (*where[:axis], *where[axis + 1 :]), values.take(index - where[axis].start, axis)
+
+
 def n_voxels(region: Region) -> int:
     """Return how many voxels a region has."""
     return prod(s.stop - s.start for s in region)

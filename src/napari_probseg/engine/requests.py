@@ -91,7 +91,7 @@ class Propose:
     case : Case
     model : Model or Proposer
     arguments : mapping
-        Of `Proposer.propose`: ``n``, ``seed``, ``plane``.
+        Of `Proposer.propose`: ``n``, ``seed``, ``plane`` (of a time series always).
     reach : float
         How far to grow, in (0, 1]; for proposers that can.
     axes : (int, int)
@@ -112,9 +112,9 @@ class Propose:
             yield LOADING
         proposer = resources.proposer(self.model, self.device)
         yield "Drawing candidates…"
-        whole = self.arguments.get("plane") is None and self.case.ndim == 3
+        whole = self.case.ndim_at(self.arguments.get("plane")) == 3
         options = taken_by(proposer, reach=self.reach, **({"ndim": 3} if whole else {}))
-        if whole and "ndim" not in options:
+        if whole and "ndim" not in options and not self.case.in_time:
             raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
         candidates = proposer.propose(self.case, **{**self.arguments, **options})
         advice = "Hover to look, click or press a key to accept."
@@ -130,7 +130,7 @@ class Complete:
     case : Case
     model : Model or Completer
     plane : (axis, index), optional
-        Of a volume; the whole volume if absent.
+        Of a volume, the whole volume if absent; of a time series which image.
     cut : CutConfig
     axes, device
         As for `Propose`.
@@ -151,17 +151,15 @@ class Complete:
         yield LOADING
         completer = resources.completer(self.model, self.device)
         yield LOOKING
-        case = self.case if self.plane is None else self.case.plane(*self.plane)
+        case = self.case.at(self.plane)
         key = id(self.case), self.model, self.plane
         _, completion = resources.completion(key, lambda: (self.case, completer.complete(case)))  # the id stays its own
         yield "Cutting the object out…"
         return self._found(completion)
 
     def _found(self, completion: Completion) -> Found:
-        candidates = completion.candidates(self.cut)
-        if self.plane is not None:
-            candidates = in_volume(candidates, self.case, self.plane)
-        whole = self.plane is None and self.case.ndim == 3
+        candidates = in_volume(completion.candidates(self.cut), self.case, self.plane)
+        whole = self.case.ndim_at(self.plane) == 3
         shown = exhibit(candidates, self.axes, in_volume=whole, advice=self.advice)
         return Found(candidates, shown, asdict(self.cut), "complete")
 
@@ -226,7 +224,7 @@ class Follow:
     Parameters
     ----------
     case : Case
-        (T, Y, X).
+        A time series.
     model : Model or Completer
     axes : (int, int)
     device : str
@@ -336,7 +334,7 @@ def n_new_slices(candidates: Candidates, *, axis: int) -> int:
     """Return on how many slices across an axis the best candidate adds to the object."""
     before = candidates.case.partial[candidates.where]
     new = (candidates.patches[0] == Marker.OBJECT) & (before != Marker.OBJECT)
-    return int(np.count_nonzero(new.any(tuple(other for other in range(3) if other != axis))))
+    return int(np.count_nonzero(new.any(tuple(other for other in range(new.ndim) if other != axis))))
 
 
 def _packed(completer: Any) -> bytes:

@@ -76,9 +76,11 @@ class FindSimilar:
 
 def picture_of(case: Case, found: SimilarObject, axes: tuple[int, int]) -> Thumbnail:
     """Return the picture of one object, with what lies around it."""
-    margins = [3 + (s.stop - s.start) // 2 for s in found.where]
+    margins = [
+        0 if axis == "T" else 3 + (s.stop - s.start) // 2 for axis, s in zip(case.axes, found.where, strict=True)
+    ]
     near = grown(found.where, margins, case.shape)
-    region = Case(case.read(near), case.spacing, channel_axis=0)
+    region = Case(case.read(near), case.spacing, channel_axis=0, in_time=case.in_time)
     inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(found.where, near, strict=True))
     patch = np.zeros((1, *region.shape), dtype=np.uint8)
     patch[0][inner][found.mask] = Marker.OBJECT

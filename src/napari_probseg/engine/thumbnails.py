@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -75,6 +75,8 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
         Whether the candidates are of the whole volume, which takes three planes to show.
     """
     case, views = candidates.case, [axes]
+    if case.in_time:
+        return _at_a_time(candidates, axes) if len(candidates) else []
     if in_volume and min(case.shape) > 1:
         views += [pair for pair in combinations(range(3), 2) if set(pair) != set(axes)]
     votes = _votes(candidates)
@@ -99,6 +101,26 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
             _place(candidates, i, middle),
         )
         for i in range(len(candidates))
+    ]
+
+
+def _at_a_time(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]:
+    """Return pictures of candidates of a time series: of the image that they add most to, as of one by itself."""
+    t = int(_votes(candidates).sum(axis=tuple(range(1, candidates.case.ndim)), dtype=np.int64).argmax())
+    at = (candidates.where[0].start or 0) + t
+    one = Candidates(
+        candidates.case.plane(0, at),
+        candidates.where[1:],
+        candidates.patches[:, t],
+        candidates.score,
+        candidates.share,
+        candidates.probability[t],
+    )
+    pictures = thumbnails(one, (axes[0] - 1, axes[1] - 1), in_volume=one.case.ndim == 3)
+    added = [candidates.added(i) for i in range(len(candidates))]
+    return [
+        replace(picture, place=(at, *picture.place), n_object=n_object, n_background=n_background)
+        for picture, (n_object, n_background) in zip(pictures, added, strict=True)
     ]
 
 

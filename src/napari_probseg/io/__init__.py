@@ -122,7 +122,8 @@ def write(
     labels = array.dtype.kind in "iu" if labels is None else labels
     if labels and array.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers, got {array.dtype}: use array.astype('uint16')")
-    if labels and array.ndim not in (2, 3):
+    in_time = like is not None and "T" in like.axes
+    if labels and array.ndim not in (2, 3) and not (in_time and array.ndim == 4):
         raise ValueError(f"labels must be (Y, X) or (Z, Y, X), got shape {array.shape}: save one volume at a time")
     like = like if like is not None else _placed(array, spacing, affine)
     axes = like.axes.replace("C", "") if labels else like.axes

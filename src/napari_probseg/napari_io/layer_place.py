@@ -16,7 +16,7 @@ from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import NoVoxels
 from napari_probseg.io.units import unit_named
 
-_TIME_NAMES = {"t", "time"}
+_TIME_NAMES = {"t", "time", "frame", "frames", "timepoint", "time point"}
 KEY = "napari_probseg"  # of a layer's metadata
 # Where the files lie whose layers are open, by path: napari's "new labels" copies no metadata.
 _opened: MutableMapping[str, Picture] = WeakValueDictionary()

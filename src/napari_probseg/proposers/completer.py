@@ -15,6 +15,7 @@ class Completer(ABC):
     """Completes an object; satisfies `napari_probseg.Proposer`, with one candidate."""
 
     name: str
+    needs_marks = False  # whether it goes by what is decided alone: evidence tells it nothing
 
     @abstractmethod
     def complete(self, case: Case) -> Completion:
@@ -32,11 +33,11 @@ class Completer(ABC):
         Parameters
         ----------
         case : Case
-            (Y, X) or (Z, Y, X).
+            (Y, X) or (Z, Y, X), or a time series of such.
         n, seed
             There is one answer, always the same.
         plane : (axis, index), optional
-            Complete this plane of a volume alone; the whole volume if absent.
+            Complete this plane of a volume alone; the whole volume if absent. Of a time series it names the image.
         **cut
             Fields of `CutConfig`: ``smoothness``, ``edges``, ``everywhere``.
 
@@ -50,6 +51,4 @@ class Completer(ABC):
             As `complete`, and if an argument is out of range.
         """
         config = CutConfig(**cut)
-        if plane is not None:
-            return in_volume(self.complete(case.plane(*plane)).candidates(config), case, plane)
-        return self.complete(case).candidates(config)
+        return in_volume(self.complete(case.at(plane)).candidates(config), case, plane)

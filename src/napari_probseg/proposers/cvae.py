@@ -108,13 +108,14 @@ class CVAEProposer(AsksNetworks):
         Parameters
         ----------
         case : Case
-            (Y, X) or (Z, Y, X); any number of channels.
+            (Y, X) or (Z, Y, X), or a time series of such; any number of channels.
         n : int
             How many candidates to offer.
         seed : int
             The same seed gives the same candidates on the same device.
         plane : (axis, index), optional
-            The plane of a volume; the plane along the first axis with the most strokes if absent.
+            The plane of a volume, or the image of a time series; the one along the first axis with the most strokes if
+            absent.
         reach : float
             Share of the region that a candidate may decide, in (0, 1]: a bit more, or to the end.
         ndim : int
@@ -129,8 +130,11 @@ class CVAEProposer(AsksNetworks):
             raise ValueError(f"at least one candidate must be asked for, got n={n}")
         if not 0 < reach <= 1:
             raise ValueError(f"reach must be in (0, 1], got {reach}")
-        if ndim not in (2, 3) or ndim > case.ndim:
+        if ndim not in (2, 3) or ndim > case.ndim - case.in_time:
             raise ValueError(f"ndim must be 2, or 3 for a volume, got {ndim} for an image of {case.shape}")
+        if case.in_time:
+            plane = plane or plane_with_most_strokes(case)
+            return in_volume(self.propose(case.at(plane), n, seed=seed, reach=reach, ndim=ndim), case, plane)
         if ndim == 3 and plane is not None:
             raise ValueError(f"candidates are of a plane or of the volume: leave out plane={plane} or ndim=3")
         if ndim < case.ndim:

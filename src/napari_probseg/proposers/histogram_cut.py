@@ -39,6 +39,7 @@ class GraphCut(Completer):
     """
 
     name = "intensities"
+    needs_marks = True
     config = GraphCutConfig()
 
     def __init__(self, config: GraphCutConfig | None = None) -> None:
@@ -62,6 +63,7 @@ class GraphCut(Completer):
         ValueError
             If nothing is marked, or the image is constant or nowhere finite.
         """
+        case = case.at(None)
         cut = CutConfig()  # of the rounds: what is likely does not depend on how smooth the answer is to be
         if not (case.partial != Marker.UNKNOWN).any():
             raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")

@@ -44,6 +44,7 @@ class PixelClassifierCut(GraphCut):
 
     def complete(self, case: Case) -> Completion:
         """Look at a case; masks are cut from what comes back."""
+        case = case.at(None)
         window = window_for(case, self.config.max_region_voxels)
         where = window.within(case.shape)
         markers = case.strokes[where]

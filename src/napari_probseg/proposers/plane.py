@@ -1,4 +1,4 @@
-"""Planes of a volume: which one is meant, and candidates of a plane as candidates of the volume."""
+"""Planes of a volume, images of a time series: which one is meant, and its candidates as those of the whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from napari_probseg.case import Case, Plane
 
 
 def plane_with_most_strokes(case: Case) -> Plane:
-    """Return (0, index) of the plane along the first axis that a person has drawn on most."""
-    counts = np.count_nonzero(case.strokes[case.marked], axis=(1, 2))
+    """Return (0, index) of the plane along the first axis, or image in time, that a person has drawn on most."""
+    counts = np.count_nonzero(case.strokes[case.marked], axis=tuple(range(1, case.ndim)))
     return 0, case.marked[0].start + (int(counts.argmax()) if counts.size else 0)
 
 
-def in_volume(candidates: Candidates, case: Case, plane: Plane) -> Candidates:
-    """Return the candidates of a plane as candidates of the volume that it is a plane of."""
+def in_volume(candidates: Candidates, case: Case, plane: Plane | None) -> Candidates:
+    """Return the candidates of what `Case.at` returns as candidates of the case: of a volume, or a time series."""
+    if plane is None:
+        return candidates
     axis, index = plane
     where = list(candidates.where)
     where.insert(axis, slice(index, index + 1))

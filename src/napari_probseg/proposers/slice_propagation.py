@@ -84,7 +84,7 @@ class SlicePropagator:
         ValueError
             As `propose`.
         """
-        if case.ndim != 3:
+        if case.axes != "ZYX":
             raise ValueError(f"only a volume has slices to carry an object to; this image is {case.shape}")
         axis, index = plane or plane_with_most_strokes(case)
         chosen = {k: accepted(case, (axis, k)) for k in _accepted_slices(case, axis, index)}

@@ -15,6 +15,7 @@ from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown
 
 EVIDENCE_MARGIN_RATIO = 0.5  # of the evidence around the object, over its size: about so far it may move
+CORE_RATIO = 0.6  # of its greatest depth: what is deeper is its core, and what lies as far outside is background
 MIN_CONTRAST_RATIO = 0.4  # of its contrast with what is around it, below which the object is taken to have ended
 MIN_CONTRAST = 0.5  # contrast in standard deviations, from which it tells anything
 MIN_GROWTH_RATIO = 0.1  # and where it shrinks to less than this from one point in time to the next
@@ -71,7 +72,10 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
     for t, way in _ways(seeds, len(cases)):
         contrast, before = _contrast(cases[t], found[t]), t
         for k in way:
-            mask = _answer(completer, _evident(cases[k], found[before])) if found[before].any() else found[before]
+            mask = found[before]
+            if mask.any():
+                told = _marked if getattr(completer, "needs_marks", False) else _evident
+                mask = _answer(completer, told(cases[k], mask))
             growth = int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(found[before])))
             has_faded = contrast > MIN_CONTRAST and _contrast(cases[k], mask) < MIN_CONTRAST_RATIO * contrast
             if has_faded or not MIN_GROWTH_RATIO <= growth <= MAX_GROWTH_RATIO:
@@ -83,7 +87,7 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
 
 
 def through_time(completer: Proposer, case: Case) -> Generator[str, None, Candidates]:
-    """Follow an object through a time series that is one case, (T, Y, X), and offer what is found as one candidate.
+    """Follow an object through a time series that is one case, and offer what is found as one candidate.
 
     What is decided stays as it is.
 
@@ -95,14 +99,15 @@ def through_time(completer: Proposer, case: Case) -> Generator[str, None, Candid
     Raises
     ------
     ValueError
-        If the case has other axes, nothing is marked inside at any time, or no other image shows the object.
+        If the case is no time series, nothing is marked inside at any time, or no other image shows the object.
     """
-    if case.ndim != 3:
+    if not case.in_time:
         raise ValueError(f"only a time series has images to follow an object through; this image is {case.shape}")
     found = yield from following(completer, [case.plane(0, t) for t in range(case.shape[0])])
     box = bounding_box(found)
     margin = 0 if box is None else int(MIN_RIM_VOXELS) + max(s.stop - s.start for s in box[1:]) // 2
-    where: Region = (slice(0, 0),) * 3 if box is None else grown(box, [0, margin, margin], case.shape)
+    margins = [0] + [margin] * (case.ndim - 1)  # none in time
+    where: Region = (slice(0, 0),) * case.ndim if box is None else grown(box, margins, case.shape)
     before, mask = case.partial[where], found[where]
     open_ = before == Marker.UNKNOWN
     if not (open_ & mask).any():
@@ -147,10 +152,29 @@ def _ways(seeds: Sequence[int], n: int) -> list[tuple[int, list[int]]]:
     return ways
 
 
-def _evident(case: Case, before: NDArray[np.bool_]) -> Case:
-    """Return a case for which the object at the time before is the evidence, as far as no stroke contradicts it."""
+def _near(case: Case, before: NDArray[np.bool_]) -> Region:
+    """Return the region that an object of the time before may have moved in."""
     box = bounding_box(before)
     assert box is not None  # else the way would have ended
-    margin = [1 + round(EVIDENCE_MARGIN_RATIO * (s.stop - s.start)) for s in box]
-    where: Region = grown(box, margin, case.shape)
+    return grown(box, [1 + round(EVIDENCE_MARGIN_RATIO * (s.stop - s.start)) for s in box], case.shape)
+
+
+def _evident(case: Case, before: NDArray[np.bool_]) -> Case:
+    """Return a case for which the object at the time before is the evidence, as far as no stroke contradicts it."""
+    where = _near(case, before)
     return case.with_shown(where, before[where])
+
+
+def _marked(case: Case, before: NDArray[np.bool_]) -> Case:
+    """Return a case in which what is undecided is so by the time before: its core is object, far around is none.
+
+    It is for completers that evidence tells nothing.
+    """
+    where = _near(case, before)
+    inside = np.pad(before[where], 1)
+    depth = ndimage.distance_transform_edt(inside)[(slice(1, -1),) * before.ndim]
+    away = ndimage.distance_transform_edt(~before[where])
+    deepest = float(depth.max())
+    patch = np.where(depth > CORE_RATIO * deepest, np.uint8(Marker.OBJECT), np.uint8(Marker.UNKNOWN))
+    patch[away > CORE_RATIO * deepest] = Marker.BACKGROUND
+    return case.decide(where, patch)

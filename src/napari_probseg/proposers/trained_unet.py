@@ -102,6 +102,7 @@ class TrainedUNet(Completer):
             If the image has other axes or channels than those that the network was trained on.
         """
         wanted = self.network.config
+        case = case.at(None)
         window = window_for(case)
         where = window.within(case.shape)
         image = case.read(where)

@@ -106,6 +106,7 @@ class UNetCut(AsksNetworks, Completer):
         ValueError
             If no network is for such images, nothing is marked, or the marks lie too far apart.
         """
+        case = case.at(None)
         if case.ndim not in self.networks:
             raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
         hinted = with_hint(case)
@@ -184,7 +185,7 @@ class UNetCut(AsksNetworks, Completer):
             After each step of training.
         """
         config = config or AdaptConfig()
-        case = case if plane is None else case.plane(*plane)
+        case = case.at(plane)
         _require_both_sides(case)
         kept, completion = self, self.complete(case)
         taught = self._lesson(case, completion, config)

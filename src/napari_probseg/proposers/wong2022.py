@@ -61,7 +61,7 @@ class Wong2022Proposer:
         """
         if n < 1:
             raise ValueError(f"at least one candidate must be asked for, got n={n}")
-        if case.ndim == 3:
+        if case.ndim > 2:
             plane = plane or plane_with_most_strokes(case)
             return in_volume(self.propose(case.plane(*plane), n, seed=seed), case, plane)
         if not case.partial.any():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Plane
 from napari_probseg.progress import Progress, result_of
 from napari_probseg.region import Region, bounding_box, boxed, grown, relative
 from napari_probseg.session.history import Step
@@ -60,7 +60,9 @@ class Alike(Work):
             self._ranked = key, self._found.decided(self._objects, self.skipped)
         return self._ranked[1]
 
-    def query_similar(self, *, like: Iterable[int] | None = None, known: Sequence[Example] = ()) -> Query:
+    def query_similar(
+        self, *, like: Iterable[int] | None = None, known: Sequence[Example] = (), plane: Plane | None = None
+    ) -> Query:
         """Return the question what else is like finished objects, to be answered here or elsewhere.
 
         Parameters
@@ -70,6 +72,8 @@ class Alike(Work):
             class of the latest one.
         known : sequence of Example
             Examples of other images.
+        plane : (0, t), optional
+            Which image of a time series; the one with the latest object if absent.
 
         Returns
         -------
@@ -78,8 +82,10 @@ class Alike(Work):
         Raises
         ------
         ValueError
-            If there is no finished object of such a number.
+            If there is no finished object of such a number, or a plane of a volume is named.
         """
+        if plane is not None and not self._case.in_time:
+            raise ValueError(f"objects are looked for in all of an image or a volume: leave out plane={plane}")
         parts = {o.label: Part(o.box, self._objects[o.box] == o.label, o.label) for o in self.finished}
         latest = self._latest_label()
         kinds = self.kinds
@@ -89,7 +95,10 @@ class Alike(Work):
         order = sorted(parts, key=lambda label: (label == latest, label))
         examples = tuple(parts[label] for label in order if label in wanted)
         others = tuple(parts[label] for label in order if label not in wanted)
-        return Query(self._case, examples, others, self.skipped, tuple(known))
+        if self._case.in_time and plane is None:
+            side = parts[latest].where[0] if latest in parts else slice(0, 1)
+            plane = 0, (side.start + side.stop - 1) // 2
+        return Query(self._case, examples, others, self.skipped, tuple(known), plane)
 
     def propose_similar(
         self,
@@ -97,6 +106,7 @@ class Alike(Work):
         *,
         like: Iterable[int] | None = None,
         known: Sequence[Example] = (),
+        plane: Plane | None = None,
         tell: Callable[[Progress], object] | None = None,
     ) -> Similar:
         """Look for objects like the finished ones, and put them on offer.
@@ -106,7 +116,7 @@ class Alike(Work):
         n : int, optional
             How many at most; those near to the latest finished object come first in a large image. All of the image
             if None.
-        like, known
+        like, known, plane
             See `query_similar`.
         tell : callable, optional
             Hears of each `Progress`.
@@ -121,7 +131,7 @@ class Alike(Work):
         ValueError
             If there is no finished object to be like, or it is too small or too large for that.
         """
-        query = self.query_similar(like=like, known=known)
+        query = self.query_similar(like=like, known=known, plane=plane)
         if self._finder is None:
             from napari_probseg.similar.finder import finder_of
 

@@ -98,7 +98,7 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
     """Return where to look: the plane, the whole of a 2-D image, or the box around all strokes and a margin."""
     if plane is not None:
         axis, index = plane
-        if case.ndim != 3 or not 0 <= axis < 3 or not 0 <= index < case.shape[axis]:
+        if case.ndim == 2 or not 0 <= axis < case.ndim or not 0 <= index < case.shape[axis]:
             raise ValueError(f"an image of {case.shape} has no plane {index} of axis {axis}")
         return tuple(slice(index, index + 1) if a == axis else slice(0, n) for a, n in enumerate(case.shape))
     if case.ndim == 2:

@@ -55,9 +55,9 @@ class Stored:
     Parameters
     ----------
     shape : tuple of int
-        The spatial shape.
+        The spatial shape, with time first if it has any.
     spacing : tuple of float
-        In mm.
+        Of the axes of space, in mm.
     channel_axis : int or None
     start : Step
         What was decided when it began, as a step from nothing.
@@ -67,6 +67,8 @@ class Stored:
         How often it had asked.
     identity : Identity or None
         Of its image; release 0.1.0 kept none.
+    in_time : bool
+        Whether it is a time series; see `Case`.
     """
 
     shape: tuple[int, ...]
@@ -77,10 +79,11 @@ class Stored:
     undone: tuple[Step, ...] = ()
     n_asked: int = 0
     identity: Identity | None = None
+    in_time: bool = False
 
     def case(self, image: Any) -> Case:
         """Return the image as the session knows it."""
-        return Case(image, self.spacing, self.channel_axis)
+        return Case(image, self.spacing, self.channel_axis, in_time=self.in_time)
 
     def check(self, case: Case, where: str, *, any_image: bool = False) -> None:
         """Raise if a case is not of the image that the session belongs to.

@@ -29,12 +29,12 @@ class Identity:
     Parameters
     ----------
     shape : tuple of int
-        The spatial shape.
+        The spatial shape, with time first if it has any.
     n_channels : int
     dtype : str
         NumPy's name of the data type, whatever the byte order.
     spacing : tuple of float
-        In mm.
+        Of the axes of space, in mm.
     fingerprint : str
         See `fingerprint`.
     """
@@ -86,7 +86,8 @@ class Identity:
             return "its intensities are others"
         if self.dtype != other.dtype:
             return f"it holds {other.dtype} values, not {self.dtype}"
-        if not np.allclose(self.spacing, other.spacing, rtol=_SPACING_TOLERANCE, atol=0):
+        mine, theirs = self.spacing, other.spacing
+        if len(mine) != len(theirs) or not np.allclose(mine, theirs, rtol=_SPACING_TOLERANCE, atol=0):
             return f"its spacing is {_short(other.spacing)}, not {_short(self.spacing)}"
         return ""
 

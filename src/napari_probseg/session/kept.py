@@ -47,7 +47,9 @@ class Kept(Work):
         """Return what there is to keep of it: all but the image and the models."""
         case, about = self.start, Identity.of(self.start)
         history = self.steps, self.undone
-        return Stored(about.shape, about.spacing, case.channel_axis, start_of(case), *history, self._n_asked, about)
+        return Stored(
+            about.shape, about.spacing, case.channel_axis, start_of(case), *history, self._n_asked, about, case.in_time
+        )
 
     def save(self, path: str | Path) -> None:
         """Write everything but the image to one ``.npz`` file; the old file stays whole until the end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,9 +35,10 @@ class Refinement:
     finished : bool
         Whether it is done to all finished objects, each for itself, and not to the object in work.
     plane : (axis, index), optional
-        The plane of a volume that it is done on; the whole volume, or an image, if absent.
+        The plane of a volume, or the image of a time series, that it is done on; the whole volume, an image, or each
+        image of a series, if absent.
     axis : int
-        Across which slices lie, for ``"between"``.
+        Across which slices lie, for ``"between"``; of a time series always time.
     """
 
     how: str
@@ -123,9 +125,14 @@ class Refinement:
     def _refined(self, inside: Mask, case: Case) -> Mask:
         if not inside.any():
             return inside
+        spacing = tuple(case.spacing or ())
+        if self.how == "between" and case.in_time:
+            return between(inside, axis=0, spacing=(math.nan, *spacing))
         if self.how == "between":
-            return between(inside, axis=self.axis, spacing=case.spacing or (1.0,) * case.ndim)
-        return WAYS[self.how](inside, case.spacing or (1.0,) * case.ndim)
+            return between(inside, axis=self.axis, spacing=spacing)
+        if case.in_time:  # each image by itself
+            return np.array([WAYS[self.how](one, spacing) if one.any() else one for one in inside])
+        return WAYS[self.how](inside, spacing)
 
 
 def smoothed(inside: Mask, spacing: Iterable[float]) -> Mask:
@@ -159,6 +166,8 @@ def without_specks(inside: Mask, _: Any = None) -> Mask:
 def between(inside: Mask, *, axis: int, spacing: Iterable[float]) -> Mask:
     """Return a mask with the empty slices between others filled in; the others stay exactly as they are.
 
+    Slices are planes of a volume across an axis, or the images of a time series; the distance along it does not count.
+
     The signed distances of two slices to their borders are mixed, each moved so that the middle goes straight from the
     one to the other (shape-based interpolation, Raya & Udupa 1990).
 
@@ -169,7 +178,7 @@ def between(inside: Mask, *, axis: int, spacing: Iterable[float]) -> Mask:
     """
     steps = [mm for a, mm in enumerate(spacing) if a != axis]
     slices = np.moveaxis(inside, axis, 0)
-    there = np.flatnonzero(slices.any(axis=(1, 2)))
+    there = np.flatnonzero(slices.any(axis=tuple(range(1, inside.ndim))))
     if not (np.diff(there) > 1).any():
         raise ValueError("no slice is empty between two that have some of the object: accept slices farther apart")
     filled = slices.copy()

@@ -50,7 +50,7 @@ class Request:
 
     @property
     def plane(self) -> Plane | None:
-        """The plane of a volume that the answer is for."""
+        """The plane of a volume, or the image of a time series, that the answer is for."""
         return self.arguments.get("plane")
 
     @cached_property
@@ -61,7 +61,7 @@ class Request:
 
         What was on show when the latest stroke was drawn is its evidence, beside the strokes.
         """
-        is_flat = self.case.ndim == 2 or self.plane is not None
+        is_flat = self.case.ndim_at(self.plane) == 2
         is_whole = self.verb == "complete" and is_flat  # of a volume, slices that were accepted are held
         opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane, anyhow=is_whole)
         return opened if self.shown is None else opened.with_evidence(*self.shown)

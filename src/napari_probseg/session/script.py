@@ -31,6 +31,7 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
     proposer, completer : str
         What made the candidates of steps that do not say it.
     """
+    how = f"spacing={case.spacing}, channel_axis={case.channel_axis}" + ", in_time=True" * case.in_time
     lines = [
         '"""What was done in napari-probseg; the strokes are packed into the text."""',
         "",
@@ -40,21 +41,21 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
         "from napari_probseg.session.script import unpack",
         "",
         f"image = ps.read({image!r}).data",
-        f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis})",
+        f"case = ps.Case(image, {how})",
     ]
     if begun := start_of(case).changes:
         lines.append("begun = {name: np.zeros(case.shape, dtype=np.uint8) for name in ('partial', 'strokes')}")
         for change in begun:
             packed = pack(change.after.astype(np.uint32))
             lines.append(f"begun[{change.name!r}][{_spans(change.where)}] = unpack({packed!r})")
-        lines.append(f"case = ps.Case(image, spacing={case.spacing}, channel_axis={case.channel_axis}, **begun)")
+        lines.append(f"case = ps.Case(image, {how}, **begun)")
     lines += ["session = ps.Session(case)"]
     body: list[str] = []
     shown = np.zeros(case.shape, dtype=np.uint8)
     loaded: dict[str, str] = {}
     for step in steps:
         told_of_shown = _shown_by(step, shown)
-        role, name = _maker(step, {"proposer": proposer, "completer": completer})
+        role, name = _maker(step, {"proposer": proposer, "completer": completer}, in_time=case.in_time)
         if role and loaded.get(role) != name:
             # The first of each is loaded at the top, another one where it was taken up.
             (body if role in loaded else lines).append(f"session.{role} = ps.load_{role}({name!r})")
@@ -64,12 +65,15 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
     return "\n".join(lines)
 
 
-def _maker(step: Step, otherwise: Mapping[str, str]) -> tuple[str, str]:
-    """Return who made what a step brought, the proposer or the completer, and its name; nothing of other steps."""
+def _maker(step: Step, otherwise: Mapping[str, str], *, in_time: bool) -> tuple[str, str]:
+    """Return who made what a step brought, the proposer or the completer, and its name; nothing of other steps.
+
+    Through time it is the completer that carries an object.
+    """
     if step.verb not in ("accept", "adapt"):
         return "", ""
     verb = step.arguments.get("verb", "propose") if step.verb == "accept" else "complete"
-    role = {"propose": "proposer", "complete": "completer"}.get(verb, "")
+    role = {"propose": "proposer", "complete": "completer", "carry": "completer" * in_time}.get(verb, "")
     return role, str(step.arguments.get("maker") or otherwise.get(role, ""))
 
 

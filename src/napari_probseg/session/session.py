@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Plane
+from napari_probseg.progress import result_of
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.history import Change, Step
 from napari_probseg.session.kept import Kept
@@ -122,6 +123,8 @@ class Session(Offers, Kept):
     def carry(self, *, plane: Plane | None = None, slices: tuple[int, int] | None = None, **options: Any) -> Candidates:
         """Carry an accepted slice of a volume to the others and put the result on offer, as the one candidate.
 
+        In a time series the completer follows the object from each image that it is marked or accepted in.
+
         Parameters
         ----------
         plane : (axis, index), optional
@@ -137,9 +140,13 @@ class Session(Offers, Kept):
 
         Raises
         ------
+        RuntimeError
+            If it is a time series, and no completer was set.
         ValueError
-            If the image is no volume, or no object is accepted on the slice.
+            If the image is no volume or time series, or no object is accepted on the slice.
         """
+        if self.case.in_time:
+            return self._follow(plane, **options, **({} if slices is None else {"slices": slices}))
         from napari_probseg.proposers.slice_propagation import PropagationConfig, SlicePropagator
 
         propagator = SlicePropagator(PropagationConfig(**options))
@@ -147,6 +154,18 @@ class Session(Offers, Kept):
         return self.offer(
             propagator.propose(request.question, 1, plane=plane, slices=slices), request, maker=propagator
         )
+
+    def _follow(self, plane: Plane | None, **options: Any) -> Candidates:
+        """Follow the object through time and put the result on offer."""
+        from napari_probseg.proposers.time_series import through_time
+
+        if options:
+            raise ValueError(f"a time series is followed as it is, from image to image: leave out {', '.join(options)}")
+        if self.completer is None:
+            raise RuntimeError("the session has no completer: set session.completer = napari_probseg.load_completer()")
+        request = self.ask("carry", plane=plane)
+        found = result_of(through_time(self.completer, request.question))
+        return self.offer(found, request, maker=self.completer)
 
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
         """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.

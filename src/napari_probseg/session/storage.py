@@ -33,6 +33,7 @@ def write_session(path: str | Path, stored: Stored) -> None:
         "shape": stored.shape,
         "spacing": stored.spacing,
         "channel_axis": stored.channel_axis,
+        "in_time": stored.in_time,
         "n_asked": stored.n_asked,
         "identity": None if stored.identity is None else stored.identity.told(),
         "start": described(stored.start, "start", arrays),
@@ -89,7 +90,8 @@ def _stored(about: dict[str, Any], file: zipfile.ZipFile) -> Stored:
     identity = about.get("identity")
     axis = about["channel_axis"]
     spacing = tuple(map(float, about["spacing"]))
-    if len(spacing) != len(shape) or not all(np.isfinite(mm) and mm > 0 for mm in spacing):
+    in_time = about.get("in_time", False) is True  # of files without it, none is
+    if len(spacing) != len(shape) - in_time or not all(np.isfinite(mm) and mm > 0 for mm in spacing):
         raise ValueError(f"the spacing {spacing} does not fit an image of {shape}")
     return Stored(
         shape,
@@ -100,4 +102,5 @@ def _stored(about: dict[str, Any], file: zipfile.ZipFile) -> Stored:
         tuple(restored(step, fetch, shape) for step in about.get("undone", ())),
         int(about["n_asked"]),
         None if identity is None else Identity.restored(identity),
+        in_time,
     )

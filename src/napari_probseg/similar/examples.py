@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.case import Case
-from napari_probseg.region import Region
+from napari_probseg.case import Case, Plane
+from napari_probseg.region import Region, on_plane
 
 EXAMPLES_FILE = "examples.npz"  # in a folder of results, or of a data set: what is kept of its objects
 MIN_VOXELS = 6  # of an object that is an example
@@ -34,6 +34,11 @@ class Part:
     mask: NDArray[np.bool_]
     label: int = 0
 
+    def at(self, plane: Plane) -> Part | None:
+        """Return what of it lies on a plane, or at a time, in the indices of that; None if nothing does."""
+        found = on_plane(self.where, self.mask, *plane)
+        return None if found is None or not found[1].any() else Part(*found, self.label)
+
 
 @dataclass(frozen=True, eq=False)
 class Query:
@@ -51,6 +56,8 @@ class Query:
         What was offered before, and is not meant.
     known : tuple of Example
         Examples of other images of the data set.
+    plane : (0, t), optional
+        Of a time series, which image of it is meant.
     """
 
     case: Case
@@ -58,15 +65,22 @@ class Query:
     others: tuple[Part, ...] = ()
     skipped: tuple[Part, ...] = ()
     known: tuple[Example, ...] = ()
+    plane: Plane | None = None
 
     def checked(self) -> Query:
-        """Return it without examples that are too small to be like.
+        """Return it without examples that are too small to be like; of a time series, of the image that is meant.
 
         Raises
         ------
         ValueError
             If there is no example to go by.
         """
+        if self.plane is not None:
+            parts = {
+                name: tuple(filter(None, (part.at(self.plane) for part in getattr(self, name))))
+                for name in ("examples", "others", "skipped")
+            }
+            return replace(self, case=self.case.at(self.plane), plane=None, **parts).checked()
         if not self.examples and not self.known:
             raise ValueError("there is no finished object to be like: finish one first")
         size = float(np.prod(self.case.shape, dtype=float))
@@ -79,7 +93,7 @@ class Query:
         if self.examples and not self.known and min(n_voxels) > MAX_SHARE * size:
             raise ValueError("the finished object fills most of the image: there is no room for others like it")
         kept = tuple(p for p, n in zip(self.examples, n_voxels, strict=True) if MIN_VOXELS <= n <= MAX_SHARE * size)
-        return Query(self.case, kept, self.others, self.skipped, self.known)
+        return replace(self, examples=kept)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from napari_probseg.images import are_same_voxels
 from napari_probseg.morphology import deepest
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
@@ -93,7 +94,7 @@ class Finder:
         """
         if n is not None and n < 1:
             raise ValueError(f"at least one object must be asked for, got n={n}")
-        query = query.checked()
+        query, plane = query.checked(), query.plane
         seen = self._look_at(query)
         examples = self._learn(query, seen)
         forms = [example.form for example in examples]
@@ -114,7 +115,7 @@ class Finder:
         yield Progress(len(tiles), len(tiles))
         kept = without_overlaps([o for o in found[:n] if o.score >= MIN_LIKELIHOOD])
         like = query.examples[-1].label if query.examples else 0
-        return Similar(tuple(replace(o, number=i) for i, o in enumerate(kept)), len(examples), like)
+        return Similar(tuple(replace(o, number=i).in_series(plane) for i, o in enumerate(kept)), len(examples), like)
 
     def examples_of(self, query: Query) -> list[Example]:
         """Return what the examples of this image look like, to be known in other images."""
@@ -125,12 +126,12 @@ class Finder:
 
     def _look_at(self, query: Query) -> _Seen:
         """Return the image as it looks for objects of the examples' size; features are computed once for each size."""
-        if self._image is not query.case.image:
+        if not are_same_voxels(self._image, query.case.image):
             self._image, self._seen = query.case.image, {}
         diameters = [diameter_of(part.mask, query.case.spacing or ()) for part in query.examples]
         diameters = diameters or [e.form.diameter for e in query.known]
         level = round(np.log(float(np.median(diameters))) / np.log(SIZES_APART))
-        key = id(query.case.image), level
+        key = id(self._image), level
         if key not in self._seen:
             self._seen = {}  # one size at a time: features are large
             network = self.networks.get(query.case.ndim)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from napari_probseg.case import Plane
 from napari_probseg.region import Region, overlap, relative
 from napari_probseg.similar.examples import Part
 from napari_probseg.unaries.pixel_classifier import logistic_regression
@@ -58,6 +59,12 @@ class SimilarObject:
     facts: tuple[float, ...]
     score: float
     number: int = 0
+
+    def in_series(self, plane: Plane | None) -> SimilarObject:
+        """Return the object of one image of a time series as one of the series; itself if none is named."""
+        if plane is None:
+            return self
+        return replace(self, where=(slice(plane[1], plane[1] + 1), *self.where), mask=self.mask[None])
 
     def share_of(self, part: Part) -> float:
         """Return the intersection over union with another mask."""

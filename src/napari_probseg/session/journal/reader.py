@@ -90,6 +90,7 @@ def read_journal(path: str | Path) -> Kept:
     with _opened_to_read(path) as file:
         about, start = _beginning_of(path, file)
         identity, channel_axis = _subject_of(path, about)
+        in_time = about.get("in_time", False) is True  # of journals without it, none is
         n_bytes, when = file.tell(), float(about["time"])
         records = records_of(file)
         while True:
@@ -116,7 +117,7 @@ def read_journal(path: str | Path) -> Kept:
                 is_damaged = True
                 break
     stored = Stored(
-        identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity
+        identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity, in_time
     )
     return Kept(path, stored, Subject.of(about), when, saved_as, count_objects(done), n_bytes, is_damaged)
 

@@ -202,6 +202,7 @@ class Journal:
             "time": time.time(),
             "identity": Identity.of(self._start).told(),
             "channel_axis": self._start.channel_axis,
+            "in_time": self._start.in_time,
             **asdict(self.subject),
         }
         return about, start_of(self._start)

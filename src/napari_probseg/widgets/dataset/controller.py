@@ -102,7 +102,7 @@ class Teaching(QObject):
         image = None if segment is None else segment.work.image
         geometry = None if image is None else place_of(image)
         is_nifti = geometry is not None and geometry.affine is not None
-        is_volume = session is not None and session.case.ndim == 3
+        is_volume = session is not None and "Z" in session.case.axes
         ending = NIFTI[0] if is_nifti or is_volume else ".tif"
         self._start(lambda: lessons.making(folder, labels, session, ending=ending))
 

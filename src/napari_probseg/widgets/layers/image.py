@@ -26,39 +26,37 @@ _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
 def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
-    """Return the case of an Image layer: 2-D or 3-D, grey, RGB, or with a leading axis named "c" or one of time.
+    """Return the case of an Image layer: 2-D or 3-D, grey, RGB, or with a leading axis named "c", or a time series.
 
-    A multiscale layer gives its finest level. Other grey layers of the same shape can be its further channels. The
-    images of a time series lie one behind the other, as far apart as pixels are: that says nothing, as time is no
-    length.
+    A multiscale layer gives its finest level. Other grey layers of the same shape can be its further channels.
 
     Raises
     ------
     TypeError
         If the layer holds no real numbers.
     ValueError
-        If it holds something else than one image, for example volumes in time.
+        If it holds something else than one image or volume, or a time series of such.
     """
     n_channel_axes = int(has_channels_first(layer))
-    n_spatial = layer.ndim - n_channel_axes
-    if _has_time(layer) and not is_in_time(layer):
+    in_time, shape = is_in_time(layer), tuple(finest(layer).shape)
+    if _n_times(layer) > in_time:
         raise ValueError(
-            f"“{layer.name}” is a time series {tuple(finest(layer).shape)} of more than images: split it first "
-            f"(right-click the layer, Split Stack)"
+            f"“{layer.name}” of {shape} has time in another place than first: move that axis to the front "
+            f"(numpy.moveaxis), or split it (right-click the layer, Split Stack)"
         )
+    n_spatial = layer.ndim - n_channel_axes - in_time
     if n_spatial > 3:
         raise ValueError(
-            f"“{layer.name}” has {n_spatial} axes {tuple(finest(layer).shape)}, but an image must have 2 or 3: "
-            f"split it first (right-click the layer, Split Stack)"
+            f"“{layer.name}” has {n_spatial} axes {shape}, but an image must have 2 or 3: split it first (right-click "
+            f"the layer, Split Stack), or name them if the first is time: layer.axis_labels = ('t', 'z', 'y', 'x')"
         )
-    spacing = _spacing(layer)[n_channel_axes:]
-    if is_in_time(layer):
-        spacing[0] = spacing[-1]
+    spacing = _spacing(layer)[n_channel_axes + in_time :]
     if channels:
-        return Case(np.stack([finest(part) for part in (layer, *channels)]), spacing, channel_axis=0)
+        image, axis = np.stack([finest(part) for part in (layer, *channels)]), 0
+        return Case(image, spacing, channel_axis=axis, in_time=in_time)
     if layer.rgb:  # a fourth value is opacity
-        return Case(finest(layer)[..., :3], spacing, channel_axis=-1)
-    return Case(finest(layer), spacing, channel_axis=0 if n_channel_axes else None)
+        return Case(finest(layer)[..., :3], spacing, channel_axis=-1, in_time=in_time)
+    return Case(finest(layer), spacing, channel_axis=0 if n_channel_axes else None, in_time=in_time)
 
 
 def misread(layer: Image) -> str:
@@ -184,6 +182,23 @@ def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     return axis, index
 
 
+def time_on_view(viewer: Viewer, layer: Any) -> Plane:
+    """Return which image of a time series the viewer shows, as (0, t), of its Labels layer.
+
+    Raises
+    ------
+    ValueError
+        If the viewer shows time as an axis of the canvas, or a place outside.
+    """
+    n_extra = viewer.dims.ndim - layer.ndim
+    if n_extra not in viewer.dims.not_displayed:
+        raise ValueError("turn the axes back: each image is looked at by itself, and the slider goes through time")
+    t = round(float(layer.world_to_data(viewer.dims.point[n_extra:])[0]))
+    if not 0 <= t < layer.data.shape[0]:
+        raise ValueError("the viewer shows a time outside the series: move the slider back into it")
+    return 0, t
+
+
 def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
     """Return the layer's two axes on the canvas: downwards, to the right."""
     n_extra = viewer.dims.ndim - layer.ndim
@@ -271,15 +286,16 @@ def _spacing(layer: Any) -> list[float]:
     return [float(step) * MM_PER.get(str(unit), last) / last for step, unit in zip(steps, units, strict=True)]
 
 
-def _has_time(layer: Any) -> bool:
-    """Return whether an axis of a layer is time, by its unit or its name."""
+def _n_times(layer: Any) -> int:
+    """Return how many axes of a layer are time, by their units or names."""
     told = _attributes(layer, layer.ndim)
-    return any(is_time(told, axis) for axis in range(layer.ndim))
+    return sum(is_time(told, axis) for axis in range(layer.ndim))
 
 
 def is_in_time(layer: Any) -> bool:
-    """Return whether a layer is a time series of images, (T, Y, X)."""
-    return layer.ndim == 3 and is_time(_attributes(layer, 3))
+    """Return whether a layer is a time series of images or volumes: time is its first axis but for channels."""
+    first = int(isinstance(layer, Image) and has_channels_first(layer))
+    return layer.ndim - first in (3, 4) and is_time(_attributes(layer, layer.ndim), first)
 
 
 def has_channels_first(layer: Image) -> bool:

@@ -94,7 +94,7 @@ class Preview:
             np.multiply(after, (after != before).view(np.uint8), out=shown)  # np.where takes thrice as long
             taken_back = (before != Marker.UNKNOWN) & (after == Marker.UNKNOWN)
         else:
-            shown[...] = outline(after == Marker.OBJECT, axes, self._thickness(layer))
+            shown[...] = outline(after == Marker.OBJECT, axes, self._thickness(layer, axes))
             taken_back = (before == Marker.OBJECT) & (after != Marker.OBJECT)
         if candidates.case.partial is not case.partial:
             shown[taken_back] = TAKEN_BACK
@@ -126,7 +126,7 @@ class Preview:
             return
         self._unring()
         layer, shape = self._layer, self._layer.data.shape
-        thickness = self._thickness(layer)
+        thickness = self._thickness(layer, axes)
         radius = 6 * thickness
         where = tuple(
             slice(max(0, at - radius), min(n, at + radius + 1)) if axis in axes else slice(at, at + 1)
@@ -155,10 +155,11 @@ class Preview:
         """Return whether there is anything to see on one plane of the volume."""
         return self._layer is not None and bool(self._layer.data[(slice(None),) * axis + (index,)].any())
 
-    def _thickness(self, layer: Labels) -> int:
+    def _thickness(self, layer: Labels, axes: tuple[int, int]) -> int:
         """Return how many voxels wide an outline is drawn, to be seen however far the camera is."""
+        step = float(np.min(np.abs(layer.scale[list(axes)])))
         camera = getattr(self._viewer, "scene", self._viewer).camera  # it moved there in napari 0.9
-        return int(np.clip(np.ceil(WIDTH / (camera.zoom * float(np.min(layer.scale)))), 1, 12))
+        return int(np.clip(np.ceil(WIDTH / (camera.zoom * step)), 1, 12))
 
     def _colours(self) -> DirectLabelColormap:
         return marker_colours(0.3, in_depth=self._viewer.dims.ndisplay == 3)

@@ -65,12 +65,11 @@ class MoreLikeThis(Stage):
         self._ask_for_more()
 
     def _ask_for_more(self) -> None:
-        if self.is_in_time:
-            raise ValueError("more like this looks at one image or volume: split the series (right-click, Split Stack)")
         teaching = teaching_of(self.viewer)
         folder = None if teaching is None else teaching.state.folder
         memory = None if folder is None else Path(folder) / EXAMPLES_FILE
-        self.asking.more(self._session(), self.tools, self._place(anywhere=True), given(self.viewer), memory)
+        place = self._place(anywhere=not self._session().case.in_time)
+        self.asking.more(self._session(), self.tools, place, given(self.viewer), memory)
         self._show()
 
     def switch_more(self, on: bool) -> None:
@@ -169,7 +168,7 @@ class MoreLikeThis(Stage):
 
     def _bring_into_view(self) -> None:
         """Go to the slice of the object on show."""
-        if self.layers is not None and self.layers.markers.ndim == 3 and self.alike:
+        if self.layers is not None and self.layers.markers.ndim > 2 and self.alike:
             picture = self._pictures[self._session()][self.alike[self._at].number]
             bring_into_view(self.viewer, self.layers.markers, picture.place)
 

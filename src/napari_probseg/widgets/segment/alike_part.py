@@ -51,7 +51,9 @@ class AlikePart(QObject):
         pictures, at = work.alike_in_gallery
         if (shown := (*(id(o) for o in alike), work.page)) != self._drawn:
             self._drawn = shown
-            axes = range(3) if layers.session.case.ndim == 3 else displayed_axes(self._viewer, layers.markers)
+            case = layers.session.case
+            is_flat = "Z" not in case.axes
+            axes = displayed_axes(self._viewer, layers.markers) if is_flat else range(case.in_time, case.ndim)
             size, unit = work.measure_of(axes)
             gallery.show_candidates(pictures, size=size, unit=unit, means="likely, by what it is like.")
         gallery.set_current(at)

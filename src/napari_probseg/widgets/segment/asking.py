@@ -36,7 +36,7 @@ class Place:
     Parameters
     ----------
     plane : (axis, index), optional
-        The plane of a volume to work on; the whole volume, or an image, if absent.
+        The plane of a volume, or the image of a time series, to work on; the whole volume, or an image, if absent.
     axes : (int, int)
         The axes on the canvas: downwards, to the right.
     """
@@ -105,7 +105,7 @@ class Asking(QObject):
         completer = _completer(session, tools, models)
         if not isinstance(proposer, Model) and isinstance(completer, Model) and tools.completer == NETWORK:
             completer = None  # a script's own proposer answers alone
-        elif proposer != completer or tools.cut != Tools().cut or (place.plane is None and session.case.ndim == 3):
+        elif proposer != completer or tools.cut != Tools().cut or session.case.ndim_at(place.plane) == 3:
             proposer = None  # its first candidate would be another answer
         request = session.ask(n=tools.n, seed=None, plane=place.plane)
         engine = self.engine_of(completer or proposer)
@@ -142,7 +142,7 @@ class Asking(QObject):
 
     def more(self, session: Session, tools: Tools, place: Place, models: Models, memory: Path | None = None) -> None:
         """Ask for objects like the finished ones, and those of a data set whose examples are in a file."""
-        query, request = session.query_similar(), session.ask("similar")
+        query, request = session.query_similar(plane=place.plane), session.ask("similar")
         model = _completer(session, tools, models)
         memory = memory if self._engine is self._home else None  # a file of this machine
         asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device, memory)

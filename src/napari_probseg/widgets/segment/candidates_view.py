@@ -80,7 +80,7 @@ class CandidatesView(QObject):
         self.offer, self._case, self._placement, self._axes = offer, case, placement, axes
         candidates = offer.candidates
         if candidates not in self._exhibits:
-            in_volume = offer.request.case.ndim == 3 and offer.request.plane is None
+            in_volume = offer.request.case.ndim_at(offer.request.plane) == 3
             self.keep(candidates, exhibit(candidates, axes, in_volume=in_volume))
         self.uncertainty.take(candidates.where, self._exhibits[candidates].disagreement)
         self.show(0)

@@ -140,16 +140,14 @@ class Workspace(MoreLikeThis):
 
     @verb
     def carry(self) -> None:
-        """Carry the object from the slice on view to the others."""
+        """Carry the object from the slice on view to the others, or follow it through time."""
         layers = self.open_layers()
-        plane = plane_on_view(self.viewer, layers.markers)
-        if plane is None:
-            raise ValueError("only a volume has slices to carry an object to")
-        place = replace(self._place(anywhere=True), plane=plane)
-        if self.is_in_time:
+        if layers.session.case.in_time:
             self.asking.follow(layers.session, self.tools, self._place(), given(self.viewer))
+        elif (plane := plane_on_view(self.viewer, layers.markers)) is not None:
+            self.asking.carry(layers.session, replace(self._place(anywhere=True), plane=plane))
         else:
-            self.asking.carry(layers.session, place)
+            raise ValueError("only a volume has slices to carry an object to")
         self._show()
 
     @verb

@@ -10,14 +10,17 @@ from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
-from napari_probseg.widgets.layers.image import bare, case_of, finest, is_in_time, misread, shrunk
+from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
 from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
 from napari_probseg.widgets.models import given
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-IN_TIME = "A time series: each image is answered by itself; ••• > Follow the object through time."
+IN_TIME = {
+    3: "A time series: each image is answered by itself; ••• > Follow the object through time.",
+    4: "A time series: each volume is answered by itself; ••• > Follow the object through time.",
+}
 
 
 class Images:
@@ -115,8 +118,8 @@ class Images:
                 self._keep(session, image)
             layers = self._new_layers(image, session)
             said.append(misread(image))
-            if is_in_time(image):
-                said.append(IN_TIME)
+            if session.case.in_time:
+                said.append(IN_TIME[session.case.ndim])
             if image.multiscale:
                 said.append("The image has several scales: the work is on the finest.")
         else:

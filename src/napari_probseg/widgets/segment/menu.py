@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 CARRY, FOLLOW = "Carry the object on this slice to the others", "Follow the object through time"
+BETWEEN_TIMES = "Fill in the images between"
 REFINEMENTS = {
     "between": "Fill between slices",
     "smooth": "Smooth",
@@ -76,7 +77,7 @@ class Menu(QObject):
     def _fill(self) -> None:
         menu, work = self._menu, self._work
         has_image, has_session = work.image is not None, work.session is not None
-        is_volume = work.session is not None and work.session.case.ndim == 3
+        has_slices = work.session is not None and work.session.case.ndim > 2
         menu.clear()
         menu.addMenu(self._channels())
         menu.addMenu(self._objects_elsewhere())
@@ -84,7 +85,7 @@ class Menu(QObject):
         menu.addMenu(self._completers())
         menu.addMenu(self._refinements("Refine the object", finished=False))
         menu.addMenu(self._refinements("Refine all finished objects", finished=True))
-        menu.addAction(FOLLOW if work.is_in_time else CARRY, work.carry).setEnabled(is_volume)
+        menu.addAction(FOLLOW if work.is_in_time else CARRY, work.carry).setEnabled(has_slices)
         is_completed = work.on_offer is not None and work.on_offer.completion is not None
         menu.addAction("Probability as a layer", work.add_probability).setEnabled(is_completed)
         by_itself = menu.addAction("More like this after each finished object")
@@ -106,7 +107,7 @@ class Menu(QObject):
         menu.addAction("Open session…", self._files.open_session).setEnabled(has_image)
         menu.addAction("Save session…", self._files.save_session).setEnabled(has_session)
         menu.addSeparator()
-        menu.addAction("Show script…", self._show_script).setEnabled(has_session and not work.is_in_time)
+        menu.addAction("Show script…", self._show_script).setEnabled(has_session)
 
     def _channels(self) -> QMenu:
         """Offer grey layers like the image."""
@@ -154,13 +155,12 @@ class Menu(QObject):
     def _refinements(self, title: str, *, finished: bool) -> QMenu:
         """Offer what can be done to the object at work, or to all finished ones."""
         menu, session = QMenu(title, self._menu), self._work.session
-        is_volume = session is not None and session.case.ndim == 3
+        has_slices = session is not None and session.case.ndim > 2
         for how, text in REFINEMENTS.items():
-            action = menu.addAction(text)
+            action = menu.addAction(BETWEEN_TIMES if how == "between" and self._work.is_in_time else text)
             action.setData((how, finished))
-            action.setEnabled(how != "between" or is_volume)
-        is_there = session is not None and bool(session.max_label if finished else session.steps)
-        menu.setEnabled(is_there and not (finished and self._work.is_in_time))  # it would smooth through time
+            action.setEnabled(how != "between" or has_slices)
+        menu.setEnabled(session is not None and bool(session.max_label if finished else session.steps))
         menu.triggered.connect(self._refine)
         return menu
 

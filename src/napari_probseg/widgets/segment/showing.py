@@ -23,6 +23,7 @@ from napari_probseg.widgets.layers.image import (
     misread,
     placement,
     plane_on_view,
+    time_on_view,
     unit_of,
 )
 from napari_probseg.widgets.layers.session_layers import SessionLayers
@@ -93,7 +94,7 @@ class Showing(Following):
 
     @property
     def is_in_time(self) -> bool:
-        """Whether the image at work is a time series of images."""
+        """Whether the image at work is a time series."""
         return self.image is not None and is_in_time(self.image)
 
     @property
@@ -117,10 +118,16 @@ class Showing(Following):
         return [bare(layer) for layer in self.viewer.layers if isinstance(layer, Image) and not self.owns(layer)]
 
     def measure_of(self, axes: Sequence[int]) -> tuple[float, str]:
-        """Return how large a voxel of the image at work is along some axes, and in what: see `measure`."""
-        if self.image is None or self.session is None or (self.is_in_time and len(axes) == 3):
+        """Return how large a voxel of the image at work is along some axes, and in what: see `measure`.
+
+        Through time it has no size.
+        """
+        if self.image is None or self.session is None:
             return 1.0, "px"
-        return measure(self.session.case.spacing or (), unit_of(self.image), axes)
+        case = self.session.case
+        if case.in_time and 0 in axes:
+            return 1.0, "px" if case.ndim == 3 else "voxels"
+        return measure(case.spacing or (), unit_of(self.image), [axis - case.in_time for axis in axes])
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
@@ -291,11 +298,9 @@ class Showing(Following):
     def _place(self, *, anywhere: bool = False) -> Place:
         """Return the plane to work on, and how the canvas lies; `anywhere` leaves the plane out."""
         markers = self.open_layers().markers
-        whole = anywhere or (self.tools.whole_volume and not self.is_in_time)
-        plane = None if whole else plane_on_view(self.viewer, markers)
-        if self.is_in_time and plane is not None and plane[0] != 0:
-            raise ValueError("turn the axes back: each image is looked at by itself, and the slider goes through time")
-        return Place(plane, displayed_axes(self.viewer, markers))
+        on_view = time_on_view if self._session().case.in_time else plane_on_view
+        whole = anywhere or (self.tools.whole_volume and on_view is plane_on_view)
+        return Place(None if whole else on_view(self.viewer, markers), displayed_axes(self.viewer, markers))
 
     def _placement(self) -> dict[str, Any]:
         if self.image is None or self.session is None:

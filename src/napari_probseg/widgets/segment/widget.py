@@ -275,7 +275,10 @@ class SegmentWidget(QWidget):
         if view.offer is None or shown is None or layers is None:
             self.panel.gallery.clear()
             return
-        axes = range(3) if shown.in_volume else displayed_axes(self._viewer, layers.markers)
+        case, request = view.offer.candidates.case, view.offer.request
+        through_time = case.in_time and request.verb == "carry"
+        of_space = displayed_axes(self._viewer, layers.markers)
+        axes = range(not through_time and case.in_time, case.ndim) if shown.in_volume else of_space
         size, unit = self.work.measure_of(axes)
         self.panel.gallery.show_candidates(shown.pictures, size=size, unit=unit, sampled=view.offer.is_sampled)
         self.panel.gallery.set_current(view.current)

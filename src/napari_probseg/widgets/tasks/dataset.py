@@ -162,7 +162,7 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
     collection, session = Collection(folder), lesson.session
     case, like = session.case, lesson.like
     image, axis = case.image, case.channel_axis
-    if like is not None and "T" in like.axes:
+    if case.in_time:
         raise ValueError("a time series is more than one image: split it (right-click the layer, Split Stack)")
     if like is None or tuple(image.shape) not in (like.shape, tuple(like.data.shape)):
         spacing = None if all(mm == 1 for mm in case.spacing or ()) else case.spacing
