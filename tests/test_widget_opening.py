@@ -159,6 +159,28 @@ def test_the_brush_in_hand_goes_over_to_what_was_read_anew(open_widget, qtbot, t
     assert widget.work.session.case.shape == (40, 50)
 
 
+@pytest.mark.parametrize("has_brush", [False, True])
+@pytest.mark.parametrize("name", ["told.tif", "apart.tif"])
+def test_what_goes_is_not_beside_other_units(open_widget, qtbot, tmp_path, monkeypatch, name, has_brush):
+    from napari._vispy import canvas
+
+    said = []
+    monkeypatch.setattr(canvas, "show_warning", said.append, raising=False)  # napari 0.7 has no units to warn of
+    viewer, widget = open_widget()
+    if name == "told.tif":
+        write_tiff(tmp_path / name, GREY, **IMAGEJ)
+    else:
+        FILES[name](tmp_path / name)
+    viewer.open(str(tmp_path / name), plugin="napari")
+    link = widget.panel.status.text()
+    if has_brush:
+        click(qtbot, widget.panel.inside)
+        widget.panel.status.say(link)
+    follow_the_link(qtbot, widget)
+    stroke(qtbot, widget, (1, 20, 20) if name == "told.tif" else (20, 20))
+    assert not said
+
+
 def test_what_was_worked_on_stays(open_widget, qtbot, tmp_path):
     viewer, widget = open_widget()
     FILES["apart.tif"](tmp_path / "apart.tif")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,15 +40,16 @@ def add(
     from napari_probseg.dataset.collection import Collection
     from napari_probseg.dataset.raw import holds_data_set
     from napari_probseg.io import read
+    from napari_probseg.io.atomic import begun
     from napari_probseg.io.labels import read_labels
 
     picture = read(image).in_colours()
     drawn = read_labels(labels, picture, of=image, resample=resample)
     kinds = _kinds(label, drawn) if label else None
-    collection = Collection(folder) if holds_data_set(folder) else _new(folder, image, picture, drawn, kinds)
-    entry = collection.add(
-        name or _name_of(image), picture.data, drawn, like=picture, kinds=kinds, provenance={"image": image.resolve()}
-    )
+    told: dict[str, Any] = {"like": picture, "kinds": kinds, "provenance": {"image": image.resolve()}}
+    with begun(folder, "dataset.json"):
+        collection = Collection(folder) if holds_data_set(folder) else _new(folder, image, picture, drawn, kinds)
+        entry = collection.add(name or _name_of(image), picture.data, drawn, **told)
     part = "held out" if entry.held_out else "for training"
     typer.echo(f"{entry.name} is in {folder}, {part}; earlier labels kept: {len(entry.earlier)}")
 

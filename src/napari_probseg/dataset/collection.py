@@ -21,7 +21,16 @@ from napari_probseg.dataset.provenance import KEY, VERSION, Entry, Note, as_json
 from napari_probseg.dataset.raw import RawDataset, read_about
 from napari_probseg.dataset.split import held_out_of
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
-from napari_probseg.io.atomic import UnsettledError, is_unsettled, locked, make_folder, settle, together, write_whole
+from napari_probseg.io.atomic import (
+    UnsettledError,
+    begun,
+    is_unsettled,
+    locked,
+    make_folder,
+    settle,
+    together,
+    write_whole,
+)
 from napari_probseg.io.labels import refuse_other_place
 from napari_probseg.io.paths import why_no_folder
 
@@ -375,11 +384,12 @@ def _begin(folder: Path, about: bytes) -> None:
     if why := why_no_folder(folder, or_new=True):
         raise OSError(f"no data set can be made in {folder}: {why}")
     try:
-        make_folder(folder)
-        with locked(folder):
-            is_empty = all(path.name.startswith(".") for path in folder.iterdir())
-            if is_empty:
-                write_whole(folder / "dataset.json", about)
+        with begun(folder, "dataset.json"):
+            make_folder(folder)
+            with locked(folder):
+                is_empty = all(path.name.startswith(".") for path in folder.iterdir())
+                if is_empty:
+                    write_whole(folder / "dataset.json", about)
     except OSError as error:
         raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
     if not is_empty:

@@ -175,6 +175,36 @@ def locked(folder: Path, *, timeout: float = 60) -> Iterator[None]:
 
 
 @contextmanager
+def begun(folder: Path, *first: str) -> Iterator[None]:
+    """Let a folder be made and begun with files of these names; where that fails, what is new of it is taken away.
+
+    What another program has put there meanwhile stays, and so do these files then.
+
+    Parameters
+    ----------
+    folder : path
+    *first : str
+        Names of files.
+    """
+    missing = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    own = [name for name in (*first, ".lock") if not (folder / name).exists()]
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, TimeoutError):
+            with locked(folder, timeout=1):
+                is_alone = {path.name for path in folder.iterdir()} <= {*first, ".lock"}
+                for name in own if is_alone else ():
+                    if name != ".lock":
+                        (folder / name).unlink(missing_ok=True)
+            if is_alone and ".lock" in own:
+                (folder / ".lock").unlink(missing_ok=True)
+            for one in missing if is_alone else ():
+                one.rmdir()
+        raise
+
+
+@contextmanager
 def together(folder: Path, *, last: Sequence[str] = ()) -> Iterator[Path]:
     """Yield a folder for files that then all appear below ``folder``; after a crash at any moment, all or none do.
 

@@ -53,6 +53,7 @@ class ReadingAnew(QObject):
             had_brush = work.layers is not None and work.layers.has_brush_in_hand
             for layer in goes:
                 layer.name += " before"  # for what follows it is to have its name
+                _give_units(layer, got)
             with work.adding():
                 opened = add_read(work.viewer, got.path, [one for _, one in got.layers])
             self._turn_to([layer for layer in opened if isinstance(layer, Image)], goes)
@@ -92,6 +93,13 @@ class ReadingAnew(QObject):
 
 def _is_misread(layer: Image, got: Read) -> bool:
     return source_of(layer) == got.path and layer.source.reader_plugin == NAPARI
+
+
+def _give_units(layer: Image, got: Read) -> None:
+    """Let an image that goes have the units of what comes, beside which it is for a moment: napari warns of others."""
+    units = next((tuple(told["units"]) for _, (_, told, _) in got.layers if "units" in told), ())
+    if units:
+        layer.units = (*units[:1] * (layer.ndim - len(units)), *units)[-layer.ndim :]
 
 
 def _told(layers: list[Any]) -> str:
