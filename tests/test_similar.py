@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 import napari_probseg as ps
 from napari_probseg.progress import Progress
+from napari_probseg.region import grown
 from napari_probseg.session.encoding import BROKEN
 from napari_probseg.session.storage import read_stored
 from napari_probseg.similar import Part, Query
@@ -360,3 +362,34 @@ def test_a_query_keeps_examples_of_a_fit_size_alone() -> None:
     tiny = Part((slice(0, 1), slice(0, 2)), np.ones((1, 2), bool), 2)
     good = Part((slice(0, 160), slice(0, 160)), labels == 3, 1)
     assert [p.label for p in Query(ps.Case(image), (good, tiny)).checked().examples] == [1]
+
+
+def test_what_was_decided_of_earlier_offers_counts_for_the_next() -> None:
+    image, labels = disks()
+    session = finished(image, labels)
+    first = session.propose_similar(20)
+    wrong = first.objects[:5]
+    for _ in wrong:
+        session.skip_similar(0)
+    moved = [o.score for o in session.similar.objects]
+    assert all(score < o.score for score, o in zip(moved, first.objects[5:], strict=True))
+    again = session.offer_similar(replace(first, objects=first.objects[5:]))  # the next offer: without what was skipped
+    assert [o.score for o in again.objects] == pytest.approx(moved)
+    for _ in wrong:
+        session.undo()
+    assert [o.score for o in session.similar.objects] == pytest.approx([o.score for o in first.objects[5:]])
+
+
+def test_what_was_offered_and_drawn_otherwise_was_wrong() -> None:
+    image, labels = disks()
+    session = finished(image, labels)
+    offer = session.propose_similar(20)
+    o = offer.objects[0]
+    assert o.verdict(session.objects, ()) is None
+    objects = np.array(session.objects)
+    objects[o.where][o.mask] = 9
+    assert o.verdict(objects, ()) == 1
+    much_more = np.zeros_like(objects)
+    much_more[grown(o.where, [12, 12], objects.shape)] = 9
+    assert o.verdict(much_more, ()) == 0
+    assert o.verdict(session.objects, (Part(o.where, o.mask),)) == 0

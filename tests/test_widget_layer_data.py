@@ -182,9 +182,16 @@ def test_the_machines_byte_order_where_napari_draws_no_other(monkeypatch, napari
     assert np.array_equal(data, read(ANATOMICAL).data)
 
 
+def test_labels_of_four_axes_are_saved_as_a_series_of_volumes(tmp_path: Path) -> None:
+    labels = np.arange(120, dtype=np.uint8).reshape(2, 3, 4, 5)
+    layer_data.write_labels(str(tmp_path / "a.tif"), labels, {})
+    back = read(tmp_path / "a.tif")
+    assert back.axes == "TZYX" and back.is_label and np.array_equal(back.data, labels)
+
+
 def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path, nifti: str) -> None:
-    with pytest.raises(ValueError, match="save one volume at a time"):
-        layer_data.write_labels(str(tmp_path / "a.tif"), np.ones((2, 3, 4, 5), np.uint8), {})
+    with pytest.raises(ValueError, match="layers of two to four axes can be saved"):
+        layer_data.write_labels(str(tmp_path / "a.tif"), np.ones((2, 2, 3, 4, 5), np.uint8), {})
     with pytest.raises(ValueError, match="layers of two to four axes can be saved"):
         layer_data.write_image(str(tmp_path / "a.tif"), np.ones((2, 2, 3, 4, 5)), {})
     assert [path.name for path in tmp_path.iterdir()] == [Path(nifti).name]

@@ -387,8 +387,7 @@ def _begin(folder: Path, about: bytes) -> None:
         with begun(folder, "dataset.json"):
             make_folder(folder)
             with locked(folder):
-                is_empty = all(path.name.startswith(".") for path in folder.iterdir())
-                if is_empty:
+                if is_empty := all(path.name.startswith(".") for path in folder.iterdir()):
                     write_whole(folder / "dataset.json", about)
     except OSError as error:
         raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
-from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, Similar, SimilarObject
+from napari_probseg.similar.offer import DEFAULT_LINE, MAX_EARLIER, NOTHING_ALIKE, Similar, SimilarObject
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
@@ -151,7 +152,8 @@ class Alike(Work):
         Similar
             What of it is not decided already.
         """
-        self._found = found
+        earlier = (*self._found.earlier, *self._found.objects)[-MAX_EARLIER:]
+        self._found = replace(found, earlier=earlier)
         return self.similar
 
     def take_similar(self, i: int = 0) -> Step:

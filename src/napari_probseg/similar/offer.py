@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_probseg.case import Plane
-from napari_probseg.region import Region, overlap, relative
+from napari_probseg.region import Region, grown, overlap, relative
 from napari_probseg.similar.examples import Part
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
 DEFAULT_LINE = 0.5  # the default one: what is offered above it is more likely right than not
+MIN_RIGHT_IOU = 0.5  # with the finished object that it became, from which what was offered was right
+MAX_EARLIER = 200  # objects of earlier offers, of which what was decided still counts
 MIN_LIKELIHOOD = 0.05  # how likely an object must be to be offered at all
 DECIDED_SHARE = 0.5  # share of an object that is finished, from which it is decided
 # What is known of an object that was found, and how each counts before any decision in the image: fitted on images of
@@ -66,6 +68,30 @@ class SimilarObject:
             return self
         return replace(self, where=(slice(plane[1], plane[1] + 1), *self.where), mask=self.mask[None])
 
+    def without(self, objects: NDArray[np.uint32]) -> SimilarObject:
+        """Return what is left of it beside finished objects."""
+        is_free = objects[self.where] == 0
+        return self if is_free[self.mask].all() else replace(self, mask=self.mask & is_free)
+
+    def verdict(self, objects: NDArray[np.uint32], skipped: Sequence[Part]) -> float | None:
+        """Return whether it was right, 1, or wrong, 0, by what was decided since; None if nothing was.
+
+        Parameters
+        ----------
+        objects : uint32 array of the image's shape
+            The finished objects.
+        skipped : sequence of Part
+            What is not meant.
+        """
+        inside = objects[self.where][self.mask]
+        numbers, counts = np.unique(inside[inside > 0], return_counts=True)
+        if counts.size and counts.sum() >= DECIDED_SHARE * inside.size:
+            near = grown(self.where, [s.stop - s.start for s in self.where], objects.shape)
+            n_both = int(counts.max())
+            n_either = inside.size + int(np.count_nonzero(objects[near] == numbers[counts.argmax()])) - n_both
+            return float(n_both >= MIN_RIGHT_IOU * n_either)
+        return 0.0 if any(self.share_of(part) >= DECIDED_SHARE for part in skipped) else None
+
     def share_of(self, part: Part) -> float:
         """Return the intersection over union with another mask."""
         both = overlap(self.where, part.where)
@@ -87,11 +113,14 @@ class Similar:
         How many finished objects they are like.
     like : int
         The number of the latest of these: what is taken is of its class.
+    earlier : tuple of SimilarObject
+        Of earlier offers in the image: what was decided of them counts for these, too.
     """
 
     objects: tuple[SimilarObject, ...]
     n_examples: int = 0
     like: int = 0
+    earlier: tuple[SimilarObject, ...] = ()
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -107,25 +136,20 @@ class Similar:
     def decided(self, objects: NDArray[np.uint32], skipped: Sequence[Part]) -> Similar:
         """Return what is left after some decisions, ranked anew by them.
 
+        An object that is mostly finished, in whatever way, was right if the finished one is much the same, and wrong if
+        that was drawn otherwise.
+
         Parameters
         ----------
         objects : uint32 array of the image's shape
-            The finished objects: what is mostly theirs was taken, in whatever way.
+            The finished objects.
         skipped : sequence of Part
             What is not meant.
         """
-        verdicts: list[tuple[tuple[float, ...], float]] = []
-        left: list[SimilarObject] = []
-        for o in self.objects:
-            is_free = objects[o.where] == 0
-            n, n_free = int(np.count_nonzero(o.mask)), int(np.count_nonzero(o.mask & is_free))
-            if n - n_free >= DECIDED_SHARE * n:
-                verdicts.append((o.facts, 1.0))
-            elif any(o.share_of(part) >= DECIDED_SHARE for part in skipped):
-                verdicts.append((o.facts, 0.0))
-            else:
-                left.append(o if n_free == n else replace(o, mask=o.mask & is_free))
-        weights = learnt_weights([facts for facts, _ in verdicts], [y for _, y in verdicts])
+        both = [(o, o.verdict(objects, skipped)) for o in (*self.earlier, *self.objects)]
+        decisions = [(o.facts, verdict) for o, verdict in both if verdict is not None]
+        left = [o.without(objects) for o, verdict in both[len(self.earlier) :] if verdict is None]
+        weights = learnt_weights([facts for facts, _ in decisions], [verdict for _, verdict in decisions])
         again = [replace(o, score=float(expit(weights[:-1] @ np.asarray(o.facts) + weights[-1]))) for o in left]
         return replace(self, objects=tuple(sorted(again, key=lambda o: -o.score)))
 
