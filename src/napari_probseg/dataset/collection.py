@@ -27,6 +27,7 @@ from napari_probseg.io.atomic import (
     is_unsettled,
     locked,
     make_folder,
+    reason_of,
     settle,
     together,
     write_whole,
@@ -261,7 +262,7 @@ class Collection(RawDataset):
             raise
         except OSError as error:
             raise OSError(
-                f"{failure} to {self.folder} ({_reason(error)}): free space or make it writable, then try again"
+                f"{failure} to {self.folder} ({reason_of(error)}): free space or make it writable, then try again"
             ) from error
 
     # The folder ---------------------------------------------------------------------------------------------------
@@ -390,12 +391,6 @@ def _begin(folder: Path, about: bytes) -> None:
                 if is_empty := all(path.name.startswith(".") for path in folder.iterdir()):
                     write_whole(folder / "dataset.json", about)
     except OSError as error:
-        raise OSError(f"no data set can be made in {folder} ({_reason(error)}): choose another place") from error
+        raise OSError(f"no data set can be made in {folder} ({reason_of(error)}): choose another place") from error
     if not is_empty:
         raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")
-
-
-def _reason(error: OSError) -> str:
-    """Return what the system said."""
-    first = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return first.strerror or str(first)

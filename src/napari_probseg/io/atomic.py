@@ -64,6 +64,12 @@ def write_whole(path: str | Path, content: bytes) -> None:
             part.unlink()
 
 
+def reason_of(error: OSError) -> str:
+    """Return what the system said, where a sentence of this module or its own says more."""
+    first = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return first.strerror or str(first)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, if it is not there, that whoever may write to the one above may write to as well.
 
