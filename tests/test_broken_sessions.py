@@ -116,3 +116,12 @@ def test_an_array_that_unpacks_to_more_than_its_region_is_not_unpacked(saved: Pa
 
     with pytest.raises(ValueError, match=r"session\.npz is damaged"):
         ps.Session.load(changed(saved, larger), IMAGE)
+
+
+@pytest.mark.parametrize("header", ["{'descr':'|O','fortran_order':F", "{'descr': (", "'", "{'descr': '|u1', }}"])
+def test_a_header_of_numpy_that_is_no_python_is_refused(tmp_path: Path, header: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    with zipfile.ZipFile(tmp_path / "session.npz", "w") as file:
+        file.writestr("about.npy", content)
+    with pytest.raises(ValueError, match="is damaged or no session of napari-probseg"):
+        ps.Session.load(tmp_path / "session.npz", IMAGE)

@@ -5,6 +5,7 @@ import pytest
 
 from fakes import GrowingProposer
 from napari_probseg import Candidates, Case, Marker
+from napari_probseg.candidates import checked_request
 
 
 def case_with_a_dab() -> Case:
@@ -31,6 +32,9 @@ def test_accepting_gives_the_candidates_partial() -> None:
     assert len(candidates.partial[1:3]) == 2
     with pytest.raises(IndexError, match="no candidate 4: choose one of 0 to 3"):
         candidates.accept(4)
+    for wrong in ("0", None, 1.5, True + 0.5):
+        with pytest.raises(IndexError, match="choose one of 0 to 3"):
+            candidates.accept(wrong)
     with pytest.raises(IndexError, match="no candidate 7"):
         candidates.partial[7]
 
@@ -56,3 +60,19 @@ def test_what_does_not_fit_is_refused() -> None:
         Candidates(patches=patches[:, 1:], probability=probability, **parts)
     with pytest.raises(ValueError, match="best first"):
         Candidates(patches=patches, probability=probability, **{**parts, "score": good.score[::-1]})
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "says"),
+    [
+        (0, 0, "at least one candidate"),
+        (1.5, 0, "n must be a whole number, got 1.5"),
+        ("8", 0, "n must be a whole number, got '8'"),
+        (1, "x", "seed must be a whole number, got 'x'"),
+        (1, 2**70, "a seed must fit into 64 bits"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said(n: object, seed: object, says: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=says):
+        checked_request(n, seed)
+    assert checked_request(np.int64(3), True) == (3, 1)

@@ -1,6 +1,7 @@
 """A case is a value: what it takes, what it refuses, and what marking does."""
 
 import pickle
+from types import SimpleNamespace
 
 import dask.array
 import numpy as np
@@ -134,6 +135,13 @@ def test_the_axis_without_a_spacing_counts_channels(
         (np.zeros((4, 4)), {"spacing": (1, -2)}, "positive distances"),
         (np.zeros((4, 4)), {"spacing": (1, np.nan)}, "positive distances"),
         (np.zeros((4, 4, 3)), {"channel_axis": 5}, "not an axis"),
+        (np.zeros((4, 4, 3)), {"channel_axis": "C"}, "channel_axis=C is not an axis"),
+        (np.zeros((4, 4, 3)), {"in_time": "no"}, "in_time must be True or False, got 'no'"),
+        (
+            SimpleNamespace(shape=(4, 4), dtype="bfloat"),
+            {},
+            r"NumPy array, got a types.SimpleNamespace of bfloat.*asarray",
+        ),
         (np.zeros((4, 4)), {"partial": np.zeros((4, 5), np.uint8)}, r"\(4, 4\), got \(4, 5\)"),
         (np.zeros((4, 4)), {"strokes": np.zeros((4, 4))}, "must be uint8"),
         (np.zeros((4, 4)), {"partial": np.full((4, 4), 3, np.uint8)}, "values 0 unknown, 1 object, 2 background"),
@@ -208,3 +216,27 @@ def test_markers_are_numbers_of_the_kind_that_their_arrays_hold() -> None:
     assert Marker(strokes[1]) is Marker.OBJECT
     assert pickle.loads(pickle.dumps(Marker.OBJECT)) is Marker.OBJECT
     assert {Marker.OBJECT: "red"}[1] == "red" and Marker.OBJECT == 1 and sorted(Marker)[-1] == 2
+
+
+def test_what_is_masked_is_no_number() -> None:
+    values = np.arange(48).reshape(6, 8)
+    masked = np.ma.masked_where(values > 40, values)
+    with_nan = np.where(values > 40, np.nan, values)
+    assert np.array_equal(Case(masked).read(), Case(with_nan).read())
+    assert Case(np.ma.masked_array(values)).read().max() == 47
+
+
+@pytest.mark.parametrize(
+    ("plane", "says"),
+    [
+        (3, r"must be \(axis, index\), such as \(0, 12\), got 3"),
+        ("ab", r"must be \(axis, index\), such as \(0, 12\), got 'ab'"),
+        ((0, 1, 2), r"must be \(axis, index\)"),
+        ((0.0, 1), "the axis of a plane must be a whole number"),
+        ((0, 1.5), "the index of a plane must be a whole number"),
+        ((0, -1), "cannot be index -1 of axis 0"),
+    ],
+)
+def test_what_is_no_plane_is_said(plane: object, says: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=says):
+        Case(np.eye(5)[None].repeat(4, 0)).at(plane)  # type: ignore[arg-type]

@@ -214,6 +214,22 @@ def test_what_is_no_data_set_of_this_version_is_refused(collection: Collection, 
         Collection(collection.folder)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_a_data_set_that_an_editor_saved_in_another_unicode_is_read(collection: Collection, encoding: str) -> None:
+    path = collection.folder / "dataset.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "labels": {"background": 0, "Zellkörper": 1}}), encoding
+    )
+    assert Collection(collection.folder).labels["Zellkörper"] == 1
+
+
+def test_a_data_set_in_no_unicode_is_told_as_that(collection: Collection) -> None:
+    path = collection.folder / "dataset.json"
+    path.write_text(json.dumps({"labels": {"Zellkörper": 1}}, ensure_ascii=False), "latin-1")
+    with pytest.raises(ValueError, match=r"dataset.json is no text in UTF-8 .*save it as UTF-8"):
+        Collection(collection.folder)
+
+
 def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no nnU-Net v2 raw data set: it has no dataset.json"):
         Collection(tmp_path)

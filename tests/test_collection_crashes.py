@@ -301,10 +301,37 @@ def test_what_another_program_put_there_meanwhile_stays(tmp_path: Path) -> None:
     folder = tmp_path / "set"
 
     def fail_late() -> None:
-        with begun(folder, "dataset.json"):
+        with begun(folder) as made:
+            made.append("dataset.json")
             Collection.create(folder, ["a"], ending=".tif").add("a", image(1), labels())
             raise OSError("later")
 
     with pytest.raises(OSError, match="later"):
         fail_late()
     assert Collection(folder).cases == ["a"]
+
+
+def add_by_command(folder: Path, images: Path, name: str) -> None:
+    from typer.testing import CliRunner
+
+    from napari_probseg.cli.main import app
+
+    asked = ["dataset", "add", str(folder), str(images / f"{name}.tif"), str(images / "labels.tif")]
+    os._exit(CliRunner().invoke(app, asked).exit_code)
+
+
+@forking
+def test_programs_that_begin_a_data_set_at_once_all_add_to_it(tmp_path: Path) -> None:
+    from napari_probseg.io import write
+
+    names = ["a", "b", "c"]
+    for i, name in enumerate(names):
+        write(tmp_path / f"{name}.tif", image(i + 1))
+    write(tmp_path / "labels.tif", labels().astype(np.uint8), labels=True)
+    for attempt in range(3):
+        folder = tmp_path / f"set{attempt}"
+        processes = [started(add_by_command, folder, tmp_path, name) for name in names]
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+        assert Collection(folder).cases == names

@@ -309,3 +309,21 @@ def test_a_file_on_disk_is_sliced_as_an_array(tmp_path: Path) -> None:
         copy = np.asarray(on_disk)
         copy[:] = 0
         assert np.array_equal(np.asarray(on_disk), array)
+
+
+def test_a_nifti_file_of_seven_axes_of_which_four_say_nothing_is_its_volume(tmp_path: Path) -> None:
+    values = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nibabel.save(nibabel.Nifti1Image(values.reshape(3, 4, 5, 1, 1, 1, 1), np.eye(4)), tmp_path / "seven.nii")
+    assert np.array_equal(read_quietly(tmp_path / "seven.nii").data, values.T)
+    nibabel.save(nibabel.Nifti1Image(values.reshape(3, 4, 1, 1, 1, 5), np.eye(4)), tmp_path / "six.nii")
+    with pytest.raises(ValueError, match="it has 6 axes"):
+        ps.read(tmp_path / "six.nii")
+
+
+def test_a_nifti_file_with_a_code_of_a_unit_that_there_is_not_is_read(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.diag([2.0, 2, 2, 1])), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[123] = 63
+    (tmp_path / "a.nii").write_bytes(content)
+    picture = ps.read(tmp_path / "a.nii")
+    assert picture.shape == (5, 4, 3) and picture.spacing == (2, 2, 2)

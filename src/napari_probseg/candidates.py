@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.images import checked_whole
 from napari_probseg.region import Region
 
 NOTHING_LEFT = "nothing is left to add near the strokes: brush further out, complete or finish"
@@ -108,8 +110,8 @@ class Candidates:
         IndexError
             If there is no such candidate.
         """
-        if not 0 <= i < len(self):
-            raise IndexError(f"there is no candidate {i}: choose one of 0 to {len(self) - 1}")
+        if not isinstance(i, Integral) or not 0 <= i < len(self):
+            raise IndexError(f"there is no candidate {i!r}: choose one of 0 to {len(self) - 1}")
         return self.case.decide(self.where, self.patches[i])
 
     def uncertainty(self) -> NDArray[np.float32]:
@@ -133,6 +135,24 @@ class Candidates:
         """
         values = 4.0 * self.probability * (1.0 - self.probability)
         return np.where(self.case.partial[self.where] == Marker.UNKNOWN, values, 0.0).astype(np.float32)
+
+
+def checked_request(n: Any, seed: Any) -> tuple[int, int]:
+    """Return how many candidates are asked for, and the seed.
+
+    Raises
+    ------
+    TypeError
+        If they are no whole numbers.
+    ValueError
+        If they are out of range.
+    """
+    n, seed = checked_whole(n, "n"), checked_whole(seed, "seed")
+    if n < 1:
+        raise ValueError(f"at least one candidate must be asked for, got n={n}")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"a seed must fit into 64 bits, got {seed}")
+    return n, seed
 
 
 class _Partials(Sequence[NDArray[np.uint8]]):

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.images import Marker, checked_axes, checked_image, checked_markers, checked_mask
-from napari_probseg.intensities import finite, single
+from napari_probseg.images import Marker, checked_axes, checked_image, checked_markers, checked_mask, checked_plane
+from napari_probseg.intensities import finite, single, unmasked
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
 from napari_probseg.region import Region, bounding_box, boxed, hull, on_plane, overlap, parts, relative
 
@@ -130,7 +130,7 @@ class Case:
         region: list[slice] = list(where or (slice(None),) * self.ndim)
         if self.channel_axis is not None:
             region.insert(self.channel_axis, slice(None))
-        values = single(np.asarray(self.image[tuple(region)]))
+        values = single(unmasked(self.image[tuple(region)]))
         return finite(values[None] if self.channel_axis is None else np.moveaxis(values, self.channel_axis, 0))
 
     def plane(self, axis: int, index: int) -> Case:
@@ -190,7 +190,7 @@ class Case:
         """
         if plane is None and self.in_time:
             raise ValueError(f"a time series of {self.shape} is answered image by image: say which, as plane=(0, t)")
-        return self if plane is None else self.plane(*plane)
+        return self if plane is None else self.plane(*checked_plane(plane))
 
     def ndim_at(self, plane: Plane | None) -> int:
         """Return how many axes that has which `at` returns.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from numbers import Real
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,13 @@ def checked_image(image: Any) -> Any:
         image = np.asarray(image)
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
         raise TypeError(f"an image must be an array, got {type(image).__name__}")
-    kind = np.dtype(image.dtype).kind
+    try:
+        kind = np.dtype(image.dtype).kind
+    except TypeError as error:
+        what = f"{type(image).__module__}.{type(image).__name__} of {image.dtype}"
+        raise TypeError(
+            f"an image must be a NumPy array, got a {what}: convert it first, numpy.asarray(image)"
+        ) from error
     if kind not in "iufb":
         advice = "use numpy.abs(image)" if kind == "c" else "convert it first"
         raise TypeError(f"an image must hold real numbers, got {image.dtype}: {advice}")
@@ -73,9 +81,13 @@ def checked_axes(
 
     Raises
     ------
+    TypeError
+        If ``in_time`` is neither true nor false.
     ValueError
         If they are not those of an image, a volume, or a series of such in time.
     """
+    if not isinstance(in_time, bool | np.bool_):
+        raise TypeError(f"in_time must be True or False, got {in_time!r:.60}")
     channel_axis = checked_channel_axis(image, channel_axis, None if in_time else spacing)
     shape = tuple(n for axis, n in enumerate(image.shape) if axis != channel_axis)
     of_space = shape[int(in_time) :]
@@ -115,7 +127,7 @@ def checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence
         return _axis_of_few(tuple(image.shape))
     if channel_axis is None:
         return None
-    if channel_axis != int(channel_axis) or not -ndim <= channel_axis < ndim:
+    if not isinstance(channel_axis, Real) or channel_axis != int(channel_axis) or not -ndim <= channel_axis < ndim:
         raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
     return int(channel_axis) % ndim
 
@@ -129,6 +141,36 @@ def _axis_of_few(shape: tuple[int, ...]) -> int:
             f"counts channels, name it: channel_axis=0 or channel_axis=-1; if the first is time, in_time=True"
         )
     return few[0]
+
+
+def checked_whole(number: Any, name: str) -> int:
+    """Return a number that must be whole.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        return index(number)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number, got {number!r:.60}") from error
+
+
+def checked_plane(plane: Any) -> tuple[int, int]:
+    """Return a plane of a volume as (axis, index).
+
+    Raises
+    ------
+    TypeError
+        If its parts are no whole numbers.
+    ValueError
+        If it has not two of them.
+    """
+    parts = tuple(plane) if isinstance(plane, tuple | list | np.ndarray) else ()
+    if len(parts) != 2:
+        raise ValueError(f"a plane must be (axis, index), such as (0, 12), got {plane!r:.60}")
+    return checked_whole(parts[0], "the axis of a plane"), checked_whole(parts[1], "the index of a plane")
 
 
 def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:

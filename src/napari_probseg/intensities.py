@@ -13,6 +13,13 @@ EPSILON, SMALLEST_NORMAL, LARGEST_FLOAT = (
 )
 
 
+def unmasked(values: Any) -> NDArray[Any]:
+    """Return values as an array; those that a masked array masks are no numbers."""
+    if np.ma.is_masked(values):
+        return np.asarray(np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan))
+    return np.asarray(values)
+
+
 def single(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return values in single precision, less their least where it could not tell them apart.
 

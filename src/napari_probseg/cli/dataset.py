@@ -47,8 +47,15 @@ def add(
     drawn = read_labels(labels, picture, of=image, resample=resample)
     kinds = _kinds(label, drawn) if label else None
     told: dict[str, Any] = {"like": picture, "kinds": kinds, "provenance": {"image": image.resolve()}}
-    with begun(folder, "dataset.json"):
-        collection = Collection(folder) if holds_data_set(folder) else _new(folder, image, picture, drawn, kinds)
+    with begun(folder) as made:
+        if not holds_data_set(folder):
+            try:
+                _new(folder, image, picture, drawn, kinds)
+                made.append("dataset.json")
+            except FileExistsError:
+                if not holds_data_set(folder):  # else another program has just made it
+                    raise
+        collection = Collection(folder)
         entry = collection.add(name or _name_of(image), picture.data, drawn, **told)
     part = "held out" if entry.held_out else "for training"
     typer.echo(f"{entry.name} is in {folder}, {part}; earlier labels kept: {len(entry.earlier)}")
@@ -132,9 +139,16 @@ def _new(
     folder: Path, image: Path, picture: Picture, labels: NDArray[np.generic], kinds: dict[int, str] | None
 ) -> Collection:
     """Make a data set for images of this kind, once it is known that this one can be added."""
+    import numpy as np
+
     from napari_probseg.dataset.collection import ENDINGS, Collection
     from napari_probseg.dataset.labelled import Finished, numbered
 
+    if kinds is None and (numbers := [int(n) for n in np.unique(labels) if n > 1]):
+        raise ValueError(
+            f"the labels have numbers {', '.join(map(str, numbers[:5]))}{', ...' * (len(numbers) > 5)} without a name: "
+            f"say what they are, --label NAME=NUMBER for each, or --label NAME if all are objects of one kind"
+        )
     named = kinds or {1: "object"}
     names = list(dict.fromkeys(named[number] for number in sorted(named)))
     finished = Finished.of(picture.data, labels, like=picture)

@@ -38,19 +38,17 @@ class Preset(StrEnum):
 
 
 Memory = Annotated[float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")]
+WHICH = (
+    "Which network; 'pack', 'pack3d': the crops of 'general', 'general3d' alone; 'refiner', 'refiner3d': "
+    "their last parts."
+)
 Devices = Annotated[
     int, typer.Option(min=1, help="Processes on this machine, each with a GPU on cuda; for more machines: torchrun.")
 ]
 
 
 def train(
-    preset: Annotated[
-        Preset,
-        typer.Argument(
-            help="Which network; 'pack', 'pack3d': the crops of 'general', 'general3d' alone; 'refiner', 'refiner3d': "
-            "their last parts."
-        ),
-    ],
+    preset: Annotated[Preset, typer.Argument(help=WHICH)],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
     data: Annotated[
         Path | None,

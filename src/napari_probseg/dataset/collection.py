@@ -385,7 +385,7 @@ def _begin(folder: Path, about: bytes) -> None:
     if why := why_no_folder(folder, or_new=True):
         raise OSError(f"no data set can be made in {folder}: {why}")
     try:
-        with begun(folder, "dataset.json"):
+        with begun(folder):
             make_folder(folder)
             with locked(folder):
                 if is_empty := all(path.name.startswith(".") for path in folder.iterdir()):

@@ -19,6 +19,7 @@ from napari_probseg.io.paths import why_no_folder, why_not_writable
 PART = ".part"  # the ending of a file that is being written
 MAX_PART_AGE_SECONDS = 24 * 3600  # after which nobody writes to a part file any more
 _HOST = re.sub(r"[^0-9A-Za-z]", "", socket.gethostname())[:16]
+_LOCK = ".lock"  # of a folder
 _STAGED = ".adding"  # files that are being written; of no account until all of them are
 _DECIDED = ".added"  # files that are all written and count, on their way to their places
 
@@ -165,7 +166,7 @@ def locked(folder: Path, *, timeout: float = 60) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path = folder / ".lock"
+    path = folder / _LOCK
     mode = 0o666 & stat.S_IMODE(folder.stat().st_mode) | 0o600  # whoever may write to the folder may lock it
     lock = FileLock(path, timeout=timeout, mode=mode, thread_local=False)  # a generator may be closed in any thread
     try:
@@ -181,30 +182,32 @@ def locked(folder: Path, *, timeout: float = 60) -> Iterator[None]:
 
 
 @contextmanager
-def begun(folder: Path, *first: str) -> Iterator[None]:
-    """Let a folder be made and begun with files of these names; where that fails, what is new of it is taken away.
+def begun(folder: Path) -> Iterator[list[str]]:
+    """Let a folder be made and begun; where that fails, what is new of it is taken away again.
 
-    What another program has put there meanwhile stays, and so do these files then.
+    What another program has put there meanwhile stays, and all else does then.
 
     Parameters
     ----------
     folder : path
-    *first : str
-        Names of files.
+
+    Yields
+    ------
+    list of str
+        Names of files, none yet: those that the caller has made are added to it.
     """
     missing = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
-    own = [name for name in (*first, ".lock") if not (folder / name).exists()]
+    is_new_lock, made = not (folder / _LOCK).exists(), list[str]()
     try:
-        yield
+        yield made
     except BaseException:
-        with suppress(OSError, TimeoutError):
+        with suppress(OSError):
             with locked(folder, timeout=1):
-                is_alone = {path.name for path in folder.iterdir()} <= {*first, ".lock"}
-                for name in own if is_alone else ():
-                    if name != ".lock":
-                        (folder / name).unlink(missing_ok=True)
-            if is_alone and ".lock" in own:
-                (folder / ".lock").unlink(missing_ok=True)
+                is_alone = {path.name for path in folder.iterdir()} <= {*made, _LOCK}
+                for name in made if is_alone else ():
+                    (folder / name).unlink(missing_ok=True)
+            if is_alone and is_new_lock:
+                (folder / _LOCK).unlink(missing_ok=True)
             for one in missing if is_alone else ():
                 one.rmdir()
         raise

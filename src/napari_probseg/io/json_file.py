@@ -26,11 +26,15 @@ def read_json(path: Path, *, advice: str = "get it anew") -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(
+            path.read_bytes()
+        )  # which tells UTF-8 from UTF-16, with a mark at the beginning or without
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not a mapping")
     except (ValueError, RecursionError, MemoryError, OSError) as error:
         if isinstance(error, OSError):
             raise reading_failure(path, error) or error from error
+        if isinstance(error, UnicodeDecodeError):
+            raise ValueError(f"{path} is no text in UTF-8 ({reason_of(error)}): save it as UTF-8") from error
         raise ValueError(f"{path} is damaged ({reason_of(error)}): {advice}") from error
     return content

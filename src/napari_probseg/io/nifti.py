@@ -31,7 +31,10 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):
             raise NotReadHereError(f"it holds a {type(image).__name__}, not a volume")
-        length, duration = image.header.get_xyzt_units()
+        try:
+            length, duration = image.header.get_xyzt_units()
+        except KeyError:  # a code that there is not
+            length, duration = "unknown", "unknown"
         is_packed = path.name.lower().endswith(".gz")
         refuse_to_unpack(
             image.shape,
@@ -44,6 +47,8 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
         stored = image.dataobj.get_unscaled().T
     except (ImageFileError, HeaderDataError) as error:
         raise ValueError(str(error)) from error
+    while stored.ndim > max(_AXES) and len(stored) == 1:  # axes of length 1 beyond those that mean anything
+        stored = stored[0]
     given = _AXES.get(stored.ndim)
     if given is None:
         raise NotReadHereError(f"it has {stored.ndim} axes, {stored.shape[::-1]}: save two to five")

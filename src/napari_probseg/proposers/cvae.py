@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_probseg.candidates import Candidates
+from napari_probseg.candidates import Candidates, checked_request
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.images import checked_plane
 from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
@@ -126,20 +127,19 @@ class CVAEProposer(AsksNetworks):
         ValueError
             If nothing is marked, the image is constant or not finite there, or an argument is out of range.
         """
-        if n < 1:
-            raise ValueError(f"at least one candidate must be asked for, got n={n}")
+        n, seed = checked_request(n, seed)
         if not 0 < reach <= 1:
             raise ValueError(f"reach must be in (0, 1], got {reach}")
         if ndim not in (2, 3) or ndim > case.ndim - case.in_time:
             raise ValueError(f"ndim must be 2, or 3 for a volume, got {ndim} for an image of {case.shape}")
         if case.in_time:
-            plane = plane or plane_with_most_strokes(case)
+            plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
             return in_volume(self.propose(case.at(plane), n, seed=seed, reach=reach, ndim=ndim), case, plane)
         if ndim == 3 and plane is not None:
             raise ValueError(f"candidates are of a plane or of the volume: leave out plane={plane} or ndim=3")
         if ndim < case.ndim:
-            plane = plane or plane_with_most_strokes(case)
-            return in_volume(self.propose(case.plane(*plane), n, seed=seed, reach=reach), case, plane)
+            plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
+            return in_volume(self.propose(case.at(plane), n, seed=seed, reach=reach), case, plane)
         network = self.networks.get(ndim)
         if isinstance(network, AdvisedCVAE):
             return with_fallback(

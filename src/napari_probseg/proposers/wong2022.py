@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_probseg.candidates import Candidates
+from napari_probseg.candidates import Candidates, checked_request
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.images import checked_plane
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import evenness
@@ -59,11 +60,10 @@ class Wong2022Proposer:
         ValueError
             If nothing is marked, or the image is constant or not finite.
         """
-        if n < 1:
-            raise ValueError(f"at least one candidate must be asked for, got n={n}")
+        n, seed = checked_request(n, seed)
         if case.ndim > 2:
-            plane = plane or plane_with_most_strokes(case)
-            return in_volume(self.propose(case.plane(*plane), n, seed=seed), case, plane)
+            plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
+            return in_volume(self.propose(case.at(plane), n, seed=seed), case, plane)
         if not case.partial.any():
             raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
         mask, inside = self._drawn(case, seed)

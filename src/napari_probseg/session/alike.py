@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,8 +264,8 @@ class Alike(Work):
     def _on_offer(self, i: int) -> SimilarObject:
         if not len(self.similar):
             raise RuntimeError(NOTHING_ALIKE if self._found.n_examples else "call propose_similar() first")
-        if not 0 <= i < len(self.similar):
-            raise IndexError(f"there is no object {i} on offer: choose one of 0 to {len(self.similar) - 1}")
+        if not isinstance(i, Integral) or not 0 <= i < len(self.similar):
+            raise IndexError(f"there is no object {i!r} on offer: choose one of 0 to {len(self.similar) - 1}")
         return self.similar.objects[i]
 
     def _latest_label(self) -> int:

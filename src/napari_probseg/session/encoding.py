@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ BROKEN = (  # what reading raises of a file in which anything may be wrong
     MemoryError,
     OSError,
     RuntimeError,
+    SyntaxError,  # of NumPy's headers, which are Python
+    TokenError,
     TypeError,
     ValueError,
     zipfile.BadZipFile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,8 @@ def reopening(case: Case, objects: Objects, label: int) -> tuple[Change, ...]:
         If another object is in work.
     """
     where = case.marked
-    chosen = objects[where] == label
-    if label < 1 or not chosen.any():
-        raise ValueError(f"there is no finished object {label}")
+    if not isinstance(label, Integral) or label < 1 or not (chosen := objects[where] == label).any():
+        raise ValueError(f"there is no finished object {label!r}")
     if case.strokes[where].any() or (case.partial[where] == Marker.OBJECT).any():
         raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
     after = np.where(chosen, np.uint32(0), objects[where])
