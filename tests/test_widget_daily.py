@@ -49,6 +49,20 @@ def test_only_what_lies_over_the_image_at_work_is_seen(open_widget, qtbot):
     assert all(layers.markers.visible for layers in widget.work.images), "they are ordinary layers again"
 
 
+def test_what_is_said_of_an_image_that_is_removed_is_true(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    viewer.layers.clear()
+    assert not widget.panel.status.text(), "nothing was done on it"
+    for remove, end in ((lambda: viewer.layers.remove("image"), "in their layer."), (viewer.layers.clear, "again.")):
+        viewer.add_image(np.random.default_rng(len(end)).random((64, 64)), name="image")
+        qtbot.waitUntil(lambda: not widget.work.recovery.is_pending, timeout=20_000)
+        stroke(qtbot, widget, (30, 30))
+        click(qtbot, widget.panel.finish)
+        remove()
+        assert widget.panel.status.text().endswith(end)
+        viewer.layers.clear()
+
+
 @pytest.mark.parametrize("blending", ["translucent_no_depth", "opaque", "additive"])
 def test_what_is_brushed_is_not_hidden_by_another_image(open_widget, qtbot, blending):
     viewer, widget = open_widget(disk().astype(np.float32))
@@ -57,7 +71,7 @@ def test_what_is_brushed_is_not_hidden_by_another_image(open_widget, qtbot, blen
     viewer.add_image(disk().astype(np.float32), name="over", blending=blending)
     assert widget.work.image.name == "over" and not widget.panel.status.text(), "what was said is of the other"
     viewer.layers.selection.active = viewer.layers["image"]
-    own = ["image", "objects of image", "markers of image"]
+    own = ["image", "objects of image", "markers of image", "preview"]
     assert names(viewer) == [*own, "over"], "selecting a layer moves none"
     click(qtbot, widget.panel.outside)
     assert names(viewer) == ([*own, "over"] if blending == "additive" else ["over", *own])

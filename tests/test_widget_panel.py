@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, disk, turned
 
@@ -92,3 +93,14 @@ def test_what_is_said_stays_at_the_bottom_while_there_is_no_image(open_widget, q
         host.show()
         turned(qtbot)
         assert widget.panel.mapTo(host, widget.panel.status.geometry().bottomLeft()).y() > 850
+
+
+@pytest.mark.parametrize("kind", [SegmentWidget, DatasetWidget])
+def test_it_fills_its_dock_also_where_it_is_not_the_first(make_napari_viewer_proxy, kind):
+    viewer = make_napari_viewer_proxy()
+    for _ in range(3):  # napari adds more of a stretch below each
+        viewer.window.add_dock_widget(QLabel("another"), name="another")
+    widget = kind(viewer)
+    viewer.window.add_dock_widget(widget, name="ours")
+    assert widget.layout().count() == 1, "nothing lies below it"
+    widget.release()

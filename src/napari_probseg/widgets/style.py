@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -117,3 +117,8 @@ def row(*parts: QWidget, stretch: tuple[int, ...] = ()) -> QLayout:
 def line() -> QFrame:
     """Return a thin line across."""
     return QFrame(objectName="line", frameShape=QFrame.Shape.NoFrame)
+
+
+def use_all_height(widget: QWidget) -> None:
+    """Let a widget fill its dock: below one that does not ask for that napari adds a stretch, larger for each dock."""
+    widget.setSizePolicy(widget.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Expanding)

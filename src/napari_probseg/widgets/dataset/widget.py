@@ -14,7 +14,7 @@ from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.readers import prefer_for_nifti
-from napari_probseg.widgets.style import sheet
+from napari_probseg.widgets.style import sheet, use_all_height
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -37,7 +37,8 @@ class DatasetWidget(QWidget):
         self._was_docked = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel, 1)  # all of it: napari adds a stretch below
+        layout.addWidget(self.panel, 1)
+        use_all_height(self)
         self._wire()
         self._viewer.events.theme.connect(self._restyle)
         self._restyle()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.engine.models import Model
@@ -142,14 +143,18 @@ class Showing(Following):
         with self.adding():
             layers, sentence = self.images.open()
         if layers is not before:
-            case = layers.session.case
-            self.view.preview.prepare(case.shape, self._placement())
+            QTimer.singleShot(0, self._prepare)
             if isinstance(layers.session.proposer, Model):
                 self.asking.warm_up()
             self._show()
         if sentence:
             self.say(sentence)
         return layers
+
+    def _prepare(self) -> None:
+        """Make the layer of what will be on offer, in a turn of its own: napari takes its time for each layer."""
+        if self.session is not None:
+            self.view.preview.prepare(self.session.case.shape, self._placement())
 
     def list_images(self) -> None:
         """Take up the last image, where none that is in the viewer is at work."""
@@ -188,7 +193,7 @@ class Showing(Following):
         if image is not self.image:
             return
         layers = self.images.adopt(image, session)
-        self.view.preview.prepare(session.case.shape, self._placement())
+        QTimer.singleShot(0, self._prepare)
         layers.repaint()
         self.asking.warm_up()
         self._show()
@@ -233,23 +238,23 @@ class Showing(Following):
         if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
             self.say(advice)
 
-    def _hide(self, *, keeps_layers: bool = False) -> None:
-        """Give up what is asked, and show nothing of the image at work."""
+    def _hide(self, image: Image | None = None) -> None:
+        """Give up what is asked, and show nothing of it; what showed it waits for another image, if there is one."""
         self.asking.give_up()
         self.asking.cool_down()
-        if keeps_layers and self.image is not None:
-            self.view.rest(self.image)
+        if image is not None:
+            self.view.rest(image)
         else:
             self.view.forget()
 
-    def _turn_to(self, image: Image | None, *, keeps_layers: bool = False) -> None:
+    def _turn_to(self, image: Image | None) -> None:
         """Put an image to work; what is on offer on it is shown again."""
         if image is not self.image:
             self.images.turn_to(image)
             for layers in self.images:
                 layers.set_on_view(layers is self.layers)
             self.resuming.forget()
-            self._hide(keeps_layers=keeps_layers)
+            self._hide(image)
             self._select(image)
             self.recovery.forget()
             self._fit_brush()

@@ -198,7 +198,7 @@ class Stage(Showing):
         shown, follows = self.viewer.layers, [image, *self.images.channels_of(image)]
         for layer in follows:
             shown.move(shown.index(layer), shown.index(before))
-        self._turn_to(image, keeps_layers=True)
+        self._turn_to(image)
 
     @verb
     def undo(self) -> None:
@@ -257,16 +257,25 @@ class Stage(Showing):
         self._is_removing = False
         layer = bare(event.value)
         if layer is self.image:
+            sentence = self._farewell()
             self.recovery.forget_image(layer)
             self.images.remove(layer)
             self._hide()
-            self.say("The image was removed; its objects stay in their layer.")
+            self.say(sentence)
         elif isinstance(layer, Image):
             self.recovery.forget_image(layer)
             self.images.remove(layer)  # if it is one of those that are worked on
         elif self.layers is not None and self.layers.holds(layer):
             self.say(f"“{layer.name}” was removed; nothing is lost, it comes back with the next step.")
         self.changed.emit()
+
+    def _farewell(self) -> str:
+        """Return what there is to say of the image at work that was removed."""
+        if self.layers is None or not self.layers.session.steps:
+            return ""
+        if self.layers.session.finished and self.layers.objects in self.viewer.layers:
+            return "The image was removed; its objects stay in their layer."
+        return "The image was removed; what was done on it is offered when it is opened again."
 
     def release(self, *_: Any) -> None:
         """Let go of the viewer: the work stays in ordinary layers."""

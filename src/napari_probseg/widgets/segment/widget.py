@@ -28,7 +28,7 @@ from napari_probseg.widgets.segment.reading_anew import ReadingAnew
 from napari_probseg.widgets.segment.slider_scales import edges_at, nearest_step, smoothness_at
 from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
-from napari_probseg.widgets.style import KeyButton, sheet
+from napari_probseg.widgets.style import KeyButton, sheet, use_all_height
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -64,7 +64,8 @@ class SegmentWidget(QWidget):
         self._alike = AlikePart(viewer, self.work, self.panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel, 1)  # all of it: napari adds a stretch below
+        layout.addWidget(self.panel, 1)
+        use_all_height(self)
         self.verbs = {
             "inside": self._brush_inside,
             "outside": self._brush_outside,
