@@ -123,8 +123,8 @@ class Picture:
             if not channels:
                 advice += f", or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
             raise ValueError(
-                f"a time series of {tuple(self.data.shape)}, which picture.cases() takes apart and the command line wants "
-                f"as one file an image, is more than one image: {advice}"
+                f"a time series of {tuple(self.data.shape)}, which picture.cases() takes apart and the command line "
+                f"wants as one file an image, is more than one image: {advice}"
             )
         image = self.in_colours()
         return Case(piecewise(image.data), image.spacing, channel_axis=image.channel_axis)
