@@ -185,6 +185,24 @@ def test_in_3d_display_the_object_alone_is_seen_and_volumes_are_proposed(open_vo
     assert {name: viewer.layers[name].colormap.color_dict[2][3] for name in opacity} == opacity
 
 
+@pytest.mark.parametrize(
+    ("shape", "names", "is_volume"),
+    [
+        ((20, 30, 40), ("z", "y", "x"), True),
+        ((2, 20, 30, 40), ("c", "z", "y", "x"), True),
+        ((3, 30, 40), ("c", "y", "x"), False),
+        ((9, 30, 40), ("t", "y", "x"), False),
+        ((30, 40), ("y", "x"), False),
+    ],
+)
+def test_slice_or_volume_can_be_chosen_before_anything_is_brushed(open_widget, shape, names, is_volume):
+    _, widget = open_widget(np.zeros(shape, np.float32), axis_labels=names)
+    assert widget.panel.extent.isVisibleTo(widget) is is_volume
+    if is_volume:
+        widget.panel.volume.click()
+        assert widget.work.tools.whole_volume and widget.work.session is None
+
+
 def test_the_choice_makes_no_window_grow(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     height = widget.minimumSizeHint().height()

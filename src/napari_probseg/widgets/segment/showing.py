@@ -19,6 +19,7 @@ from napari_probseg.widgets.layers.colours import warm_up
 from napari_probseg.widgets.layers.image import (
     bare,
     displayed_axes,
+    has_channels_first,
     hides,
     is_in_time,
     misread,
@@ -97,6 +98,12 @@ class Showing(Following):
     def is_in_time(self) -> bool:
         """Whether the image at work is a time series."""
         return self.image is not None and is_in_time(self.image)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the image at work is a volume, also before anything is brushed."""
+        image = self.image
+        return image is not None and image.ndim - int(has_channels_first(image)) == 3 and not self.is_in_time
 
     @property
     def question(self) -> str:

@@ -24,7 +24,7 @@ class ViewState:
     Parameters
     ----------
     has_image, is_volume : bool
-        Whether there is an image at work, and whether it is known to be a volume, not images in time.
+        Whether there is an image at work, and whether it is a volume, not images in time.
     is_asking, is_busy : bool
         Whether a question is out that the user asked; whether that, or a file is read or written.
     is_live : bool
@@ -69,7 +69,7 @@ def view_state(
     session: Session | None,
     *,
     has_image: bool,
-    is_in_time: bool = False,
+    is_volume: bool = False,
     is_asking: bool,
     is_held: bool,
     knows_uncertainty: bool,
@@ -86,9 +86,7 @@ def view_state(
     ----------
     session : Session or None
         Of the image at work, once there is one.
-    is_in_time : bool
-        Whether that is a time series, whose images are each looked at by themselves.
-    has_image, is_asking, is_held, knows_uncertainty, is_live : bool
+    has_image, is_volume, is_asking, is_held, knows_uncertainty, is_live : bool
         See `ViewState`; ``is_held`` while a file is read or written.
     mode, label : str, int
         Of the markers layer.
@@ -105,7 +103,7 @@ def view_state(
         hint = LIVE_HINT
     return ViewState(
         has_image=has_image,
-        is_volume=session is not None and session.case.ndim == 3 and not is_in_time,
+        is_volume=is_volume,
         is_asking=is_asking,
         is_live=is_live,
         is_busy=is_asking or is_held,

@@ -213,7 +213,7 @@ class SegmentWidget(QWidget):
         return view_state(
             work.session,
             has_image=work.image is not None,
-            is_in_time=work.is_in_time,
+            is_volume=work.is_volume,
             is_asking=work.asking.is_busy and not work.asking.is_live,
             is_live=work.live.is_on,
             is_held=work.is_held,
