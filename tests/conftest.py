@@ -90,3 +90,16 @@ def open_widget(make_napari_viewer_proxy, qtbot, caplog):
     for widget in opened:
         widget.release()
     caplog.get_records("call").clear()  # of what was refused: their frames would keep the viewer alive
+
+
+@pytest.fixture
+def answer_dialog(monkeypatch):
+    """Return a function that answers the next file dialogs with a path."""
+    from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+    def answer(path, kind=""):
+        for name in ("getSaveFileName", "getOpenFileName"):
+            monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
+
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    return answer

@@ -255,3 +255,10 @@ def test_others_like_it_are_found_in_one_image_of_a_series() -> None:
         series.propose_similar(20, plane=(0, 0))
     with pytest.raises(ValueError, match="leave out plane"):
         alone.query_similar(plane=(0, 0))
+
+
+def test_a_cut_of_a_whole_series_is_told_to_name_an_image() -> None:
+    with pytest.raises(ValueError, match="image by image"):
+        ps.graph_cut.cut(
+            np.full((3, 8, 8), 0.5, np.float32), ps.Case(np.random.default_rng(0).random((3, 8, 8)), in_time=True)
+        )

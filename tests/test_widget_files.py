@@ -11,22 +11,10 @@ pytest.importorskip("napari")
 
 import nibabel
 import tifffile
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QApplication
 
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
 from window import click, disk, finish_one, stroke
-
-
-@pytest.fixture
-def answer_dialog(monkeypatch):
-    """Return a function that answers the next file dialogs with a path."""
-
-    def answer(path, kind=""):
-        for name in ("getSaveFileName", "getOpenFileName"):
-            monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
-
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
-    return answer
 
 
 def menu(widget, text):

@@ -24,7 +24,8 @@ from napari_probseg.widgets.layers.image import is_in_time, place_of
 from napari_probseg.widgets.layers.source import add_read
 from test_similar import disks
 from test_time_series import moving
-from window import click, dice, offer, stroke
+from test_widget_files import idle, menu
+from window import asked, click, crash, dice, gone_on, offer, stroke
 
 N = 7
 
@@ -263,3 +264,32 @@ def test_its_objects_are_saved_as_a_series_and_taken_up_again(open_widget, qtbot
     assert set(row) == {"object", "class", "voxels"} and int(row["voxels"]) == truth[3].sum()
     labels, _ = read_beside(path, place)
     assert np.array_equal(labels > 0, np.where(np.arange(N)[:, None, None] == 3, truth, False))
+
+
+def test_a_session_of_a_series_is_saved_opened_and_shown_as_a_script(series, qtbot, answer_dialog, tmp_path):
+    viewer, widget, truth = series
+    accept_one(qtbot, viewer, widget, truth)
+    click(qtbot, widget.panel.finish)
+    answer_dialog(tmp_path / "session.npz")
+    menu(widget, "Save session…").trigger()
+    idle(qtbot, widget)
+    click(qtbot, widget.panel.undo)
+    assert not widget.work.session.max_label
+    menu(widget, "Open session…").trigger()
+    qtbot.waitUntil(lambda: "open" in widget.panel.status.text(), timeout=20_000)
+    assert widget.work.session.case.in_time and widget.work.session.max_label == 1
+    assert np.array_equal(viewer.layers["objects of moving"].data[3] > 0, truth[3])
+    assert "in_time=True" in widget.work.session.script()
+
+
+def test_work_on_a_series_is_gone_on_with_after_a_crash(open_widget, qtbot):
+    image, truth = moving(2)
+    viewer, widget = open_widget()
+    named(viewer, image, name="moving")
+    accept_one(qtbot, viewer, widget, truth)
+    before = crash(widget)
+    viewer, widget = open_widget()
+    named(viewer, image, name="moving")
+    asked(qtbot, widget)
+    session = gone_on(qtbot, widget)
+    assert session.case.in_time and np.array_equal(session.case.partial, before.case.partial)

@@ -117,7 +117,7 @@ class Cutter:
         sigma: float | None = None,
         connectivity: int | None = None,
     ) -> None:
-        self._case = case
+        self._case = case = case.at(None)
         self._links = Links.of(case, sigma=sigma, connectivity=connectivity)
         self._band = Band(self._links)
 

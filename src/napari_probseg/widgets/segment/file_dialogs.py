@@ -194,7 +194,7 @@ def _read_session(
 ) -> Generator[Any, None, Session | _OfAnotherImage]:
     yield "Opening the session…"
     stored = read_stored(path)
-    case = Case(case.image, case.spacing, case.channel_axis)
+    case = Case(case.image, case.spacing, case.channel_axis, in_time=case.in_time)
     stored.check(case, path.name, any_image=True)
     if stored.identity is not None and (difference := stored.identity.difference(Identity.of(case))):
         return _OfAnotherImage(stored, case, difference)
