@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("napari")
 
 import tifffile
+from napari.utils.notifications import notification_manager, show_info
 from qtpy.QtCore import Qt
 
 import napari_probseg as ps
+from napari_probseg.widgets.still import units_may_differ
 from window import click, disk, finished, names, on, press, stroke
 
 IN_TIME = {"axes": "TYX", "finterval": 5.0}
@@ -58,16 +60,51 @@ def test_an_image_that_lies_over_the_first_hides_no_other(opened, qtbot):
 
 def test_a_volume_that_follows_is_shown_in_its_middle_and_one_like_it_on_the_same_slice(open_widget, qtbot, tmp_path):
     for i, n in enumerate((0, 8, 8, 4)):
-        ps.write(tmp_path / f"cell{i}.tif", np.stack([disk()] * n) if n else disk(), labels=False)
+        ps.write(tmp_path / f"cell{i}.tif", np.stack([disk()] * n) if n else np.pad(disk(), 40), labels=False)
     viewer, widget = open_widget()
     viewer.open(str(tmp_path / "cell0.tif"), plugin="napari")
+    click(qtbot, widget.panel.inside)
     next_image(qtbot, widget, "cell1")
-    assert viewer.dims.current_step[0] == 4
+    assert viewer.dims.current_step[0] == 4 and all(layer.ndim == 3 for layer in viewer.layers)
+    camera = getattr(viewer, "scene", viewer).camera
+    assert tuple(camera.center[-2:]) == (31.5, 31.5), "the view fits it"
     viewer.dims.set_current_step(0, 6)
     next_image(qtbot, widget, "cell2")
     assert viewer.dims.current_step[0] == 6
     next_image(qtbot, widget, "cell3")
     assert viewer.dims.current_step[0] == 2
+
+
+@pytest.fixture
+def told():
+    """Return what napari tells the user."""
+    messages = []
+
+    def note(notification):
+        messages.append(str(notification.message))
+
+    notification_manager.notification_ready.connect(note)
+    yield messages
+    notification_manager.notification_ready.disconnect(note)
+
+
+@pytest.mark.parametrize("names", [("cell0.tif", "cell1.nii.gz"), ("cell0.nii.gz", "cell1.tif")])
+def test_napari_warns_of_no_units_while_both_images_are_there(open_widget, qtbot, tmp_path, told, names):
+    for name in names:
+        flat = disk().astype(np.float32)
+        ps.write(tmp_path / name, np.stack([flat] * 4) if "nii" in name else flat, labels=False)
+    viewer, widget = open_widget()
+    viewer.open(str(tmp_path / names[0]), plugin="napari-probseg" if "nii" in names[0] else "napari")
+    click(qtbot, widget.panel.inside)
+    next_image(qtbot, widget, "cell1")
+    assert not told
+
+
+def test_only_what_is_told_of_units_is_kept_back(told):
+    with units_may_differ():
+        show_info("Inconsistent units across layers")
+        show_info("another thing")
+    assert told == ["another thing"]
 
 
 def test_a_time_series_that_follows_is_shown_from_its_beginning(open_widget, qtbot, tmp_path):
@@ -80,7 +117,7 @@ def test_a_time_series_that_follows_is_shown_from_its_beginning(open_widget, qtb
 
 
 def test_the_canvas_stands_still_until_the_next_image_is_there(opened, qtbot, monkeypatch):
-    """Both images at once are neither seen nor told of by napari, whose units may differ."""
+    """Both images at once are not seen."""
     viewer, widget = opened
     canvas, seen = widget.window().centralWidget(), []
     for event in (viewer.layers.events.inserted, viewer.layers.events.removed):

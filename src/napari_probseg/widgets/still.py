@@ -1,7 +1,11 @@
-"""Still: the canvas shows what it showed while layers are exchanged, which takes some turns of the event loop."""
+"""Still: while layers are exchanged, a turn of the event loop each, half of an exchange is neither shown nor told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 
@@ -31,3 +35,16 @@ class StillCanvas:
         held, self._held = self._held, None
         if held is not None:
             held.setUpdatesEnabled(True)
+
+
+@contextmanager
+def units_may_differ() -> Iterator[None]:
+    """Let napari warn of all but units: those of an image that goes and of one that comes may differ for a moment."""
+    n = len(notification_manager.records)
+    try:
+        with notification_manager.notification_ready.blocker():
+            yield
+    finally:
+        for told in list(notification_manager.records)[n:]:
+            if "units" not in str(told.message):
+                notification_manager.notification_ready(told)

@@ -87,11 +87,11 @@ class AlikeOutlines:
         """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
         self.hide()
         if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
-            self.clear(later=True)
+            self.clear()
 
-    def clear(self, *, later: bool = False) -> None:
-        """Take the layer away, at once or in a turn of the event loop of its own."""
-        self._remover.take_away(self._layer, later=later)
+    def clear(self) -> None:
+        """Take the layer away."""
+        self._remover.take_away(self._layer)
         self._layer, self._drawn = None, []
 
     def holds(self, layer: Any) -> bool:

@@ -38,11 +38,11 @@ class Remover:
         self._is_removing = False
         viewer.layers.events.removing.connect(self._note)
 
-    def take_away(self, layer: Any, *, later: bool = False) -> None:
-        """Remove a layer if it is there, which takes napari a quarter of a second; at once, or in a turn of its own."""
+    def take_away(self, layer: Any) -> None:
+        """Remove a layer if it is there, which takes napari a quarter of a second."""
         if layer is None or layer not in self._viewer.layers:
             return
-        if not (self._is_removing or later):
+        if not self._is_removing:
             self._viewer.layers.remove(layer)
             return
         layer.name = f"{layer.name} (removed)"  # the next one gets the name
@@ -175,11 +175,11 @@ class Preview:
         """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
         self.hide()
         if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
-            self.clear(later=True)
+            self.clear()
 
-    def clear(self, *, later: bool = False) -> None:
-        """Take the layer away, at once or in a turn of the event loop of its own."""
-        self._remover.take_away(self._layer, later=later)
+    def clear(self) -> None:
+        """Take the layer away."""
+        self._remover.take_away(self._layer)
         self._layer, self._shown, self._ringed = None, None, None
 
     def _blank(self) -> None:

@@ -26,7 +26,7 @@ from napari_probseg.widgets.layers.source import add_read, reader_of, source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
-from napari_probseg.widgets.still import StillCanvas
+from napari_probseg.widgets.still import StillCanvas, units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
 
@@ -230,7 +230,7 @@ class ImageSeries(QObject):
             self.changed.emit()
         else:
             self._canvas.hold()
-            with work.adding():
+            with work.adding(), units_may_differ():
                 opened = [one for file in (path, *channels) for one in work.viewer.open(str(file), plugin=way.reader)]
             self._arrive(path, [layer for layer in map(bare, opened) if isinstance(layer, Image)])
 
@@ -251,7 +251,8 @@ class ImageSeries(QObject):
 
         def do() -> None:
             try:
-                act()
+                with units_may_differ():
+                    act()
             except Exception as error:  # napari may raise anything
                 self.fail(error)
 
@@ -286,17 +287,17 @@ class ImageSeries(QObject):
         if is_new and (way is None or way.shape != finest(chosen[0]).shape):
             go_to_middle(work.viewer, chosen[0])
         work.hold()
-        self._clear(goes, chosen[0], path)
+        self._clear(goes, chosen[0], path, fits=bool(goes))
 
-    def _clear(self, layers: list[Any], image: Image, path: Path) -> None:
-        """Take images away, one a turn of the event loop, as napari takes its time for each; then begin."""
+    def _clear(self, layers: list[Any], image: Image, path: Path, *, fits: bool) -> None:
+        """Take images away, one a turn, as napari takes its time for each; then fit the view, and begin."""
         work = self.work
         if layers:
             work.take_away(layers[0])
-            if len(layers) == 1:
-                work.viewer.reset_view()
-            self._soon(lambda: self._clear(layers[1:], image, path))
+            self._soon(lambda: self._clear(layers[1:], image, path, fits=fits))
             return
+        if fits:
+            work.viewer.reset_view()
         work.release_hold()
         work.bring_up(image)
         self._settle()
@@ -331,7 +332,8 @@ class ImageSeries(QObject):
             if isinstance(got, Left):
                 self._left(got)
             elif isinstance(got, Read):
-                self._read(got)
+                with units_may_differ():
+                    self._read(got)
             else:
                 self._found(got)
         except Exception as error:  # a reader, and napari, may raise anything
