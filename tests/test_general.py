@@ -25,7 +25,7 @@ from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.tasks import Task
 from napari_probseg.training.__main__ import main
 from napari_probseg.training.fit import FitConfig, fit
-from napari_probseg.training.general import batch_maker, train_general, write_network
+from napari_probseg.training.general import batch_maker, first_network, train_general, write_network
 from napari_probseg.training.objective import corrected, loss_of, reconstruction
 from napari_probseg.training.pool import Pool
 from napari_probseg.training.recipe import RECIPES, GeneralTraining
@@ -243,6 +243,21 @@ def test_an_advised_network_tells_what_was_accepted_from_strokes_and_hears_the_a
     guides = guide(torch.cat([x, stroke]))
     assert not guides[0].any(), "without a stroke nothing is said"
     assert all(channel.any() for i, channel in enumerate(guides[1]) if i not in (1, 2)), "nothing outside, nor accepted"
+
+
+def test_a_network_that_hears_the_advisers_starts_as_one_that_does_not(ndim: int, tmp_path: Path) -> None:
+    plain = GeneralCVAE(SMALL[ndim]).eval()
+    write_network(tmp_path / "plain.safetensors", plain)
+    advised = first_network(tmp_path / "plain.safetensors", replace(SMALL[ndim], advised=True))
+    assert isinstance(advised, GeneralCVAE)
+    assert advised.config.advised
+    x = an_input(1, ndim, 32)
+    x[:, -N_MARKS:] = 0
+    x[:, -3, 4:8, 4:8] = 1
+    torch.testing.assert_close(advised.features(x).fine, plain.features(x).fine)
+    write_network(tmp_path / "advised.safetensors", advised)
+    again = first_network(tmp_path / "advised.safetensors", replace(SMALL[ndim], advised=True))
+    torch.testing.assert_close(again.features(x).fine, plain.features(x).fine)
 
 
 def test_an_advised_network_survives_its_file(ndim: int, tmp_path: Path) -> None:

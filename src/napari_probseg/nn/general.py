@@ -182,6 +182,21 @@ def inflated(network: GeneralCVAE, n_image_channels: int = 2) -> GeneralCVAE:
     return volumes
 
 
+def with_advisers(network: GeneralCVAE) -> GeneralCVAE:
+    """Return a network that hears the advisers, with the weights of one that does not; a start for training.
+
+    What they say counts nothing yet, and what was accepted half as much as strokes of the same kind, and their absence.
+    """
+    found = type(network)(replace(network.config, advised=True))
+    state = network.state_dict()
+    name, n_image = "stem.1.0.0.weight", network.config.n_image_channels
+    image, inside, outside = state[name].unflatten(1, (-1, 2**network.config.ndim)).split([n_image, 1, 1], 1)
+    advisers = torch.zeros_like(inside).repeat_interleave(N_GUIDES - N_MARKS, 1)
+    state[name] = torch.cat([image, inside, outside, (inside - outside) / 2, advisers], 1).flatten(1, 2)
+    found.load_state_dict(state)
+    return found
+
+
 def _inflated(tensor: Tensor) -> Tensor:
     """Return a kernel (..., K, K) as (..., K, K, K), zero but in the middle; what is no kernel as it is."""
     if tensor.ndim != 4:

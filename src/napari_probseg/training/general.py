@@ -23,7 +23,7 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE, pretrained
 from napari_probseg.nn.checkpoint import write_weights
-from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, inflated
+from napari_probseg.nn.general import GeneralConfig, GeneralCVAE, inflated, with_advisers
 from napari_probseg.nn.presets import General, load_network
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress
@@ -179,6 +179,8 @@ def first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfi
     network = load_network(start)
     if isinstance(network, GeneralCVAE) and network.config.ndim < config.ndim:
         return inflated(network, config.n_image_channels)
+    if isinstance(network, GeneralCVAE) and isinstance(config, GeneralConfig) and config.advised:
+        network = network if network.config.advised else with_advisers(network)
     if not isinstance(network, General) or network.config.ndim != config.ndim:
         name = RECIPES[config.ndim].name
         raise ValueError(f"{start} holds another network: start from weights of {name!r}")
