@@ -336,6 +336,15 @@ def test_a_packed_folder_is_all_that_a_training_needs(sets: Path, tmp_path: Path
         next(train_general(packed, without=("Cells", "Lesions", "Organs")))
 
 
+def test_a_training_in_minutes_ends_by_them_alone(ndim: int) -> None:
+    recipe = RECIPES[ndim]
+    assert recipe.lasting() == recipe.fit
+    assert recipe.lasting(minutes=7.0).minutes == 7
+    assert recipe.lasting(minutes=7.0).n_steps > 100_000, "the recipe's own number of steps would end it in its middle"
+    assert (recipe.lasting(steps=5).n_steps, recipe.lasting(steps=5, seed=3).minutes) == (5, 0)
+    assert recipe.lasting(seed=3) == replace(recipe.fit, seed=3)
+
+
 def test_volumes_are_packed_and_trained_on_where_little_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -352,9 +361,7 @@ def test_volumes_are_packed_and_trained_on_where_little_is_installed(
     monkeypatch.setattr("sys.argv", ["", str(tmp_path / "run"), "--volumes", "--minutes", "0.0001", "--batch", "2"])
     main()
     assert "of the time went into data" in capsys.readouterr().out
-    trained = load_network(tmp_path / "run" / "general3d.safetensors")
-    assert isinstance(trained, GeneralCVAE)
-    assert trained.config.advised
+    assert isinstance(load_network(tmp_path / "run" / "general3d.safetensors"), GeneralCVAE)
     monkeypatch.setattr("sys.argv", ["", str(tmp_path), "--volumes"])
     with pytest.raises(SystemExit):
         main()

@@ -17,7 +17,7 @@ from napari_probseg.evaluate.samples import score_samples
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
 from napari_probseg.inference.readings import in_region
 from napari_probseg.inference.threshold import by_threshold
-from napari_probseg.inference.through_slices import look_at_seeds, through_slices
+from napari_probseg.inference.through_slices import N_CROSSING, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused, look_around
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import GeneralCVAE
@@ -124,6 +124,29 @@ def test_what_markers_say_is_found_in_places_that_they_cover_in_part() -> None:
     markers = np.full((4, 8, 8), ps.Marker.OBJECT, dtype=np.uint8)
     says = grid.of_markers((slice(2, 6), slice(12, 20), slice(0, 8)), markers)
     assert says.sum() == 2 * 4 * 8 and bool((says[:2, 12:16, :8] == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "thickness", "axes"), [(48, 1.0, [1, 2]), (24, 2.0, [1, 2]), (9, 8.0, []), (5, 2.0, [])]
+)
+def test_what_was_found_is_looked_at_across_the_slices_where_these_are_not_thick(
+    n_slices: int, thickness: float, axes: list[int], completer
+) -> None:
+    drawn = solid("ball", n_slices=n_slices, thickness=thickness)
+    case, network, cpu = dabbed(drawn), completer.networks[2], torch.device("cpu")
+    grid = Grid.over(case, tuple(slice(0, n) for n in case.shape))
+    seeds = look_at_seeds(network, case, cpu)
+    nothing = torch.full(grid.shape, -6.0)
+    slices = through_slices(network, case, seeds, grid, nothing, cpu)
+    assert slices.axis == 0
+    true = grid.of_markers(grid.region, np.where(drawn.truth, ps.Marker.OBJECT, ps.Marker.BACKGROUND))
+    found = across_slices(network, case, slices, grid, 3 * true, cpu)
+    assert [seen.axis for seen in found] == axes
+    for seen in found:
+        assert 1 < len(seen.index) <= N_CROSSING
+        assert all(drawn.truth.take(k, seen.axis).any() for k in seen.index)
+        assert dice(np.asarray(seen.on(grid)[0] > 0), np.asarray(true > 0)) > 0.9
+    assert across_slices(network, case, slices, grid, nothing, cpu) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

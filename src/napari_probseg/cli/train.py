@@ -126,12 +126,9 @@ def _general(
     from napari_probseg.training.general import train_general
     from napari_probseg.training.recipe import RECIPES
 
-    fitting, crops = RECIPES[ndim].fit, RECIPES[ndim].training
-    if steps:
-        fitting = replace(fitting, n_steps=steps, minutes=minutes or 0.0, seed=seed)
-    else:
-        fitting = replace(fitting, minutes=minutes or fitting.minutes, seed=seed)
-    config = replace(crops, n_batch=n_batch or crops.n_batch)
+    recipe = RECIPES[ndim]
+    fitting = recipe.lasting(steps=steps, minutes=minutes, seed=seed)
+    config = replace(recipe.training, n_batch=n_batch or recipe.training.n_batch)
     return train_general(out, ndim=ndim, fit_config=fitting, config=config, **options)
 
 

@@ -31,6 +31,9 @@ HINT_RADIUS_RATIO = 0.3  # radius of the mark that a slice without one is given,
 MIN_QUALITY = 0.3  # Dice that is expected, below which the next slice is not gone to
 MIN_AREA_RATIO = 0.1  # to less than this of the slice before, too
 MIN_OBJECT_PLACES = 4  # places of an object
+N_CROSSING = 6  # slices along each other axis, at most
+MAX_PIXEL_ASPECT = 3.0  # sides of a pixel of those
+MIN_LINES = 8  # of a slice of those
 MIN_PRIOR = -1.0  # log-odds of object, in the mean over what is found on a slice
 
 
@@ -198,6 +201,62 @@ def through_slices(
     index = sorted(found.logit)
     quality = torch.tensor([found.quality[k] for k in index])
     return SliceLooks(axis, window, index, torch.stack([found.logit[k] for k in index]), quality, seeds.confidence)
+
+
+@torch.inference_mode()
+def across_slices(
+    network: AdvisedCVAE, case: Case, slices: SliceLooks, grid: Grid, found: Tensor, device: torch.device
+) -> list[SliceLooks]:
+    """Look at a few slices along each of the other two axes, all at once: what was found is the evidence there.
+
+    An axis is left out whose slices have pixels that are no squares by far, and one along which nothing was found.
+
+    Parameters
+    ----------
+    network : AdvisedCVAE
+    case : Case
+        (Z, Y, X).
+    slices : SliceLooks
+        What was said of the slices along the first axis.
+    grid : Grid
+    found : (Z, Y, X) tensor
+        Log-odds of object in its places, so far.
+    device : torch.device
+    """
+    chosen = {a: _on_object(grid, found, a) for a in range(3) if a != slices.axis and _is_square(case, a)}
+    chosen = {axis: index for axis, index in chosen.items() if index}
+    if not chosen:
+        return []
+    windows, x = {}, []
+    for axis, index in chosen.items():
+        planes = [case.plane(axis, k) for k in index]
+        windows[axis] = window_on(planes[0], tuple(s for a, s in enumerate(grid.region) if a != axis), margin=1.0)
+        expected = [grid.on_slice(found, axis, k, windows[axis], WINDOW_SIDE[2]) for k in index]
+        x += [_evident(plane, windows[axis], e) for plane, e in zip(planes, expected, strict=True)]
+    logit, quality = _said(network, torch.stack(x), device)
+    counts = [len(index) for index in chosen.values()]
+    parts = zip(chosen.items(), torch.split(logit, counts), torch.split(quality.sigmoid(), counts), strict=True)
+    return [
+        SliceLooks(axis, windows[axis], index, seen.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS), good, float(good.mean()))
+        for (axis, index), seen, good in parts
+    ]
+
+
+def _is_square(case: Case, axis: int) -> bool:
+    """Return whether the pixels of the slices along an axis are about squares, and these more than a few lines."""
+    spacing = np.delete(np.asarray(case.spacing, dtype=float), axis)
+    has_lines = min(np.delete(case.shape, axis)) >= MIN_LINES
+    return has_lines and bool(spacing.max() <= MAX_PIXEL_ASPECT * spacing.min())
+
+
+def _on_object(grid: Grid, found: Tensor, axis: int) -> list[int]:
+    """Return a few slices along an axis, from end to end of what was found."""
+    sizes = (found > 0).movedim(axis, 0).flatten(1).sum(1)
+    where = grid.lines()[axis][sizes >= MIN_OBJECT_PLACES]
+    if not len(where):
+        return []
+    low, high = int(where[0]), int(where[-1])
+    return _spread(range(low, high + 1), N_CROSSING)
 
 
 def _axis_of_slices(case: Case) -> int:

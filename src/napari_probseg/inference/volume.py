@@ -15,7 +15,7 @@ from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
-from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, look_at_seeds, through_slices
+from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
@@ -189,6 +189,9 @@ def _judged(
     prior = torch.lerp(logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS), MAX_LOG_ODDS * says.mean(1), ADVISERS_SHARE)[0].cpu()
     slices = through_slices(of_images, case, seeds, grid, prior, device)
     by_slices, quality = (t[None].to(device) for t in slices.on(grid))
+    so_far = (by_slices + logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))[0].cpu() / 2
+    crossing = across_slices(of_images, case, slices, grid, so_far, device)
+    by_slices = torch.stack([by_slices[0], *(seen.on(grid)[0].to(device) for seen in crossing)]).mean(0)[None]
     maps = refiner_maps(x, logit, by_slices, quality, says)
     strokes = case.strokes[grid.region]
     n_inside, n_outside = (_n_strokes(strokes == m) for m in (Marker.OBJECT, Marker.BACKGROUND))

@@ -17,7 +17,7 @@ from napari_probseg.simulate.noise import Chance, depth, each
 # By number of dimensions.
 LOG_BRUSH = {2: (-0.4, 1.9), 3: (-0.5, 1.3)}
 DEEPEST = {2: 16, 3: 6}  # voxels from the border, beyond which all places are as good
-SHARE_ONE_DAB = {2: 0.4, 3: 0.25}
+SHARE_ONE_DAB = {2: 0.4, 3: 0.0}
 SHARE_BOX = {2: 0.06, 3: 0.0}
 
 

@@ -31,14 +31,10 @@ def main() -> None:
         pack = "pack3d" if chosen.volumes else "pack"
         parser.error(f"{chosen.folder} holds no {POOL}: write it with napari-probseg train {pack} {chosen.folder}")
     ndim = 3 if chosen.volumes else 2
-    fit_config, config = RECIPES[ndim].fit, RECIPES[ndim].training
-    fit_config = replace(
-        fit_config,
-        minutes=chosen.minutes or fit_config.minutes,
-        learning_rate=chosen.rate or fit_config.learning_rate,
-        seed=chosen.seed,
-    )
-    config = replace(config, n_batch=chosen.batch or config.n_batch)
+    recipe = RECIPES[ndim]
+    rate = chosen.rate or recipe.fit.learning_rate
+    fit_config = recipe.lasting(minutes=chosen.minutes, learning_rate=rate, seed=chosen.seed)
+    config = replace(recipe.training, n_batch=chosen.batch or recipe.training.n_batch)
     share = ShareOfTime()
     for progress in train_general(
         chosen.folder,

@@ -22,7 +22,7 @@ from napari_probseg.dataset.raw import LabelledImage, RawDataset
 SIDE_VOXELS = {2: 128, 3: 64}  # of a crop, by number of dimensions
 N_CHANNELS = {2: 3, 3: 2}
 N_LABELS = 64
-SIDE_EXTENTS = {2: (0.9, 11.0), 3: (1.0, 7.0)}  # of its object; a part of a crop is seen, see `pool.SEEN_SHARE`
+SIDE_EXTENTS = {2: (0.9, 11.0), 3: (1.2, 5.0)}  # of its object; a part of a crop is seen, see `pool.SEEN_SHARE`
 SHIFT_SHARE = {2: 0.8, 3: 0.4}  # of the room, that an object lies off the centre at most: a turned cube loses more
 
 Crop = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # image, instance, kind: one item of a `Pool`

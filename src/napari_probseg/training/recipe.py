@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from napari_probseg.nn.advised import AdvisedConfig
 from napari_probseg.nn.general import WINDOW_SIDE, GeneralConfig
 from napari_probseg.training.fit import FitConfig
+
+MOST_STEPS = 1_000_000  # of a training whose end is told in minutes
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,25 @@ class Recipe:
     training: GeneralTraining
     network: GeneralConfig | AdvisedConfig
 
+    def lasting(self, *, steps: int | None = None, minutes: float | None = None, **changes: Any) -> FitConfig:
+        """Return how it is fitted for so many steps, minutes or both, whichever ends first; as shipped if neither.
+
+        Parameters
+        ----------
+        steps, minutes : optional
+        **changes
+            Other fields of `FitConfig`.
+        """
+        if steps or minutes:
+            changes |= {"n_steps": steps or MOST_STEPS, "minutes": minutes or 0.0}
+        return replace(self.fit, **changes)
+
 
 RECIPES = {
     2: Recipe(
         "general",
         FitConfig(
-            1_000_000,
+            MOST_STEPS,
             minutes=150,
             learning_rate=1.5e-3,
             clip=2.0,
@@ -101,22 +117,8 @@ RECIPES = {
     ),
     3: Recipe(
         "general3d",
-        FitConfig(1_000_000, minutes=150, learning_rate=1.5e-3, clip=2.0, average=0.997, mixed_precision=True),
-        GeneralTraining(
-            ndim=3,
-            size=WINDOW_SIDE[3],
-            n_batch=8,
-            share_real=0.7,
-            share_pseudo=0.2,
-            n_crops=110,
-            n_samples=4,
-            n_corrections=3,
-            n_dabs=7,
-            share_answered=0.4,
-            share_wrong=0.3,
-            share_careless=0.1,
-            share_sampled=0.5,
-        ),
-        GeneralConfig(ndim=3, n_image_channels=2, advised=True),
+        FitConfig(2400, learning_rate=1e-3, mixed_precision=True),
+        GeneralTraining(ndim=3, size=WINDOW_SIDE[3], n_batch=8, n_samples=4, share_pseudo=0.25, n_crops=120),
+        GeneralConfig(ndim=3, n_image_channels=2),
     ),
 }
