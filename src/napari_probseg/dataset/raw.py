@@ -58,8 +58,7 @@ class RawDataset:
         about = read_about(self.folder)
         self.ending: str = about["file_ending"]
         self.labels: dict[str, int] = about["labels"]
-        named = [n for value in self.labels.values() for n in (value if isinstance(value, list) else [value])]
-        self._max_named = max(named, default=0)  # numbers beyond it tell single objects apart
+        self._has_one_label = sorted(map(str, self.labels.values())) == ["0", "1"]  # its other numbers: single objects
         self.instances = "one id per" in about.get("description", "")
         labels = sorted(path.name for path in (self.folder / "labelsTr").glob("[!.]*") if path.is_file())
         self.cases = [name.removesuffix(self.ending) for name in labels if name.endswith(self.ending)]
@@ -95,7 +94,7 @@ class RawDataset:
             raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}: add it")
         place, image = image_of(paths)
         label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
-        instances = self.instances or int(label.max(initial=0)) > self._max_named
+        instances = self.instances or (self._has_one_label and int(label.max(initial=0)) > 1)
         return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, instances)
 
     def __iter__(self) -> Iterator[LabelledImage]:
