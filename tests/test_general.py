@@ -260,6 +260,16 @@ def test_a_network_that_hears_the_advisers_starts_as_one_that_does_not(ndim: int
     torch.testing.assert_close(again.features(x).fine, plain.features(x).fine)
 
 
+def test_a_network_of_volumes_with_advisers_starts_from_one_of_images_without(tmp_path: Path) -> None:
+    write_network(tmp_path / "plain.safetensors", GeneralCVAE(SMALL[2]))
+    config = replace(SMALL[3], advised=True)
+    volumes = first_network(tmp_path / "plain.safetensors", config)
+    assert volumes.config == config
+    write_network(tmp_path / "advised.safetensors", GeneralCVAE(replace(SMALL[2], advised=True)))
+    with pytest.raises(ValueError, match="holds another network: start from weights of 'general3d'"):
+        first_network(tmp_path / "advised.safetensors", config)
+
+
 def test_an_advised_network_survives_its_file(ndim: int, tmp_path: Path) -> None:
     network = GeneralCVAE(replace(SMALL[ndim], advised=True)).eval()
     write_network(tmp_path / "advised.safetensors", network)

@@ -28,9 +28,9 @@ def build(preset: str, config: Mapping[str, Any]) -> General | Wong2022 | UNet:
         if preset == "advised":
             return AdvisedCVAE(AdvisedConfig(**_with_tuples(config)))
         if preset == "general":
-            return GeneralCVAE(GeneralConfig(**config))
+            return GeneralCVAE(GeneralConfig(**_with_tuples(config)))
         if preset == "refined3d":
-            return VolumeCVAE(GeneralConfig(**config))
+            return VolumeCVAE(GeneralConfig(**_with_tuples(config)))
         if preset == "wong2022":
             return Wong2022(**config)
         if preset in UNETS:

@@ -177,10 +177,11 @@ def first_network(start: str | Path | None, config: GeneralConfig | AdvisedConfi
         torch.manual_seed(seed)
         return pretrained(config, imagenet_weights()) if isinstance(config, AdvisedConfig) else GeneralCVAE(config)
     network = load_network(start)
-    if isinstance(network, GeneralCVAE) and network.config.ndim < config.ndim:
-        return inflated(network, config.n_image_channels)
-    if isinstance(network, GeneralCVAE) and isinstance(config, GeneralConfig) and config.advised:
-        network = network if network.config.advised else with_advisers(network)
+    if isinstance(network, GeneralCVAE) and not network.config.advised:
+        if network.config.ndim < config.ndim:
+            network = inflated(network, config.n_image_channels)
+        if isinstance(config, GeneralConfig) and config.advised:
+            network = with_advisers(network)
     if not isinstance(network, General) or network.config.ndim != config.ndim:
         name = RECIPES[config.ndim].name
         raise ValueError(f"{start} holds another network: start from weights of {name!r}")
