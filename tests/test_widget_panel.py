@@ -14,6 +14,15 @@ from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, disk, turned
 
 
+def floating(viewer, qtbot):
+    """Return the widget on an image, in no dock."""
+    viewer.add_image(disk().astype(np.float32))
+    widget = SegmentWidget(viewer, Balls())
+    qtbot.addWidget(widget)
+    widget.show()
+    return widget
+
+
 def test_it_fits_a_small_screen(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     assert widget.minimumSizeHint().height() <= 700
@@ -21,11 +30,7 @@ def test_it_fits_a_small_screen(open_widget, qtbot):
 
 
 def test_it_does_not_scroll_where_it_has_the_room_it_asks_for(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    viewer.add_image(disk().astype(np.float32))
-    widget = SegmentWidget(viewer, Balls())
-    qtbot.addWidget(widget)
-    widget.show()
+    widget = floating(make_napari_viewer_proxy(), qtbot)
     widget.resize(340, widget.sizeHint().height())
     turned(qtbot)
     widget.resize(340, widget.sizeHint().height())
@@ -39,11 +44,7 @@ def test_it_does_not_scroll_where_it_has_the_room_it_asks_for(make_napari_viewer
 
 
 def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    viewer.add_image(disk().astype(np.float32))
-    widget = SegmentWidget(viewer, Balls())
-    qtbot.addWidget(widget)
-    widget.show()
+    widget = floating(make_napari_viewer_proxy(), qtbot)
     widget.resize(1, 900)
     turned(qtbot)
     panel = widget.panel

@@ -26,9 +26,8 @@ def read_json(path: Path, *, advice: str = "get it anew") -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes")
-        content = json.loads(
-            path.read_bytes()
-        )  # which tells UTF-8 from UTF-16, with a mark at the beginning or without
+        # From bytes it tells UTF-8 from UTF-16 by itself, with a mark at the beginning or without.
+        content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not a mapping")
     except (ValueError, RecursionError, MemoryError, OSError) as error:

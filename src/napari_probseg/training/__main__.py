@@ -1,7 +1,7 @@
 """Train a general network where little is installed: ``python -m napari_probseg.training FOLDER --minutes 10``.
 
-The folder holds the crops that ``napari-probseg train pack`` has written; beside this package, torch, NumPy, SciPy,
-scikit-image, safetensors and Pillow are needed.
+The folder holds the crops that ``napari-probseg train pack`` has written, for ``--volumes`` those of ``pack3d``; beside
+this package, torch, NumPy, SciPy, scikit-image, safetensors and Pillow are needed.
 """
 
 from __future__ import annotations
