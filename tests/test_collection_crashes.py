@@ -297,6 +297,23 @@ def test_a_new_data_set_that_cannot_be_begun_leaves_nothing_behind(
         assert not list((tmp_path / "empty").iterdir())
 
 
+def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from napari_probseg.cli.main import app
+    from napari_probseg.io import write
+
+    write(tmp_path / "image.tif", image(1))
+    write(tmp_path / "labels.tif", labels().astype(np.uint8), labels=True)
+    folder = tmp_path / "other"
+    (folder / "things").mkdir(parents=True)
+    asked = ["dataset", "add", str(folder), str(tmp_path / "image.tif"), str(tmp_path / "labels.tif")]
+    for create in (lambda: Collection.create(folder), lambda: CliRunner().invoke(app, asked, catch_exceptions=False)):
+        with pytest.raises(FileExistsError, match="is not empty: choose a new folder"):
+            create()
+        assert [path.name for path in folder.rglob("*")] == ["things"]
+
+
 def test_what_another_program_put_there_meanwhile_stays(tmp_path: Path) -> None:
     folder = tmp_path / "set"
 

@@ -384,13 +384,13 @@ def _begin(folder: Path, about: bytes) -> None:
     """Write the first file of a data set into a folder that is new or empty."""
     if why := why_no_folder(folder, or_new=True):
         raise OSError(f"no data set can be made in {folder}: {why}")
-    try:
-        with begun(folder):
+    with begun(folder):
+        try:
             make_folder(folder)
             with locked(folder):
                 if is_empty := all(path.name.startswith(".") for path in folder.iterdir()):
                     write_whole(folder / "dataset.json", about)
-    except OSError as error:
-        raise OSError(f"no data set can be made in {folder} ({reason_of(error)}): choose another place") from error
-    if not is_empty:
-        raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")
+        except OSError as error:
+            raise OSError(f"no data set can be made in {folder} ({reason_of(error)}): choose another place") from error
+        if not is_empty:
+            raise FileExistsError(f"{folder} is not empty: choose a new folder, or open the data set in it")

@@ -197,16 +197,17 @@ def begun(folder: Path) -> Iterator[list[str]]:
         Names of files, none yet: those that the caller has made are added to it.
     """
     missing = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
-    is_new_lock, made = not (folder / _LOCK).exists(), list[str]()
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    made = list[str]()
     try:
         yield made
     except BaseException:
         with suppress(OSError):
             with locked(folder, timeout=1):
-                is_alone = {path.name for path in folder.iterdir()} <= {*made, _LOCK}
+                is_alone = {path.name for path in folder.iterdir()} <= {*there, *made, _LOCK}
                 for name in made if is_alone else ():
                     (folder / name).unlink(missing_ok=True)
-            if is_alone and is_new_lock:
+            if is_alone and _LOCK not in there:
                 (folder / _LOCK).unlink(missing_ok=True)
             for one in missing if is_alone else ():
                 one.rmdir()
