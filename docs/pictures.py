@@ -20,7 +20,7 @@ import napari
 import numpy as np
 from napari.layers import Labels
 from PIL import Image
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QFileDialog
 from scipy import ndimage
@@ -55,6 +55,7 @@ class Desk:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             QApplication.processEvents()
+            QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # what an event loop does between its turns
             time.sleep(0.01)
 
     def wait(self, until: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from threading import Event
 from unittest.mock import patch
 
 import numpy as np
@@ -20,8 +21,9 @@ from qtpy.QtWidgets import QAbstractButton, QLabel
 from skimage import data
 
 import napari_probseg as ps
+from napari_probseg.progress import Progress
 from napari_probseg.simulate.phantoms import phantom_3d
-from napari_probseg.widgets.segment import recovery
+from napari_probseg.widgets.segment import asking, recovery
 
 THEMES, SIZES = ("dark", "light"), ((1280, 800), (1920, 1080))
 
@@ -58,11 +60,19 @@ def flat() -> Iterator[tuple[str, Desk]]:
         d.settle()
         yield "error", d
         d.inside((100, 100))
-        d.widget.work.hold()
-        d.widget.work.changed.emit()
-        d.settle()
-        yield "busy", d
-        d.widget.work.release_hold()
+        over = Event()
+        with patch.object(asking, "adapting", lambda *_, **__: learning(over)):
+            d.click(d.panel.tune)
+            yield "busy", d
+        over.set()
+        d.click(d.panel.cancel)
+
+
+def learning(over: Event) -> Iterator[Progress | None]:
+    """Stand at one step of many, as fine-tuning does for a moment, until it is over."""
+    yield Progress(3, 10)
+    while not over.wait(0.05):
+        yield None
 
 
 def colours() -> Iterator[tuple[str, Desk]]:

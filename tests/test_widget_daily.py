@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 from napari_probseg.case import Marker
 from napari_probseg.io import write
-from napari_probseg.widgets.segment.brush_fit import WIDTH, fitting
+from napari_probseg.widgets.layers.image import bring_into_view
+from napari_probseg.widgets.segment.brush_fit import WIDTH, camera_of, fitting
 from window import Balls, click, disk, names, offer, stroke, threads_ended, turned
 
 
@@ -270,6 +271,19 @@ def test_the_place_that_is_gone_to_is_ringed_until_something_else_is_shown(open_
     click(qtbot, widget.panel.most_uncertain)
     click(qtbot, widget.panel.accept)
     assert not (preview == 4).any()
+
+
+@pytest.mark.parametrize(
+    ("place", "moves"), [((50, 60), False), ((0, 60), False), ((97, 60), True), ((160, 60), True), ((50, 12), True)]
+)
+def test_the_canvas_moves_only_to_a_place_that_it_does_not_show(open_widget, qtbot, place, moves):
+    viewer, widget = open_widget(np.zeros((200, 200), np.float32))
+    click(qtbot, widget.panel.inside)
+    markers, camera = widget.work.layers.markers, camera_of(viewer)
+    markers.corner_pixels = np.array([[0, 10], [100, 110]])  # as napari notes when it draws the canvas
+    camera.center = before = (0, 50, 60)
+    bring_into_view(viewer, markers, place)
+    assert tuple(camera.center)[-2:] == (place if moves else before[-2:])
 
 
 def test_channels_are_told_and_changed_while_one_works(open_widget, qtbot):

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_probseg.proposers.histogram_cut import GraphCut
 from napari_probseg.widgets import models as in_use
+from napari_probseg.widgets.segment import alike
 from test_similar import disks
 from window import click, press, threads_ended
 
@@ -146,6 +147,16 @@ def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:
     ask(qtbot, widget)
     on_show = widget.work.alike[0].where[0]
     assert on_show.start <= viewer.dims.current_step[0] < on_show.stop
+
+
+def test_what_is_on_show_is_gone_to_also_where_there_are_no_slices(at_work, qtbot, monkeypatch) -> None:
+    _, widget, _ = at_work()
+    ask(qtbot, widget)
+    gone_to: list[tuple[int, ...]] = []
+    monkeypatch.setattr(alike, "bring_into_view", lambda viewer, layer, place: gone_to.append(place))
+    press(qtbot, widget, Qt.Key.Key_J)
+    where = widget.work.alike[1].where
+    assert len(gone_to) == 1 and all(s.start <= at < s.stop for s, at in zip(where, gone_to[0], strict=True))
 
 
 def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qtbot) -> None:

@@ -9,6 +9,7 @@ pytest.importorskip("napari")
 
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, disk, turned
@@ -64,6 +65,29 @@ def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_
     turned(qtbot)
     assert not widget.panel.empty.isVisible()
     assert widget.height() <= max(500, widget.minimumSizeHint().height())
+
+
+def test_the_list_of_objects_takes_the_room_there_is_and_leaves_what_it_does_not_need(make_napari_viewer_proxy, qtbot):
+    widget = floating(make_napari_viewer_proxy(), qtbot)
+    panel, seen = widget.panel, []
+    widget.resize(340, 1000)
+    turned(qtbot)
+    rows = panel.objects.rows
+    assert not rows.isVisible() and panel.uncertainty.y() - panel.objects.geometry().bottom() < 20, "no hole"
+    for n in (2, 9, 100):
+        objects = tuple(FinishedObject(i + 1, "", 50, (slice(0, 1),) * 2) for i in range(n))
+        panel.objects.show_objects(objects, colours=[(1, 0, 0)] * n, kinds={}, kind="", size=str)
+        for _ in range(3):  # one layout after the other hears of it
+            turned(qtbot)
+        seen.append(rows.height())
+        assert panel.uncertainty.y() - panel.objects.geometry().bottom() < 20
+        assert not panel.work.verticalScrollBar().isVisible()
+    row = rows.visualRect(rows.model().index(0, 0)).height()
+    assert 2 * row <= seen[0] < 3 * row and 9 * row <= seen[1] < 10 * row < seen[2] < 100 * row
+    widget.resize(340, 500)
+    turned(qtbot)
+    assert 4 * row <= rows.height() < 5 * row, "what scrolls anyway shows four of them"
+    assert widget.sizeHint().height() < 1000, "the window does not grow with the list"
 
 
 def test_a_long_sentence_is_shown_whole(open_widget, qtbot):

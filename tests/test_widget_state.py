@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,17 @@ from qtpy.QtWidgets import QFileDialog
 import napari_probseg as ps
 from fakes import GrowingProposer
 from napari_probseg.case import Marker
-from napari_probseg.widgets.segment.view_state import BRUSH_HINT, BUSY_HINT, PROPOSE_HINT, view_state
+from napari_probseg.session.series import Done, Series
+from napari_probseg.widgets.messages import progress_of
+from napari_probseg.widgets.segment.gallery import share_of
+from napari_probseg.widgets.segment.view_state import (
+    BRUSH_HINT,
+    BUSY_HINT,
+    CORRECT_HINT,
+    LIVE_HINT,
+    PROPOSE_HINT,
+    view_state,
+)
 from window import Balls, click, disk, offer, press, stroke
 
 
@@ -223,9 +234,10 @@ def test_the_script_tells_which_completer_made_what():
 
 
 def test_the_view_follows_from_the_session():
-    def seen(session, *, is_asking=False, is_held=False, mode="", label=0):
+    def seen(session, *, is_asking=False, is_held=False, is_live=False, mode="", label=0):
         return view_state(
             session,
+            is_live=is_live,
             has_image=session is not None,
             is_asking=is_asking,
             is_held=is_held,
@@ -244,11 +256,28 @@ def test_the_view_follows_from_the_session():
     asking = seen(session, is_asking=True)
     assert asking.hint == BUSY_HINT and not asking.can_accept and asking.is_busy, "what is drawn anew is not on show"
     session.accept(0)
-    assert not seen(session).can_accept
+    assert not seen(session).can_accept and seen(session, is_live=True).hint == CORRECT_HINT
     session.finish()
-    assert len(seen(session).objects) == 1
+    assert len(seen(session).objects) == 1 and seen(session).hint == BRUSH_HINT, "there is nothing to propose for yet"
+    assert seen(session, is_live=True).hint == LIVE_HINT
+    session.reopen(1)
+    assert seen(session).hint == CORRECT_HINT
+    session.undo()
     session.undo()
     assert seen(session).can_redo and not seen(session).objects
     assert seen(session, mode="erase").brush is Marker.UNKNOWN
     assert seen(session, mode="paint", label=2).brush is Marker.BACKGROUND
     assert seen(session, mode="paint", label=7).brush is None and seen(session, is_held=True).is_busy
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "1 of 3 images · 2 objects"), (41, "1 of 3 images · 2 objects · 41 s each"), (84, "· 1.4 min each")],
+)
+def test_the_time_for_an_image_is_told_as_it_is(seconds, told):
+    images = tuple(Path(f"{i}.tif") for i in range(3))
+    assert progress_of(Series(images, (Done(images[0], 2, seconds),))).endswith(told)
+
+
+def test_a_share_is_none_where_it_is_none():
+    assert [share_of(share) for share in (0, 0.001, 0.01, 0.41, 1)] == ["0%", "<1%", "1%", "41%", "100%"]

@@ -62,7 +62,9 @@ def dot(fill: tuple[float, float, float] | None, ratio: float = 2.0) -> QIcon:
         painter.setBrush(QColor.fromRgbF(*fill))
         painter.drawEllipse(QRectF(1, 1, 10, 10))
     painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else Qt would tint it where its row is selected
+    return icon
 
 
 class KeyButton(QPushButton):
@@ -117,6 +119,11 @@ def row(*parts: QWidget, stretch: tuple[int, ...] = ()) -> QLayout:
 def line() -> QFrame:
     """Return a thin line across."""
     return QFrame(objectName="line", frameShape=QFrame.Shape.NoFrame)
+
+
+def use_no_more_height(widget: QWidget) -> None:
+    """Let a widget be as high as it would like to be at most; where there is less room it shrinks."""
+    widget.setSizePolicy(widget.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Maximum)
 
 
 def use_all_height(widget: QWidget) -> None:

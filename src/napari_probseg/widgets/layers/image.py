@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 READ_ANEW = "read anew"  # where the link of what `misread` says leads
+_RIM = 0.05  # of what the canvas shows of an image: a place there is as good as not shown
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
@@ -207,13 +208,27 @@ def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
 
 
 def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int]) -> None:
-    """Move the sliders and the camera to a voxel of a layer."""
-    at = layer.data_to_world(place)
+    """Move the sliders to a voxel of a layer, and the camera unless it shows that place already."""
+    at, is_shown = layer.data_to_world(place), _is_on_canvas(viewer, layer, place)
     n_extra = viewer.dims.ndim - len(at)
     for axis, value in enumerate(at):
         viewer.dims.set_point(axis + n_extra, value)
-    scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
-    scene.camera.center = tuple(at[axis - n_extra] for axis in viewer.dims.displayed)
+    if not is_shown:
+        scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
+        scene.camera.center = tuple(at[axis - n_extra] for axis in viewer.dims.displayed)
+
+
+def _is_on_canvas(viewer: Viewer, layer: Any, place: Sequence[int]) -> bool:
+    """Return whether the canvas in 2-D shows the place of a voxel, on whatever slice, and not at its very rim."""
+    if viewer.dims.ndisplay == 3:
+        return False
+    axes = list(displayed_axes(viewer, layer))
+    low, high = np.asarray(layer.corner_pixels, dtype=float)[:, axes]
+    if not (high > low).all():
+        return False  # it was not drawn yet
+    rim, last = _RIM * (high - low), np.asarray(layer.data.shape)[axes] - 1
+    here = np.asarray(place)[axes]
+    return bool(((here >= low + rim * (low > 0)) & (here <= high - rim * (high < last))).all())
 
 
 def unit_of(layer: Image) -> str | None:

@@ -167,8 +167,8 @@ class MoreLikeThis(Stage):
             )
 
     def _bring_into_view(self) -> None:
-        """Go to the slice of the object on show."""
-        if self.layers is not None and self.layers.markers.ndim > 2 and self.alike:
+        """Go to the object on show, where the canvas does not show its place."""
+        if self.layers is not None and self.alike:
             picture = self._pictures[self._session()][self.alike[self._at].number]
             bring_into_view(self.viewer, self.layers.markers, picture.place)
 

@@ -102,6 +102,10 @@ class Gallery(QWidget):
     def _set_rows(self, n: int) -> None:
         self.setFixedHeight(n * (_SIDE + _CAPTION) + (n - 1) * 6)
 
+    def hasHeightForWidth(self) -> bool:
+        """Return that it is as high at any width: else what scrolls would be as high as all of it would like to be."""
+        return False
+
     def set_current(self, i: int | None) -> None:
         """Frame the candidate that the canvas shows."""
         for cell in self.cells:
@@ -131,7 +135,7 @@ class Cell(QAbstractButton):
         self.index = index
         self._viewer = viewer
         self._current = False
-        self._share = f"{content.share:.0%}" if sampled else ""
+        self._share = share_of(content.share) if sampled else ""
         self._added = added(content.n_object or content.n_background, size=size, unit=unit)
         self._adds_background = not content.n_object
         self._rooms = _ROOMS if len(content.panes) == len(_ROOMS) else (QRect(0, 0, _INNER, _INNER),)
@@ -212,6 +216,11 @@ class Cell(QAbstractButton):
 def added(n_voxels: int, *, size: float, unit: str) -> str:
     """Return how much a candidate adds in few letters: "+204 px", "+3.2 mm²", "+14.9k px", "+1.2 L"."""
     return f"+{sized(n_voxels, size=size, unit=unit)}"
+
+
+def share_of(share: float) -> str:
+    """Return a share in few letters: "41%", "<1%"."""
+    return "<1%" if 0 < share < 0.01 else f"{share:.0%}"
 
 
 def sized(n_voxels: int, *, size: float, unit: str) -> str:

@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QFrame, QHeaderView, QL
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.layers.colours import Colour
-from napari_probseg.widgets.style import dot, row
+from napari_probseg.widgets.style import dot, row, use_no_more_height
 
-_N_ROWS, _ROW = 4, 20  # that are seen at once, and the pixels of one
+_N_ROWS, _FRAME = 4, 4  # rows that are seen at least, and the pixels around them
 _MOVES = (
     Qt.Key.Key_Up,
     Qt.Key.Key_Down,
@@ -55,6 +55,8 @@ class ObjectList(QWidget):
         layout.setSpacing(5)
         layout.addLayout(row(self.of, self.kind, *beside, stretch=(0, 1)))
         layout.addWidget(self.rows)
+        use_no_more_height(self.rows)
+        use_no_more_height(self)
 
     @property
     def selected(self) -> int:
@@ -87,6 +89,7 @@ class ObjectList(QWidget):
         """
         selected, self._kind = self.selected, kind
         self._model.show(tuple(objects), tuple(colours), size)
+        self.rows.fit()
         if self.selected != selected:
             self.select(selected)
         if self._kinds != (kinds := dict(kinds)):
@@ -209,13 +212,27 @@ class _Table(QTreeView):
         self.setIconSize(QSize(12, 12))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFixedHeight(_N_ROWS * _ROW + 4)
+        self.hide()
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(20)
         for column, mode in enumerate(("ResizeToContents", "Stretch", "ResizeToContents")):
             header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))
         self.doubleClicked.connect(self._open)
+
+    def fit(self) -> None:
+        """Take the height of the rows there are; none, while there are none."""
+        self.setVisible(self._rows.rowCount() > 0)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self._height_of(self._rows.rowCount()))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(super().minimumSizeHint().width(), self._height_of(min(_N_ROWS, self._rows.rowCount())))
+
+    def _height_of(self, n_rows: int) -> int:
+        return n_rows * max(0, self.sizeHintForRow(0)) + _FRAME
 
     def keyPressEvent(self, event: Any) -> None:
         if event.key() in _OPENS:

@@ -178,6 +178,7 @@ class Panel(QWidget):
         rows.addWidget(self.progress_text)
         rows.addWidget(self.objects)
         rows.addLayout(row(self.uncertainty, self.most_uncertain))
+        rows.addStretch(1)
         self.work = _Scrolling(work)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 8, 8, 8)
@@ -236,7 +237,8 @@ class _Scrolling(QScrollArea):
         return bool(super().eventFilter(watched, event))
 
     def sizeHint(self) -> QSize:
-        return self.widget().sizeHint() + self._frame
+        content = self.widget()  # as high as it must be: a long list of objects takes what room there is
+        return QSize(content.sizeHint().width(), content.minimumSizeHint().height()) + self._frame
 
     @property
     def _frame(self) -> QSize:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
 PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
 LIVE_HINT = "Brush a little inside the object\nand a little outside it:\nthe answer follows by itself."
+CORRECT_HINT = "Brush where it is wrong,\npropose a next step,\nor finish the object."
 BUSY_HINT = "One moment…"
+_OF_THE_OBJECT = ("mark", "accept", "reopen", "finish")  # after which there is none, until it is brushed
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,6 @@ def view_state(
     offer = None if session is None or is_asking else session.on_offer
     accepted = None if session is None or is_asking else session.accepted
     is_cut = accepted is not None or (offer is not None and offer.completion is not None)
-    hint = BUSY_HINT if is_asking else PROPOSE_HINT if session is not None and session.steps else BRUSH_HINT
-    if is_live and not is_asking:
-        hint = LIVE_HINT
     return ViewState(
         has_image=has_image,
         is_volume=is_volume,
@@ -118,8 +117,17 @@ def view_state(
         brush=_brush(mode, label),
         question=question,
         offered_work=offered_work,
-        hint=hint,
+        hint=BUSY_HINT if is_asking else _hint(session, is_live),
     )
+
+
+def _hint(session: Session | None, is_live: bool) -> str:
+    """Return what to do next with the object at work."""
+    steps = () if session is None else session.steps
+    latest = next((step.verb for step in reversed(steps) if step.verb in _OF_THE_OBJECT), "finish")
+    if latest in ("accept", "reopen"):
+        return CORRECT_HINT
+    return LIVE_HINT if is_live else PROPOSE_HINT if latest == "mark" else BRUSH_HINT
 
 
 def _brush(mode: str, label: int) -> Marker | None:

@@ -13,7 +13,6 @@ from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.layers.image import bare, displayed_axes, placement
-from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.segment.alike_part import AlikePart
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
 from napari_probseg.widgets.segment.closing import guard
@@ -97,7 +96,6 @@ class SegmentWidget(QWidget):
         self._restyle()
         self._list_images()
         self.work.look_around()
-        prefer_for_nifti()
         commands.register(self)
 
     def belongs_to(self, viewer: Any) -> bool:
@@ -171,7 +169,7 @@ class SegmentWidget(QWidget):
         panel.n.setValue(work.tools.n)
         panel.live.setChecked(work.live.is_on)
         panel.fill.setChecked(work.settings.fill)
-        panel.hide_hint.setText(f"hold {short(work.settings.keys['hide'])}: image")
+        panel.hide_hint.setText(f"hide: hold {short(work.settings.keys['hide'])}")
         panel.smoothness.setValue(nearest_step(smoothness_at, work.tools.cut.smoothness))
         panel.edges.setValue(nearest_step(edges_at, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
