@@ -79,8 +79,16 @@ def drop(viewer, path: Path) -> None:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
+def fresh_viewer(make_napari_viewer):
+    """Return a viewer that has not used the plugin yet, as after napari was started."""
     viewer = make_napari_viewer()
+    PluginManager.instance().deactivate("napari-probseg")
+    return viewer
+
+
+@pytest.fixture
+def viewer(fresh_viewer):
+    viewer = fresh_viewer
     viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
     return viewer
 
@@ -103,6 +111,25 @@ def test_no_file_is_asked_about(viewer, asked, tmp_path, name, way):
     assert layer.source.reader_plugin == ("napari-probseg" if is_nifti else "napari")
     if is_nifti:
         assert tuple(layer.scale) == (4, 1, 1)
+
+
+@pytest.mark.parametrize("first", ["a file", "a sample"])
+def test_a_file_is_asked_about_once_at_most_also_where_no_widget_was_opened(fresh_viewer, monkeypatch, tmp_path, first):
+    viewer, questions = fresh_viewer, []
+    monkeypatch.setattr(
+        QtReaderDialog, "get_user_choices", lambda dialog: questions.append(dialog._current_file) or ("ProbSeg", False)
+    )
+    if first == "a file":
+        FILES["volume.nii"](tmp_path / "volume.nii")
+        drop(viewer, tmp_path / "volume.nii")
+        assert len(questions) == 1, "napari asks before it calls anything of a plugin: test invalid"
+    else:
+        viewer.open_sample("napari-probseg", "disks")
+    questions.clear()
+    FILES["volume.nii.gz"](path := tmp_path / "next.nii.gz")
+    drop(viewer, path)
+    assert not questions and tuple(viewer.layers["next"].scale) == (4, 1, 1)
+    assert "*.gz" not in get_settings().plugins.extension2reader
 
 
 def test_naparis_own_choice_of_a_reader_stays_the_users(make_napari_viewer, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from typing import Any
 
 from napari.settings import get_settings
 from npe2 import PluginManager
@@ -11,11 +12,12 @@ OWN_READER, NAPARI = "napari-probseg", "napari"  # as napari calls them
 _PATTERNS = ("*.nii", "*.nii.gz", "*.NII", "*.NII.GZ")  # napari tells upper case from lower here, but on Windows
 
 
-def prefer_for_nifti() -> None:
+def prefer_for_nifti(_: Any = None) -> None:
     """Let napari choose this plugin for NIfTI files, where the user has chosen none and only napari's own is beside it.
 
     That one claims these files, too, and cannot read them without ITK, nor tell their distances with it: napari would
-    ask which to take, each time. The choice is one of those in *Preferences > Plugins*.
+    ask which to take, each time. The choice is one of those in *Preferences > Plugins*. napari calls this before it
+    first uses anything of the plugin: a widget, a file that is read or written, a sample.
     """
     plugins = get_settings().plugins
     chosen = dict(plugins.extension2reader)

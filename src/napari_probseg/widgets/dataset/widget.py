@@ -13,7 +13,6 @@ from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
-from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.style import sheet, use_all_height
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ class DatasetWidget(QWidget):
         self._viewer.events.theme.connect(self._restyle)
         self._restyle()
         self._redraw()
-        prefer_for_nifti()
 
     def event(self, event: QEvent) -> bool:
         """Notice that the dock was opened or closed: napari sends no close event."""
