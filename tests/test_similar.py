@@ -15,11 +15,11 @@ from napari_probseg.progress import Progress
 from napari_probseg.region import grown
 from napari_probseg.session.encoding import BROKEN
 from napari_probseg.session.storage import read_stored
-from napari_probseg.similar import Part, Query
+from napari_probseg.similar import Part, Query, Similar, SimilarObject
 from napari_probseg.similar.examples import form_of
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.frame import Frame
-from napari_probseg.similar.offer import FACT_NAMES, PRIOR_WEIGHTS, learnt_weights
+from napari_probseg.similar.offer import FACT_NAMES, PRIOR_WEIGHTS, Decisions, learnt_weights
 from napari_probseg.similar.seeds import radii_of, seeds_of
 
 NO_NETWORK = SimpleNamespace(networks={}, name="none")
@@ -380,16 +380,46 @@ def test_what_was_decided_of_earlier_offers_counts_for_the_next() -> None:
     assert [o.score for o in session.similar.objects] == pytest.approx([o.score for o in first.objects[5:]])
 
 
+@pytest.mark.parametrize(("brings", "pays_at"), [(False, {2, 4, 8}), (True, {2, 3, 4, 5, 7})])
+def test_another_look_pays_once_enough_was_finished_since_the_last(brings: bool, pays_at: set[int]) -> None:
+    image, labels = disks()
+    session = ps.Session(ps.Case(image), completer=NO_NETWORK)
+    assert not session.may_find_more
+    paid, facts = set(), (0.0,) * len(FACT_NAMES)
+    for n in range(1, 9):
+        session.mark(labels == n)
+        session.finish()
+        if session.may_find_more:
+            paid.add(n)
+            mask = labels == (n + 1 if brings else 16)
+            session.offer_similar(Similar((SimilarObject(np.s_[0:160, 0:160], mask, facts, 0.9),)))
+            assert not session.may_find_more
+    assert paid == {1, *pays_at}
+
+
+def test_a_stroke_elsewhere_than_on_what_is_on_show_corrects_nothing() -> None:
+    image, labels = disks()
+    session = finished(image, labels)
+    o = session.propose_similar(20).objects[0]
+    session.look_at_similar(0)
+    far = next(i for i in range(1, labels.max() + 1) if not (labels[grown(o.where, [20, 20], labels.shape)] == i).any())
+    session.mark(labels == far)
+    assert session._shown.evidence is None
+    session.undo()
+    session.mark(labels == labels[o.where].max())
+    assert session._shown.evidence is not None
+
+
 def test_what_was_offered_and_drawn_otherwise_was_wrong() -> None:
     image, labels = disks()
     session = finished(image, labels)
     offer = session.propose_similar(20)
     o = offer.objects[0]
-    assert o.verdict(session.objects, ()) is None
+    assert Decisions(session.objects, ()).about(o) is None
     objects = np.array(session.objects)
     objects[o.where][o.mask] = 9
-    assert o.verdict(objects, ()) == 1
+    assert Decisions(objects, ()).about(o) == 1
     much_more = np.zeros_like(objects)
     much_more[grown(o.where, [12, 12], objects.shape)] = 9
-    assert o.verdict(much_more, ()) == 0
-    assert o.verdict(session.objects, (Part(o.where, o.mask),)) == 0
+    assert Decisions(much_more, ()).about(o) == 0
+    assert Decisions(session.objects, (Part(o.where, o.mask),)).about(o) == 0

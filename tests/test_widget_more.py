@@ -97,7 +97,15 @@ def test_a_click_in_the_gallery_takes_that_one_and_hovering_shows_it(at_work, qt
     third = widget.work.alike[2]
     widget.panel.gallery.hovered.emit(2)
     assert (outlined(viewer)[third.where] == 3).any()
+    press(qtbot, widget, Qt.Key.Key_J)  # from there
+    fourth = widget.work.alike[3]
+    assert (outlined(viewer)[fourth.where] == 3).any() and not (outlined(viewer)[third.where] == 3).any()
+    widget.panel.gallery.hovered.emit(1)
+    second = widget.work.alike[1]
+    press(qtbot, widget, Qt.Key.Key_N)  # the one on show
+    assert second.number not in {o.number for o in widget.work.alike}
     widget.panel.gallery.left.emit()
+    third = widget.work.alike[2]
     assert not (outlined(viewer)[third.where] == 3).any()
     widget.panel.gallery.chosen.emit(2)
     assert (widget.work.session.objects[third.where] == 2).any()
@@ -127,6 +135,43 @@ def test_by_itself_after_each_finished_object(at_work, qtbot) -> None:
     widget.work.session.mark(labels == 7)
     widget.work.finish()
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
+
+
+def test_by_itself_it_is_silent_while_nothing_is_likely_enough_and_tells_how_to_see_all(at_work, qtbot) -> None:
+    _, widget, labels = at_work()
+    session, looks = widget.work.session, []
+    widget.work.asking.alike.connect(looks.append)
+    widget.work.move_line(1.0)
+    widget.work.switch_more(True)
+
+    def finish(label: int) -> None:
+        session.mark(labels == label)
+        widget.work.finish()
+
+    finish(7)
+    qtbot.waitUntil(lambda: len(looks) == 1, timeout=60_000)
+    assert len(session.similar) and not widget.work.alike
+    told = widget.panel.status.text()
+    assert "Nothing more is likely enough" in told and "press ." in told
+    finish(8)  # it was among what was found: that was right, and it is looked for anew
+    qtbot.waitUntil(lambda: len(looks) == 2, timeout=60_000)
+    press(qtbot, widget, Qt.Key.Key_Period)
+    qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
+
+
+def test_by_itself_it_falls_silent_as_what_is_likely_was_taken(at_work, qtbot) -> None:
+    _, widget, labels = at_work()
+    widget.work.switch_more(True)
+    widget.work.session.mark(labels == 7)
+    widget.work.finish()
+    qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
+    widget.work.move_line(widget.work.alike[0].score)
+    first = widget.work.alike[0]
+    press(qtbot, widget, Qt.Key.Key_N)
+    assert first not in widget.work.session.similar.objects
+    assert not widget.work.alike and "Nothing more is likely enough" in widget.panel.status.text()
+    widget.work.undo()
+    assert widget.work.alike[0].number == first.number
 
 
 def test_a_second_image_begins_with_proposals(at_work, qtbot) -> None:

@@ -17,7 +17,6 @@ from napari_probseg.morphology import ball, deepest
 from napari_probseg.region import Region, bounding_box, grown
 from napari_probseg.session.session import Session
 from napari_probseg.similar import SimilarObject
-from napari_probseg.similar.offer import DEFAULT_LINE
 from napari_probseg.simulate.annotator import dab_radius, largest_error
 
 KEY, STROKE, LOOK = 0.5, 2.5, 0.5  # seconds of a person
@@ -160,9 +159,10 @@ class Person:
         self.effort.looks += n_strokes
         self.effort.keys += 1
         self.effort.machine_seconds += seconds
-        self._take([(where, mask)])
+        self.take([(where, mask)])
 
-    def _take(self, masks: Sequence[tuple[Region, Mask]]) -> None:
+    def take(self, masks: Sequence[tuple[Region, Mask]]) -> None:
+        """Have these as finished objects."""
         for where, mask in masks:
             free = mask & (self.session.objects[where] == 0)
             i, iou = self.scene.iou(free, where)
@@ -183,57 +183,45 @@ def one_by_one(person: Person) -> None:
 
 
 def more_like_this(person: Person) -> None:
-    """Finish one object, then take what is offered, as long as that is worth it.
+    """Finish one object; then take what is offered whenever the tool, which looks for more by itself, offers anything.
 
-    The person looks at what is offered, the likeliest first, and stops after `PATIENCE` wrong ones in a row. What is
-    wrong before the last right one costs a key each to skip; then one key moves the line there, and one takes all above
-    it, if that is less than a key for each. Where an offer brings little, one more object is finished by hand before
-    the next, then two, four, ...: so a bad image is hardly worse than without.
+    The person looks at what is above the line, the likeliest first, and goes on drawing after `PATIENCE` wrong ones in
+    a row. What is right costs a key each; or what is wrong before the last right one costs a key each to skip, one key
+    moves the line there, if there is more above it, and one takes all above it, if that is less.
     """
-    pause = 1
     while not person.is_done:
-        for _ in range(pause):
-            if not person.is_done:
-                person.finish_one()
-        gained = None
-        while not person.is_done and (gained is None or gained > 1):
-            gained = _take_what_is_offered(person)
-        pause = 1 if gained is not None and gained > 0 else min(2 * pause, 16)
+        person.finish_one()
+        while not person.is_done and person.session.may_find_more:
+            _take_what_is_offered(person)
 
 
-def _take_what_is_offered(person: Person) -> int:
-    """Ask for more like this, and return how many objects that brought."""
+def _take_what_is_offered(person: Person) -> None:
     effort, session = person.effort, person.session
     begun = time.perf_counter()
-    offer = session.propose_similar(N_OFFERED).objects
+    offer = session.propose_similar(N_OFFERED).above()
     effort.machine_seconds += time.perf_counter() - begun
-    effort.keys += 1
     right: list[tuple[int, SimilarObject]] = []
-    wrong: list[tuple[int, SimilarObject]] = []
-    in_a_row = 0
+    wrong: list[SimilarObject] = []
+    n_wrong = in_a_row = 0  # before the last right one, and after it
     for o in offer:
-        effort.looks += 1
         i, iou = person.scene.iou(o.mask, o.where)
-        is_right = iou >= GOAL_IOU and i not in person.reached and i not in {r for r, _ in right}
-        if o.score >= DEFAULT_LINE:
-            effort.offered += 1
-            effort.offered_right += iou >= 0.5
-        in_a_row = 0 if is_right else in_a_row + 1
-        if is_right:
+        effort.looks += 1
+        effort.offered += 1
+        effort.offered_right += iou >= 0.5
+        if iou >= GOAL_IOU and i not in person.reached and i not in {r for r, _ in right}:
             right.append((i, o))
+            n_wrong, in_a_row = len(wrong), 0
         else:
-            wrong.append((len(right), o))
+            wrong.append(o)
+            in_a_row += 1
         if in_a_row == PATIENCE:
             break
-    to_skip = [o for n_before, o in wrong if n_before < len(right)]
-    if len(right) <= 2 + len(to_skip):
-        effort.keys += len(right)  # one by one is less
-    else:
-        effort.keys += len(to_skip) + 2
-        for o in to_skip:
+    n_at_once = n_wrong + (len(right) + n_wrong < len(offer)) + 1
+    if n_at_once < len(right):
+        for o in wrong[:n_wrong]:
             session.skip(o.mask, where=o.where)
-    person._take([(o.where, o.mask) for _, o in right])
-    return len(right)
+    effort.keys += min(n_at_once, len(right))
+    person.take([(o.where, o.mask) for _, o in right])
 
 
 def pixel_classifier(person: Person) -> None:
@@ -269,7 +257,7 @@ def pixel_classifier(person: Person) -> None:
     right = _right_of(scene, best[1])
     n_wrong = len(np.unique(best[1])) - 1 - len(right)
     effort.keys += min(n_wrong + 1, len(right)) if right else 0
-    person._take(right)
+    person.take(right)
     one_by_one(person)
 
 

@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
 from napari_probseg.progress import Progress, result_of
-from napari_probseg.region import Region, bounding_box, boxed, grown, relative
+from napari_probseg.region import Region, bounding_box, boxed, grown, overlap, relative
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
-from napari_probseg.similar.offer import DEFAULT_LINE, MAX_EARLIER, NOTHING_ALIKE, Similar, SimilarObject
+from napari_probseg.similar.offer import DEFAULT_LINE, MAX_EARLIER, NOTHING_ALIKE, Decisions, Similar, SimilarObject
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
 
 N_OFFERED = 30
+# Times as many finished objects, with which another look may find more: where the last one brought some, or none.
+MORE_AFTER_SOME, MORE_AFTER_NONE = 1.25, 2.0
 
 
 class Alike(Work):
@@ -44,6 +46,7 @@ class Alike(Work):
         self._finder: Finder | None = None
         self._ranked: tuple[Any, Similar] | None = None
         self._corrected: SimilarObject | None = None
+        self._n_at_look = 0  # finished objects when others were looked for last
 
     @property
     def skipped(self) -> tuple[Part, ...]:
@@ -59,8 +62,16 @@ class Alike(Work):
         """
         key = self._found, self._n_object_changes, sum(step.verb == "skip" for step in self.steps)
         if self._ranked is None or self._ranked[0] != key:
-            self._ranked = key, self._found.decided(self._objects, self.skipped)
+            self._ranked = key, self._found.decided(Decisions(self._objects, self.skipped))
         return self._ranked[1]
+
+    @property
+    def may_find_more(self) -> bool:
+        """Whether so much was finished since others were looked for last that it pays to look again, unasked."""
+        decisions = Decisions(self._objects, ())
+        has_brought = any(decisions.about(o) == 1 for o in self._found.objects)
+        more = MORE_AFTER_SOME if has_brought else MORE_AFTER_NONE
+        return len(self.finished) >= max(1, more * self._n_at_look)
 
     def query_similar(
         self, *, like: Iterable[int] | None = None, known: Sequence[Example] = (), plane: Plane | None = None
@@ -154,7 +165,7 @@ class Alike(Work):
             What of it is not decided already.
         """
         earlier = (*self._found.earlier, *self._found.objects)[-MAX_EARLIER:]
-        self._found = replace(found, earlier=earlier)
+        self._found, self._n_at_look = replace(found, earlier=earlier), len(self.finished)
         return self.similar
 
     def take_similar(self, i: int = 0) -> Step:
@@ -252,11 +263,13 @@ class Alike(Work):
         """
         self._corrected = None if i is None else self._on_offer(i)
 
-    def _on_show(self) -> Answer | None:
-        """Return the object on show: a region with some room for what is missing of it, and the mask in it."""
+    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
+        """Return the object on show where a stroke lies near it, in a region with room for what is missing of it."""
         if (o := self._corrected) is None:
             return None
         where = grown(o.where, [2 + (s.stop - s.start) // 2 for s in o.where], self._case.shape)
+        if not any(overlap(where, box) for box in drawn):
+            return None
         mask = np.zeros([s.stop - s.start for s in where], dtype=bool)
         mask[relative(o.where, where)] = o.mask
         return where, mask

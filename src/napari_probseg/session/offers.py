@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from napari_probseg.candidates import NOTHING_LEFT, Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import hull
+from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
@@ -254,8 +254,8 @@ class Offers(Alike):
         told = {name: plain(value) for name, value in arguments.items()}
         return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
 
-    def _on_show(self) -> Answer | None:
+    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
         if not (candidates := self.candidates):
-            return super()._on_show()
+            return super()._on_show(drawn)
         return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ class Work:
         if erase is not None:
             marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
         changes = tuple(change for box in regions for change in self._changes_to(marked, box))
-        if changes and self._case.ndim == 2 and (answer := shown or self._on_show()):
+        if changes and self._case.ndim == 2 and (answer := shown or self._on_show(regions)):
             changes += self._shown.changes_to(answer)
         return self._do("mark", {}, changes, marked)
 
@@ -333,8 +333,8 @@ class Work:
     def withdraw(self) -> None:
         """Hear that the work has moved on, and that answers about it as it was come too late."""
 
-    def _on_show(self) -> Answer | None:
-        """Return the answer that is on show; a person alone has none."""
+    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
+        """Return the answer that is on show, and corrected by strokes in some regions; a person alone has none."""
         return None
 
     def _resume(self, stored: Stored) -> None:

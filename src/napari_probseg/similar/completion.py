@@ -40,11 +40,14 @@ class Answer:
         Of object.
     estimate : float
         The Dice that is expected of it, in [0, 1].
+    readings : tuple of bool arrays of that shape
+        What is object in each window alone.
     """
 
     where: Region
     log_odds: NDArray[np.float32]
     estimate: float
+    readings: tuple[NDArray[np.bool_], ...] = ()
 
 
 @torch.inference_mode()
@@ -95,7 +98,23 @@ def _fused(case: Case, frames: Sequence[Frame], logits: Tensor, quality: Tensor)
     maps = [frame.on_voxels(logit, where) for frame, logit in zip(frames, logits, strict=True)]
     total = sum(float(w) * values for w, values in zip(weight, maps, strict=True))
     expected = float((weight * quality).sum() / weight.sum())
-    return Answer(where, np.asarray(total / float(weight.sum()), dtype=np.float32), expected)
+    log_odds = np.asarray(total / float(weight.sum()), dtype=np.float32)
+    return Answer(where, log_odds, expected, tuple(values > 0 for values in maps))
+
+
+def ends_with(mask: NDArray[np.bool_], where: Region, shape: Sequence[int]) -> bool:
+    """Return whether a mask in a region reaches a side of it beyond which the image goes on."""
+    return any(
+        (s.start > 0 and mask.take(0, axis).any()) or (s.stop < n and mask.take(-1, axis).any())
+        for axis, (s, n) in enumerate(zip(where, shape, strict=True))
+    )
+
+
+def mixed(
+    by_network: NDArray[np.float32], by_look: NDArray[np.float32], mix: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return log-odds of object by the network and the classifier together."""
+    return np.float32(mix[0]) * by_network + np.float32(mix[1]) * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def object_at(

@@ -72,10 +72,14 @@ class View:
         ones = (-1, *[1] * case.ndim)
         return cls(case, network, diameter, Frame.over(case, mm), mean.view(ones), deviation.view(ones))
 
-    def image(self, frame: Frame) -> Tensor:
+    def intensities(self, frame: Frame) -> Tensor:
         """Return the intensities in a frame, (C, ...), in standard deviations of the whole image."""
         floor = 1e-6 * float(self.deviation.max())
-        return ((frame.image(self.case) - self.mean) / self.deviation.clamp(min=floor)).clamp(-4, 4)
+        return (frame.image(self.case) - self.mean) / self.deviation.clamp(min=floor)
+
+    def image(self, frame: Frame) -> Tensor:
+        """Return them as features are made of them: what is far from the rest is no farther than 4 deviations."""
+        return self.intensities(frame).clamp(-4, 4)
 
     def features(self, frame: Frame) -> Features:
         """Return the features of a part of the grid, (F, ...), not normalised."""

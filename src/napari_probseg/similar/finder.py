@@ -19,12 +19,13 @@ from napari_probseg.progress import Progress
 from napari_probseg.region import Region, overlap, relative
 from napari_probseg.similar.classifier import Classifier, Scale, sides
 from napari_probseg.similar.completion import (
-    MAX_LOG_ODDS,
     N_BATCH,
     Answer,
     completed,
     cut_out,
     divided,
+    ends_with,
+    mixed,
     object_at,
 )
 from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Query, diameter_of, form_of
@@ -40,6 +41,7 @@ TILE_OVERLAP_SAMPLES = {2: 16, 3: 8}  # samples beyond it, so that nothing is lo
 N_SAMPLED = 4  # tiles from which the scale of the features is taken, and what is unknown
 N_UNKNOWN = 2000  # places of those
 MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
+LARGER_WINDOW = 1.6  # times as large, where an object ends with the window that it is looked at in
 SEEDS_PER_OBJECT = 3  # that are completed at most for each object asked for, those that stand out most first
 MAX_KEPT_TILES = 12  # whose features are kept for the next time
 # How much the network and the classifier count, in log-odds, where an object ends: what foretells the examples best.
@@ -47,6 +49,24 @@ EXPERT_MIXES = ((1.0, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0))
 FIRST_MIX = {2: (1.0, 0.0), 3: (1.0, 0.5)}  # with one example, from which nothing can be foretold
 N_FORETOLD = 4  # of the latest examples, each from the others
 SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
+
+
+@dataclass(frozen=True, eq=False)
+class _Sought:
+    """What is looked for.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    mix : (float, float)
+        How much the network and the classifier count.
+    forms : sequence of Form
+        Of the examples.
+    """
+
+    classifier: Classifier
+    mix: tuple[float, float]
+    forms: Sequence[Form]
 
 
 @dataclass(eq=False)
@@ -97,19 +117,18 @@ class Finder:
         query, plane = query.checked(), query.plane
         seen = self._look_at(query)
         examples = self._learn(query, seen)
-        forms = [example.form for example in examples]
         against = [
             self._example_of(query, part, seen).inside for part in (*query.others[-MAX_EXAMPLES:], *query.skipped)
         ]
         unknown = np.concatenate([rows for _, rows in seen.unknown])
-        classifier = Classifier.of(examples, against, unknown)
         mix = self._mix(query, seen, examples, lambda kept: Classifier.of(kept, against, unknown))
+        sought = _Sought(Classifier.of(examples, against, unknown), mix, [example.form for example in examples])
         tiles = _from_near(seen.view.frame.tiles(TILE_SIDE_SAMPLES[query.case.ndim]), seen.view.frame, query)
         found: list[SimilarObject] = []
         most = None if n is None else SEEDS_PER_OBJECT * n + N_BATCH[query.case.ndim]
         for i, (number, tile) in enumerate(tiles):
             yield Progress(i, len(tiles))
-            found = distinct([*found, *self._in_tile(query, seen, classifier, mix, forms, number, tile, most)])
+            found = distinct([*found, *self._in_tile(query, seen, sought, number, tile, most)])
             if n is not None and sum(o.score >= DEFAULT_LINE for o in found) >= n:
                 break
         yield Progress(len(tiles), len(tiles))
@@ -190,7 +209,7 @@ class Finder:
             truth = _locked(answer.where, [part])
             at = [p - s.start for p, s in zip(place, answer.where, strict=True)]
             for i, mix in enumerate(EXPERT_MIXES):
-                found = object_at(_mixed(answer.log_odds, by_look, mix), at, locked)
+                found = object_at(mixed(answer.log_odds, by_look, mix), at, locked)
                 if found is not None:
                     reached[i] += np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
         return EXPERT_MIXES[int(reached.argmax())]
@@ -201,9 +220,7 @@ class Finder:
         self,
         query: Query,
         seen: _Seen,
-        classifier: Classifier,
-        mix: tuple[float, float],
-        forms: Sequence[Form],
+        sought: _Sought,
         number: int,
         tile: Region,
         most: int | None,
@@ -214,14 +231,14 @@ class Finder:
             while len(seen.tiles) >= MAX_KEPT_TILES:
                 seen.tiles.pop(next(iter(seen.tiles)))
             seen.tiles[number] = seen.scale(seen.view.features(frame)).astype(np.float16)
-        odds = classifier(seen.tiles[number].astype(np.float32))
+        odds = sought.classifier(seen.tiles[number].astype(np.float32))
         taken = _share(frame, (*query.examples, *query.others))
         inside = np.where(taken > 0.3, 0, expit(odds / 2)).astype(np.float32)
         mm = frame.step[0] * float((case.spacing or (1.0,))[0])
         inner = [range(margin, margin + s.stop - s.start) for s in tile]
         seeds = [
             seed
-            for seed in seeds_of(inside, radii_of([form.diameter for form in forms], mm))
+            for seed in seeds_of(inside, radii_of([form.diameter for form in sought.forms], mm))
             if all(p in side for p, side in zip(seed.place, inner, strict=True))
         ][:most]
         found = []
@@ -229,13 +246,17 @@ class Finder:
         for i in range(0, len(seeds), batch):
             some = seeds[i : i + batch]
             for seed, answer in zip(some, self._answers(case, frame, odds, some, mm), strict=True):
-                objects = _objects_of(query, seen, frame, odds, mix, seed, seeds, answer, forms)
+                objects, is_whole = _objects_of(query, seen, frame, odds, sought, seed, seeds, answer)
+                if not is_whole:
+                    [answer] = self._answers(case, frame, odds, [seed], LARGER_WINDOW * mm)
+                    objects += _objects_of(query, seen, frame, odds, sought, seed, seeds, answer)[0]
                 found += [o for o in objects if not any(o.share_of(part) >= DECIDED_SHARE for part in query.skipped)]
         return found
 
     def _answers(
         self, case: Any, frame: Frame, odds: NDArray[np.float32], seeds: Sequence[Seed], mm: float
     ) -> list[Answer]:
+        """Return what is seen at seeds, in windows for radii of so many mm a sample."""
         network = self.networks.get(case.ndim)
         places = [[o + s * p for o, s, p in zip(frame.origin, frame.step, seed.place, strict=True)] for seed in seeds]
         if network is not None:
@@ -274,7 +295,7 @@ def _example(query: Query, part: Part, seen: _Seen) -> Example:
     scaled = seen.scale(seen.view.features(near))
     share = near.mask(part.where, part.mask)
     inside, outside = sides(scaled, share, np.maximum(share, _share(near, (*query.examples, *query.others))))
-    image = seen.view.image(Frame(tuple(float(s.start) for s in part.where), (1.0,) * case.ndim, part.mask.shape))
+    image = seen.view.intensities(Frame(tuple(float(s.start) for s in part.where), (1.0,) * case.ndim, part.mask.shape))
     return Example(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()), case.ndim)
 
 
@@ -283,38 +304,35 @@ def _objects_of(
     seen: _Seen,
     frame: Frame,
     odds: NDArray[np.float32],
-    mix: tuple[float, float],
+    sought: _Sought,
     seed: Seed,
     seeds: Sequence[Seed],
     answer: Answer,
-    forms: Sequence[Form],
-) -> list[SimilarObject]:
-    """Return the object that an answer shows, and the part of it that is its seed's where others lie in it."""
+) -> tuple[list[SimilarObject], bool]:
+    """Return the object that an answer shows, and the part of it that is its seed's where others lie in it.
+
+    What ends with the window of the answer is not among them; and whether the object as a whole does not.
+    """
     case = query.case
     by_look = _on_voxels(frame, odds, answer.where)
-    answer = replace(answer, log_odds=_mixed(answer.log_odds, by_look, mix))
+    answer = replace(answer, log_odds=mixed(answer.log_odds, by_look, sought.mix))
     locked = _locked(answer.where, (*query.examples, *query.others))
     at = _within(frame, seed, answer, case.shape)
     at = tuple(min(max(0, p), n - 1) for p, n in zip(at, locked.shape, strict=True))
     rough = object_at(answer.log_odds, at, locked)
     if rough is None:
-        return []
+        return [], True
     others = [_within(frame, o, answer, case.shape) for o in seeds if o is not seed and o.radius > 0.7 * seed.radius]
     found = []
     for mask in (rough, divided(rough, at, others)):
-        if mask is not None and np.count_nonzero(mask) >= MIN_VOXELS:
+        if mask is None or ends_with(mask, answer.where, case.shape):
+            continue
+        if np.count_nonzero(mask) >= MIN_VOXELS:
             where, cut = cut_out(case, answer, mask, locked)
             if np.count_nonzero(cut) >= MIN_VOXELS:
-                facts = facts_of(seen.view, seed, answer, by_look, where, cut, forms)
+                facts = facts_of(seen.view, seed, answer, by_look, where, cut, sought.forms)
                 found.append(SimilarObject(where, cut, facts, score_of(facts)))
-    return found
-
-
-def _mixed(
-    by_network: NDArray[np.float32], by_look: NDArray[np.float32], mix: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Return log-odds of object by the network and the classifier together."""
-    return np.float32(mix[0]) * by_network + np.float32(mix[1]) * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    return found, not ends_with(rough, answer.where, case.shape)
 
 
 def _within(frame: Frame, seed: Seed, answer: Answer, shape: Sequence[int]) -> tuple[int, ...]:

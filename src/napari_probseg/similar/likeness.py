@@ -15,6 +15,8 @@ from napari_probseg.similar.features import View
 from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.seeds import Seed
 
+MEAN_AGREEMENT = 0.6  # of objects that are right and of those that are not
+
 
 def facts_of(
     view: View,
@@ -41,7 +43,7 @@ def facts_of(
         Of the examples.
     """
     case = view.case
-    image = view.image(Frame(tuple(float(s.start) for s in where), (1.0,) * case.ndim, mask.shape)).numpy()
+    image = view.intensities(Frame(tuple(float(s.start) for s in where), (1.0,) * case.ndim, mask.shape)).numpy()
     form = form_of(mask, case.spacing or (), image)
     sizes = np.log([f.diameter for f in forms])
     size = float((np.log(form.diameter) - sizes.mean()) / np.sqrt(sizes.var() + 0.2**2))
@@ -53,6 +55,8 @@ def facts_of(
     at_edge = any(s.start == 0 or s.stop == n for s, n in zip(where, case.shape, strict=True))
     q = float(np.clip(answer.estimate, 0.02, 0.98))
     sure = np.abs(np.tanh(answer.log_odds[whole | rim] / 2))
+    readings = answer.readings if case.ndim == 2 else ()  # in volumes it told nothing
+    agreement = min((_iou_at(whole, reading) for reading in readings), default=MEAN_AGREEMENT)
     return (
         float(np.log(q / (1 - q))),
         4 * seed.response - 2,
@@ -65,7 +69,19 @@ def facts_of(
         _other_intensity(form, forms),
         6 * float(sure.mean()) - 4 if sure.size else 0.0,
         float(at_edge),
+        4 * (agreement - MEAN_AGREEMENT),
     )
+
+
+def _iou_at(mask: NDArray[np.bool_], reading: NDArray[np.bool_]) -> float:
+    """Return the IoU of a mask that is not empty with the connected part of another that most of it lies in."""
+    labels, _ = ndimage.label(reading)
+    counts = np.bincount(labels[mask])
+    counts[0] = 0
+    if not counts.any():
+        return 0.0
+    found = labels == counts.argmax()
+    return float(np.count_nonzero(found & mask) / np.count_nonzero(found | mask))
 
 
 def _other_intensity(form: Form, forms: Sequence[Form]) -> float:

@@ -33,8 +33,9 @@ FACT_NAMES = (
     "other intensity",
     "sureness",
     "at the edge",
+    "agreement",
 )
-PRIOR_WEIGHTS = (0.8, 0.65, 0.2, -0.15, -0.4, 0.0, 0.35, -0.35, -0.5, 0.6, 0.0, -0.6)  # and the offset
+PRIOR_WEIGHTS = (0.77, 0.67, 0.33, -0.08, -0.57, 0.39, 0.24, -0.35, -0.34, 0.61, 0.09, 0.42, -0.54)  # and the offset
 PRIOR_STIFFNESS = (
     12.0  # ridge penalty of what is learnt from decisions, around the prior: one skip moves the like of it by about 1
 )
@@ -73,25 +74,6 @@ class SimilarObject:
         is_free = objects[self.where] == 0
         return self if is_free[self.mask].all() else replace(self, mask=self.mask & is_free)
 
-    def verdict(self, objects: NDArray[np.uint32], skipped: Sequence[Part]) -> float | None:
-        """Return whether it was right, 1, or wrong, 0, by what was decided since; None if nothing was.
-
-        Parameters
-        ----------
-        objects : uint32 array of the image's shape
-            The finished objects.
-        skipped : sequence of Part
-            What is not meant.
-        """
-        inside = objects[self.where][self.mask]
-        numbers, counts = np.unique(inside[inside > 0], return_counts=True)
-        if counts.size and counts.sum() >= DECIDED_SHARE * inside.size:
-            near = grown(self.where, [s.stop - s.start for s in self.where], objects.shape)
-            n_both = int(counts.max())
-            n_either = inside.size + int(np.count_nonzero(objects[near] == numbers[counts.argmax()])) - n_both
-            return float(n_both >= MIN_RIGHT_IOU * n_either)
-        return 0.0 if any(self.share_of(part) >= DECIDED_SHARE for part in skipped) else None
-
     def share_of(self, part: Part) -> float:
         """Return the intersection over union with another mask."""
         both = overlap(self.where, part.where)
@@ -100,6 +82,37 @@ class SimilarObject:
         mine, theirs = self.mask[relative(both, self.where)], part.mask[relative(both, part.where)]
         n_both = int(np.count_nonzero(mine & theirs))
         return n_both / max(1, int(np.count_nonzero(self.mask)) + int(np.count_nonzero(part.mask)) - n_both)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What was decided in an image.
+
+    Parameters
+    ----------
+    objects : uint32 array of the image's shape
+        The finished objects.
+    skipped : sequence of Part
+        What is not meant.
+    """
+
+    objects: NDArray[np.uint32]
+    skipped: Sequence[Part]
+
+    def about(self, o: SimilarObject) -> float | None:
+        """Return whether an object that was offered was right, 1, or wrong, 0; None if that is not decided.
+
+        One that is mostly finished, in whatever way, was right if the finished one is much the same, and wrong if that
+        was drawn otherwise.
+        """
+        inside = self.objects[o.where][o.mask]
+        numbers, counts = np.unique(inside[inside > 0], return_counts=True)
+        if counts.size and counts.sum() >= DECIDED_SHARE * inside.size:
+            near = grown(o.where, [s.stop - s.start for s in o.where], self.objects.shape)
+            n_both = int(counts.max())
+            n_either = inside.size + int(np.count_nonzero(self.objects[near] == numbers[counts.argmax()])) - n_both
+            return float(n_both >= MIN_RIGHT_IOU * n_either)
+        return 0.0 if any(o.share_of(part) >= DECIDED_SHARE for part in self.skipped) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,23 +146,12 @@ class Similar:
         """Return those that are at least as likely."""
         return tuple(o for o in self.objects if o.score >= line)
 
-    def decided(self, objects: NDArray[np.uint32], skipped: Sequence[Part]) -> Similar:
-        """Return what is left after some decisions, ranked anew by them.
-
-        An object that is mostly finished, in whatever way, was right if the finished one is much the same, and wrong if
-        that was drawn otherwise.
-
-        Parameters
-        ----------
-        objects : uint32 array of the image's shape
-            The finished objects.
-        skipped : sequence of Part
-            What is not meant.
-        """
-        both = [(o, o.verdict(objects, skipped)) for o in (*self.earlier, *self.objects)]
-        decisions = [(o.facts, verdict) for o, verdict in both if verdict is not None]
-        left = [o.without(objects) for o, verdict in both[len(self.earlier) :] if verdict is None]
-        weights = learnt_weights([facts for facts, _ in decisions], [verdict for _, verdict in decisions])
+    def decided(self, decisions: Decisions) -> Similar:
+        """Return what is left after some decisions, ranked anew by them."""
+        both = [(o, decisions.about(o)) for o in (*self.earlier, *self.objects)]
+        known = [(o.facts, verdict) for o, verdict in both if verdict is not None]
+        left = [o.without(decisions.objects) for o, verdict in both[len(self.earlier) :] if verdict is None]
+        weights = learnt_weights([facts for facts, _ in known], [verdict for _, verdict in known])
         again = [replace(o, score=float(expit(weights[:-1] @ np.asarray(o.facts) + weights[-1]))) for o in left]
         return replace(self, objects=tuple(sorted(again, key=lambda o: -o.score)))
 

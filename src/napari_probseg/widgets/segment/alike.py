@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from napari_probseg.engine.thumbnails import Thumbnail
 from napari_probseg.session.session import Session
@@ -26,7 +26,8 @@ class MoreLikeThis(Stage):
     """The part of a `Workspace` in which finished objects teach where others are.
 
     What is offered is seen while no object is in work: a stroke corrects the one on show, which becomes the object in
-    work; once that is finished, the others are seen again.
+    work; once that is finished, the others are seen again. What was looked for unasked is seen only while one of it is
+    above the line.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -34,7 +35,8 @@ class MoreLikeThis(Stage):
         self.line = DEFAULT_LINE
         self.is_more_by_itself = False  # after each finished object
         self._pictures: WeakKeyDictionary[Session, list[Thumbnail]] = WeakKeyDictionary()
-        self._at = 0  # the one on show
+        self._unasked: WeakSet[Session] = WeakSet()  # those in which it was looked for by itself
+        self._at = 0  # the one that the keys are at
         self._hovered: int | None = None
         self.asking.alike.connect(self._found_alike)
 
@@ -44,7 +46,9 @@ class MoreLikeThis(Stage):
         session = self.session
         if session is None or self.asking.is_busy or session.on_offer is not None or session not in self._pictures:
             return ()
-        return () if _is_in_work(session) else session.similar.objects
+        if _is_in_work(session) or self._is_silent(session):
+            return ()
+        return session.similar.objects
 
     @property
     def page(self) -> int:
@@ -62,7 +66,19 @@ class MoreLikeThis(Stage):
     @verb
     def more(self) -> None:
         """Look for objects like the finished ones."""
+        self._unasked.discard(self._session())
         self._ask_for_more()
+
+    def look_for_more(self) -> None:
+        """Look for objects like the finished ones by itself, where that is wanted, and now may find more."""
+        session = self._session()
+        if self.is_more_by_itself and session.may_find_more and (self._is_silent(session) or not self.alike):
+            self._unasked.add(session)
+            self._ask_for_more()
+
+    def _is_silent(self, session: Session) -> bool:
+        """Whether nothing that was found unasked is likely enough to be looked at."""
+        return session in self._unasked and not session.similar.above(self.line)
 
     def _ask_for_more(self) -> None:
         teaching = teaching_of(self.viewer)
@@ -87,7 +103,7 @@ class MoreLikeThis(Stage):
         n = len(session.similar.above(self.line))
         step = session.take_all_similar(self.line)
         taken = f"Took {counted_objects(n)}: {'it is' if n == 1 else 'they are'} finished and locked."
-        self._stepped(step, f"{taken} {self._left()}".strip())
+        self._decided(step, taken)
 
     def move_line(self, line: float) -> None:
         """Set how likely an object must be to be taken with all others."""
@@ -101,18 +117,27 @@ class MoreLikeThis(Stage):
         self._show_alike()
 
     def _take_alike(self, i: int | None = None) -> None:
-        at = self._at if i is None else self.page * IN_GALLERY + i
+        at = self._on_show if i is None else self.page * IN_GALLERY + i
         step = self._session().take_similar(at)
-        self._stepped(step, f"Taken: object {step.arguments['first'] + 1} is finished. {self._left()}".strip())
-        self._bring_into_view()
+        self._decided(step, f"Taken: object {step.arguments['first'] + 1} is finished.")
 
     def _skip_alike(self) -> None:
-        step = self._session().skip_similar(self._at)
-        self._stepped(step, f"Skipped: what is like it comes later now. {self._left()}".strip())
+        step = self._session().skip_similar(self._on_show)
+        self._decided(step, "Skipped: what is like it comes later now.")
+
+    @property
+    def _on_show(self) -> int:
+        """Which of the objects is on show: the one that the pointer is on in the gallery, or the keys are at."""
+        return min(self._at if self._hovered is None else self._hovered, len(self.alike) - 1)
+
+    def _decided(self, step: Any, done: str) -> None:
+        """Show what is left after a decision, and look for more where it taught enough for that."""
+        self._stepped(step, f"{done} {self._left()}".strip())
         self._bring_into_view()
+        self.look_for_more()
 
     def _turn_alike(self, by: int) -> None:
-        self._at = (self._at + by) % max(1, len(self.alike))
+        self._at, self._hovered = (self._on_show + by) % max(1, len(self.alike)), None
         self._show()
         self._bring_into_view()
         if self.alike:
@@ -120,8 +145,15 @@ class MoreLikeThis(Stage):
 
     def _left(self) -> str:
         """Return how many are on offer, and how many of them are above the line; nothing if there are none."""
-        left = self._session().similar
+        session = self._session()
+        left = session.similar
+        if self._is_silent(session):
+            return self._unsure()
         return f"{len(left)} on offer, {len(left.above(self.line))} of them above the line." if len(left) else ""
+
+    def _unsure(self) -> str:
+        """Return why nothing is offered, and how to see it all the same."""
+        return f"Nothing more is likely enough to look at: go on with the next, or press {self.settings.keys['more']}."
 
     def _found_alike(self, got: FoundAlike) -> None:
         """Offer what was found."""
@@ -132,6 +164,9 @@ class MoreLikeThis(Stage):
         self._show()
         if not len(offered):
             self.say(f"{NOTHING_ALIKE[0].upper()}{NOTHING_ALIKE[1:]}.")
+            return
+        if self._is_silent(session):
+            self.say(self._unsure())
             return
         keys, n = self.settings.keys, len(offered.above(self.line))
         self.say(
@@ -153,7 +188,7 @@ class MoreLikeThis(Stage):
                 session.look_at_similar(None)
             return
         self._at = min(self._at, len(alike) - 1)
-        at = self._at if self._hovered is None else min(self._hovered, len(alike) - 1)
+        at = self._on_show
         session.look_at_similar(at)
         place = self._place(anywhere=True)
         with self.adding():

@@ -221,8 +221,7 @@ class Workspace(MoreLikeThis):
     def finish(self) -> None:
         """Move the object to the finished ones and begin the next."""
         self.finish_object()
-        if self.is_more_by_itself:
-            self._ask_for_more()
+        self.look_for_more()
 
     def finish_object(self) -> None:
         """Finish the object at work, or raise."""
