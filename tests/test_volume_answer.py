@@ -20,8 +20,11 @@ from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import N_CROSSING, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused, look_around
 from napari_probseg.metrics import dice
+from napari_probseg.morphology import ball
+from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import GeneralCVAE
-from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner, facts_of, refined
+from napari_probseg.nn.inputs import network_input
+from napari_probseg.nn.volume import N_FACTS, N_MAPS, VolumeCVAE, VolumeRefiner, advised, facts_of, refined
 from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.shipped import weights_path
 from napari_probseg.proposers.unet_cut import UNetCut
@@ -117,6 +120,21 @@ def test_what_was_on_show_holds_where_no_stroke_contradicts_it() -> None:
     assert found[12, 20, 20] and not found[10, 4, 4] and not found[2].any()
     assert not (fused(refined, maps, grid, None, n_strokes=2) > 0).any(), "test invalid"
     assert torch.equal(fused(refined, maps, grid, shown, n_strokes=1), refined), "a first stroke corrects nothing"
+
+
+def test_what_looks_like_neither_kind_of_stroke_is_not_taken_for_the_object() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(0, 0.1, (32, 32, 32)).astype(np.float32)
+    truth = ball(image.shape, (16, 16, 10), 6, np.ones(3))
+    image[truth] += 1
+    image[:, :, 20:] += 2  # what no stroke lies on, and which is farther from those outside than the object
+    inside, outside = (ball(image.shape, at, 2, np.ones(3)) for at in ((16, 16, 10), (16, 3, 10)))
+    marks = [torch.from_numpy(m)[None] for m in (inside, outside, np.zeros_like(image))]
+    x = network_input(torch.from_numpy(np.stack([image, image]))[None], *marks)
+    says = advised(x, torch.from_numpy(np.where(truth, 3.0, -3.0))[None].float())
+    looks = says[0, ADVISER_NAMES.index("appearance")].numpy() > 0
+    assert looks[truth].mean() > 0.5
+    assert looks[:, :, 22:].mean() < 0.05
 
 
 def test_what_markers_say_is_found_in_places_that_they_cover_in_part() -> None:

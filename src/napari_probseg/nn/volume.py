@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, appearance, edge_strength, framed, smoothed
+from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, edge_strength, framed, likeness, smoothed
 from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
 from napari_probseg.nn.inputs import N_MARKS
 
@@ -15,6 +17,7 @@ N_MAPS = 3 + len(ADVISER_NAMES) + N_MARKS + 3  # see `refiner_maps`
 N_FACTS = 6  # see `facts_of`
 MAX_LOG_ODDS = 6.0  # that answers are clipped to
 GRID_ADVISERS = AdviserConfig(full_scan=False, n_levels=3, ridge=0.1, n_marked=256)
+LIKENESS_ADVISERS = replace(GRID_ADVISERS, ridge=0.02)
 MAX_ALIKE = 0.5  # share of the rim of the grid that may look like the object
 NEAR_PLACES = 8.0  # places from a stroke, over which it is said to be near
 
@@ -65,8 +68,9 @@ def refined(network: GeneralCVAE) -> VolumeCVAE:
 def advised(x: Tensor, logit: Tensor) -> Tensor:
     """Return what the advisers say, (B, 4, Z, Y, X) in [-1, 1]; see `napari_probseg.nn.advisers.advice`.
 
-    The rim of the grid counts as outside, too, where the network of volumes thinks so and it looks like that. What
-    strokes on both sides look like is learnt from them alone.
+    The rim of the grid counts as outside, too, where the network of volumes thinks so and it looks like that. Where
+    there are strokes on both sides, what is said of the appearance is the likeness to those inside, with what the
+    network takes for object as the guess: a few strokes outside tell little of all that lies around.
 
     Parameters
     ----------
@@ -77,7 +81,7 @@ def advised(x: Tensor, logit: Tensor) -> Tensor:
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS : -N_MARKS + 2] > 0
     inside, outside = marks.unbind(1)
-    looks = appearance(smoothed(image), marks, GRID_ADVISERS)
+    looks = likeness(smoothed(image), marks, (logit / 2).sigmoid(), LIKENESS_ADVISERS)
     knows = marks.flatten(2).any(2).all(1)[:, None, None, None]
     rim = framed(inside)
     alike = knows & rim & (looks[:, 0] > 0)
