@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -29,6 +28,7 @@ from qtpy.QtWidgets import (
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.engine.teaching import Suggestion
+from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.status import StatusLine
 from napari_probseg.widgets.style import KeyButton, line, row
@@ -85,7 +85,7 @@ class DatasetPanel(QWidget):
         self.found.setMinimumHeight(_THUMBNAIL + 36)
 
         self.status = StatusLine(viewer)
-        self.progress = QProgressBar(maximum=0, textVisible=False)
+        self.progress = BusyBar(viewer)
         self.empty = EmptyState()
         self._lay_out()
 

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QLabel,
     QMenu,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -26,6 +25,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledSlider
 
 from napari_probseg.rendering import BLUE, RED
+from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
 from napari_probseg.widgets.status import StatusLine
@@ -126,7 +126,7 @@ class Panel(QWidget):
         self.most_uncertain = KeyButton("Go to the most uncertain", tip="Go to where a stroke would tell the most")
 
         self.status = StatusLine(viewer)
-        self.progress = QProgressBar(maximum=0, textVisible=False)
+        self.progress = BusyBar(viewer)
         self.cancel = KeyButton("Cancel", tip="Give it up; nothing will have changed")
         self._lay_out()
 
