@@ -32,7 +32,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
@@ -87,6 +87,7 @@ class Loop:
             if last - begin > at_most:
                 raise TimeoutError(f"the window waits for something that does not come, while {self.doing}")
             QApplication.processEvents()
+            QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # else napari's sign of activity stays on
             time.sleep(0.001)
             last = self.note(last)
         return last - begin
