@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from types import SimpleNamespace
 
@@ -221,6 +222,24 @@ def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
     work.layers.markers.brush_size = 20
     camera.zoom = 4.0
     assert work.tools.brush_size == 20, "it was chosen"
+
+
+@pytest.mark.parametrize(("side", "stays"), [(64, True), (120, True), (300, False), (20, False)])
+@pytest.mark.parametrize("setting", [0, 9])
+def test_a_size_of_the_brush_is_chosen_for_images_of_about_that_size(open_widget, qtbot, side, stays, setting):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    work = widget.work
+    work.settings = replace(work.settings, brush_size=setting)
+    work.fits_brush = not setting
+    click(qtbot, widget.panel.inside)
+    work.layers.markers.brush_size = 3
+    viewer.add_image(np.zeros((side, side), np.float32), name="next")
+    fits = fitting(float(camera_of(viewer).zoom), (1, 1))
+    assert fits != 3, "test invalid"
+    assert work.tools.brush_size == widget.panel.brush_size.value() == (3 if stays else setting or fits)
+    assert work.fits_brush == (not stays and not setting)
+    click(qtbot, widget.panel.inside)
+    assert work.layers.markers.brush_size == work.tools.brush_size
 
 
 def test_the_brush_has_the_size_that_is_typed_beside_its_slider(open_widget, qtbot):

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 
 import napari_probseg as ps
@@ -173,6 +174,64 @@ def test_back_to_an_earlier_image_everything_is_as_it_was_left(opened, qtbot, fo
     qtbot.waitUntil(lambda: widget.work.image.name in ("cell1", "cell2") and not widget.work.is_held, timeout=20_000)
     assert ps.read(folder / "cell0_objects.tif").data.max() == 2
     assert not list(folder.glob("*_before_*")), "it is the same work"
+
+
+def images(viewer):
+    return [layer.name for layer in viewer.layers if isinstance(layer, Image)]
+
+
+def forward(qtbot, widget, name):
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, name)
+
+
+def back(qtbot, widget, name):
+    press(qtbot, widget, Qt.Key.Key_Q, Qt.KeyboardModifier.AltModifier)
+    on(qtbot, widget, name)
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+
+
+def test_the_image_one_goes_back_from_closes_and_is_gone_on_with_when_its_turn_comes(opened, qtbot):
+    viewer, widget = opened
+    finished(qtbot, widget)
+    forward(qtbot, widget, "cell1")
+    finished(qtbot, widget)
+    stroke(qtbot, widget, (20, 20))
+    back(qtbot, widget, "cell0")
+    assert images(viewer) == ["cell0"] and len(viewer.layers) <= 4, "nothing is left beneath"
+    stroke(qtbot, widget, (10, 50))
+    forward(qtbot, widget, "cell1")
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+    session = widget.work.session
+    assert images(viewer) == ["cell1"] and not widget.work.question, "it is not asked: one was just there"
+    assert len(session.finished) == 1 and session.case.strokes[20, 20] == Marker.OBJECT and session.can_undo
+    stroke(qtbot, widget, (21, 21))
+
+
+def test_what_was_changed_of_a_finished_image_is_saved_when_one_goes_back_from_it(opened, qtbot, folder):
+    viewer, widget = opened
+    for name in ("cell1", "cell2"):
+        finished(qtbot, widget)
+        forward(qtbot, widget, name)
+    back(qtbot, widget, "cell1")
+    finished(qtbot, widget, (10, 50))
+    back(qtbot, widget, "cell0")
+    assert images(viewer) == ["cell0"]
+    assert ps.read(folder / "cell1_objects.tif").data.max() == 2
+    assert not list(folder.glob("*_before_*")), "it is the same work"
+
+
+def test_an_image_whose_work_is_in_no_journal_stays_open(opened, qtbot, monkeypatch):
+    viewer, widget = opened
+    finished(qtbot, widget)
+    forward(qtbot, widget, "cell1")
+    finished(qtbot, widget)
+    monkeypatch.setattr(type(widget.work.session.journal), "flush", lambda journal, timeout=None: False)
+    session = widget.work.session
+    back(qtbot, widget, "cell0")
+    assert set(images(viewer)) == {"cell0", "cell1"}
+    widget.work.choose(viewer.layers["cell1"])
+    assert widget.work.session is session
 
 
 def test_objects_of_an_earlier_day_are_taken_up_where_there_is_no_journal(opened, qtbot, folder):

@@ -1,4 +1,4 @@
-"""Brush that fits what is on the screen, until a person chooses its size."""
+"""Brush that fits what is on the screen, until a person chooses its size for images like the one at work."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_probseg.widgets.layers.image import finest
+
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.viewer import Viewer
 
 WIDTH = 14.0  # of the brush, in pixels of the screen
 MAX_VOXELS = 400
+MAX_RATIO = 2.0  # of the sides of images for which the same size is meant
 
 
 def fitting(zoom: float, scale: Any) -> int:
@@ -25,6 +29,16 @@ def fitting(zoom: float, scale: Any) -> int:
     """
     step = float(np.min(np.abs(np.asarray(scale, dtype=float)[-2:]))) or 1.0
     return int(np.clip(round(WIDTH / max(zoom * step, 1e-6)), 1, MAX_VOXELS))
+
+
+def side_of(image: Image) -> int:
+    """Return the longest side of the slices of an image, in voxels."""
+    return int(max(finest(image).shape[: image.ndim][-2:]))
+
+
+def is_meant_for(side: int, image: Image) -> bool:
+    """Return whether a size that was chosen on an image with such a side is meant for another one, too."""
+    return 1 / MAX_RATIO <= side_of(image) / side <= MAX_RATIO
 
 
 def camera_of(viewer: Viewer) -> Any:

@@ -44,10 +44,9 @@ class Workspace(MoreLikeThis):
 
     def set(self, **tools: Any) -> None:
         """Set some of the `Tools`; a completion on offer, or accepted just now, is cut anew as the cut is set."""
+        if "brush_size" in tools:
+            self._choose_brush(tools.pop("brush_size"))
         self.tools = replace(self.tools, **tools)
-        self.fits_brush = self.fits_brush and "brush_size" not in tools
-        if "brush_size" in tools and self.layers is not None:
-            self.layers.markers.brush_size = self.tools.brush_size
         if "cut" in tools and self.session is not None:
             self.asking.cut_again(self.session, self.tools, self._place(anywhere=True))
 

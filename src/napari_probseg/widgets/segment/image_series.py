@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,51 +15,23 @@ from napari_probseg.case import Marker
 from napari_probseg.io.folder import Channels
 from napari_probseg.napari_io.layer_data import get_reader
 from napari_probseg.session.beside import objects_beside
+from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.class_dialog import kinds_of
-from napari_probseg.widgets.layers.appearance import Appearance, Limits
+from napari_probseg.widgets.layers.appearance import Limits
 from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, has_channels_first, place_of
 from napari_probseg.widgets.layers.source import add_read, reader_of, source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.way import Way
 from napari_probseg.widgets.still import StillCanvas, units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
 
-
-@dataclass(frozen=True, eq=False)
-class Way:
-    """How an image was opened and shown, for the next one to be, too.
-
-    Parameters
-    ----------
-    reader : str
-        What read it, as napari calls it; empty for this plugin in a thread.
-    names : Channels
-        How the files of its channels are called.
-    index, channels : int, tuple of int
-        Which of the layers that its file gives it is, and which are its further channels.
-    is_joined : bool
-        Whether its channels are the first axis of its layer.
-    looks : tuple of Appearance
-        Of the image, and of its channels.
-    has_brush : bool
-        Whether a brush is in hand: the next one is brushed inside first.
-    shape : tuple of int
-        How many voxels it has: another one of as many is shown on the same slice.
-    """
-
-    reader: str
-    names: Channels
-    index: int
-    channels: tuple[int, ...]
-    is_joined: bool
-    looks: tuple[Appearance, ...]
-    has_brush: bool
-    shape: tuple[int, ...]
+_MAX_WAIT = 0.04  # s for the disk, while the window stands still
 
 
 def told(method: Callable[..., Any]) -> Callable[..., None]:
@@ -102,6 +73,8 @@ class ImageSeries(QObject):
         self._counted: WeakKeyDictionary[Session, float] = WeakKeyDictionary()  # seconds of work that are counted
         self._way: Way | None = None
         self._leaving: Image | None = None  # that goes when the next one is there
+        self._destination: Path | None = None  # where to go when what was changed is saved; else to the next one
+        self._interrupted: set[Path] = set()  # images that were left before they were finished
         self._finished: tuple[Session | None, Done] | None = None  # while it is added to a data set
         self._arrived: Path | None = None  # whose earlier work is looked for
         self._is_again, self._said = False, ""
@@ -190,7 +163,7 @@ class ImageSeries(QObject):
     def _left(self, got: Left) -> None:
         """Go on to the next image, if there is one."""
         self.series, self._finished = got.series, None
-        path = self._next(got.done.path)
+        path, self._destination = self._destination or self._next(got.done.path), None
         self._said = got.sentence
         if path is None:
             self._leaving = None
@@ -211,14 +184,32 @@ class ImageSeries(QObject):
     # Arriving -----------------------------------------------------------------------------------------------------
 
     def _go_to(self, path: Path) -> None:
-        if self.work.image is not None:
-            self._way = self._way_of(self.work.image)
+        """Open any image, and close the one at work if it is of the series: its work is kept, or saved once more."""
+        image, session = self.work.image, self.work.session
         self._leaving, self._is_again, self._said = None, True, ""
-        self._open(path)
+        own = None if image is None else source_of(image)
+        if image is not None:
+            self._way = self._way_of(image)
+        if image is None or own is None or own == path or own not in self.series.images:
+            self._open(path)
+        elif session is None or not session.has_unsaved_objects or not self.series.is_done(own):
+            if _is_in_journal(session):
+                self._leaving = image
+            if session is not None and session.steps and not self.series.is_done(own):
+                self._interrupted.add(own)
+            self._open(path)
+        elif objects_beside(own).is_file():
+            self._destination = path
+            self._finished = session, Done(own, len(session.finished), self._seconds(session))
+            self._leave(session)
+        else:  # its objects are in a data set, for another *Finish image* to put them there
+            self._open(path)
 
     def _open(self, path: Path) -> None:
         """Open an image file as the one before was opened, in a thread where this plugin or napari's own reads it."""
         work, way = self.work, self._way
+        self._is_again = self._is_again or path in self._interrupted
+        self._interrupted.discard(path)
         there = [layer for layer in work.choices() if source_of(layer) == path]
         channels = [] if way is None else way.names.of_image(path) or []
         if there:
@@ -346,7 +337,7 @@ class ImageSeries(QObject):
 
     def fail(self, error: Exception) -> None:
         """Tell why the series does not go on; the image stays as it is."""
-        self._leaving, self._finished, self._is_again = None, None, False
+        self._leaving, self._finished, self._destination, self._is_again = None, None, None, False
         self._canvas.release()
         self.work.release_hold()
         self.work.refuse(error)
@@ -377,6 +368,14 @@ class ImageSeries(QObject):
             has_brush=self.work.layers is not None and self.work.layers.has_brush_in_hand,
             shape=tuple(finest(image).shape),
         )
+
+
+def _is_in_journal(session: Session | None) -> bool:
+    """Return whether all that was done on an image is found again when it is opened anew."""
+    if session is None or not session.steps:
+        return True
+    is_written = session.journal is not None and session.journal.flush(_MAX_WAIT)
+    return is_written and (session.learnt is None or can_be_kept(session.learnt))
 
 
 def _has_object(session: Session) -> bool:

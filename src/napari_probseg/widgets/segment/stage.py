@@ -235,10 +235,8 @@ class Stage(Showing):
             self._show()
 
     def _brushed(self, layers: SessionLayers) -> None:
-        if layers is self.layers:
-            if int(layers.markers.brush_size) != self.tools.brush_size:
-                self.fits_brush = False
-            self.tools = replace(self.tools, brush_size=int(layers.markers.brush_size))
+        if layers is self.layers and (size := int(layers.markers.brush_size)) != self.tools.brush_size:
+            self._choose_brush(size)
         self.changed.emit()
 
     def _undo(self, layers: SessionLayers) -> None:
