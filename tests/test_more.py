@@ -17,6 +17,7 @@ from napari_probseg.progress import Fate, Outcome, result_of
 from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.memory import load_examples, save_examples
+from napari_probseg.similar.offer import DEFAULT_LINE
 from test_similar import NO_NETWORK, disks
 
 
@@ -109,3 +110,11 @@ def test_examples_are_kept_with_their_weights(tmp_path: Path) -> None:
             load_examples(tmp_path / "b.npz", {})
     with pytest.raises(FileNotFoundError):
         load_examples(tmp_path / "none.npz", {})
+
+
+def test_the_command_takes_what_is_above_the_line_of_the_window_and_scripts() -> None:
+    from inspect import signature
+
+    from napari_probseg.cli import segment
+
+    assert signature(segment.more).parameters["line"].default == MoreConfig().line == DEFAULT_LINE

@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_probseg.proposers.histogram_cut import GraphCut
+from napari_probseg.similar import offer
 from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.segment import alike
 from test_similar import disks
@@ -52,7 +53,7 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     assert all((drawn[whole.where].take(side, axis) > 0).any() for axis in (0, 1) for side in (0, -1))
     assert "alike" in widget.panel.status.text()
     assert widget.panel.accept.text() == "Take" and widget.panel.none.text() == "Skip"
-    n = sum(o.score >= 0.5 for o in widget.work.alike)
+    n = sum(o.score >= offer.DEFAULT_LINE for o in widget.work.alike)
     assert widget.panel.take_all.text() == f"Take all {n}"
     assert widget.panel.take_all.isEnabled() and widget.panel.accept.isEnabled()
     assert "more like this" not in [layer.name for layer in widget.work.choices()]
@@ -137,11 +138,13 @@ def test_by_itself_after_each_finished_object(at_work, qtbot) -> None:
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
 
 
-def test_by_itself_it_is_silent_while_nothing_is_likely_enough_and_tells_how_to_see_all(at_work, qtbot) -> None:
+def test_by_itself_it_is_silent_while_nothing_is_likely_enough_and_tells_how_to_see_all(
+    at_work, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setattr(offer, "PAYS_FROM", 1.1)
     _, widget, labels = at_work()
     session, looks = widget.work.session, []
     widget.work.asking.alike.connect(looks.append)
-    widget.work.move_line(1.0)
     widget.work.switch_more(True)
 
     def finish(label: int) -> None:
@@ -153,19 +156,19 @@ def test_by_itself_it_is_silent_while_nothing_is_likely_enough_and_tells_how_to_
     assert len(session.similar) and not widget.work.alike
     told = widget.panel.status.text()
     assert "Nothing more is likely enough" in told and "press ." in told
-    finish(8)  # it was among what was found: that was right, and it is looked for anew
+    finish(8)  # as it was found: it is looked for anew
     qtbot.waitUntil(lambda: len(looks) == 2, timeout=60_000)
     press(qtbot, widget, Qt.Key.Key_Period)
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
 
 
-def test_by_itself_it_falls_silent_as_what_is_likely_was_taken(at_work, qtbot) -> None:
+def test_by_itself_it_falls_silent_as_what_is_likely_was_skipped(at_work, qtbot, monkeypatch) -> None:
     _, widget, labels = at_work()
     widget.work.switch_more(True)
     widget.work.session.mark(labels == 7)
     widget.work.finish()
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
-    widget.work.move_line(widget.work.alike[0].score)
+    monkeypatch.setattr(offer, "PAYS_FROM", widget.work.alike[0].score)
     first = widget.work.alike[0]
     press(qtbot, widget, Qt.Key.Key_N)
     assert first not in widget.work.session.similar.objects

@@ -132,7 +132,7 @@ def more(
         Path, typer.Option(help="Its first objects, each with a number; or a folder of such, named as the images.")
     ],
     out: Annotated[Path, typer.Option(help="Where all objects go; a folder for a folder.")],
-    line: Annotated[float, typer.Option(help="How likely an object must be to be taken, in [0, 1].")] = 0.5,
+    line: Annotated[float, typer.Option(help="How likely an object must be to be taken, in [0, 1].")] = 0.6,
     resample: Resample = False,
     weights: Annotated[str, typer.Option(help="general; or a weights file.")] = "general",
     device: Device = "auto",

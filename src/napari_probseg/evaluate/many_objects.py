@@ -24,7 +24,7 @@ GOAL_IOU, GOAL_F1 = 0.7, 0.9  # what an object is finished at, and the share of 
 MAX_STROKES = 6  # on one object, after which it is left as it is
 MIN_VOXELS = 30  # of an object that counts
 N_OFFERED = 30
-PATIENCE = 3  # wrong objects in a row, after which the person looks at no more of an offer
+PATIENCE = 3  # wrong objects in a row, after which the person looks at no more of an offer; 1 until one was right
 MAX_CLASSIFIER_STROKES = 12
 
 Mask = NDArray[np.bool_]
@@ -135,6 +135,7 @@ class Person:
         self.effort = Effort()
         self.reached: dict[int, float] = {}  # IoU of each object that is finished
         self.n_wrong = 0
+        self.was_offered_right = False  # whether any offer was right so far
         ids = sorted(scene.boxes)
         self.left = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
 
@@ -185,9 +186,10 @@ def one_by_one(person: Person) -> None:
 def more_like_this(person: Person) -> None:
     """Finish one object; then take what is offered whenever the tool, which looks for more by itself, offers anything.
 
-    The person looks at what is above the line, the likeliest first, and goes on drawing after `PATIENCE` wrong ones in
-    a row. What is right costs a key each; or what is wrong before the last right one costs a key each to skip, one key
-    moves the line there, if there is more above it, and one takes all above it, if that is less.
+    The person looks at what is offered, the likeliest first, and goes on drawing after `PATIENCE` wrong ones in a row,
+    or after the first if no offer was right in the image yet. What is right costs a key each; or what is wrong before
+    the last right one costs a key each to skip, one moves the line there, if it is elsewhere, and one takes all above
+    it, if that is less.
     """
     while not person.is_done:
         person.finish_one()
@@ -198,25 +200,29 @@ def more_like_this(person: Person) -> None:
 def _take_what_is_offered(person: Person) -> None:
     effort, session = person.effort, person.session
     begun = time.perf_counter()
-    offer = session.propose_similar(N_OFFERED).above()
+    offer = session.propose_similar(N_OFFERED)
     effort.machine_seconds += time.perf_counter() - begun
+    if not offer.pays:
+        return
+    n_above = len(offer.above())
     right: list[tuple[int, SimilarObject]] = []
     wrong: list[SimilarObject] = []
     n_wrong = in_a_row = 0  # before the last right one, and after it
-    for o in offer:
+    for k, o in enumerate(offer.objects):
         i, iou = person.scene.iou(o.mask, o.where)
         effort.looks += 1
-        effort.offered += 1
-        effort.offered_right += iou >= 0.5
+        effort.offered += k < n_above
+        effort.offered_right += k < n_above and iou >= 0.5
         if iou >= GOAL_IOU and i not in person.reached and i not in {r for r, _ in right}:
             right.append((i, o))
             n_wrong, in_a_row = len(wrong), 0
         else:
             wrong.append(o)
             in_a_row += 1
-        if in_a_row == PATIENCE:
+        if in_a_row == (PATIENCE if right or person.was_offered_right else 1):
             break
-    n_at_once = n_wrong + (len(right) + n_wrong < len(offer)) + 1
+    person.was_offered_right |= bool(right)
+    n_at_once = n_wrong + (len(right) + n_wrong != n_above) + 1
     if n_at_once < len(right):
         for o in wrong[:n_wrong]:
             session.skip(o.mask, where=o.where)

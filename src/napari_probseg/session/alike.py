@@ -19,14 +19,20 @@ from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import Answer
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
-from napari_probseg.similar.offer import DEFAULT_LINE, MAX_EARLIER, NOTHING_ALIKE, Decisions, Similar, SimilarObject
+from napari_probseg.similar.offer import (
+    DEFAULT_LINE,
+    MAX_EARLIER,
+    NOTHING_ALIKE,
+    TAKEN_IOU,
+    Decisions,
+    Similar,
+    SimilarObject,
+)
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
 
 N_OFFERED = 30
-# Times as many finished objects, with which another look may find more: where the last one brought some, or none.
-MORE_AFTER_SOME, MORE_AFTER_NONE = 1.25, 2.0
 
 
 class Alike(Work):
@@ -47,6 +53,7 @@ class Alike(Work):
         self._ranked: tuple[Any, Similar] | None = None
         self._corrected: SimilarObject | None = None
         self._n_at_look = 0  # finished objects when others were looked for last
+        self._wait = 1  # for how many more, where that brought nothing
 
     @property
     def skipped(self) -> tuple[Part, ...]:
@@ -67,11 +74,17 @@ class Alike(Work):
 
     @property
     def may_find_more(self) -> bool:
-        """Whether so much was finished since others were looked for last that it pays to look again, unasked."""
+        """Whether so much was finished since others were looked for last that it pays to look again, unasked.
+
+        One more object is enough where anything of the last offer was taken, or might have been; where nothing was, as
+        many as twice the wait before.
+        """
+        return len(self.finished) >= self._n_at_look + (1 if self._has_brought else self._wait)
+
+    @property
+    def _has_brought(self) -> bool:
         decisions = Decisions(self._objects, ())
-        has_brought = any(decisions.about(o) == 1 for o in self._found.objects)
-        more = MORE_AFTER_SOME if has_brought else MORE_AFTER_NONE
-        return len(self.finished) >= max(1, more * self._n_at_look)
+        return any((decisions.became(o) or 0.0) >= TAKEN_IOU for o in self._found.objects)
 
     def query_similar(
         self, *, like: Iterable[int] | None = None, known: Sequence[Example] = (), plane: Plane | None = None
@@ -164,6 +177,7 @@ class Alike(Work):
         Similar
             What of it is not decided already.
         """
+        self._wait = 2 * self._wait if self._n_at_look and not self._has_brought else 1
         earlier = (*self._found.earlier, *self._found.objects)[-MAX_EARLIER:]
         self._found, self._n_at_look = replace(found, earlier=earlier), len(self.finished)
         return self.similar

@@ -14,8 +14,10 @@ from napari_probseg.region import Region, grown, overlap, relative
 from napari_probseg.similar.examples import Part
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
-DEFAULT_LINE = 0.5  # the default one: what is offered above it is more likely right than not
+DEFAULT_LINE = 0.6  # the default one: on training images 0.85 of what was offered above it was right
+PAYS_FROM = 0.3  # how likely the likeliest must be: on training images looking then took less time than it saved
 MIN_RIGHT_IOU = 0.5  # with the finished object that it became, from which what was offered was right
+TAKEN_IOU = 0.9  # from which it was taken as it was
 MAX_EARLIER = 200  # objects of earlier offers, of which what was decided still counts
 MIN_LIKELIHOOD = 0.05  # how likely an object must be to be offered at all
 DECIDED_SHARE = 0.5  # share of an object that is finished, from which it is decided
@@ -99,19 +101,27 @@ class Decisions:
     objects: NDArray[np.uint32]
     skipped: Sequence[Part]
 
-    def about(self, o: SimilarObject) -> float | None:
-        """Return whether an object that was offered was right, 1, or wrong, 0; None if that is not decided.
+    def became(self, o: SimilarObject) -> float | None:
+        """Return the IoU of an object that was offered with the finished one that it became; None if it is open.
 
-        One that is mostly finished, in whatever way, was right if the finished one is much the same, and wrong if that
-        was drawn otherwise.
+        It became one if it is mostly finished, in whatever way.
         """
         inside = self.objects[o.where][o.mask]
         numbers, counts = np.unique(inside[inside > 0], return_counts=True)
-        if counts.size and counts.sum() >= DECIDED_SHARE * inside.size:
-            near = grown(o.where, [s.stop - s.start for s in o.where], self.objects.shape)
-            n_both = int(counts.max())
-            n_either = inside.size + int(np.count_nonzero(self.objects[near] == numbers[counts.argmax()])) - n_both
-            return float(n_both >= MIN_RIGHT_IOU * n_either)
+        if not counts.size or counts.sum() < DECIDED_SHARE * inside.size:
+            return None
+        near = grown(o.where, [s.stop - s.start for s in o.where], self.objects.shape)
+        n_both = int(counts.max())
+        return n_both / (inside.size + int(np.count_nonzero(self.objects[near] == numbers[counts.argmax()])) - n_both)
+
+    def about(self, o: SimilarObject) -> float | None:
+        """Return whether an object that was offered was right, 1, or wrong, 0; None if that is not decided.
+
+        It was right if it became one that is much the same, and wrong if that was drawn otherwise, or it was skipped.
+        """
+        iou = self.became(o)
+        if iou is not None:
+            return float(iou >= MIN_RIGHT_IOU)
         return 0.0 if any(o.share_of(part) >= DECIDED_SHARE for part in self.skipped) else None
 
 
@@ -141,6 +151,11 @@ class Similar:
     def __str__(self) -> str:
         n = sum(o.score >= DEFAULT_LINE for o in self.objects)
         return f"{len(self)} objects alike, {n} of them likely" if self.objects else NOTHING_ALIKE
+
+    @property
+    def pays(self) -> bool:
+        """Whether the likeliest is so likely that a look at it takes less time than it saves."""
+        return any(o.score >= PAYS_FROM for o in self.objects[:1])
 
     def above(self, line: float = DEFAULT_LINE) -> tuple[SimilarObject, ...]:
         """Return those that are at least as likely."""

@@ -26,8 +26,8 @@ class MoreLikeThis(Stage):
     """The part of a `Workspace` in which finished objects teach where others are.
 
     What is offered is seen while no object is in work: a stroke corrects the one on show, which becomes the object in
-    work; once that is finished, the others are seen again. What was looked for unasked is seen only while one of it is
-    above the line.
+    work; once that is finished, the others are seen again. What was looked for unasked is seen only while it
+    pays to look at it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -78,7 +78,7 @@ class MoreLikeThis(Stage):
 
     def _is_silent(self, session: Session) -> bool:
         """Whether nothing that was found unasked is likely enough to be looked at."""
-        return session in self._unasked and not session.similar.above(self.line)
+        return session in self._unasked and not session.similar.pays
 
     def _ask_for_more(self) -> None:
         teaching = teaching_of(self.viewer)
@@ -153,7 +153,8 @@ class MoreLikeThis(Stage):
 
     def _unsure(self) -> str:
         """Return why nothing is offered, and how to see it all the same."""
-        return f"Nothing more is likely enough to look at: go on with the next, or press {self.settings.keys['more']}."
+        key = self.settings.keys["more"]
+        return f"Nothing more is likely enough: go on with the next, or press {key} to see it all the same."
 
     def _found_alike(self, got: FoundAlike) -> None:
         """Offer what was found."""
