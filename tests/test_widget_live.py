@@ -153,6 +153,24 @@ def test_why_it_is_off_is_still_told_when_all_of_the_answer_is_there(open_widget
     assert not widget.panel.live.isChecked() and "so Live is off" in widget.panel.status.text()
 
 
+def test_the_last_answer_that_came_by_itself_is_meant_as_those_before(open_widget, qtbot, monkeypatch):
+    monkeypatch.setattr(
+        "napari_probseg.widgets.segment.widget.read_settings", lambda: Settings(live=LIVE_AUTO, brush_size=10)
+    )
+    monkeypatch.setattr(module, "MAX_SECONDS", -1.0)
+    _, widget = open_widget(disk().astype(np.float32))
+    work = widget.work
+    for at in ((30, 30), (30, 32), (30, 34)):
+        stroke(qtbot, widget, at)
+        shown(qtbot, widget)
+        threads_ended(qtbot)
+    assert not widget.panel.live.isChecked() and work.on_offer is work.view.offer, "test invalid"
+    seen = np.zeros((64, 64), bool)
+    seen[work.candidates.where] = work.candidates.patches[work.view.current] == Marker.OBJECT
+    click(qtbot, widget.panel.finish)
+    np.testing.assert_array_equal(work.session.objects == 1, seen)
+
+
 def test_an_outline_is_the_rim_of_the_object_and_a_fill_all_of_it(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))

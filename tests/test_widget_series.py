@@ -204,6 +204,8 @@ def test_the_image_one_goes_back_from_closes_and_is_gone_on_with_when_its_turn_c
     qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
     session = widget.work.session
     assert images(viewer) == ["cell1"] and not widget.work.question, "it is not asked: one was just there"
+    turned(qtbot)
+    assert viewer.layers[-1].name == "preview", "what is on offer lies over what is decided"
     assert len(session.finished) == 1 and session.case.strokes[20, 20] == Marker.OBJECT and session.can_undo
     stroke(qtbot, widget, (21, 21))
 

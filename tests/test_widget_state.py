@@ -259,6 +259,7 @@ def test_the_view_follows_from_the_session():
     assert not seen(session).can_accept and seen(session, is_live=True).hint == CORRECT_HINT
     session.finish()
     assert len(seen(session).objects) == 1 and seen(session).hint == BRUSH_HINT, "there is nothing to propose for yet"
+    assert not seen(session).can_finish
     assert seen(session, is_live=True).hint == LIVE_HINT
     session.reopen(1)
     assert seen(session).hint == CORRECT_HINT

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 READ_ANEW = "read anew"  # where the link of what `misread` says leads
-_RIM = 0.05  # of what the canvas shows of an image: a place there is as good as not shown
+_RIM, _WELL_INSIDE = 0.05, 0.25  # of what the canvas shows: a place there is not seen well; where it is moved to
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
 
@@ -208,27 +208,38 @@ def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
 
 
 def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int]) -> None:
-    """Move the sliders to a voxel of a layer, and the camera unless it shows that place already."""
-    at, is_shown = layer.data_to_world(place), _is_on_canvas(viewer, layer, place)
+    """Move the sliders to a voxel of a layer, and the camera as far as it must, if it does not show that place."""
+    at, shift = layer.data_to_world(place), _shift_to(viewer, layer, place)
     n_extra = viewer.dims.ndim - len(at)
     for axis, value in enumerate(at):
         viewer.dims.set_point(axis + n_extra, value)
-    if not is_shown:
-        scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
-        scene.camera.center = tuple(at[axis - n_extra] for axis in viewer.dims.displayed)
+    scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
+    shown = [axis - n_extra for axis in viewer.dims.displayed]
+    if shift is None:
+        scene.camera.center = tuple(at[axis] for axis in shown)
+    elif shift.any():
+        step = np.subtract(at, layer.data_to_world(np.asarray(place) - shift))
+        scene.camera.center = tuple(np.asarray(scene.camera.center)[-len(shown) :] + step[shown])
 
 
-def _is_on_canvas(viewer: Viewer, layer: Any, place: Sequence[int]) -> bool:
-    """Return whether the canvas in 2-D shows the place of a voxel, on whatever slice, and not at its very rim."""
-    if viewer.dims.ndisplay == 3:
-        return False
+def _shift_to(viewer: Viewer, layer: Any, place: Sequence[int]) -> NDArray[np.float64] | None:
+    """Return how far the canvas must move for a voxel to be seen well, on whatever slice, in voxels along each axis.
+
+    Not at all if it shows that place, and not at its very rim; None if nothing is known of what it shows.
+    """
+    low, high = np.asarray(layer.corner_pixels, dtype=float)
     axes = list(displayed_axes(viewer, layer))
-    low, high = np.asarray(layer.corner_pixels, dtype=float)[:, axes]
-    if not (high > low).all():
-        return False  # it was not drawn yet
-    rim, last = _RIM * (high - low), np.asarray(layer.data.shape)[axes] - 1
-    here = np.asarray(place)[axes]
-    return bool(((here >= low + rim * (low > 0)) & (here <= high - rim * (high < last))).all())
+    if viewer.dims.ndisplay == 3 or not (high > low)[axes].all():
+        return None
+    shift, last = np.zeros(layer.ndim), np.asarray(layer.data.shape) - 1
+    for axis in axes:
+        span = high[axis] - low[axis]
+        before, behind = (place[axis] - side for side in (low[axis], high[axis]))
+        if before < (_RIM * span if low[axis] > 0 else 0):
+            shift[axis] = before - _WELL_INSIDE * span
+        elif behind > (-_RIM * span if high[axis] < last[axis] else 0):
+            shift[axis] = behind + _WELL_INSIDE * span
+    return shift
 
 
 def unit_of(layer: Image) -> str | None:

@@ -235,8 +235,12 @@ class Workspace(MoreLikeThis):
 
     @property
     def is_meant(self) -> bool:
-        """Whether what is on show is what is meant: where answers come by themselves, nobody accepts each of them."""
-        return self.live.is_on and self.on_offer is not None and self.on_offer is self.view.offer
+        """Whether what is on show is what is meant: where answers come by themselves, nobody accepts each of them.
+
+        Also where the answer that is on show was so slow that it is the last that came by itself.
+        """
+        is_shown = self.on_offer is not None and self.on_offer is self.view.offer
+        return is_shown and (self.live.is_on or self.asking.was_live)
 
     @verb
     def reopen(self, label: int) -> None:

@@ -160,9 +160,17 @@ class Showing(Following):
         return layers
 
     def _prepare(self) -> None:
-        """Make the layer of what will be on offer, in a turn of its own: napari takes its time for each layer."""
-        if self.session is not None:
-            self.view.preview.prepare(self.session.case.shape, self._placement())
+        """Make the layer of what will be on offer, in a turn of its own: napari takes its time for each layer.
+
+        One that is there from an image before comes on top of what was laid over this one meanwhile.
+        """
+        if self.session is None or self.layers is None:
+            return
+        self.view.preview.prepare(self.session.case.shape, self._placement())
+        shown = [bare(layer) for layer in self.viewer.layers]
+        own = [i for i, layer in enumerate(shown) if self.view.holds(layer)]
+        if own and min(own) < max((i for i, layer in enumerate(shown) if self.layers.holds(layer)), default=-1):
+            self.viewer.layers.move_multiple(own, len(shown))
 
     def list_images(self) -> None:
         """Take up the last image, where none that is in the viewer is at work."""

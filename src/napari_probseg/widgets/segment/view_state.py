@@ -111,7 +111,7 @@ def view_state(
         can_cut=is_cut,
         can_undo=session is not None and session.can_undo,
         can_redo=session is not None and session.can_redo,
-        can_finish=session is not None and bool(session.steps),
+        can_finish=_latest(session) != "finish",
         objects=() if session is None else session.finished,
         knows_uncertainty=knows_uncertainty,
         brush=_brush(mode, label),
@@ -121,10 +121,15 @@ def view_state(
     )
 
 
+def _latest(session: Session | None) -> str:
+    """Return what was done last with the object at work; "finish" if there is none."""
+    steps = () if session is None else session.steps
+    return next((step.verb for step in reversed(steps) if step.verb in _OF_THE_OBJECT), "finish")
+
+
 def _hint(session: Session | None, is_live: bool) -> str:
     """Return what to do next with the object at work."""
-    steps = () if session is None else session.steps
-    latest = next((step.verb for step in reversed(steps) if step.verb in _OF_THE_OBJECT), "finish")
+    latest = _latest(session)
     if latest in ("accept", "reopen"):
         return CORRECT_HINT
     return LIVE_HINT if is_live else PROPOSE_HINT if latest == "mark" else BRUSH_HINT
