@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +40,6 @@ from scipy import ndimage
 import napari_probseg as ps
 import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
-from napari_probseg.evaluate.peers import by_watershed
 from napari_probseg.morphology import deepest
 from napari_probseg.simulate.annotator import dab, first_dabs, largest_error
 from napari_probseg.widgets.layers.image import bring_into_view
@@ -251,6 +250,8 @@ class Person:
 
 def by_watershed_from_dabs(task: Task, seed: int) -> Cost:
     """Dab as before, and let watershed answer."""
+    from napari_probseg.evaluate.peers import by_watershed  # imports torch, which the window's process does not
+
     cost, spacing, truth = Cost(strokes=2, keys=2), task.case.spacing, task.truth
     inside, outside = first_dabs(truth, seed=seed, spacing=spacing)
     case = task.case.mark(inside, outside)
@@ -270,9 +271,9 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
 
 
-def play(loop: Loop, series: Iterator[list[Task]]) -> dict[str, list[Cost]]:
-    """Segment an object of each image of some folders, and return what it took by each method."""
-    costs: dict[str, list[Cost]] = {"probseg": [], "brush and fill": [], "watershed": []}
+def play(loop: Loop, series: Sequence[Sequence[Task]]) -> dict[str, list[Cost]]:
+    """Segment an object of each image of some folders, and return what it took, also by hand."""
+    costs: dict[str, list[Cost]] = {"probseg": [], "brush and fill": []}
     for tasks in series:
         person = Person(loop)
         person.open(tasks[0].path)
@@ -281,7 +282,6 @@ def play(loop: Loop, series: Iterator[list[Task]]) -> dict[str, list[Cost]]:
                 raise RuntimeError(f"{person.work.image.name} is open, and not {task.path.name}")
             cost = person.segment(task.truth, i)
             costs["brush and fill"].append(person.by_hand(task.truth))
-            costs["watershed"].append(by_watershed_from_dabs(task, i))
             person.finish_image(cost, i == len(tasks) - 1)
             costs["probseg"].append(cost)
             print(f"{task.path.parent.name} {i + 1} of {len(tasks)}: {cost}", file=sys.stderr, flush=True)
@@ -322,17 +322,21 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, default=4)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    loop, lines = Loop(), list[str]()
+    loop, played = Loop(), list[tuple[str, list[list[Task]], dict[str, list[Cost]]]]()
     for n, in_3d, sets in ((options.images, False, options.sets), (options.volumes, True, options.sets_3d)):
         with tempfile.TemporaryDirectory() as place:
             made_up = options.data is None
-            series = (
+            series = list(
                 bodies(Path(place), n, in_3d=in_3d)
                 if made_up
                 else real(Path(place), n, data=options.data, sets=sets, in_3d=in_3d)
             )
             if n:
-                lines += table("3-D" if in_3d else "2-D", play(loop, series))
+                played.append(("3-D" if in_3d else "2-D", series, play(loop, series)))
+    lines = list[str]()
+    for what, series, costs in played:
+        watershed = [by_watershed_from_dabs(task, i) for tasks in series for i, task in enumerate(tasks)]
+        lines += table(what, {**costs, "watershed": watershed})
     head = [
         f"| images | method | s of the person | s for answers | s to the next image | {' | '.join(NAMES[3:])} px | "
         "at Dice 0.9 | Dice |",
