@@ -38,9 +38,8 @@ FACT_NAMES = (
     "agreement",
 )
 PRIOR_WEIGHTS = (0.77, 0.67, 0.33, -0.08, -0.57, 0.39, 0.24, -0.35, -0.34, 0.61, 0.09, 0.42, -0.54)  # and the offset
-PRIOR_STIFFNESS = (
-    12.0  # ridge penalty of what is learnt from decisions, around the prior: one skip moves the like of it by about 1
-)
+# Ridge penalty of what is learnt from decisions, around the prior: one skip moves the like of it by about 1.
+PRIOR_STIFFNESS = 12.0
 
 
 @dataclass(frozen=True, eq=False)
