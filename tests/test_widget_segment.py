@@ -236,7 +236,6 @@ def test_uncertainty_is_a_layer_and_a_place_to_go_to(open_widget, qtbot):
     layer = viewer.layers["uncertainty"]
     assert layer.data.max() > 0.5 and not layer.data[:10].any()
     viewer.dims.set_point(0, 0)
-    widget.work.layers.markers.corner_pixels = np.zeros((2, 3), int)  # the canvas shows nothing of the image
     click(qtbot, widget.panel.most_uncertain)
     assert viewer.dims.point[0] == 20
     _, y, x = getattr(viewer, "scene", viewer).camera.center

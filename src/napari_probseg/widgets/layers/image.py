@@ -207,9 +207,9 @@ def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
     return down, right
 
 
-def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int]) -> None:
+def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int], *, in_the_middle: bool = False) -> None:
     """Move the sliders to a voxel of a layer, and the camera as far as it must, if it does not show that place."""
-    at, shift = layer.data_to_world(place), _shift_to(viewer, layer, place)
+    at, shift = layer.data_to_world(place), None if in_the_middle else _shift_to(viewer, layer, place)
     n_extra = viewer.dims.ndim - len(at)
     for axis, value in enumerate(at):
         viewer.dims.set_point(axis + n_extra, value)

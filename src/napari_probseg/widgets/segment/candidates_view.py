@@ -142,11 +142,11 @@ class CandidatesView(QObject):
         place = self.uncertainty.most_uncertain(partial)
         if place is None:
             raise ValueError("the samples agree everywhere that is not decided: propose again for other places")
-        self.point_to(place, markers)
+        self.point_to(place, markers, in_the_middle=True)  # else it is not found among all that is uncertain
 
-    def point_to(self, place: Sequence[int], markers: Any) -> None:
+    def point_to(self, place: Sequence[int], markers: Any, *, in_the_middle: bool = False) -> None:
         """Bring a voxel into view, and draw a ring around it."""
-        bring_into_view(self._viewer, markers, place)
+        bring_into_view(self._viewer, markers, place, in_the_middle=in_the_middle)
         self.preview.ring(place, displayed_axes(self._viewer, markers))
 
     def lay_over(self, placement: dict[str, Any]) -> None:
