@@ -1,0 +1,103 @@
+"""The list of objects: what is finished, with its size and class, is gone to, reopened and named, with real clicks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QPoint, Qt
+
+from napari_probseg.case import Marker
+from window import click, disk, finished, press, stroke, turned
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+def texts(widget):
+    model = widget.panel.objects.rows.model()
+    return [tuple(model.data(model.index(i, j)) for j in range(3)) for i in range(model.rowCount())]
+
+
+def test_finished_objects_are_listed_with_their_size_and_class(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32), scale=(0.5, 0.5), units=("mm", "mm"))
+    widget.work.set(brush_size=1)
+    finished(qtbot, widget)
+    widget.panel.objects.kind.lineEdit().setFocus()
+    qtbot.keyClicks(widget.panel.objects.kind.lineEdit(), "nucleus")
+    qtbot.keyClick(widget.panel.objects.kind.lineEdit(), Qt.Key.Key_Return)
+    assert widget.work.tools.kind == "nucleus"
+    finished(qtbot, widget, (10, 10))
+    n = int((widget.work.session.objects == 1).sum())
+    assert texts(widget) == [("1", "", f"{n / 4:.3g} mm²"), ("2", "nucleus", f"{n / 4:.3g} mm²")]
+    click(qtbot, widget.panel.undo)
+    assert len(texts(widget)) == 1
+
+
+def test_a_click_goes_to_an_object_and_a_double_click_reopens_it(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((9, 64, 64), np.float32))
+    rows = widget.panel.objects.rows
+    for z, at in ((2, (2, 30, 30)), (7, (7, 10, 50))):
+        viewer.dims.set_point(0, z)
+        finished(qtbot, widget, at)
+    assert widget.panel.objects.selected == 0
+    middle = rows.visualRect(rows.model().index(0, 1)).center()
+    qtbot.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert viewer.dims.current_step[0] == 2 and widget.panel.objects.selected == 1
+    qtbot.keyClick(rows, Qt.Key.Key_Down)
+    assert viewer.dims.current_step[0] == 7
+    press(qtbot, widget, Qt.Key.Key_H, SHIFT)
+    assert viewer.dims.current_step[0] == 2
+    qtbot.mouseDClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert [text[0] for text in texts(widget)] == ["2"] and (widget.work.session.case.partial == 1).any()
+    assert widget.panel.objects.selected == 0, "there is other work now"
+
+
+def test_the_class_of_a_selected_object_is_changed_and_taken_back(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    objects = widget.panel.objects
+    press(qtbot, widget, Qt.Key.Key_J, SHIFT)
+    assert objects.selected == 1 and objects.of.text() == "№ 1"
+    objects.kind.lineEdit().setFocus()
+    qtbot.keyClicks(objects.kind.lineEdit(), "cell")
+    qtbot.keyClick(objects.kind.lineEdit(), Qt.Key.Key_Return)
+    assert widget.work.session.kinds == {1: "cell"} and widget.work.tools.kind == ""
+    assert objects.selected == 1, "it stays selected"
+    click(qtbot, widget.panel.undo)
+    assert widget.work.session.kinds == {}
+
+
+def test_keys_of_the_verbs_go_on_to_the_canvas_from_the_list(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    widget.panel.objects.rows.setFocus()
+    press(qtbot, widget, Qt.Key.Key_K, SHIFT)
+    assert texts(widget) == []
+    stroke(qtbot, widget, (12, 50))
+    widget.panel.objects.rows.setFocus()
+    qtbot.keyClick(widget.panel.objects.rows, Qt.Key.Key_Q)
+    turned(qtbot)
+    assert len(texts(widget)) == 1
+
+
+def test_after_an_object_the_next_one_is_brushed_inside_first(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    stroke(qtbot, widget, (50, 50), Marker.BACKGROUND)
+    click(qtbot, widget.panel.finish)
+    markers = widget.work.layers.markers
+    assert (markers.mode, markers.selected_label) == ("paint", 1) and widget.panel.inside.isChecked()
+    stroke(qtbot, widget, (12, 50))
+    markers.mode = "pan_zoom"
+    click(qtbot, widget.panel.finish)
+    assert markers.mode == "pan_zoom", "no brush was in hand"
+
+
+def test_nothing_of_the_list_is_cut(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    rows = widget.panel.objects.rows
+    assert rows.visualRect(rows.model().index(0, 2)).right() <= rows.viewport().width()
+    assert rows.indexAt(QPoint(2, 2)).isValid()
