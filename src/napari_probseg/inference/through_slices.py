@@ -23,7 +23,7 @@ from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.region import Region, bounding_box, hull
 
 MAX_SEEDS = 4  # slices with strokes, and accepted ones, that are looked at for themselves
-MAX_SLICES = 16  # looked at in all, about
+MAX_SLICES = 12  # looked at in all, about
 N_WINDOWS = 4  # on a slice with strokes
 CLOSEST_RATIO = 4.0  # see `windows_around`
 MAX_LOG_ODDS = 6.0  # that answers are clipped to
