@@ -81,13 +81,14 @@ def advised(x: Tensor, logit: Tensor) -> Tensor:
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS : -N_MARKS + 2] > 0
     inside, outside = marks.unbind(1)
+    knows, rim = marks.flatten(2).any(2).all(1)[:, None, None, None], framed(inside)
+    doubted = rim & (logit < 0)
+    if not bool(knows.any()):
+        return advice(image, inside, outside | doubted, GRID_ADVISERS)
     looks = likeness(smoothed(image), marks, (logit / 2).sigmoid(), LIKENESS_ADVISERS)
-    knows = marks.flatten(2).any(2).all(1)[:, None, None, None]
-    rim = framed(inside)
     alike = knows & rim & (looks[:, 0] > 0)
     told = alike.flatten(1).sum(1) < MAX_ALIKE * rim.flatten(1).sum(1)  # else a few strokes tell nothing apart
-    rim = rim & (logit < 0) & ~(alike & told[:, None, None, None])
-    says = advice(image, inside, outside | rim, GRID_ADVISERS)
+    says = advice(image, inside, outside | (doubted & ~(alike & told[:, None, None, None])), GRID_ADVISERS)
     says[:, -1:] = torch.where(knows[:, None], looks, says[:, -1:])
     return says
 

@@ -148,13 +148,12 @@ class Similar:
         return len(self.objects)
 
     def __str__(self) -> str:
-        n = sum(o.score >= DEFAULT_LINE for o in self.objects)
-        return f"{len(self)} objects alike, {n} of them likely" if self.objects else NOTHING_ALIKE
+        return f"{len(self)} objects alike, {len(self.above())} of them likely" if self.objects else NOTHING_ALIKE
 
     @property
     def pays(self) -> bool:
         """Whether the likeliest is so likely that a look at it takes less time than it saves."""
-        return any(o.score >= PAYS_FROM for o in self.objects[:1])
+        return bool(self.above(PAYS_FROM))
 
     def above(self, line: float = DEFAULT_LINE) -> tuple[SimilarObject, ...]:
         """Return those that are at least as likely."""

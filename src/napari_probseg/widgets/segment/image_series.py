@@ -190,7 +190,7 @@ class ImageSeries(QObject):
         own = None if image is None else source_of(image)
         if image is not None:
             self._way = self._way_of(image)
-        if image is None or own is None or own == path or own not in self.series.images:
+        if own is None or own == path or own not in self.series.images:
             self._open(path)
         elif session is None or not session.has_unsaved_objects or not self.series.is_done(own):
             if _is_in_journal(session):
