@@ -1,5 +1,6 @@
 """Files are written whole: through links, in their mode, under any name, and nothing half stays."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -26,6 +27,21 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.txt", b"new")
     assert (tmp_path / "a.txt").is_symlink()
     assert (tmp_path / "elsewhere" / "a.txt").read_bytes() == b"new"
+
+
+def test_the_old_file_stays_where_the_new_one_does_not_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some disks, those of a network and those with a quota, tell that they are full no sooner."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_whole(tmp_path / "a.txt", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*free space"):
+        write_whole(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "a.txt").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
 @posix

@@ -71,6 +71,8 @@ CODE = "1); __import__('os').system('true'); (1"
         lambda about, _: about.update(steps=None),
         lambda about, _: about.update(n_asked=[]),
         lambda about, _: about.pop("start"),
+        lambda about, _: about.pop("version"),
+        lambda about, _: (about.pop("version"), about.update(format="another")),
         lambda about, _: step(about, "mark")["changes"].clear(),
         lambda about, _: step(about, "mark")["changes"][0].update(name="image"),
         lambda about, _: step(about, "mark")["changes"][0].update(key="about"),

@@ -114,6 +114,24 @@ def test_objects_of_other_work_are_kept(folder: Path) -> None:
     assert save(image, with_objects({}))[1] is None
 
 
+def test_the_classes_of_objects_of_other_work_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often, also within a second; and where the new objects cannot be written all stays as it was."""
+    image, asides = folder / "cell1.tif", []
+    for kind in ("a", "b", "c"):
+        asides.append(save(image, with_objects({300: kind}), is_own=False)[1])
+    tables = [path.with_suffix(".csv").read_text() for path in (asides[1], asides[2], objects_beside(image))]
+    assert [table.splitlines()[-1] for table in tables] == [f"300,{kind},25" for kind in "abc"]
+    there = {path: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("napari_probseg.session.beside.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(image, with_objects({300: "d"}), is_own=False)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == there
+
+
 def test_two_images_of_one_name_have_files_of_their_own(folder: Path) -> None:
     ps.write(folder / "cell1.png", IMAGE.astype(np.uint8), labels=False)
     assert objects_beside(folder / "cell1.png") != objects_beside(folder / "cell1.tif")

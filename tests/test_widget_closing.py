@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+import napari_probseg as ps
 from napari_probseg.session.journal import journals_in, read_journal
 from napari_probseg.widgets.segment import closing
-from napari_probseg.widgets.segment.closing import CANCEL, DISCARD, KEEP, Guard
+from napari_probseg.widgets.segment.closing import CANCEL, DISCARD, KEEP, LOSE, SAVE_SESSION, Guard
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import Balls, click, disk, finish_one, offer, stroke
 
@@ -100,3 +104,63 @@ def test_the_box_at_closing_says_what_there_is(open_widget, qtbot, monkeypatch):
     assert closing._ask(widget, list(widget.work.images)) == KEEP
     ((text, buttons),) = said
     assert "image" in text and set(buttons) == {closing.SAVE, KEEP, DISCARD, CANCEL}
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+def answer_with(monkeypatch, text) -> list[str]:
+    said = []
+
+    def clicked(box) -> None:
+        said.append(f"{box.text()} {box.informativeText()}")
+        next(b for b in box.buttons() if b.text() == text).click()
+
+    monkeypatch.setattr(QMessageBox, "exec", clicked)
+    return said
+
+
+@pytest.mark.parametrize("answer", [LOSE, SAVE_SESSION, CANCEL])
+def test_closing_asks_about_work_whose_journal_cannot_be_written(
+    open_widget, qtbot, monkeypatch, tmp_path, full_disk, answer
+):
+    _, widget = open_widget(IMAGE)
+    guard = Guard(widget.window(), widget.work.images)
+    stroke(qtbot, widget, (50, 50))
+    session, saved = widget.work.session, tmp_path / "work.npz"
+    said = answer_with(monkeypatch, answer)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(saved), "Session (*.npz)"))
+    with monkeypatch.context() as patched:
+        if answer == SAVE_SESSION:  # there is room elsewhere
+            patched.setattr("napari_probseg.session.storage.write_whole", lambda p, content: p.write_bytes(content))
+        assert guard._may_close() is (answer != CANCEL)
+    assert len(said) == 1 and "“image”" in said[0] and "No space left on device" in said[0]
+    if answer == SAVE_SESSION:
+        assert ps.Session.load(saved, IMAGE).case.strokes[50, 50]
+    assert session.can_undo
+
+
+def test_an_image_that_is_removed_while_the_disk_is_full_is_asked_about(open_widget, qtbot, monkeypatch, full_disk):
+    viewer, widget = open_widget(IMAGE)
+    guard = Guard(widget.window(), widget.work.images)
+    stroke(qtbot, widget, (50, 50))
+    viewer.layers.remove("image")
+    assert "its journal cannot be written" in widget.panel.status.text()
+    said = answer_with(monkeypatch, CANCEL)
+    assert not guard._may_close() and "“image”" in said[0]
+
+
+def test_a_journal_stays_where_the_session_that_was_saved_is_gone(open_widget, qtbot, tmp_path, journals):
+    _, widget = open_widget(IMAGE)
+    guard = Guard(widget.window(), widget.work.images)
+    stroke(qtbot, widget, (50, 50))
+    session = widget.work.session
+    session.save(tmp_path / "work.npz")
+    session.note_saved(tmp_path / "work.npz", whole=True)
+    (tmp_path / "work.npz").unlink()
+    assert guard._may_close() and journals_in(journals)

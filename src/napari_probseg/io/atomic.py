@@ -56,6 +56,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         for half in place.parent.glob(f"{tried}.*{PART}"):
             _tidy(half)
         part.write_bytes(content)
+        _sync(part)
         _share(part, like=place)
         part.replace(place)
     except OSError as error:
@@ -115,6 +116,12 @@ def _share(path: Path, *, like: Path) -> None:
         mode, above = stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)
         if above & stat.S_IWGRP and not above & stat.S_ISVTX:
             path.chmod(mode | above & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH))
+
+
+def _sync(path: Path) -> None:
+    """See to it that a file is on the disk: what counts is whole after a power cut, too, and a full disk is told."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _tidy(part: Path) -> None:
@@ -241,8 +248,7 @@ def together(folder: Path, *, last: Sequence[str] = ()) -> Iterator[Path]:
         yield staged
         for path in _files_below(staged):
             _refuse_place(folder / path.relative_to(staged), staged)
-            with path.open("rb+") as file:  # so that after a power cut, too, what counts is whole
-                os.fsync(file.fileno())
+            _sync(path)
         staged.rename(folder / _DECIDED)
     finally:
         shutil.rmtree(staged, ignore_errors=True)

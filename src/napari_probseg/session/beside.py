@@ -58,11 +58,31 @@ def write_beside(
     """
     path, aside = objects_beside(image), None
     if path.exists() and not is_own:
-        aside = path.with_name(path.name.replace(OBJECTS, f"{OBJECTS}{ASIDE}{time.strftime('%Y%m%d-%H%M%S')}"))
-        path.replace(aside)
+        aside = _new_aside(path)
+        _move(path, aside)
+    try:
+        write(path, objects.astype(np.min_scalar_type(int(objects.max(initial=0)))), like=like, labels=True)
+    except BaseException:
+        if aside is not None and not path.exists():
+            _move(aside, path)
+        raise
     write_whole(_table_of(path), _table(finished, like))
-    write(path, objects.astype(np.min_scalar_type(int(objects.max(initial=0)))), like=like, labels=True)
     return path, aside
+
+
+def _move(path: Path, to: Path) -> None:
+    """Give a file of objects another name, and the table of their classes, if there is one."""
+    if (table := _table_of(path)).exists():
+        table.replace(_table_of(to))
+    path.replace(to)
+
+
+def _new_aside(path: Path) -> Path:
+    """Return another name for a file of objects that is of other work, which no file has yet."""
+    then = f"{OBJECTS}{ASIDE}{time.strftime('%Y%m%d-%H%M%S')}"
+    numbers = ("", *(f"-{i}" for i in range(2, 10_000)))
+    places = (path.with_name(path.name.replace(OBJECTS, f"{then}{n}")) for n in numbers)
+    return next(place for place in places if not place.exists())
 
 
 def read_beside(image: Path, like: Picture) -> tuple[NDArray[np.uint32], dict[int, str]]:

@@ -58,7 +58,9 @@ def read_stored(path: str | Path) -> Stored:
                 raise ValueError("it tells too much of itself")
             with file.open("about.npy") as member:
                 about = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
-            if about["format"] == FORMAT and about["version"] == VERSION:
+            if about["format"] != FORMAT:
+                raise ValueError(f"it is a {about['format']!r:.60}")
+            if (version := about["version"]) == VERSION:
                 return _stored(about, file)
     except NotReadHereError as error:
         raise ValueError(f"{path} cannot be opened: {error}") from error
@@ -67,7 +69,7 @@ def read_stored(path: str | Path) -> Stored:
             raise cause from error
         raise ValueError(f"{path} is damaged or no session of napari-probseg: open another file") from error
     raise ValueError(
-        f"{path} is of version {about['version']}, this release reads version {VERSION}: "
+        f"{path} is of version {version!r:.20}, this release reads version {VERSION}: "
         f"open it with the release that wrote it"
     )
 

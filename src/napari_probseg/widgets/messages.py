@@ -92,6 +92,11 @@ def _work(n_steps: int, n_objects: int, when: float, now: float | None) -> str:
     return f"{counted}, {day} {then:%H:%M}"
 
 
+def cut_off(copy: str) -> str:
+    """Return what to say of a journal that was damaged, and is kept as it was in a copy."""
+    return f"Its journal is damaged: the steps behind that place are missing, and {copy} is the file as it was."
+
+
 def name_of(step: Step) -> str:
     """Return a step in words: "a stroke"."""
     return _STEPS.get(step.verb, step.verb)

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,6 +19,7 @@ ENDING = ".journal"
 MAX_BYTES = 2**30  # of a journal, and of a folder of them
 MAX_AGE_DAYS = 90
 MAX_REMEMBERED = 20  # folders beside those of the settings
+FIRST_RELEASE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # no journal is older
 
 
 def new_path(folder: Path, name: str) -> Path:
@@ -29,11 +32,12 @@ def new_path(folder: Path, name: str) -> Path:
 
 def journals_in(folder: Path) -> list[Path]:
     """Return the journals of a folder, the latest first; none if it cannot be looked into."""
-    try:
-        found = [(path.stat().st_mtime, path) for path in folder.glob(f"*{ENDING}")]
-    except OSError:
-        return []
-    return [path for _, path in sorted(found, reverse=True)]
+    dated: list[tuple[float, Path]] = []
+    with suppress(OSError):
+        for path in folder.glob(f"*{ENDING}"):
+            with suppress(OSError):  # it was removed just now, or is a link that leads nowhere: the others are there
+                dated.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def remember(folder: Path, places: Path) -> None:
@@ -72,14 +76,22 @@ def locked(path: Path) -> FileLock:
 def is_in_use(path: Path) -> bool:
     """Return whether a journal is being written."""
     try:
-        locked(path).release()
+        unlock(locked(path))
     except TimeoutError:
         return True
     except OSError:
         return False
-    with suppress(OSError):
-        Path(f"{path}.lock").unlink()
     return False
+
+
+def unlock(lock: FileLock) -> None:
+    """Let a lock go, and remove its file: while it is held, lest it be that of another program already."""
+    file = Path(lock.lock_file)
+    if os.name == "nt":  # where a file that is open cannot be removed
+        lock.release()
+    with suppress(OSError):
+        file.unlink()
+    lock.release()
 
 
 def remove(path: Path) -> None:
@@ -89,23 +101,41 @@ def remove(path: Path) -> None:
             part.unlink()
 
 
-def tidy(folder: Path, *, max_age_days: float = MAX_AGE_DAYS, max_bytes: int = MAX_BYTES) -> list[Path]:
+def tidy(
+    folder: Path, *, max_age_days: float = MAX_AGE_DAYS, max_bytes: int = MAX_BYTES, keep: Sequence[Path] = ()
+) -> list[Path]:
     """Remove the journals of a folder that are too old, and the oldest while all of them are too large.
+
+    How old one is counts from the latest of them, not from now: who was away finds what was left, and a clock that runs
+    ahead removes nothing. One from before there were any was written by a clock that had lost the time, and counts as
+    of now.
+
+    Parameters
+    ----------
+    folder : Path
+    max_age_days : float
+    max_bytes : int
+        Of all together.
+    keep : sequence of Path
+        Journals that stay in any case: those of an image that was just opened.
 
     Returns
     -------
     list of Path
         What was removed; journals that are being written are not.
     """
-    removed, n_bytes = [], 0
+    removed: list[Path] = []
+    n_bytes, latest = 0, 0.0
     for path in journals_in(folder):
         try:
+            if path.stat().st_mtime < FIRST_RELEASE:
+                os.utime(path)
             status = path.stat()
         except OSError:
             continue
-        n_bytes += status.st_size
-        is_old = time.time() - status.st_mtime > max_age_days * 86400
-        if (is_old or n_bytes > max_bytes) and not is_in_use(path):
+        n_bytes, latest = n_bytes + status.st_size, latest or status.st_mtime
+        is_old = latest - status.st_mtime > max_age_days * 86400
+        if (is_old or n_bytes > max_bytes) and path not in keep and not is_in_use(path):
             remove(path)
             removed.append(path)
             n_bytes -= status.st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from napari_probseg.session.encoding import BROKEN, Stored, restored
 from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.journal.records import FIRST_LINE, FORMAT, VERSION, records_of
+
+MAX_TIME = 2.5e11  # seconds since 1970: of the year 9892, after which calendars end
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Kept:
         Of the journal as far as it is whole.
     is_damaged : bool
         Whether more follows than the half-written end that a crash leaves.
+    size : int
+        Of the file when it was read, in bytes.
     """
 
     path: Path
@@ -70,6 +75,7 @@ class Kept:
     n_objects: int
     n_bytes: int
     is_damaged: bool
+    size: int
 
 
 def read_journal(path: str | Path) -> Kept:
@@ -91,7 +97,8 @@ def read_journal(path: str | Path) -> Kept:
         about, start = _beginning_of(path, file)
         identity, channel_axis = _subject_of(path, about)
         in_time = about.get("in_time", False) is True  # of journals without it, none is
-        n_bytes, when = file.tell(), float(about["time"])
+        size = os.fstat(file.fileno()).st_size
+        n_bytes, when = file.tell(), _time(about)
         records = records_of(file)
         while True:
             try:
@@ -107,7 +114,7 @@ def read_journal(path: str | Path) -> Kept:
                 elif what == "saved":
                     saved_as = str(told["path"])
                 saved_as = saved_as if what == "saved" else ""
-                when = float(told.get("time", when))
+                when = _time({"time": when, **told})
                 n_bytes = file.tell()
             except StopIteration:
                 break
@@ -119,7 +126,7 @@ def read_journal(path: str | Path) -> Kept:
     stored = Stored(
         identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity, in_time
     )
-    return Kept(path, stored, Subject.of(about), when, saved_as, count_objects(done), n_bytes, is_damaged)
+    return Kept(path, stored, Subject.of(about), when, saved_as, count_objects(done), n_bytes, is_damaged, size)
 
 
 def read_identity(path: str | Path) -> tuple[Identity, Subject]:
@@ -163,10 +170,18 @@ def _beginning_of(path: Path, file: BinaryIO, *, shape_only: bool = False) -> tu
 def _subject_of(path: Path, about: Mapping[str, Any]) -> tuple[Identity, int | None]:
     try:
         axis = about["channel_axis"]
-        float(about["time"])
+        _time(about)
         return Identity.restored(about["identity"]), None if axis is None else int(axis)
     except BROKEN as error:
         raise _no_journal(path) from error
+
+
+def _time(about: Mapping[str, Any]) -> float:
+    """Return when a record was written, in seconds since 1970."""
+    seconds = float(about["time"])
+    if not 0 <= seconds < MAX_TIME:
+        raise ValueError(f"there is no time {seconds}")
+    return seconds
 
 
 def _no_journal(path: Path) -> ValueError:

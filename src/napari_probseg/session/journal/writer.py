@@ -22,7 +22,7 @@ from napari_probseg.io.paths import why_not_writable
 from napari_probseg.session.encoding import start_of
 from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity
-from napari_probseg.session.journal.folder import MAX_BYTES, locked, remove, sync_folder
+from napari_probseg.session.journal.folder import MAX_BYTES, locked, new_path, remove, sync_folder, unlock
 from napari_probseg.session.journal.reader import Kept, Subject
 from napari_probseg.session.journal.records import FIRST_LINE, record_of
 
@@ -56,7 +56,7 @@ class Journal:
     OSError
         If there can be no file at that path.
     TimeoutError
-        If another program writes to the journal.
+        If another program writes to the journal, or has done so since it was read.
     """
 
     def __init__(
@@ -76,21 +76,23 @@ class Journal:
             if why := why_not_writable(self.path):
                 raise OSError(f"no journal can be kept at {path}: {why}")
             raise FileExistsError(f"{path} is there already: open it with Session.load, or choose another name")
+        self.damaged: Path | None = None  # a copy of what the file was, where it could not be read to its end
         self._told, self._start = told, start
+        self._lock = None if kept is None else _relocked(self.path, kept)
         self._records: list[tuple[dict[str, Any], Step | None]] = []  # all of them, should the file be made again
         self._n_written = self._n_bytes = 0
+        self._size = None if kept is None else kept.size  # of the file when it was let go
         self._is_full = False
         self._file: BinaryIO | None = None
-        self._lock: FileLock | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         for step in (*done, *reversed(undone)):
             self._records.append(({"what": "step", "n_asked": n_asked}, step))
         self._records += [({"what": "undo"}, None)] * len(undone)
         if kept is not None:
-            self._lock = locked(self.path)
-            if kept.is_damaged:
-                shutil.copyfile(self.path, self.path.with_name(f"{self.path.name}.damaged"))
             self._n_written, self._n_bytes = len(self._records), kept.n_bytes
+            if kept.is_damaged:
+                self.damaged = _new_copy(self.path)
+                shutil.copyfile(self.path, self.damaged)
         elif self._records:
             self.flush(0)
         _open.add(self)
@@ -132,8 +134,9 @@ class Journal:
 
     @property
     def is_saved(self) -> bool:
-        """Whether everything was saved to a file since the latest step."""
-        return bool(self._records) and self._records[-1][0]["what"] == "saved"
+        """Whether everything was saved to a file since the latest step, and that is still there."""
+        last = self._records[-1][0] if self._records else {}
+        return last.get("what") == "saved" and Path(last["path"]).is_file()
 
     def remove(self) -> None:
         """Let the file go, and remove it; should there be more to write, it is made again, whole."""
@@ -187,6 +190,10 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = locked(self.path)
+                if self._is_of_another():  # it is theirs now: all that was done here is written to one of its own
+                    self._unlock()
+                    self.path, self._size = new_path(self.path.parent, self.path.stem), None
+                    self._lock = locked(self.path)
             is_there = self.path.exists()
             self._file = self.path.open("r+b" if is_there else "x+b")
             if not is_there:
@@ -210,10 +217,19 @@ class Journal:
     def _end(self) -> None:
         self._write()
         self._let_go()
+        with suppress(OSError):
+            self._size = self.path.stat().st_size
+        self._unlock()
+
+    def _is_of_another(self) -> bool:
+        """Return whether another program wrote to the file since it was let go."""
+        with suppress(OSError):
+            return self._size is not None and self.path.stat().st_size != self._size
+        return False
+
+    def _unlock(self) -> None:
         if self._lock is not None:
-            self._lock.release()
-            with suppress(OSError):
-                Path(self._lock.lock_file).unlink()
+            unlock(self._lock)
             self._lock = None
 
     def _let_go(self) -> None:
@@ -238,6 +254,21 @@ _open: WeakSet[Journal] = WeakSet()
 def _close_all() -> None:
     for journal in tuple(_open):
         journal.close()
+
+
+def _relocked(path: Path, kept: Kept) -> FileLock:
+    """Return the lock of a journal that was read, taken, unless another program has written to it since."""
+    lock = locked(path)
+    if path.stat().st_size == kept.size:
+        return lock
+    unlock(lock)
+    raise TimeoutError("another window went on with it meanwhile: open the image again")
+
+
+def _new_copy(path: Path) -> Path:
+    """Return where the next copy of a damaged journal will be: none takes the place of an earlier one."""
+    numbers = ("", *(f"-{i}" for i in range(2, 10_000)))
+    return next(copy for n in numbers if not (copy := path.with_name(f"{path.name}.damaged{n}")).exists())
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:

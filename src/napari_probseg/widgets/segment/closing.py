@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject
@@ -10,8 +11,8 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 from napari_probseg.session.journal import count_objects
 from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import counted_objects
-from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once
+from napari_probseg.widgets.messages import counted_objects, sentence_of
+from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once, save_session_at_once
 
 if TYPE_CHECKING:
     from napari_probseg.widgets.segment.images import Images
@@ -47,18 +48,29 @@ class Guard(QObject):
             return False
         if answer == SAVE and not all(save_objects_at_once(layers, self._window) for layers in unsaved):
             return False
-        for layers in self._images:
+        discarded = unsaved if answer == DISCARD else []
+        unwritten = [layers for layers in self._images.in_memory if layers not in discarded and not _is_kept(layers)]
+        if unwritten and not self._may_lose(unwritten):
+            return False
+        for layers in self._images.in_memory:
             journal = layers.session.journal
-            if journal is None:
-                continue
-            if journal.is_saved or (answer == DISCARD and layers in unsaved):
+            if journal is not None and (journal.is_saved or layers in discarded):
                 journal.remove()
-            else:
+            elif journal is not None:
                 journal.close()
         return True
 
+    def _may_lose(self, unwritten: list[SessionLayers]) -> bool:
+        """Return whether to close though some journals are not written to their end, their sessions saved if wanted."""
+        answer = _ask_of_journals(self._window, unwritten)
+        if answer == SAVE_SESSION:
+            return all(save_session_at_once(layers, self._window) for layers in unwritten)
+        return answer == LOSE
+
 
 SAVE, KEEP, DISCARD, CANCEL = "Save…", "Keep in the journal", "Discard", "Cancel"
+SAVE_SESSION, LOSE = "Save the session…", "Close all the same"
+MAX_WAIT = 10  # seconds for a journal to be written
 
 
 def guard(widget: QWidget, images: Images) -> None:
@@ -84,8 +96,34 @@ def _ask(parent: QWidget, unsaved: list[SessionLayers]) -> str:
     )
     roles = QMessageBox.ButtonRole
     kinds = ((SAVE, roles.AcceptRole), (KEEP, roles.AcceptRole), (DISCARD, roles.DestructiveRole))
-    buttons = {text: box.addButton(text, role) for text, role in (*kinds, (CANCEL, roles.RejectRole))}
-    box.setDefaultButton(buttons[KEEP])
+    return _answered(box, kinds, default=KEEP)
+
+
+def _is_kept(layers: SessionLayers) -> bool:
+    """Return whether all that was done on an image is in its journal, or was saved."""
+    session = layers.session
+    if session.journal is None:
+        return not session.steps
+    return session.journal.is_saved or session.journal.flush(MAX_WAIT)
+
+
+def _ask_of_journals(parent: QWidget, unwritten: list[SessionLayers]) -> str:
+    """Ask what is to become of work that could not be written to its journal; return the text of the button."""
+    names = ", ".join(f"“{layers.image_name}”" for layers in unwritten)
+    journals = [layers.session.journal for layers in unwritten]
+    box = QMessageBox(parent)
+    box.setWindowTitle("Work that is in no file")
+    box.setText(f"What was done last on {names} is in no file, and is lost if napari is closed now.")
+    box.setInformativeText(" ".join(sentence_of(RuntimeError(j.trouble)) for j in journals if j and j.trouble))
+    roles = QMessageBox.ButtonRole
+    kinds = ((SAVE_SESSION, roles.AcceptRole), (LOSE, roles.DestructiveRole))
+    return _answered(box, kinds, default=SAVE_SESSION)
+
+
+def _answered(box: QMessageBox, kinds: Sequence[tuple[str, QMessageBox.ButtonRole]], *, default: str) -> str:
+    """Show a question, which can be cancelled, and return the text of the button that was clicked."""
+    buttons = {text: box.addButton(text, role) for text, role in (*kinds, (CANCEL, QMessageBox.ButtonRole.RejectRole))}
+    box.setDefaultButton(buttons[default])
     box.setEscapeButton(buttons[CANCEL])
     box.exec()
     return next((text for text, button in buttons.items() if button is box.clickedButton()), CANCEL)

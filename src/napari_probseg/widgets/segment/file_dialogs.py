@@ -146,12 +146,21 @@ class _OfAnotherImage:
 def save_objects_at_once(layers: SessionLayers, parent: QWidget) -> bool:
     """Ask for a file and write the finished objects of an image to it; return whether that was done."""
     path = _path_to_save(parent, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
-    if path is None:
-        return False
+    return path is not None and _is_done(_write_objects(_copied(layers), path, layers.session), parent, "Save objects")
+
+
+def save_session_at_once(layers: SessionLayers, parent: QWidget) -> bool:
+    """Ask for a file and write the session of an image to it; return whether that was done."""
+    path = _path_to_save(parent, "Save session", f"{layers.image_name}_session.npz", _SESSIONS)
+    return path is not None and _is_done(_write_session(layers.session, path), parent, "Save session")
+
+
+def _is_done(task: Generator[str, None, str], parent: QWidget, title: str) -> bool:
+    """Do a task at once; return whether it succeeded, and say why if it did not."""
     try:
-        result_of(_write_objects(_copied(layers), path, layers.session))
+        result_of(task)
     except (ValueError, TypeError, OSError, MemoryError) as error:
-        QMessageBox.warning(parent, "Save objects", sentence_of(error))
+        QMessageBox.warning(parent, title, sentence_of(error))
         return False
     return True
 

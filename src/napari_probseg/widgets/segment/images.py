@@ -37,6 +37,7 @@ class Images:
         self._wiring: Wiring | None = None
         self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
+        self._unwritten: list[SessionLayers] = []  # of images that are gone, whose journals could not be written
         self._spare: tuple[Labels, Labels] | None = None  # of an image that is gone, for the next one
         self.at_work: Image | None = None
         self.colours = ObjectColours()
@@ -72,6 +73,11 @@ class Images:
 
     def __iter__(self) -> Iterator[SessionLayers]:
         return iter(list(self._all.values()))
+
+    @property
+    def in_memory(self) -> list[SessionLayers]:
+        """What would be lost with the program if no file had it: all images, and those removed that no journal has."""
+        return [*self, *self._unwritten]
 
     def image_of(self, layers: SessionLayers) -> Image | None:
         """Return the image that layers lie over."""
@@ -159,14 +165,23 @@ class Images:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
-    def remove(self, image: Image) -> None:
-        """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones."""
+    def remove(self, image: Image) -> bool:
+        """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones.
+
+        Returns
+        -------
+        bool
+            Whether what was done on it is in its journal; else it stays in memory.
+        """
+        is_written = True
         if (layers := self._all.pop(image, None)) is not None:
             layers.release()
-            if layers.session.journal is not None:
-                layers.session.journal.close()
+            if layers.session.journal is not None and not layers.session.journal.close():
+                is_written = False
+                self._unwritten.append(layers)
         if image is self.at_work:
             self.turn_to(None)
+        return is_written
 
     def release(self) -> None:
         """Let go of the layers, which are ordinary ones until `connect` takes the work up again."""

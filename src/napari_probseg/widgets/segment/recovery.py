@@ -117,8 +117,9 @@ class Recovery(QObject):
         except (ValueError, TypeError):  # the first verb says so
             return
         folders = self._folders(subject)
-        self._tidy(folders)
-        if paths := journals_of(folders, case, subject):
+        paths = journals_of(folders, case, subject)
+        self._tidy(folders, keep=paths)
+        if paths:
             self._image, self._channels = image, tuple(channels)
             self._background.start(lambda: looking(paths, case, subject))
             self.changed.emit()
@@ -186,6 +187,7 @@ class Recovery(QObject):
                 session.keep(earlier.kept.path, kept=earlier.kept, subject=subject, told=_while_it_lives(self._tell))
         except OSError as error:
             self.said.emit(sentence_of(error), True)
+            self.look_again(image, self._channels)  # what another window has done of it meanwhile
             return
         self.recovered.emit(image, session)
 
@@ -214,13 +216,13 @@ class Recovery(QObject):
             folders.insert(0 if self._place == BESIDE_IMAGE else 1, beside)
         return folders
 
-    def _tidy(self, folders: list[Path]) -> None:
-        """Remove what is too old or too much, once, and say so."""
-        removed = [path for folder in ([] if self._is_tidied else folders) for path in tidy(folder)]
+    def _tidy(self, folders: list[Path], *, keep: list[Path]) -> None:
+        """Remove what is too old or too much, once, but what is of the image that was opened, and say so."""
+        removed = [path for folder in ([] if self._is_tidied else folders) for path in tidy(folder, keep=keep)]
         self._is_tidied = True
         if removed:
             self._say(
-                f"Removed {len(removed)} journals of earlier work: older than {MAX_AGE_DAYS} days, or beyond "
+                f"Removed {len(removed)} journals of earlier work: {MAX_AGE_DAYS} days older than the last, or beyond "
                 f"{MAX_BYTES / 1e9:.0f} GB."
             )
 

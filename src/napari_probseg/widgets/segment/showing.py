@@ -29,7 +29,7 @@ from napari_probseg.widgets.layers.image import (
     unit_of,
 )
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import LACKS_LEARNT, offer_of, question_of
+from napari_probseg.widgets.messages import LACKS_LEARNT, cut_off, offer_of, question_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.brush_fit import camera_of, fitting, is_meant_for, side_of
@@ -213,7 +213,9 @@ class Showing(Following):
         layers.repaint()
         self.asking.warm_up()
         self._show()
-        self.say("Go on where you were." + LACKS_LEARNT * session.lacks_learnt)
+        copy = None if session.journal is None else session.journal.damaged
+        damaged = "" if copy is None else f" {cut_off(copy.name)}"
+        self.say("Go on where you were." + damaged + LACKS_LEARNT * session.lacks_learnt)
 
     def _uncover(self) -> None:
         """Bring the image at work on top, with all that lies over it, where an image hides any of that."""

@@ -257,7 +257,8 @@ class Stage(Showing):
         if layer is self.image:
             sentence = self._farewell()
             self.recovery.forget_image(layer)
-            self.images.remove(layer)
+            if not self.images.remove(layer):
+                sentence = "The image was removed, and its journal cannot be written: napari asks as it closes."
             self._hide()
             self.say(sentence)
         elif isinstance(layer, Image):
