@@ -105,6 +105,24 @@ def test_a_result_replaces_nothing_that_it_is_made_from(tmp_path: Path, given: l
     assert (image.read_bytes(), inside.read_bytes()) == before
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["train", "general", "OUT", "--steps", "0"],
+        ["train", "nnunet2018", "OUT", "--steps", "-1"],
+        ["train", "nnunet2018", "OUT", "--memory", "0"],
+        ["reproduce", "wong2022", "--out", "OUT", "--steps", "0"],
+        ["dataset", "train", "OUT", "--steps", "0"],
+        ["train", "general", "OUT", "--device", "nowhere"],
+    ],
+)
+def test_a_number_of_nothing_is_not_taken_for_none_given(tmp_path: Path, given: list[str]) -> None:
+    """Where `0` was as good as absent, thousands of steps began; nor does anything begin that cannot end."""
+    done = CliRunner().invoke(app, [str(tmp_path / "out") if word == "OUT" else word for word in given])
+    assert done.exit_code == 2 or "there is no device" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("given", [["complete", "NEW"], ["propose", "NEW"], ["more", "--out", "NEW"]])
 def test_a_folder_that_is_read_only_is_told_before_any_work(
     tmp_path: Path, given: list[str], no_work: None, monkeypatch: pytest.MonkeyPatch

@@ -207,7 +207,7 @@ def test_both_from_the_command_line(source: Collection, tmp_path: Path) -> None:
     Collection.create(tmp_path / "one", ["thing"], channels=["T1", "FLAIR"])
     assert "failed, the labels have" in run("import", tmp_path / "one", source.folder, code=1)
     assert "3 done" in run("import", tmp_path / "one", source.folder, "--label", "thing")
-    assert "3 images are in" in run("export", tmp_path / "new", tmp_path / "Dataset702_Clean")
+    assert "3 images written to" in run("export", tmp_path / "new", tmp_path / "Dataset702_Clean")
 
 
 def test_numbers_with_gaps_go_out_without(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from napari_probseg.io import read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_labels
 from napari_probseg.io.paths import why_no_folder
-from napari_probseg.progress import Fate, Outcome, Progress, result_of
+from napari_probseg.progress import Fate, Outcome, Progress, counted, result_of
 from napari_probseg.session.session import Session
 from napari_probseg.similar.examples import EXAMPLES_FILE, Example
 from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE
@@ -84,7 +84,7 @@ class Found:
 
     def __str__(self) -> str:
         if not self.n_new:
-            return f"{self.n_first} objects, none more: {NOTHING_ALIKE}"
+            return f"{counted(self.n_first, 'object')}, none more: {NOTHING_ALIKE}"
         return f"{self.n_first + self.n_new} objects, {self.n_new} of them found"
 
 

@@ -80,6 +80,11 @@ def report_of(outcomes: Iterable[Outcome], n: int) -> Iterator[str]:
     yield said or "there is nothing to do"
 
 
+def counted(n: int, what: str) -> str:
+    """Return how many there are of something in words: "1 image", "2 images"."""
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
 def result_of(work: Generator[Any, None, T], tell: Callable[[Any], object] | None = None) -> T:
     """Return what a work returns in the end.
 

@@ -21,7 +21,7 @@ __all__ = ["app"]
 @app.command()
 def train(
     folder: Folder,
-    steps: Annotated[int | None, typer.Option(help="Steps in all; some minutes' worth if absent.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all; some minutes' worth if absent.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights to start from; those in use if absent.")] = None,
     anew: Annotated[bool, typer.Option(help="Begin again where a training was broken off.")] = False,
     seed: Seed = 0,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_probseg.progress import counted
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -77,7 +79,7 @@ def show(folder: Folder) -> None:
     collection = Collection(folder)
     numbers = ", ".join(f"{name} = {number}" for name, number in collection.labels.items())
     n_held_out = len(collection.split("test"))
-    typer.echo(f"# {folder}: {len(collection.cases)} images, {n_held_out} held out; {numbers}")
+    typer.echo(f"# {folder}: {counted(len(collection.cases), 'image')}, {n_held_out} held out; {numbers}")
     for entry in collection.entries:
         part = "held out" if entry.held_out else "training"
         date = entry.metadata().get("date", "")
@@ -118,7 +120,7 @@ def export(
 
     collection = Collection(folder)
     exchange.export(collection, out)
-    typer.echo(f"{len(collection.cases)} images are in {out}")
+    typer.echo(f"{counted(len(collection.cases), 'image')} written to {out}")
 
 
 def _kinds(given: list[str], labels: NDArray[np.generic]) -> dict[int, str]:

@@ -98,7 +98,7 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option(envvar="PROBSEG_DATA", help="Folder of nnU-Net v2 raw sets; not for wong2022.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each training; as ours if absent.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; as ours if absent.")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many, from --seed on; of the U-Nets' comparisons; as ours if absent.")
     ] = None,

@@ -37,7 +37,9 @@ class Preset(StrEnum):
     avetisian2018 = "avetisian2018"
 
 
-Memory = Annotated[float, typer.Option(help="GiB for a step, by which patches are chosen ('general' has its own).")]
+Memory = Annotated[
+    float, typer.Option(min=0.01, help="GiB for a step, by which patches are chosen ('general' has its own).")
+]
 WHICH = (
     "Which network; 'pack', 'pack3d': the crops of 'general', 'general3d' alone; 'refiner', 'refiner3d': "
     "their last parts."
@@ -58,7 +60,9 @@ def train(
         list[str] | None,
         typer.Option(help="A data set that is left out, by name, again for each; for 'general' alone."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all; as the shipped weights, or 5000, if absent.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps in all; as the shipped weights, or 5000, if absent.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="How long 'general' trains; as the shipped weights if absent.")
     ] = None,
@@ -66,7 +70,8 @@ def train(
     start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
     memory: Memory = 2,
     patience: Annotated[
-        int, typer.Option(help="Tenths of the steps without a better score that end it; 0: none; not for 'general'.")
+        int,
+        typer.Option(min=0, help="Tenths of the steps without a better score that end it; 0: none; not for 'general'."),
     ] = 0,
     all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
     seed: Seed = 0,
@@ -85,8 +90,10 @@ def train(
             raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
         parts[preset](out, data, without or (), start, seed)
         return
+    from napari_probseg.inference.device import chosen_device
     from napari_probseg.training.distributed import is_first, launch
 
+    chosen_device(device)  # before crops are cut for long
     is_general = preset in (Preset.general, Preset.general3d)
     _refuse_misfit(preset.value, data, start, without, is_general=is_general)
     fabric = launch(devices, device)  # from here on, N processes do the same

@@ -6,6 +6,7 @@ how it was made and keeps the earlier labels, and a part of ``dataset.json``, wh
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from napari_probseg.io.labels import refuse_other_place
 from napari_probseg.io.paths import why_no_folder
 
 ENDINGS = (*NIFTI, *TIFF, ".png")
+ANEW = "free space or make it writable, then try again"
 _LAST = ("labelsTr", "dataset.json")  # a label without its image, or a number without its files, is never seen
 
 
@@ -261,9 +263,9 @@ class Collection(RawDataset):
         except (TimeoutError, UnsettledError):
             raise
         except OSError as error:
-            raise OSError(
-                f"{failure} to {self.folder} ({reason_of(error)}): free space or make it writable, then try again"
-            ) from error
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            advice = "choose a shorter name" if cause.errno == errno.ENAMETOOLONG else ANEW
+            raise OSError(f"{failure} to {self.folder} ({reason_of(error)}): {advice}") from error
 
     # The folder ---------------------------------------------------------------------------------------------------
 
