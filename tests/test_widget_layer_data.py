@@ -12,8 +12,11 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.layers import Image, Labels
+
 from napari_probseg.io import read
 from napari_probseg.napari_io import layer_data, layer_place
+from napari_probseg.widgets.layers.image import voxels_of
 
 ANATOMICAL = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
 AFFINE = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 4.0, 7], [0, 0, 0, 1]])
@@ -195,3 +198,14 @@ def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path, nifti: str) -> None
     with pytest.raises(ValueError, match="layers of two to four axes can be saved"):
         layer_data.write_image(str(tmp_path / "a.tif"), np.ones((2, 2, 3, 4, 5)), {})
     assert [path.name for path in tmp_path.iterdir()] == [Path(nifti).name]
+
+
+def test_labels_with_the_shape_of_an_image_and_not_its_scale_are_told_what_to_do():
+    image = Image(np.zeros((5, 20, 30)), scale=(3, 0.5, 0.5), name="scan", units=("mm",) * 3)
+    labels = Labels(np.ones((5, 20, 30), np.uint8), name="mine")
+    with pytest.raises(ValueError, match=r"“mine” has the shape of “scan”.*give it the image's scale and translate"):
+        voxels_of(labels, image)
+    labels.scale = image.scale
+    assert voxels_of(labels, image).all()
+    with pytest.raises(ValueError, match=r"its shape is \(5, 20, 31\)"):
+        voxels_of(Labels(np.ones((5, 20, 31), np.uint8), name="mine"), image)

@@ -143,6 +143,53 @@ def test_work_in_another_window_is_left_alone(open_widget, qtbot):
     assert other.work.session.journal.path != widget.work.session.journal.path
 
 
+def test_work_on_this_very_image_goes_before_later_work_on_the_same_with_another_scale(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    before = crash(widget)
+    _, other = open_widget(IMAGE, scale=(2, 1))
+    assert "its spacing is" in asked(qtbot, other)
+    click(qtbot, other.panel.question.anew)
+    stroke(qtbot, other, (10, 10))
+    crash(other)
+    _, again = open_widget(IMAGE)
+    assert "another image" not in asked(qtbot, again)
+    assert state(gone_on(qtbot, again)) == state(before)
+
+
+def test_that_a_journal_is_damaged_is_told_and_it_stays_as_it_was(open_widget, qtbot, journals):
+    _, widget = open_widget(IMAGE)
+    for x in (20, 30, 40):
+        stroke(qtbot, widget, (30, x))
+    crash(widget)
+    (path,) = journals_in(journals)
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    _, again = open_widget(IMAGE)
+    asked(qtbot, again)
+    assert len(gone_on(qtbot, again).steps) == 2
+    (copy,) = journals.glob("*.damaged")
+    assert "damaged" in again.panel.status.text() and copy.name in again.panel.status.text()
+    assert copy.read_bytes() == content
+
+
+def test_what_another_window_went_on_with_meanwhile_is_asked_about_anew(open_widget, qtbot, journals):
+    _, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    crash(widget)
+    _, again = open_widget(IMAGE)
+    assert "1 step," in asked(qtbot, again)
+    (path,) = journals_in(journals)
+    other = ps.Session.load(path, IMAGE)
+    other.keep(path, kept=read_journal(path))
+    other.mark(np.eye(64))
+    other.journal.close()
+    click(qtbot, again.panel.question.go_on)
+    qtbot.waitUntil(lambda: "2 steps," in again.panel.question.text.text(), timeout=20_000)
+    assert state(gone_on(qtbot, again)) == state(other)
+
+
 def test_journals_lie_beside_the_image_where_that_is_set(open_widget, qtbot, tmp_path, monkeypatch, journals):
     from napari_probseg.widgets.segment import widget as module
     from napari_probseg.widgets.settings import BESIDE_IMAGE, LIVE_OFF, Settings

@@ -266,7 +266,16 @@ def voxels_of(layer: Labels, image: Image) -> NDArray[Any]:
     labels, place = (_picture(one, in_world=not is_told) for one in (layer, image))
     if not is_told and PIXEL in (labels.unit, place.unit):  # then only napari's numbers can be compared
         labels, place = replace(labels, unit="mm"), replace(place, unit="mm")
-    return laid_on(replace(labels, data=finest(layer)), place, name=f"“{layer.name}”", of=f"“{image.name}”")
+    drawn, name, of = replace(labels, data=finest(layer)), f"“{layer.name}”", f"“{image.name}”"
+    try:
+        return laid_on(drawn, place, name=name, of=of)
+    except ValueError as error:
+        if is_told or drawn.axes != drawn.spatial_axes or drawn.shape != place.shape:
+            raise
+        raise ValueError(
+            f"{name} has the shape of {of}, but not its scale and place: if its voxels are the image's, give it the "
+            f"image's scale and translate; else resample it onto the image first"
+        ) from error
 
 
 def place_of(layer: Image) -> Picture:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Earlier:
     difference : str
         How the image differs from the one that the work was done on, in words; empty if it is the same.
     older : tuple of Path
-        Further journals of the same image.
+        Further journals of the same image, or of the same other one.
     """
 
     kept: Kept
@@ -68,13 +68,10 @@ def _identities(folders: Sequence[Path], case: Case) -> list[tuple[Path, Identit
     """Return the journals in some folders of images with the shape of a case, and what they are of."""
     found = []
     for path in (path for folder in folders for path in journals_in(folder) if not path.name.endswith(ASIDE)):
-        try:
+        with _passing_over():
             about, of = read_identity(path)
-        except (OSError, ValueError):
-            logger.info("passed over", exc_info=True)
-            continue
-        if about.shape == case.shape:
-            found.append((path, about, of))
+            if about.shape == case.shape:
+                found.append((path, about, of))
     return found
 
 
@@ -92,20 +89,28 @@ def looking(paths: Sequence[Path], case: Case, subject: Subject) -> Generator[st
     """
     yield "Looking for earlier work on this image…"
     identity = Identity.of(case)
-    found: list[Earlier] = []
-    older: list[Path] = []
+    found: list[tuple[Path, str]] = []
     for path in paths:
-        try:
+        with _passing_over():
             about, of = read_identity(path)
-            if not _is_of(about, of, identity, subject):
-                continue
-            if found:
-                older.append(path)
-            elif (kept := read_journal(path)).stored.done or kept.stored.undone:
-                found.append(Earlier(kept, about.difference(identity)))
-        except (OSError, ValueError):
-            logger.info("passed over", exc_info=True)
-    return replace(found[0], older=tuple(older)) if found else None
+            if _is_of(about, of, identity, subject):
+                found.append((path, about.difference(identity)))
+    found.sort(key=lambda one: bool(one[1]))  # work on this very image goes before work on what its file was
+    for i, (path, difference) in enumerate(found):
+        with _passing_over():
+            if (kept := read_journal(path)).stored.done or kept.stored.undone:
+                older = tuple(other for other, its in found[i + 1 :] if its == difference)
+                return Earlier(kept, difference, older)
+    return None
+
+
+@contextmanager
+def _passing_over() -> Iterator[None]:
+    """Pass over a journal that cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError):
+        logger.info("passed over", exc_info=True)
 
 
 def latest_work(folders: Sequence[Path]) -> Generator[str, None, Kept | None]:
@@ -119,14 +124,12 @@ def latest_work(folders: Sequence[Path]) -> Generator[str, None, Kept | None]:
         with suppress(OSError):
             dated.append((path.stat().st_mtime, path))
     for _, path in sorted(dated, reverse=True):
-        try:
+        with _passing_over():
             source = read_identity(path)[1].source
             if source and Path(source).is_file() and not is_in_use(path):
                 kept = read_journal(path)
                 if kept.stored.done or kept.stored.undone:
                     return kept
-        except (OSError, ValueError):
-            logger.info("passed over", exc_info=True)
     return None
 
 
