@@ -144,7 +144,7 @@ def test_work_in_another_window_is_left_alone(open_widget, qtbot):
 
 
 def test_work_on_this_very_image_goes_before_later_work_on_the_same_with_another_scale(open_widget, qtbot):
-    viewer, widget = open_widget(IMAGE)
+    _, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))
     before = crash(widget)
     _, other = open_widget(IMAGE, scale=(2, 1))
