@@ -89,7 +89,7 @@ def test_few_rounds_are_never_too_short():
         ({"image": np.zeros((3, 9))}, "like the seeds"),
         ({"image": np.full((8, 8), np.nan)}, "NaN"),
         ({"spacing": (1.0, 0.0)}, "positive"),
-        ({"spacing": (1.0,)}, "2 positive"),
+        ({"spacing": (1.0,)}, "each of 2 axes"),
         ({"edge_weight": -1.0}, "edge_weight"),
         ({"n_rounds": 0}, "n_rounds"),
     ],

@@ -127,7 +127,7 @@ def test_objects_from_elsewhere(session: ps.Session) -> None:
     assert (session.objects == 7).sum() == 9, "locked"
     for bad, says in (
         (np.zeros((3, 3), int), "image's shape"),
-        (np.zeros(SHAPE), "whole numbers"),
+        (np.full(SHAPE, 0.5), "whole numbers"),
         (np.full(SHAPE, -1), "whole"),
     ):
         with pytest.raises(ValueError, match=says):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.images import checked_whole
+from napari_probseg.images import checked_plane, checked_whole
 from napari_probseg.region import Region
 
 NOTHING_LEFT = "nothing is left to add near the strokes: brush further out, complete or finish"
@@ -88,8 +88,13 @@ class Candidates:
         -------
         (int, int)
             Voxels of object, and voxels of background.
+
+        Raises
+        ------
+        IndexError
+            If there is no such candidate.
         """
-        new = self.patches[i][self.case.partial[self.where] == Marker.UNKNOWN]
+        new = self.patches[self._checked(i)][self.case.partial[self.where] == Marker.UNKNOWN]
         return int(np.count_nonzero(new == Marker.OBJECT)), int(np.count_nonzero(new == Marker.BACKGROUND))
 
     def accept(self, i: int) -> Case:
@@ -110,9 +115,13 @@ class Candidates:
         IndexError
             If there is no such candidate.
         """
-        if not isinstance(i, Integral) or not 0 <= i < len(self):
-            raise IndexError(f"there is no candidate {i!r}: choose one of 0 to {len(self) - 1}")
-        return self.case.decide(self.where, self.patches[i])
+        return self.case.decide(self.where, self.patches[self._checked(i)])
+
+    def _checked(self, i: Any) -> int:
+        if isinstance(i, Integral) and not isinstance(i, bool) and 0 <= int(i) < len(self):
+            return int(i)
+        there = f"choose one of 0 to {len(self) - 1}" if len(self) else "none is on offer"
+        raise IndexError(f"there is no candidate {i!r:.60}: {there}")
 
     def uncertainty(self) -> NDArray[np.float32]:
         """Return the disagreement of the samples: 4 p (1 - p), where p is the share that takes a voxel as object.
@@ -135,6 +144,22 @@ class Candidates:
         """
         values = 4.0 * self.probability * (1.0 - self.probability)
         return np.where(self.case.partial[self.where] == Marker.UNKNOWN, values, 0.0).astype(np.float32)
+
+
+def checked_question(case: Any, plane: Any) -> None:
+    """Raise if what is asked about is no case, or has no such plane.
+
+    Raises
+    ------
+    TypeError
+        If it is no case, or the plane no whole numbers.
+    ValueError
+        If a plane is named that there is not, or of an image, which has none.
+    """
+    if not isinstance(case, Case):
+        raise TypeError(f"a case is asked about, got {type(case).__name__}: make one of the image, Case(image)")
+    if plane is not None:
+        case.plane(*checked_plane(plane))
 
 
 def checked_request(n: Any, seed: Any) -> tuple[int, int]:
@@ -171,9 +196,8 @@ class _Partials(Sequence[NDArray[np.uint8]]):
     def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):
             return [self._candidates.accept(j).partial for j in range(*i.indices(len(self)))]
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"there is no candidate {i} of {len(self)}")
-        return self._candidates.accept(i % len(self)).partial
+        from_end = isinstance(i, Integral) and -len(self) <= int(i) < 0
+        return self._candidates.accept(i + len(self) if from_end else i).partial
 
 
 class Proposer(Protocol):

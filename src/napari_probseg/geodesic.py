@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_probseg.images import checked_image, checked_mask, checked_number, checked_spacing, checked_whole
+
 TOLERANCE = 1e-4
 MAX_ROUNDS = 100
 BATCH_VOXELS = 2**17  # voxels whose steps are measured in one go
@@ -55,7 +57,7 @@ def geodesic_distance(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no seed, the shapes do not fit, the image is not finite, or a number is out of range.
 
     Notes
@@ -63,10 +65,10 @@ def geodesic_distance(
     Sweeps over the slices along each axis, forwards and backwards (Toivanen 1996; Criminisi et al. 2008), of which each
     is one operation on a whole slice, until nothing changes.
     """
-    seeds = np.asarray(seeds).astype(bool)
-    values, mm = _checked_image(image, seeds), _checked_spacing(spacing, seeds.ndim)
+    seeds = checked_mask(seeds, "seeds").astype(bool)
+    values, mm = _checked_image(image, seeds), checked_spacing(spacing, seeds.ndim)
     _refuse_out_of_range(edge_weight, n_rounds)
-    intensity = F.pad(edge_weight * torch.from_numpy(values).to(device), (1, 1) * seeds.ndim)
+    intensity = F.pad(float(edge_weight) * torch.from_numpy(values).to(device), (1, 1) * seeds.ndim)
     distance = torch.full(intensity.shape[1:], torch.inf, device=device)  # what is beyond the border is never a way
     inner = distance[(slice(1, -1),) * seeds.ndim]
     inner[torch.from_numpy(seeds).to(device)] = 0
@@ -80,9 +82,9 @@ def geodesic_distance(
 
 
 def _refuse_out_of_range(edge_weight: float, n_rounds: int | None) -> None:
-    if n_rounds is not None and n_rounds < 1:
+    if n_rounds is not None and checked_whole(n_rounds, "n_rounds") < 1:
         raise ValueError(f"n_rounds must be at least 1, got {n_rounds}")
-    if not np.isfinite(edge_weight) or edge_weight < 0:
+    if not np.isfinite(checked_number(edge_weight, "edge_weight")) or edge_weight < 0:
         raise ValueError(f"edge_weight must be 0 or more millimetres for a unit of intensity, got {edge_weight}")
 
 
@@ -132,21 +134,17 @@ def _squared_steps(mm: Sequence[float], axis: int) -> Tensor:
 
 
 def _checked_image(image: NDArray[Any], seeds: NDArray[np.bool_]) -> NDArray[np.float32]:
-    values = np.asarray(image, dtype=np.float32)
-    values = values[None] if values.ndim == seeds.ndim else values
-    if seeds.ndim not in (2, 3) or values.shape[1:] != seeds.shape:
-        raise ValueError(f"the image must be {seeds.shape} like the seeds, or have channels first; got {image.shape}")
-    if not seeds.any():
-        raise ValueError("there is no seed to measure the distance from: mark at least one voxel")
-    if not np.isfinite(values).all():
+    given = np.asarray(checked_image(image))
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
         raise ValueError(
             "the image holds NaN or infinite values: replace them first, for example with numpy.nan_to_num"
         )
+    is_exact = given.dtype.itemsize <= 2 or given.dtype == np.float32
+    # Differences alone count, and those of large numbers single precision would blur.
+    values = (given if is_exact or not given.size else given.astype(np.float64) - given.min()).astype(np.float32)
+    values = values[None] if values.ndim == seeds.ndim else values
+    if seeds.ndim not in (2, 3) or values.shape[1:] != seeds.shape:
+        raise ValueError(f"the image must be {seeds.shape} like the seeds, or have channels first; got {given.shape}")
+    if not seeds.any():
+        raise ValueError("there is no seed to measure the distance from: mark at least one voxel")
     return values
-
-
-def _checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
-    mm = (1.0,) * ndim if spacing is None else tuple(float(m) for m in spacing)
-    if len(mm) != ndim or not all(np.isfinite(m) and m > 0 for m in mm):
-        raise ValueError(f"spacing must be {ndim} positive distances, got {mm}")
-    return mm

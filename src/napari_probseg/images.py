@@ -127,7 +127,7 @@ def checked_channel_axis(image: Any, channel_axis: int | None, spacing: Sequence
         return _axis_of_few(tuple(image.shape))
     if channel_axis is None:
         return None
-    if not isinstance(channel_axis, Real) or channel_axis != int(channel_axis) or not -ndim <= channel_axis < ndim:
+    if not isinstance(channel_axis, Real) or channel_axis not in range(-ndim, ndim):
         raise ValueError(f"channel_axis={channel_axis} is not an axis of an image of shape {tuple(image.shape)}")
     return int(channel_axis) % ndim
 
@@ -155,6 +155,19 @@ def checked_whole(number: Any, name: str) -> int:
         return index(number)
     except TypeError as error:
         raise TypeError(f"{name} must be a whole number, got {number!r:.60}") from error
+
+
+def checked_number(number: Any, name: str) -> float:
+    """Return a number; whether it is in its range is for the caller to say.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not isinstance(number, Real):
+        raise TypeError(f"{name} must be a number, got {number!r:.60}")
+    return float(number)
 
 
 def checked_plane(plane: Any) -> tuple[int, int]:
@@ -204,9 +217,9 @@ def checked_mask(mask: Any, name: str) -> NDArray[Any]:
     """
     values = np.asarray(mask)
     if values.dtype.kind not in "biu" and (values.dtype.kind != "f" or (values != np.rint(values)).any()):
+        got = f"{values.dtype} with other numbers" if values.dtype.kind == "f" else f"an array of {values.dtype}"
         raise ValueError(
-            f"{name} must be a mask of True and False, got {values.dtype} with other numbers: compare them first, for "
-            f"example probability > 0.5"
+            f"{name} must be a mask of True and False, got {got}: compare first, for example probability > 0.5"
         )
     return values
 

@@ -40,6 +40,11 @@ class Preset(StrEnum):
 Memory = Annotated[
     float, typer.Option(min=0.01, help="GiB for a step, by which patches are chosen ('general' has its own).")
 ]
+Steps = Annotated[int | None, typer.Option(min=1, help="Steps in all; as the shipped weights, or 5000, if absent.")]
+Patience = Annotated[
+    int,
+    typer.Option(min=0, help="Tenths of the steps without a better score that end it; 0: none; not for 'general'."),
+]
 WHICH = (
     "Which network; 'pack', 'pack3d': the crops of 'general', 'general3d' alone; 'refiner', 'refiner3d': "
     "their last parts."
@@ -60,19 +65,14 @@ def train(
         list[str] | None,
         typer.Option(help="A data set that is left out, by name, again for each; for 'general' alone."),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps in all; as the shipped weights, or 5000, if absent.")
-    ] = None,
+    steps: Steps = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="How long 'general' trains; as the shipped weights if absent.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Crops in a step of 'general'; 256 suits a GPU.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights that 'general' starts from; else random ones.")] = None,
     memory: Memory = 2,
-    patience: Annotated[
-        int,
-        typer.Option(min=0, help="Tenths of the steps without a better score that end it; 0: none; not for 'general'."),
-    ] = 0,
+    patience: Patience = 0,
     all_cases: Annotated[bool, typer.Option(help="Use the last third of the cases, too; not for 'general'.")] = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

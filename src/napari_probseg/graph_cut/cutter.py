@@ -9,6 +9,7 @@ from scipy.special import logit
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut.band import Band
 from napari_probseg.graph_cut.links import Links
+from napari_probseg.images import checked_number
 
 Mask = NDArray[np.bool_]
 
@@ -211,9 +212,11 @@ class Cutter:
     def _checked(
         self, probability: NDArray[np.floating], markers: NDArray[np.uint8] | None, smoothness: float
     ) -> tuple[NDArray[np.floating], NDArray[np.uint8]]:
-        if not (np.isfinite(smoothness) and smoothness >= 0):
+        if not (np.isfinite(checked_number(smoothness, "smoothness")) and smoothness >= 0):
             raise ValueError(f"smoothness must be a number that is not negative, got {smoothness}; 0 only thresholds")
         probability = np.asarray(probability)
+        if probability.dtype.kind not in "biuf":
+            raise TypeError(f"probability must be of real numbers in [0, 1], got {probability.dtype}")
         if probability.shape != self._case.shape:
             raise ValueError(f"probability must have the image's shape {self._case.shape}, got {probability.shape}")
         least, most = probability.min(), probability.max()

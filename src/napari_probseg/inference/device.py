@@ -29,6 +29,7 @@ def chosen_device(name: str) -> torch.device:
     RuntimeError
         If it is not there.
     """
+    name = str(name)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.images import checked_spacing
 from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
@@ -64,6 +65,8 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
     ------
     FileNotFoundError, PermissionError
         If there is no such file, or it may not be read.
+    TypeError
+        If ``axes`` are no letters.
     ValueError
         If it is damaged or of a kind that is not read.
     MemoryError
@@ -71,6 +74,8 @@ def read(path: str | Path, *, axes: str | None = None) -> Picture:
     """  # noqa: DOC501 (`failure` is none, but returns one of these)
     path = Path(path)
     refuse_no_file(path)
+    if not isinstance(axes, str | None):
+        raise TypeError(f"axes must be letters such as 'CZYX', got {axes!r:.60}")
     reader: Callable[[Path, str | None], Picture] = _by_ending(path, _READERS)
     try:
         refuse_misnamed(path, _ending(path))
@@ -108,17 +113,17 @@ def write(
 
     Raises
     ------
+    TypeError
+        If ``like`` is no picture.
     ValueError
-        If the array does not fit the file or ``like``.
+        If the array does not fit the file or ``like``, or holds nothing.
     OSError
         If the disk is full or the place cannot be written to.
     """
-    path, array = Path(path), np.asarray(array)
+    path, array = Path(path), _numbers(array)
     writer: Callable[..., bytes] = _by_ending(path, _WRITERS)
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    if array.dtype.kind not in "iufc":
-        raise ValueError(f"an array of numbers can be written, got one of {array.dtype}: convert it first")
+    if not isinstance(like, Picture | None):
+        raise TypeError(f"like must be a picture that was read, got {type(like).__name__}: read(path)")
     labels = array.dtype.kind in "iu" if labels is None else labels
     if labels and array.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers, got {array.dtype}: use array.astype('uint16')")
@@ -155,6 +160,16 @@ def refuse_output(path: str | Path, *, made_from: Iterable[str | Path | None] = 
     refuse_to_write(path, made_from=made_from)
 
 
+def _numbers(array: Any) -> NDArray[Any]:
+    """Return an array as it can be written, bool as uint8."""
+    values: NDArray[Any] = np.asarray(array)
+    if values.dtype.kind not in "biufc":
+        raise ValueError(f"an array of numbers can be written, got one of {values.dtype}: convert it first")
+    if not values.size:
+        raise ValueError(f"there is nothing to write in an array of {values.shape}")
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
 def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArray[Any] | None) -> Picture:
     """Return the picture that an array of its own lies on."""
     if array.ndim not in (2, 3):
@@ -164,9 +179,7 @@ def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArra
         if affine.shape != (4, 4) or spacing is not None:
             raise ValueError(f"an affine must be (4, 4) and takes the place of spacing, got shape {affine.shape}")
         spacing = np.linalg.norm(affine[:3, : array.ndim], axis=0)[::-1].tolist()
-    given = tuple(float(mm) for mm in spacing) if spacing is not None else (1.0,) * array.ndim
-    if len(given) != array.ndim or not all(np.isfinite(mm) and mm > 0 for mm in given):
-        raise ValueError(f"spacing must give one distance above 0 for each of {array.ndim} axes, got {given}")
+    given = checked_spacing(spacing, array.ndim)
     return Picture(array, "ZYX"[-array.ndim :], given, PIXEL if spacing is None else "mm", affine)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from napari_probseg.candidates import Candidates
+from napari_probseg.candidates import Candidates, checked_question
 from napari_probseg.case import Case, Plane
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
@@ -50,5 +50,6 @@ class Completer(ABC):
         ValueError
             As `complete`, and if an argument is out of range.
         """
+        checked_question(case, plane)
         config = CutConfig(**cut)
         return in_volume(self.complete(case.at(plane)).candidates(config), case, plane)

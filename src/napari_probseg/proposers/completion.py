@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
+from napari_probseg.images import checked_number
 from napari_probseg.morphology import with_rim
 from napari_probseg.region import relative
 
@@ -41,9 +42,9 @@ class CutConfig:
     everywhere: bool = True
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
+        if not (np.isfinite(checked_number(self.smoothness, "smoothness")) and self.smoothness >= 0):
             raise ValueError(f"smoothness must be 0 or more, got {self.smoothness}")
-        if not (np.isfinite(self.edges) and self.edges > 0):
+        if not (np.isfinite(checked_number(self.edges, "edges")) and self.edges > 0):
             raise ValueError(f"edges must be more than 0 (times the image's noise), got {self.edges}")
 
 

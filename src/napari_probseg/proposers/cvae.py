@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_probseg.candidates import Candidates, checked_request
+from napari_probseg.candidates import Candidates, checked_question, checked_request
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.images import checked_plane
 from napari_probseg.inference.device import with_fallback
@@ -127,6 +127,7 @@ class CVAEProposer(AsksNetworks):
         ValueError
             If nothing is marked, the image is constant or not finite there, or an argument is out of range.
         """
+        checked_question(case, plane)
         n, seed = checked_request(n, seed)
         if not 0 < reach <= 1:
             raise ValueError(f"reach must be in (0, 1], got {reach}")

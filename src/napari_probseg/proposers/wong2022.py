@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_probseg.candidates import Candidates, checked_request
+from napari_probseg.candidates import Candidates, checked_question, checked_request
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.images import checked_plane
 from napari_probseg.inference.device import chosen_device
@@ -60,6 +60,7 @@ class Wong2022Proposer:
         ValueError
             If nothing is marked, or the image is constant or not finite.
         """
+        checked_question(case, plane)
         n, seed = checked_request(n, seed)
         if case.ndim > 2:
             plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)

@@ -117,3 +117,16 @@ def place_in(objects: NDArray[Any], one: FinishedObject, axis: int | None = None
     voxels = np.argwhere(inside[plane]) + offset
     nearest = voxels[np.argmin(((voxels - voxels.mean(0)) ** 2).sum(1))]
     return tuple(int(at) + side.start for at, side in zip(nearest, one.box, strict=True))
+
+
+def checked_kind(kind: Any) -> str:
+    """Return the class of an object.
+
+    Raises
+    ------
+    TypeError
+        If it is no name.
+    """
+    if not isinstance(kind, str):
+        raise TypeError(f"a class is a name, got {kind!r:.60}; an empty one is none")
+    return kind

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.io.labels import whole_numbers
 from napari_probseg.region import Region, hull, relative
 from napari_probseg.session.history import Change, change_between
 from napari_probseg.similar.examples import Part
@@ -95,11 +96,9 @@ def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tu
     ValueError
         If they do not fit the image, hold nothing new, or have numbers beyond `MAX_LABEL`.
     """
-    labels = np.asarray(labels)
+    labels = whole_numbers(np.asarray(labels))
     if labels.shape != case.shape:
         raise ValueError(f"the labels must have the image's shape {case.shape}, got {labels.shape}")
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype}")
     new = (labels > 0) & (objects == 0)
     if not new.any():
         raise ValueError("the labels hold no object that is not finished already: choose others")

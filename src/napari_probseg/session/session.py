@@ -29,9 +29,16 @@ class Session(Offers, Kept):
         What makes candidates; can be set later.
     completer : Proposer, optional
         What completes the object; can be set later.
+
+    Raises
+    ------
+    TypeError
+        If it is no case.
     """
 
     def __init__(self, case: Case, proposer: Proposer | None = None, completer: Proposer | None = None) -> None:
+        if not isinstance(case, Case):
+            raise TypeError(f"a session is of a case, got {type(case).__name__}: make one of the image, Case(image)")
         super().__init__(case)
         self.proposer, self._completer = proposer, completer
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region, boxed, parts
-from napari_probseg.session.finished import FinishedObject, Tally, kinds_by
+from napari_probseg.session.finished import FinishedObject, Tally, checked_kind, kinds_by
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.refinement import Refinement
@@ -189,7 +189,7 @@ class Work:
         """
         if label not in self._tally:
             raise ValueError(f"there is no finished object {label}")
-        step = Step("classify", {"label": int(label), "kind": str(kind)})
+        step = Step("classify", {"label": int(label), "kind": checked_kind(kind)})
         if self.kinds.get(label, "") != kind:
             self._n_object_changes += 1
             self._note(step)
