@@ -168,3 +168,17 @@ def test_a_journal_of_no_time_is_none(tmp_path: Path, seconds: str) -> None:
     path.write_bytes(records.FIRST_LINE + records.record_of({**about, "time": float(seconds)}, None))
     with pytest.raises(ValueError, match="damaged or no journal"):
         read_journal(path)
+
+
+def test_what_was_saved_is_saved_as_long_as_that_is_there(tmp_path: Path) -> None:
+    """Be it a session file, or the folder of a data set that the image was added to."""
+    session = kept(tmp_path / "work.journal")
+    file, folder = tmp_path / "work.npz", tmp_path / "Dataset001_Cells"
+    session.save(file)
+    folder.mkdir()
+    for place in (file, folder):
+        session.note_saved(place, whole=True)
+        assert session.journal.is_saved
+        place.rename(tmp_path / "elsewhere") if place is file else place.rmdir()
+        assert not session.journal.is_saved
+    session.journal.close()

@@ -136,7 +136,7 @@ class Journal:
     def is_saved(self) -> bool:
         """Whether everything was saved to a file since the latest step, and that is still there."""
         last = self._records[-1][0] if self._records else {}
-        return last.get("what") == "saved" and Path(last["path"]).is_file()
+        return last.get("what") == "saved" and Path(last["path"]).exists()
 
     def remove(self) -> None:
         """Let the file go, and remove it; should there be more to write, it is made again, whole."""
