@@ -35,7 +35,10 @@ def journals(request, monkeypatch, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def answers_here(request, monkeypatch):
-    """Let the tests of a window be answered in a thread of it, and when it is asked: a file with ``LIVE`` says more."""
+    """Let the tests of a window be answered in a thread of it, and when it is asked: a file with ``LIVE`` says more.
+
+    Layers are made when they are needed, and beforehand where a file says ``BEFOREHAND``.
+    """
     if request.node.path.name.startswith("test_widget"):
         from napari_probseg.engine.local import Local
         from napari_probseg.widgets.settings import LIVE_OFF, Settings
@@ -43,6 +46,8 @@ def answers_here(request, monkeypatch):
         asked = Settings(
             live=getattr(request.module, "LIVE", LIVE_OFF), brush_size=getattr(request.module, "BRUSH", 10)
         )
+        if not getattr(request.module, "BEFOREHAND", False):
+            monkeypatch.setattr("napari_probseg.widgets.segment.beforehand.Beforehand.begin", lambda beforehand: None)
         monkeypatch.setattr("napari_probseg.widgets.segment.showing.engine", lambda device: Local())
         monkeypatch.setattr("napari_probseg.widgets.dataset.controller.another", Local)
         monkeypatch.setattr("napari_probseg.widgets.segment.widget.read_settings", lambda: asked)

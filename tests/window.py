@@ -112,8 +112,14 @@ def finished(qtbot, widget, at=(30, 30)):
 def on(qtbot, widget, name):
     """Wait until an image is at work, and nothing runs."""
     work = widget.work
-    qtbot.waitUntil(lambda: work.image is not None and work.image.name == name and not work.is_held, timeout=20_000)
+
+    def is_so():
+        is_there = work.image is not None and work.image.name == name and not work.is_held
+        return is_there and (bool(work.question) or not work.recovery.is_pending)
+
+    qtbot.waitUntil(is_so, timeout=20_000)
     threads_ended(qtbot)
+    qtbot.waitUntil(is_so, timeout=20_000)  # earlier work is looked for in one thread, and read in another
 
 
 def crash(widget) -> Session:

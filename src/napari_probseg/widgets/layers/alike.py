@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
-from napari_probseg.widgets.layers.image import empty_again, lay_over, shrunk
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.preview import Remover, add_quietly
+from napari_probseg.widgets.layers.overlay import add_quietly, empty_again, lay_over, shrunk
+from napari_probseg.widgets.layers.preview import Remover
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -66,7 +66,8 @@ class AlikeOutlines:
             fills = self._viewer.dims.ndisplay == 3
             layer.data[o.where][o.mask if fills else _outline(o, axes, 2 if o is on_show else 1)] = value
             self._drawn.append(o.where)
-        layer.visible = True
+        if not layer.visible:
+            layer.visible = True
         layer.refresh()
 
     def lay_over(self, placement: dict[str, Any]) -> None:

@@ -105,46 +105,6 @@ def placement(layer: Image, ndim: int) -> dict[str, Any]:
 GEOMETRY = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
-def lay_over(layer: Any, where: dict[str, Any]) -> None:
-    """Lay a layer elsewhere; see `placement`."""
-    for name, value in where.items():
-        if not np.array_equal(np.asarray(getattr(layer, name, value), dtype=object), np.asarray(value, dtype=object)):
-            setattr(layer, name, value)
-
-
-def used_again(layer: Labels, data: NDArray[Any], name: str, where: dict[str, Any]) -> Labels:
-    """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting."""
-    layer.data, layer.name = data, name
-    lay_over(layer, where)
-    layer.visible = True
-    layer.editable = False  # which forgets the history
-    layer.editable = True
-    return layer
-
-
-def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) -> bool:
-    """Lay a locked layer elsewhere, empty if its shape changes by that; return False if its axes do not fit."""
-    if layer.ndim != len(shape):
-        return False
-    if layer.data.shape != shape:
-        used_again(layer, np.zeros(shape, layer.data.dtype), layer.name, where)
-        layer.editable = False
-    lay_over(layer, where)
-    return True
-
-
-def shrunk(layer: Labels, image: Image) -> bool:
-    """Let a layer lie over an image as one empty voxel until it is used again; return False if its axes do not fit.
-
-    So the view can be fitted to the image, and nothing is drawn twice.
-    """
-    ndim = image.ndim - int(has_channels_first(image))
-    if layer.ndim != ndim:
-        return False
-    used_again(layer, np.zeros((1,) * ndim, layer.data.dtype), layer.name, placement(image, ndim))
-    return True
-
-
 def hides(layer: Image) -> bool:
     """Return whether an image hides what lies under it."""
     return bool(layer.visible) and layer.opacity == 1 and str(layer.blending).startswith(("translucent", "opaque"))

@@ -15,8 +15,9 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
-from napari_probseg.widgets.layers.image import bare, empty_again, lay_over, shrunk
+from napari_probseg.widgets.layers.image import bare, finest, has_channels_first, placement
 from napari_probseg.widgets.layers.outline import outline
+from napari_probseg.widgets.layers.overlay import add_quietly, empty_again, lay_over, remove, shrunk
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap
@@ -43,11 +44,11 @@ class Remover:
         if layer is None or layer not in self._viewer.layers:
             return
         if not self._is_removing:
-            self._viewer.layers.remove(layer)
+            remove(self._viewer, layer)
             return
         layer.name = f"{layer.name} (removed)"  # the next one gets the name
         layer.visible = False
-        QTimer.singleShot(0, lambda: layer in self._viewer.layers and self._viewer.layers.remove(layer))
+        QTimer.singleShot(0, lambda: remove(self._viewer, layer))
 
     def _note(self, _: Any) -> None:
         self._is_removing = True
@@ -114,6 +115,16 @@ class Preview:
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)
         return self._layer
+
+    def lay_beforehand(self, image: Image) -> bool:
+        """Make the layer before it is needed; return False if it lies over the image already."""
+        where = placement(image, image.ndim - int(has_channels_first(image)))
+        shape = tuple(finest(image).shape[: image.ndim])[-len(where["scale"]) :]
+        before = self._layer
+        if before is not None and before in self._viewer.layers and before.data.shape == shape:
+            return False
+        self.prepare(shape, where)
+        return True
 
     def lay_over(self, placement: dict[str, Any]) -> None:
         """Lie elsewhere, as the image does now."""
@@ -269,11 +280,3 @@ class Uncertainty:
 def _doubt() -> Colormap:
     """Return clear for certain, then yellow and magenta: seen on dark images and on bright ones."""
     return Colormap([[1.0, 0.9, 0.1, 0.0], [1.0, 0.8, 0.0, 0.8], [0.9, 0.0, 0.7, 1.0]], name="uncertainty")
-
-
-def add_quietly(viewer: Viewer, layer: Any) -> None:
-    """Add a layer on top and leave the active layer active, so that the brush stays in hand."""
-    active = viewer.layers.selection.active
-    viewer.add_layer(layer)
-    if active is not None:
-        viewer.layers.selection.active = active

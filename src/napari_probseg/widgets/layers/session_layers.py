@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from napari_probseg.case import Marker
 from napari_probseg.region import Region, hull, overlap, relative
 from napari_probseg.session.shown import Answer
-from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours, object_colours
+from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import following, touched_region
-from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, lay_over, placement, used_again
+from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
+from napari_probseg.widgets.layers.overlay import add, lay_over, used_again
+from napari_probseg.widgets.layers.spare import Spare, new_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -84,8 +86,8 @@ class SessionLayers:
         What is told of what is done on them.
     colours : ObjectColours
         How finished objects are coloured.
-    spare : (Labels, Labels), optional
-        Markers and objects layer of an image that is gone, to be used again: napari takes a second for two new ones.
+    spare : Spare, optional
+        Layers to be used, where they will do.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class SessionLayers:
         wiring: Wiring,
         *,
         colours: ObjectColours,
-        spare: tuple[Labels, Labels] | None = None,
+        spare: Spare | None = None,
     ) -> None:
         self.session = session
         self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
@@ -110,9 +112,8 @@ class SessionLayers:
         self._hidden: list[Labels] = []  # while another image is at work
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
-        markers, objects = spare or (None, None)
-        self.objects = self._new_objects(objects)
-        self.markers = self._new_markers(markers)
+        self.objects = self._new_objects(spare)
+        self.markers = self._new_markers(spare)
         self._follow_image()
         self.show()
 
@@ -131,11 +132,11 @@ class SessionLayers:
         active = self._viewer.layers.selection.active
         if self.objects not in self._viewer.layers:
             self.objects = self._new_objects()
-            self._viewer.add_layer(self.objects)
+            add(self._viewer, self.objects)
         if self.markers not in self._viewer.layers:
             self.markers = self._new_markers()
             self._touched = None
-            self._viewer.add_layer(self.markers)
+            add(self._viewer, self.markers)
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
@@ -197,7 +198,8 @@ class SessionLayers:
     def brush(self, marker: Marker, size: int) -> None:
         """Make the markers layer active, with the brush of a marker; UNKNOWN erases."""
         self.show()
-        self.markers.visible = True
+        if not self.markers.visible:
+            self.markers.visible = True
         self._viewer.layers.selection.active = self.markers
         self.markers.brush_size = size
         if marker is Marker.UNKNOWN:
@@ -236,9 +238,9 @@ class SessionLayers:
             for layer in (self.markers, self.objects):
                 layer.bind_key("Escape", self._cancel if on else None, overwrite=True)
 
-    def recolour(self) -> None:
+    def recolour(self, *, in_depth: bool) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
-        self.markers.colormap = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
+        self.markers.colormap = marker_colours(in_depth=in_depth)
 
     def colour_objects(self) -> None:
         """Colour the finished objects by number, or by their class."""
@@ -297,16 +299,19 @@ class SessionLayers:
                 shown[relative(common, here)][is_open] = Marker.UNKNOWN
         return shown
 
-    def _new_markers(self, spare: Labels | None = None) -> Labels:
-        data, name = self._shown(...), f"markers of {self.image_name}"
-        colours = marker_colours(in_depth=self._viewer.dims.ndisplay == 3)
-        if spare is None:
-            layer = Labels(data, name=name, colormap=colours, opacity=0.5, **self._placement)
-        else:
-            layer = used_again(spare, data, name, self._placement)
-            layer.colormap = colours
+    def _new_markers(self, spare: Spare | None = None) -> Labels:
+        layer = self._new("markers", lambda: self._shown(...), spare)
         self._connect(layer)
         return layer
+
+    def _new(self, kind: str, data: Callable[[], NDArray[Any]], spare: Spare | None) -> Labels:
+        """Return a layer, a spare one if there is any that will do."""
+        in_depth, shape = self._viewer.dims.ndisplay == 3, self.session.case.shape
+        layer = None if spare is None else spare.taken(kind, self._viewer, len(shape), self._placement)
+        if layer is None or spare is None:
+            return new_layer(kind, data(), self.image_name, self._placement, in_depth=in_depth)
+        is_shown = not self.session.steps and spare.is_empty_over(kind, shape)
+        return used_again(layer, None if is_shown else data(), f"{kind} of {self.image_name}", self._placement)
 
     def _connect(self, layer: Labels) -> None:
         layer.events.paint.connect(self._note_paint)
@@ -317,12 +322,8 @@ class SessionLayers:
         layer.mouse_drag_callbacks.append(self._follow)
         self._bind_undo(layer)
 
-    def _new_objects(self, spare: Labels | None = None) -> Labels:
-        data, name = self.session.objects.copy(), f"objects of {self.image_name}"
-        if spare is None:
-            layer = Labels(data, name=name, colormap=object_colours(), opacity=0.6, **self._placement)
-        else:
-            layer = used_again(spare, data, name, self._placement)
+    def _new_objects(self, spare: Spare | None = None) -> Labels:
+        layer = self._new("objects", self.session.objects.copy, spare)
         self._colour(layer)
         layer.metadata = self._metadata
         layer.editable = False  # finished objects are locked: they change by reopening alone

@@ -17,7 +17,8 @@ from napari_probseg.engine.exhibit import Exhibit, exhibit
 from napari_probseg.session.request import Offer
 from napari_probseg.widgets.layers.alike import AlikeOutlines
 from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes, plane_on_view
-from napari_probseg.widgets.layers.preview import Preview, Uncertainty, add_quietly
+from napari_probseg.widgets.layers.overlay import add_quietly
+from napari_probseg.widgets.layers.preview import Preview, Uncertainty
 from napari_probseg.widgets.messages import nothing_on_view
 
 if TYPE_CHECKING:

@@ -40,6 +40,10 @@ class Following(Speaking):
         """Return the viewer's images that can be worked on."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Make the layers of the image at work, so that something can be drawn over it."""
+        raise NotImplementedError
+
     def choose(self, image: Image | None) -> None:
         """Turn to an image; the work on the others stays as it is."""
         raise NotImplementedError
@@ -48,6 +52,9 @@ class Following(Speaking):
         """Turn to an image that was opened or selected, or to the one that selected layers of ours lie over."""
         layer = bare(layer)
         if self.is_held or self._is_adding or self._is_removing:
+            return
+        if self.images.holds_spare(layer):  # to be painted on
+            self.prepare()
             return
         image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
         if image is not self.image and image in self.choices():

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from napari.layers import Image, Labels
+from napari.layers import Image
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
-from napari_probseg.widgets.layers.image import bare, case_of, finest, misread, shrunk
+from napari_probseg.widgets.layers.image import bare, case_of, finest, misread
+from napari_probseg.widgets.layers.overlay import remove
 from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
+from napari_probseg.widgets.layers.spare import Spare
 from napari_probseg.widgets.models import given
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Images:
         self._keep: Callable[[Session, Image], Any] | None = None
         self._all: WeakKeyDictionary[Image, SessionLayers] = WeakKeyDictionary()
         self._unwritten: list[SessionLayers] = []  # of images that are gone, whose journals could not be written
-        self._spare: tuple[Labels, Labels] | None = None  # of an image that is gone, for the next one
+        self._spare = Spare()  # for the next image
         self.at_work: Image | None = None
         self.colours = ObjectColours()
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
@@ -141,11 +143,31 @@ class Images:
         """Lay layers over an image, those of the image that it follows if they will do."""
         if self._wiring is None:
             raise RuntimeError("the work on the images was let go of: open the Segment widget again")
-        spare, self._spare = self._spare, None
+        spare, self._spare = self._spare, Spare()
         layers = self._all[image] = SessionLayers(
             self._viewer, image, session, self._wiring, colours=self.colours, spare=spare
         )
+        self._take_away(layer for layer in spare if not layers.holds(layer))
         return layers
+
+    def lay_beforehand(self, image: Image) -> bool:
+        """Lay a layer over an image on which no work has begun; return False if all lie there.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the image is none that can be worked on.
+        """
+        return image not in self._all and self._spare.lay_over(self._viewer, image, case_of(image).shape)
+
+    def recolour(self) -> None:
+        """Colour the markers for the display in 2-D or in 3-D."""
+        for layers in (self._spare, *self):
+            layers.recolour(in_depth=self._viewer.dims.ndisplay == 3)
+
+    def holds_spare(self, layer: Any) -> bool:
+        """Return whether a layer lies ready for an image on which no work has begun."""
+        return self._spare.holds(layer)
 
     def hand_on(self, before: Image, image: Image) -> None:
         """Lay the layers of an image that will be removed over another one, if they will do and it has none."""
@@ -153,17 +175,18 @@ class Images:
         self.remove(before)
         if layers is not None:
             self.put_away()
-            self._spare = layers.markers, layers.objects
-            shown = self._viewer.layers
-            if image in self._all or not all(layer in shown and shrunk(layer, image) for layer in self._spare):
-                self.put_away()
+            self._spare = Spare(layers.markers, layers.objects)
+        if image in self._all or not self._spare.shrink(self._viewer, image):
+            self.put_away()
 
     def put_away(self) -> None:
-        """Take the layers away that were kept, if no image has taken them over."""
-        spare, self._spare = self._spare or (), None
-        for layer in spare:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        """Take the layers away that no image has taken over."""
+        spare, self._spare = self._spare, Spare()
+        self._take_away(spare)
+
+    def _take_away(self, layers: Iterable[Any]) -> None:
+        for layer in layers:
+            remove(self._viewer, layer)
 
     def remove(self, image: Image) -> bool:
         """Forget an image that was taken out of the viewer; its layers stay, as ordinary ones.

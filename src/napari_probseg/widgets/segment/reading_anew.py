@@ -12,6 +12,7 @@ from napari_probseg.widgets.layers.image import unit_of
 from napari_probseg.widgets.layers.source import add_read, source_of
 from napari_probseg.widgets.readers import NAPARI
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.still import units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Read, arriving
 
@@ -54,7 +55,7 @@ class ReadingAnew(QObject):
             for layer in goes:
                 layer.name += " before"  # for what follows it is to have its name
                 _give_units(layer, got)
-            with work.adding():
+            with work.adding(), units_may_differ():  # of layers that lie over what goes
                 opened = add_read(work.viewer, got.path, [one for _, one in got.layers])
             self._turn_to([layer for layer in opened if isinstance(layer, Image)], goes)
             for layer in goes:

@@ -32,6 +32,7 @@ from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, cut_off, offer_of, question_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
+from napari_probseg.widgets.segment.beforehand import Beforehand
 from napari_probseg.widgets.segment.brush_fit import camera_of, fitting, is_meant_for, side_of
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.elsewhere import Elsewhere
@@ -77,6 +78,7 @@ class Showing(Following):
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
+        self._beforehand = Beforehand(self._lay_beforehand, self._must_wait)
         warm_up()
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
@@ -140,7 +142,8 @@ class Showing(Following):
 
     def owns(self, layer: Any) -> bool:
         """Return whether a layer is one of those that show the work."""
-        return self.view.holds(layer) or any(layers.holds(layer) for layers in self.images)
+        shown = self.view.holds(layer) or any(layers.holds(layer) for layers in self.images)
+        return shown or self.images.holds_spare(layer)
 
     # What is shown ---------------------------------------------------------------------------------------------
 
@@ -171,6 +174,19 @@ class Showing(Following):
         own = [i for i, layer in enumerate(shown) if self.view.holds(layer)]
         if own and min(own) < max((i for i, layer in enumerate(shown) if self.layers.holds(layer)), default=-1):
             self.viewer.layers.move_multiple(own, len(shown))
+
+    def _lay_beforehand(self) -> bool:
+        """Lay one of the layers of the image at work over it before it is painted on; return False if all lie there."""
+        if (image := self.image) is None or self.layers is not None:
+            return False
+        try:
+            with self.adding():
+                return self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
+        except (ValueError, TypeError, MemoryError):  # the first verb says so
+            return False
+
+    def _must_wait(self) -> bool:
+        return self.is_held or self.recovery.is_pending
 
     def list_images(self) -> None:
         """Take up the last image, where none that is in the viewer is at work."""
@@ -271,6 +287,7 @@ class Showing(Following):
             self.images.turn_to(image)
             for layers in self.images:
                 layers.set_on_view(layers is self.layers)
+            self._beforehand.begin()
             self.resuming.forget()
             self._hide(image)
             self._select(image)
@@ -282,6 +299,11 @@ class Showing(Following):
             if self.layers is None and image is not None and (sentence := misread(image)):
                 self.say(sentence)
         self._show()
+
+    def _put_away(self) -> None:
+        """Take away what lay ready for an image."""
+        if self.image is None:
+            self.images.put_away()
 
     def _choose_brush(self, size: int) -> None:
         """Let the brush have a size that a person chose, in voxels, on this image and those like it."""
@@ -309,8 +331,7 @@ class Showing(Following):
     def _turned(self, _: Any) -> None:
         """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
         self.view.preview.recolour()
-        for layers in self.images:
-            layers.recolour()
+        self.images.recolour()
         if self.layers is not None:
             self.view.turn(displayed_axes(self.viewer, self.layers.markers))
 

@@ -260,6 +260,7 @@ class Stage(Showing):
             if not self.images.remove(layer):
                 sentence = "The image was removed, and its journal cannot be written: napari asks as it closes."
             self._hide()
+            QTimer.singleShot(0, self._put_away)  # napari may be removing them
             self.say(sentence)
         elif isinstance(layer, Image):
             self.recovery.forget_image(layer)
@@ -285,6 +286,7 @@ class Stage(Showing):
         self.viewer.dims.events.order.disconnect(self._turned)
         camera_of(self.viewer).events.zoom.disconnect(self._fit_brush)
         self.elsewhere.stop()
+        self._beforehand.stop()
         self._hide()
         self.recovery.forget()
         self.resuming.forget()

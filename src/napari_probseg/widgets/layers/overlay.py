@@ -1,0 +1,90 @@
+"""Overlays: how a layer that lies over an image is added, removed, laid elsewhere and used again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from napari_probseg.widgets.layers.image import has_channels_first, placement
+from napari_probseg.widgets.still import units_may_differ
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+def add(viewer: Viewer, layer: Any) -> None:
+    """Add a layer of ours on top; of units that differ napari warned when the images came whose units it has."""
+    with units_may_differ():
+        viewer.add_layer(layer)
+
+
+def remove(viewer: Viewer, layer: Any) -> None:
+    """Remove a layer of ours, if it is there."""
+    if layer in viewer.layers:
+        with units_may_differ():
+            viewer.layers.remove(layer)
+
+
+def add_quietly(viewer: Viewer, layer: Any) -> None:
+    """Add a layer on top and leave the active layer active, so that the brush stays in hand."""
+    active = viewer.layers.selection.active
+    add(viewer, layer)
+    if active is not None:
+        viewer.layers.selection.active = active
+
+
+def lay_over(layer: Any, where: dict[str, Any]) -> None:
+    """Lay a layer elsewhere; see `placement`."""
+    for name, value in where.items():
+        if not np.array_equal(np.asarray(getattr(layer, name, value), dtype=object), np.asarray(value, dtype=object)):
+            setattr(layer, name, value)
+
+
+def will_do(layer: Any, ndim: int, where: dict[str, Any]) -> bool:
+    """Return whether a layer can be laid elsewhere: it has as many axes, and the same units, else napari may warn."""
+    units = tuple(map(str, getattr(layer, "units", ())))
+    return bool(layer.ndim == ndim and units == tuple(map(str, where.get("units", units))))
+
+
+def used_again(layer: Labels, data: NDArray[Any] | None, name: str, where: dict[str, Any]) -> Labels:
+    """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting.
+
+    None leaves it the data that it has, of which napari takes 20 ms to draw others.
+    """
+    if data is not None:
+        layer.data = data
+    if layer.name != name:
+        layer.name = name
+    lay_over(layer, where)
+    if not layer.visible:  # napari draws all anew, also where it is
+        layer.visible = True
+    layer.editable = False  # which forgets the history
+    layer.editable = True
+    return layer
+
+
+def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) -> bool:
+    """Lay a locked layer elsewhere, empty if its shape changes by that; return False if its axes do not fit."""
+    if not will_do(layer, len(shape), where):
+        return False
+    if layer.data.shape != shape:
+        used_again(layer, np.zeros(shape, layer.data.dtype), layer.name, where)
+        layer.editable = False
+    lay_over(layer, where)
+    return True
+
+
+def shrunk(layer: Labels, image: Image) -> bool:
+    """Let a layer lie over an image as one empty voxel until it is used again; return False if its axes do not fit.
+
+    So the view can be fitted to the image, and nothing is drawn twice.
+    """
+    ndim = image.ndim - int(has_channels_first(image))
+    where = placement(image, ndim)
+    if not will_do(layer, ndim, where):
+        return False
+    used_again(layer, np.zeros((1,) * ndim, layer.data.dtype), layer.name, where)
+    return True

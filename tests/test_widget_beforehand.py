@@ -1,0 +1,174 @@
+"""Beforehand: the layers of an image lie over it before it is painted on, empty and locked, one set for all images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_probseg.case import Marker
+from window import asked, click, crash, disk, gone_on, names, offer, stroke, turned
+
+BEFOREHAND = True
+IMAGE = disk().astype(np.float32)
+VOLUME = np.stack([IMAGE] * 6)
+
+
+def lies_ready(qtbot, viewer, name="image"):
+    """Wait until the layers lie over an image, and return them."""
+    wanted = [f"objects of {name}", f"markers of {name}", "preview"]
+    shape = viewer.layers[name].data.shape
+
+    def is_so():
+        return all(one in names(viewer) and viewer.layers[one].data.shape == shape for one in wanted)
+
+    qtbot.waitUntil(is_so, timeout=20_000)
+    return [viewer.layers[one] for one in wanted]
+
+
+def test_layers_are_there_before_anything_is_painted_and_take_the_first_stroke(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    before = lies_ready(qtbot, viewer)
+    assert names(viewer) == ["image", "objects of image", "markers of image", "preview"]
+    assert widget.work.session is None and viewer.layers.selection.active.name == "image"
+    assert not any(layer.editable or layer.data.any() for layer in before)
+    stroke(qtbot, widget, (30, 30))
+    assert [viewer.layers[layer.name] for layer in before] == before and before[1].editable
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+    assert before[0].data.any() and not before[0].editable
+
+
+def test_a_brush_taken_up_at_once_waits_for_nothing(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    qtbot.wait(600)
+    assert sorted(names(viewer)) == ["image", "markers of image", "objects of image", "preview"]
+
+
+def test_another_image_gets_the_same_layers_while_nothing_is_painted(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    before = lies_ready(qtbot, viewer)
+    viewer.add_image(np.pad(IMAGE, 9), name="larger", scale=(0.5, 0.5))
+    after = lies_ready(qtbot, viewer, "larger")
+    assert after[:2] == before[:2] and len(viewer.layers) == 5
+    assert all(tuple(layer.scale) == (0.5, 0.5) for layer in after)
+    stroke(qtbot, widget, (40, 40))
+    assert widget.work.image.name == "larger" and after[1].data.any()
+
+
+def test_what_is_painted_on_one_image_stays_there_and_the_next_gets_layers_of_its_own(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    viewer.add_image(IMAGE * 2, name="next")
+    lies_ready(qtbot, viewer, "next")
+    assert viewer.layers["markers of image"].data.any() and not viewer.layers["markers of next"].data.any()
+
+
+def test_a_volume_gets_layers_of_three_axes(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    lies_ready(qtbot, viewer)
+    viewer.add_image(VOLUME, name="volume", scale=(2, 1, 1))
+    lies_ready(qtbot, viewer, "volume")
+    assert len(viewer.layers) == 5, "those of two axes are gone"
+    viewer.dims.ndisplay = 3
+    click(qtbot, widget.panel.inside)
+    assert viewer.layers["markers of volume"].colormap.color_dict[int(Marker.BACKGROUND)][3] == 0, "as in depth"
+
+
+@pytest.mark.parametrize("which", ["markers", "objects"])
+def test_a_layer_that_is_selected_can_be_painted_on(open_widget, qtbot, which):
+    viewer, widget = open_widget(IMAGE)
+    lies_ready(qtbot, viewer)
+    viewer.layers.selection.active = viewer.layers[f"{which} of image"]
+    assert widget.work.session is not None
+    viewer.layers["markers of image"].paint((30, 30), 1)
+    qtbot.waitUntil(lambda: bool(widget.work.session.steps))
+
+
+def test_nothing_is_left_when_the_image_goes_and_a_layer_that_is_removed_stays_away(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    lies_ready(qtbot, viewer)
+    viewer.layers.remove("markers of image")
+    qtbot.wait(600)
+    assert "markers of image" not in names(viewer)
+    viewer.layers.remove("image")
+    turned(qtbot)
+    assert not [name for name in names(viewer) if name != "preview"]
+    viewer.add_image(IMAGE, name="again")
+    lies_ready(qtbot, viewer, "again")
+    stroke(qtbot, widget, (30, 30))
+
+
+def test_all_can_be_removed_at_once(open_widget, qtbot):
+    viewer, _ = open_widget(IMAGE)
+    lies_ready(qtbot, viewer)
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    turned(qtbot)
+    assert not names(viewer)
+
+
+def test_they_go_with_the_widget(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    lies_ready(qtbot, viewer)
+    widget.release()
+    assert names(viewer) == ["image"]
+
+
+def test_nothing_is_done_while_something_is_dragged(open_widget, qtbot, monkeypatch):
+    monkeypatch.setattr(QApplication, "mouseButtons", lambda: Qt.MouseButton.LeftButton)
+    viewer, _ = open_widget(IMAGE)
+    qtbot.wait(600)
+    assert names(viewer) == ["image"]
+    monkeypatch.undo()
+    lies_ready(qtbot, viewer)
+
+
+def test_an_image_that_cannot_be_worked_on_gets_none_and_nothing_is_said(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((2, 3, 4, 8, 8), np.float32))
+    qtbot.wait(600)
+    assert names(viewer) == ["image"] and not widget.panel.status.text()
+
+
+def test_earlier_work_is_asked_about_first(open_widget, qtbot, monkeypatch):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    crash(widget)
+    viewer.close()
+    viewer, widget = open_widget(IMAGE)
+    asked(qtbot, widget)
+    qtbot.wait(600)
+    assert names(viewer) == ["image"]
+    assert len(gone_on(qtbot, widget).steps) == 1
+    lies_ready(qtbot, viewer)
+
+
+def test_napari_warns_of_units_that_differ_once(open_widget, qtbot):
+    told = []
+
+    def note(notification):
+        told.append(str(notification.message))
+
+    notification_manager.notification_ready.connect(note)
+    try:
+        viewer, widget = open_widget(IMAGE)
+        lies_ready(qtbot, viewer)
+        viewer.add_image(VOLUME, name="volume", units=("mm",) * 3)
+        lies_ready(qtbot, viewer, "volume")
+        viewer.dims.set_current_step(0, 3)
+        stroke(qtbot, widget, (3, 30, 30))
+        offer(qtbot, widget)
+        viewer.layers.selection.active = viewer.layers["image"]
+        lies_ready(qtbot, viewer)
+        stroke(qtbot, widget, (30, 30))
+        offer(qtbot, widget)
+    finally:
+        notification_manager.notification_ready.disconnect(note)
+    assert sum("units" in sentence for sentence in told) <= 1, told
