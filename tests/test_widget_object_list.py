@@ -101,3 +101,12 @@ def test_nothing_of_the_list_is_cut(open_widget, qtbot):
     rows = widget.panel.objects.rows
     assert rows.visualRect(rows.model().index(0, 2)).right() <= rows.viewport().width()
     assert rows.indexAt(QPoint(2, 2)).isValid()
+
+
+def test_one_click_on_reopen_opens_one_object(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    finished(qtbot, widget, (10, 10))
+    click(qtbot, widget.panel.reopen)
+    assert [one.label for one in widget.work.session.finished] == [1]
+    assert widget.panel.status.text() == "Object 2 is open again: correct it, then finish it."

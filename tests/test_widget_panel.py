@@ -11,7 +11,10 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.dataset.widget import DatasetWidget
+from napari_probseg.widgets.segment import objects_part
+from napari_probseg.widgets.segment import widget as widget_module
 from napari_probseg.widgets.segment.widget import SegmentWidget
+from napari_probseg.widgets.style import KeyButton
 from window import Balls, disk, turned
 
 
@@ -129,3 +132,18 @@ def test_it_fills_its_dock_also_where_it_is_not_the_first(make_napari_viewer_pro
     viewer.window.add_dock_widget(widget, name="ours")
     assert widget.layout().count() == 1, "nothing lies below it"
     widget.release()
+
+
+def test_each_button_calls_its_verb_once(make_napari_viewer_proxy, qtbot, monkeypatch):
+    called = []
+    for module in (widget_module, objects_part):
+        monkeypatch.setattr(module, "weakly", lambda verb: lambda *_: called.append(verb), raising=False)
+    widget = floating(make_napari_viewer_proxy(), qtbot)
+    buttons = {name: getattr(widget.panel, name, None) for name in widget.verbs}
+    buttons = {name: button for name, button in buttons.items() if isinstance(button, KeyButton)}
+    assert len(buttons) > 12, "test invalid"
+    for name, button in buttons.items():
+        called.clear()
+        button.setEnabled(True)
+        button.click()
+        assert called == [widget.verbs[name]], name

@@ -8,7 +8,6 @@ from qtpy.QtCore import QObject
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.gallery import sized
 from napari_probseg.widgets.segment.label_picker import Picker
@@ -36,7 +35,6 @@ class ObjectsPart(QObject):
         self._viewer, self._work, self._panel = viewer, work, panel
         self._picker = Picker(viewer, self._picked)
         self._steps: object = None  # that the list was drawn for
-        panel.reopen.clicked.connect(weakly(self.reopen))
         panel.pick.toggled.connect(self._pick)
         panel.objects.visited.connect(work.go_to_object)
         panel.objects.opened.connect(work.reopen)
