@@ -48,7 +48,7 @@ class Desk:
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-probseg", "Segment")
         self.panel = self.widget.panel
         self.viewer.reset_view()
-        self.settle()
+        self.wait(lambda: "preview" in self.viewer.layers)  # the last of the layers that are laid over the image
 
     def settle(self, seconds: float = 0.5) -> None:
         """Let the window do what it has to do."""

@@ -87,6 +87,7 @@ def test_a_layer_that_is_selected_can_be_painted_on(open_widget, qtbot, which):
     viewer, widget = open_widget(IMAGE)
     lies_ready(qtbot, viewer)
     viewer.layers.selection.active = viewer.layers[f"{which} of image"]
+    turned(qtbot)
     assert widget.work.session is not None
     viewer.layers["markers of image"].paint((30, 30), 1)
     qtbot.waitUntil(lambda: bool(widget.work.session.steps))
@@ -106,11 +107,14 @@ def test_nothing_is_left_when_the_image_goes_and_a_layer_that_is_removed_stays_a
     stroke(qtbot, widget, (30, 30))
 
 
-def test_all_can_be_removed_at_once(open_widget, qtbot):
+@pytest.mark.parametrize("last", ["image", "objects of image", "markers of image"])
+def test_all_can_be_removed_at_once(open_widget, qtbot, last):
     viewer, _ = open_widget(IMAGE)
     lies_ready(qtbot, viewer)
-    viewer.layers.select_all()
-    viewer.layers.remove_selected()
+    for layer in [layer for layer in viewer.layers if layer.name != last]:
+        viewer.layers.remove(layer)
+    viewer.layers.selection.active = viewer.layers[last]  # as napari does it while it removes what is selected
+    viewer.layers.remove(last)
     turned(qtbot)
     assert not names(viewer)
 

@@ -15,7 +15,7 @@ import napari_probseg as ps
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.histogram_cut import GraphCut
 from napari_probseg.widgets import models as in_use
-from window import threads_ended
+from window import click, press, threads_ended
 
 SHAPE = (48, 48)
 
@@ -26,7 +26,7 @@ class Learner(GraphCut):
     name = "general"
 
     def __init__(self, n_learnt: int = 0) -> None:
-        self.n_learnt, self.may_go_on, self.helps = n_learnt, threading.Event(), True
+        self.n_learnt, self.may_go_on, self.helps, self.refuses = n_learnt, threading.Event(), True, False
         self.may_go_on.set()
 
     def complete(self, case):
@@ -36,6 +36,8 @@ class Learner(GraphCut):
         return completion
 
     def adapting(self, case, config=None, *, plane=None):
+        if self.refuses:
+            raise ValueError("not today")
         if not (case.partial == ps.Marker.BACKGROUND).any():
             raise ValueError("brush a little outside, too")
         for step in range(1, 4):
@@ -140,6 +142,30 @@ def test_progress_is_told_and_cancelling_changes_nothing(widget, qtbot, learner)
     assert widget.panel.status.text() == "Cancelled; nothing has changed."
     threads_ended(qtbot)
     assert len(widget.work.session.steps) == n_steps and widget.work.session.learnt is None
+
+
+def test_what_was_on_offer_is_so_again_after_esc_and_after_a_refusal(widget, qtbot, learner):
+    brushed(qtbot, widget)
+    click(qtbot, widget.panel.complete)
+    qtbot.waitUntil(lambda: widget.work.on_offer is not None, timeout=20_000)
+    before, drawn = widget.work.candidates, widget.work.view.preview._layer.data.copy()
+    learner.may_go_on.clear()
+    click(qtbot, widget.panel.tune)
+    assert widget.work.candidates is None and not widget.panel.accept.isEnabled()
+    press(qtbot, widget, Qt.Key.Key_Escape)
+    learner.may_go_on.set()
+    threads_ended(qtbot)
+    assert widget.work.candidates is before and widget.panel.accept.isEnabled()
+    assert np.array_equal(widget.work.view.preview._layer.data, drawn) and len(widget.panel.gallery.cells) == 1
+    learner.refuses = True
+    click(qtbot, widget.panel.tune)
+    qtbot.waitUntil(lambda: widget.panel.status.text() == "Not today.", timeout=20_000)
+    assert widget.work.candidates is before
+    offer = widget.work.on_offer
+    widget.panel.smoothness.setValue(widget.panel.smoothness.value() + 5)
+    qtbot.waitUntil(lambda: widget.work.on_offer is not offer, timeout=20_000)
+    click(qtbot, widget.panel.accept)
+    assert widget.work.session.steps[-1].verb == "accept"
 
 
 def test_learning_that_does_not_help_is_told(widget, qtbot, learner):

@@ -30,6 +30,7 @@ class Offers(Alike):
         self._looked_at = 0  # the candidate on show
         self._accepted: tuple[Step, Offer] | None = None  # the latest choice
         self._asked: Request | None = None
+        self._before: tuple[Offer | None, int] = None, 0  # what was on offer when the latest request was made
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
 
     @property
@@ -71,7 +72,9 @@ class Offers(Alike):
             seed = arguments.get("seed")
             arguments["seed"] = seed = self._n_asked if seed is None else int(seed)
             self._n_asked = seed + 1
+        before = self._before if self._offer is None else (self._offer, self._looked_at)
         self.withdraw()
+        self._before = before
         self._asked = self._request(verb, arguments)
         return self._asked
 
@@ -190,6 +193,20 @@ class Offers(Alike):
         """Take the candidates off offer; the answer to a request that is still out comes too late."""
         self._ticket += 1
         self._offer = self._asked = None
+        self._before = None, 0
+
+    def call_off(self) -> None:
+        """Give up the latest request: what was on offer before it is so again, if nothing was done since."""
+        before, looked_at = self._before
+        self.withdraw()
+        if before is not None:
+            request = replace(before.request, ticket=self._ticket)
+            self._offer, self._looked_at = replace(before, request=request), looked_at
+
+    @property
+    def looked_at(self) -> int:
+        """The candidate on show, from 0."""
+        return self._looked_at
 
     def accept(self, i: int = 0) -> Step:
         """Go on with candidate ``i``.

@@ -73,7 +73,8 @@ class Asking(QObject):
         self.background, self._cutting, self._warming = Background(), Latest(), Background()
         for runner in (self.background, self._cutting):
             runner.done.connect(self._take)
-            runner.failed.connect(self.failed)
+        self.background.failed.connect(self._fail)
+        self._cutting.failed.connect(self.failed)
         self.background.came.connect(self._take)
         self.background.said.connect(self._say)
         self._delay = QTimer(self, singleShot=True, interval=1000)
@@ -166,6 +167,15 @@ class Asking(QObject):
             session.withdraw()
         return was_busy
 
+    def call_off(self) -> bool:
+        """Give up the question that is out, and have on offer again what was before; return whether there was one."""
+        was_busy, session = self.is_busy, self._session
+        self._cutting.forget()
+        self.background.cancel()
+        if was_busy and session is not None:
+            session.call_off()
+        return was_busy
+
     def restoring(self, viewer: Any, stored: Stored, case: Case) -> Generator[Any, None, Session]:
         """Make a session of what is stored, in a thread; see `napari_probseg.widgets.tasks.recover.restoring`."""
         model = given(viewer).completer
@@ -226,6 +236,12 @@ class Asking(QObject):
         elif got.request.verb == "complete" and got.maker is not session.learnt:
             session.completer = got.maker
         self.offered.emit(got)
+
+    def _fail(self, error: Exception) -> None:
+        """Have on offer what was before the question that has no answer."""
+        if self._session is not None and self._session.on_offer is None:
+            self._session.call_off()
+        self.failed.emit(error)
 
     def _say(self, sentence: str) -> None:
         """Tell what is done; of what nobody asked for only that the network is loaded."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.QtCore import QTimer
 
 from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.segment.verbs import Speaking
@@ -53,13 +54,18 @@ class Following(Speaking):
         layer = bare(layer)
         if self.is_held or self._is_adding or self._is_removing:
             return
-        if self.images.holds_spare(layer):  # to be painted on
-            self.prepare()
+        if self.images.holds_spare(layer):
+            QTimer.singleShot(0, self._take_up)  # napari may be removing all layers, and this one is the last
             return
         image = next((self.images.image_of(layers) for layers in self.images if layers.holds(layer)), layer)
         if image is not self.image and image in self.choices():
             self.say("")  # what was said is of the image before
             self.choose(image)
+
+    def _take_up(self) -> None:
+        """Begin the work on an image of which a layer was selected that lay ready: it is to be painted on."""
+        if self.images.holds_spare(self.viewer.layers.selection.active):
+            self.prepare()
 
     @contextmanager
     def adding(self) -> Iterator[None]:
