@@ -9,7 +9,7 @@ import torch
 import napari_probseg as ps
 from napari_probseg.inference import readings
 from napari_probseg.inference.answer import answer, fine_size
-from napari_probseg.inference.fusion import Looks, resampled
+from napari_probseg.inference.fusion import Looks, in_region, resampled
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
@@ -113,7 +113,7 @@ def test_the_intensities_scale_does_not_matter(network: AdvisedCVAE, case: ps.Ca
 @pytest.mark.parametrize("n", [20, 41, 96, 150])
 def test_what_is_certain_stays_a_probability_at_any_size(n: int) -> None:
     where = (slice(0, n), slice(0, n))
-    seen = readings.in_region(torch.ones(96, 96), Window((0, 0), (n, n)), where, (n, n))
+    seen = in_region(torch.ones(96, 96), Window((0, 0), (n, n)), where)
     assert seen.min() > 0.999 and seen.max() <= 1, "interpolation rounds"
     grid = Grid(where[:1] * 3, (32, 32, 32))
     seen = in_voxels_of(grid.region, grid, torch.ones(32, 32, 32))

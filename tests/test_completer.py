@@ -190,11 +190,12 @@ def test_appearance_tells_textures_apart_and_finds_thin_branches_far_from_the_st
 
 
 def test_appearance_looks_at_an_image_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_probseg.proposers import pixel_classifier_cut
+    from napari_probseg.unaries import pixel_classifier
 
     looked: list[object] = []
-    features_of = pixel_classifier_cut.features_of
-    monkeypatch.setattr(pixel_classifier_cut, "features_of", lambda image: looked.append(image) or features_of(image))
+    features_of = pixel_classifier.features_of
+    monkeypatch.setattr(pixel_classifier, "features_of", lambda image: looked.append(image) or features_of(image))
+    pixel_classifier._seen.clear()
     completer, case = PixelClassifierCut(), marked(disk(SHAPE, radius=22))
     first = completer.propose(case)
     completer.propose(case.mark(ball(disk(SHAPE, radius=22).shape, (10, 10), 2, np.ones(2))))

@@ -85,3 +85,47 @@ class TestWhatIsOnShow:
         session.propose()
         session.mark(inside=np.roll(inside, 5, 2))
         assert session.question().evidence is None
+
+
+class TestWhatWasChosen:
+    """A person turned to another candidate than the first: that stays on show where the first departs from it."""
+
+    @pytest.fixture
+    def session(self) -> ps.Session:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
+        session.mark(inside=dab(20, 10), outside=dab(2, 40))
+        return session
+
+    def test_it_is_held_by_the_candidate_that_is_most_like_it(self, session: ps.Session) -> None:
+        session.propose()
+        assert session.looked_at == 0 and not session.is_chosen
+        session.look_at(5)
+        chosen = session.candidates.partial[5] == ps.Marker.OBJECT
+        session.mark(outside=dab(38, 48))
+        candidates = session.propose(seed=0)
+        assert session.looked_at == 5 and session.is_chosen
+        assert np.array_equal((candidates.partial[5] == ps.Marker.OBJECT)[:, :40], chosen[:, :40])
+        session.mark(outside=dab(38, 44))
+        session.propose(seed=0)
+        assert session.looked_at == 5, "as long as nobody turns to another one"
+        session.look_at(0)
+        session.mark(outside=dab(38, 40))
+        session.propose(seed=0)
+        assert session.looked_at == 0
+
+    def test_the_first_is_on_show_where_it_is_like_what_was_chosen(self, session: ps.Session) -> None:
+        session.propose(2)
+        session.look_at(1)
+        session.mark(outside=dab(38, 48))
+        first = session.propose(8, seed=2).partial[0] == ps.Marker.OBJECT
+        assert first.any() and session.looked_at == 0 and not session.is_chosen
+
+    def test_it_ends_with_a_choice(self, session: ps.Session) -> None:
+        session.propose()
+        session.look_at(5)
+        session.mark(outside=dab(38, 48))
+        session.propose()
+        session.accept(5)
+        session.mark(inside=dab(38, 20))
+        session.propose()
+        assert session.looked_at == 0 and not session.is_chosen

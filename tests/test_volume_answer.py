@@ -14,8 +14,8 @@ import napari_probseg as ps
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.samples import score_samples
+from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
-from napari_probseg.inference.readings import in_region
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import N_CROSSING, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused, look_around
@@ -275,9 +275,7 @@ def test_the_control_of_candidates_is_what_the_network_of_volumes_says_alone_in_
     score, _ = score_samples(proposer, target, seed=1)
     looks = look_around(proposer.networks[3], dabbed(drawn), torch.device("cpu"))
     whole = tuple(slice(0, n) for n in drawn.truth.shape)
-    seen = [
-        in_region(p, w, whole, drawn.truth.shape) for p, w in zip(looks.logit.sigmoid(), looks.windows, strict=True)
-    ]
+    seen = [in_region(p, w, whole) for p, w in zip(looks.logit.sigmoid(), looks.windows, strict=True)]
     assert score.control == pytest.approx(max(dice(p > 0.5, drawn.truth) for p in seen))
 
 

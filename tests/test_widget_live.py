@@ -285,3 +285,19 @@ def test_the_script_of_what_was_taken_live_gives_the_same(open_widget, qtbot):
     again.propose(request["n"], seed=request["seed"])
     again.accept(session.steps[1].arguments["i"])
     np.testing.assert_array_equal(again.case.partial, session.case.partial)
+
+
+def test_what_was_turned_to_stays_on_show_after_the_next_stroke(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    for _ in range(5):
+        widget.work.next()
+    chosen = shown(qtbot, widget).copy()
+    stroke(qtbot, widget, (31, 30))
+    after = shown(qtbot, widget)
+    threads_ended(qtbot)
+    session = widget.work.session
+    assert session.looked_at == widget.work.view.current > 0 and session.is_chosen
+    assert [cell.index for cell in widget.panel.gallery.cells if cell._current] == [session.looked_at]
+    assert np.count_nonzero(after != chosen) < 0.3 * np.count_nonzero(chosen)

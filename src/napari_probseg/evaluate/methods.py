@@ -98,15 +98,15 @@ class Slicewise(Answering):
 class Proposing:
     """Candidates after every stroke, as in the widget; in volumes those of the volume.
 
-    The first candidate is on show after a stroke, another one after it was chosen: what is on show is what the next
-    stroke corrects. In a volume what is chosen is accepted, and more is asked for.
+    One candidate is on show after a stroke (`Session.looked_at`), another one after it was chosen: what is on show is
+    what the next stroke corrects. In a volume what is chosen is accepted, and more is asked for.
     """
 
     def __init__(self, case: Case, proposer: Proposer) -> None:
         self.session = Session(case, proposer)
 
     def mark(self, inside: Mask, outside: Mask) -> Mask:
-        """Take in strokes, and ask for candidates; return the first."""
+        """Take in strokes, and ask for candidates; return the one on show."""
         self.session.mark(inside, outside)
         return self._asked()
 
@@ -126,12 +126,12 @@ class Proposing:
         return decided
 
     def _asked(self) -> Mask:
-        """Ask for candidates; return the first, or what is decided where there is none."""
+        """Ask for candidates; return the one on show, or what is decided where there is none."""
         if (self.session.case.partial == Marker.OBJECT).any():
             in_space: Any = {"ndim": 3} if self.session.case.ndim == 3 else {}
             self.session.propose(8, **in_space)
         offered = self.offered()
-        return np.asarray(offered[0] if offered else self.session.case.partial == Marker.OBJECT)
+        return np.asarray(offered[self.session.looked_at] if offered else self.session.case.partial == Marker.OBJECT)
 
 
 def completed(completer: Proposer, case: Case) -> Mask:

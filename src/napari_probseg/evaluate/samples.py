@@ -16,7 +16,7 @@ from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Marker
 from napari_probseg.dataset.targets import Target
 from napari_probseg.inference.answer import answer
-from napari_probseg.inference.readings import in_region
+from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.volume import look_around
 from napari_probseg.inference.windows import Window
 from napari_probseg.metrics import dice, generalized_energy_distance, iou, mode_coverage
@@ -141,10 +141,7 @@ def _control(proposer: Proposer, target: Target, candidates: Candidates, seed: i
             else look_around(network, candidates.case, proposer.device)
         )
         whole = tuple(slice(0, n) for n in target.truth.shape)
-        maps = [
-            in_region(p, window, whole, target.truth.shape)
-            for p, window in zip(looks.logit.sigmoid(), looks.windows, strict=True)
-        ]
+        maps = [in_region(p, window, whole) for p, window in zip(looks.logit.sigmoid(), looks.windows, strict=True)]
         return max(dice(p > 0.5, target.truth) for p in maps)
     control = Control(proposer.networks, device=str(proposer.device))
     masks = _objects(control.propose(candidates.case, N, seed=seed, ndim=target.truth.ndim))

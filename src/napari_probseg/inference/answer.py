@@ -29,7 +29,8 @@ MIN_SIDE_RATIO = 1.4  # ratio of the sides of windows, below which one need not 
 MAX_SHIFT = 0.2  # of their middles, in sides, up to which they are alike
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
-MIN_FORETOLD = 2  # strokes on each side, from which the network is asked to foretell half of them
+MIN_FORETOLD = 4  # strokes on both sides together, from which the network is asked to foretell half of them
+MIN_EACH = 2  # strokes on each side, from which the refiner hears of that
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Answer:
         The Dice that it expects, in [0, 1].
     features : list of Features
         Of the batches of windows that were looked at.
+    foretold : float, optional
+        How well it foretells half of the strokes from the others, in [0, 1]; None where there are too few.
     """
 
     looks: Looks
@@ -55,6 +58,7 @@ class Answer:
     logit: Tensor
     confidence: float
     features: list[Features]
+    foretold: float | None = None
 
     def probability(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return the probability of object in the part of the window that lies in an image of ``shape``."""
@@ -88,8 +92,9 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
         closer, features = look(network, case, [window], device)
         looks, found = looks + closer, [*found, features]
         window = _last_window(case, looks)
-    seen = refinable(network, case, window, looks, device)
-    return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found)
+    foretold = _foresight(network, case, window, device)
+    seen = refinable(case, window, looks, foretold, device)
+    return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found, foretold)
 
 
 def look(
@@ -102,25 +107,35 @@ def look(
     return Looks.of(case, windows, said.object.float().cpu(), said.quality.float().cpu(), parts=parts), features
 
 
-def refinable(network: AdvisedCVAE, case: Case, window: Window, looks: Looks, device: torch.device) -> Tensor:
-    """Return what the refiner sees of a window, (1, N_SEEN, size, size)."""
+def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, device: torch.device) -> Tensor:
+    """Return what the refiner sees of a window, (1, N_SEEN, size, size); the rest as in `Answer`."""
     size = fine_size(window)
     x = window_input(case, window, size).to(device)
     probability = looks.probability(window, size).to(device)
-    marks = case.strokes[window.within(case.shape)]
-    counts = [ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
-    foretold = (0.0, 0.0)
-    if min(counts) >= MIN_FORETOLD:
+    n_inside, n_outside = _n_strokes(case, window)
+    both = (0.0, 0.0)
+    if foretold is not None and min(n_inside, n_outside) >= MIN_EACH:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
-        by_appearance = float(foresight(image, torch.stack([inside, outside])[None], FINE_ADVISERS))
-        foretold = (_foresight(network, case, window, device), by_appearance)
-    facts = facts_of(counts[0], counts[1], size / WINDOW_SIDE[2], looks.confidence, foretold)
+        both = (foretold, float(foresight(image, torch.stack([inside, outside])[None], FINE_ADVISERS)))
+    facts = facts_of(n_inside, n_outside, size / WINDOW_SIDE[2], looks.confidence, both)
     return refiner_input(x[None], probability[None], facts[None].to(device))
 
 
+def _n_strokes(case: Case, window: Window) -> tuple[int, int]:
+    """Return how many strokes lie in a window, inside and outside."""
+    marks = case.strokes[window.within(case.shape)]
+    inside, outside = (
+        ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)
+    )
+    return inside, outside
+
+
 @torch.inference_mode()
-def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float:
-    """Return how well the network foretells half of the strokes in a window from the others, in [0, 1]."""
+def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float | None:
+    """Return how well the network foretells half of the strokes in a window from the others; see `Answer`."""
+    n_inside, n_outside = _n_strokes(case, window)
+    if n_inside < MIN_EACH or not n_outside or n_inside + n_outside < MIN_FORETOLD:
+        return None
     x = window_input(case, window, WINDOW_SIDE[2])
     half = checkered(x.shape[1:])
     shown = torch.stack([x, x])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from napari_probseg.case import Case
+from napari_probseg.inference.inputs import enlarged
 from napari_probseg.inference.windows import Window, cut_off
+from napari_probseg.region import Region, overlap, relative
 
 WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
 RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
@@ -120,3 +124,13 @@ def resampled(values: Tensor, of: Window, over: Window, size: int) -> Tensor:
         view = [-1 if a == axis else 1 for a in range(ndim)]
         within = within * (line.abs() <= 1).to(within).view(view)
     return sampled * within
+
+
+def in_region(values: Tensor, window: Window, where: Region) -> NDArray[np.float32]:
+    """Return a map over a window, (S, ...), in the voxels of a region of the image; 0 outside of the window."""
+    full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
+    both = overlap(where, tuple(slice(low, low + n) for low, n in zip(window.low, window.size, strict=True)))
+    if both is not None:
+        own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
+        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
+    return full

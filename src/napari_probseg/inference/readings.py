@@ -11,19 +11,20 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
+from napari_probseg.inference.alike import Alike, preferred
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
-from napari_probseg.inference.fusion import Looks, resampled
+from napari_probseg.inference.fusion import Looks, in_region, resampled
 from napari_probseg.inference.hint import with_hint
-from napari_probseg.inference.inputs import enlarged, window_input
+from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, likeness, smoothed, with_outside
+from napari_probseg.nn.advisers import appearance, smoothed, with_outside
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
-from napari_probseg.region import Region, hull, n_voxels, relative
+from napari_probseg.region import Region, hull, n_voxels
 
 N_WINDOWS = 3  # that samples are drawn in: those whose answers count most
 N_DRAWN = 9  # in each window ...
@@ -87,8 +88,10 @@ def candidates_of(
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
     hinted = _hinted(case)
-    found = answer(network, hinted, device)
-    readings = _drawn(network, case, found, seed=seed, reach=reach, device=device) + _alike(hinted, found, device)
+    of_one = answer(network, hinted, device)
+    found = preferred(hinted, of_one)
+    readings = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
+    readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
     readings = _near(case, found, readings)
     over, grid = _on_common_grid(case, found, readings)
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
@@ -102,7 +105,7 @@ def candidates_of(
     seen = found.window.within(case.shape)
     patches_of = Patches(case, _region(case, maps, windows), window=seen, max_voxels=MAX_CUT_PIXELS)
     patches, kept = patches_of.offered(
-        patches_of.of(in_region(logit.sigmoid(), window, patches_of.where, case.shape))
+        patches_of.of(in_region(logit.sigmoid(), window, patches_of.where))
         for logit, window in zip(maps, windows, strict=True)
     )
     agreed = grid[1:][torch.from_numpy(readings.is_vote)].gt(0.5).float().mean(0)
@@ -112,7 +115,7 @@ def candidates_of(
         np.stack(patches) if patches else np.zeros((0, *case.partial[patches_of.where].shape), dtype=np.uint8),
         plausible[kept].astype(np.float32),
         choice.share[kept],
-        in_region(agreed, over, patches_of.where, case.shape),
+        in_region(agreed, over, patches_of.where),
     )
 
 
@@ -165,28 +168,34 @@ def _chosen(batches: list[Features], windows: list[int]) -> Features:
 
 
 def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
-    """Return the readings that all that looks like the strokes inside is meant, in the widest affordable window.
+    """Return the readings that all that looks like the strokes inside is meant.
 
-    One of them knows the strokes alone, and the other what surrounds the answer, too; see `likeness`.
+    One of them knows the strokes alone, in the widest affordable window, and the other what surrounds the answer, too:
+    see `Alike`.
     """
     most = _most_pixels(case, found)
     affordable = [w for w in found.looks.whole.windows if w.n_voxels(case.shape) <= most]
     window = max(affordable or [found.window], key=lambda w: max(w.size))
-    size = fine_size(window)
-    x = window_input(case, window, size)[None].to(device)
+    x = window_input(case, window, fine_size(window))[None].to(device)
     image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
-    if not inside.any():
-        return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
-    marks = torch.stack([inside, with_outside(inside, outside)], 1)
-    guess = found.looks.probability(window, size)[None].to(device)
-    by_marks = appearance(smoothed(image), marks, LOOKS_ALIKE)[0]
-    unlike_rest = likeness(image, marks, guess, FINE_ADVISERS)[0]  # thin things need the full resolution
-    says = torch.cat([by_marks, unlike_rest]).cpu()  # (2, S, S)
-    logit = 2 * says.clamp(-0.999, 0.999).atanh()
-    n = len(logit)
-    decided = [torch.full_like(one, 10.0) for one in logit]
-    score = np.full(n, ALIKE_SCORE * found.confidence)
-    return Readings([window] * n, [*logit], decided, score, np.zeros(n, dtype=bool))
+    readings = Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
+    if inside.any():
+        marks = torch.stack([inside, with_outside(inside, outside)], 1)
+        by_marks = appearance(smoothed(image), marks, LOOKS_ALIKE)[0, 0].cpu()
+        readings += _whole(window, 2 * by_marks.clamp(-0.999, 0.999).atanh(), ALIKE_SCORE * found.confidence)
+    if (seen := Alike.of(case)) is not None:
+        readings += _whole(seen.window, seen.logit(found), ALIKE_SCORE * found.confidence)
+    return readings
+
+
+def _also(found: Answer) -> Readings:
+    """Return an answer as a reading beside the one that is preferred to it."""
+    return _whole(found.window, found.logit, found.confidence)
+
+
+def _whole(window: Window, logit: Tensor, score: float) -> Readings:
+    """Return one reading that decides everything."""
+    return Readings([window], [logit], [torch.full_like(logit, 10.0)], np.array([score]), np.zeros(1, dtype=bool))
 
 
 def _near(case: Case, found: Answer, readings: Readings) -> Readings:
@@ -230,14 +239,3 @@ def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
     if not seen:
         return windows[0].within(case.shape)
     return window_on(case, hull(*seen), margin=LAST_WINDOW_RATIO).within(case.shape)
-
-
-def in_region(values: Tensor, window: Window, where: Region, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a map over a window in the pixels of a region of the image; 0 outside of the window."""
-    full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
-    visible = window.within(shape)
-    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, visible, strict=True))
-    if all(s.start < s.stop for s in both):
-        own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
-        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
-    return full

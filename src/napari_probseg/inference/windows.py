@@ -17,6 +17,8 @@ from napari_probseg.region import Region, bounding_box, n_voxels
 MIN_SIDE_VOXELS = 24
 MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most
 MIN_GAP = 0.4  # between groups of strokes on parts of an object, over the extent of all strokes
+MAX_WHOLE_VOXELS = 2**22  # of an image that is looked at as a whole where no scale is known ...
+N_AROUND = 4  # ... and windows around the marks of a larger one, among which the largest affordable is taken
 MAX_PARTS = 3  # of an object, that are looked at one by one
 
 
@@ -110,6 +112,21 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     ratio = min(MAX_WIDENING, (whole / side) ** (1 / max(1, n - 1)))
     sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
     return [_window(case, centre, side) for side in sides]
+
+
+def window_for(case: Case, max_voxels: int = MAX_WHOLE_VOXELS) -> Window:
+    """Return the whole image, or of a large one the largest window around the marks of ``max_voxels`` voxels or fewer.
+
+    Raises
+    ------
+    ValueError
+        If the image is large, and nothing is marked.
+    """
+    if case.partial.size <= max_voxels:
+        return Window((0,) * case.ndim, case.shape)
+    windows = windows_around(case, N_AROUND)
+    sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
+    return [w for w, size in zip(windows, sizes, strict=True) if size <= max_voxels or w is windows[0]][-1]
 
 
 def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.inputs import differing
-from napari_probseg.inference.windows import Window, windows_around
+from napari_probseg.inference.windows import window_for
 from napari_probseg.morphology import far_from
 from napari_probseg.proposers.completer import Completer
-from napari_probseg.proposers.completion import MAX_WHOLE_VOXELS, Completion, CutConfig
+from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.unaries.histogram import Codes
-
-N_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -83,21 +81,6 @@ class GraphCut(Completer):
             completion.probability = codes.probability(inside, outside)
         completion.probability = np.where(far_from(completion.mask(cut), marked), np.float32(0), completion.probability)
         return completion
-
-
-def window_for(case: Case, max_voxels: int = MAX_WHOLE_VOXELS // 4) -> Window:
-    """Return the whole image, or of a large one the largest window around the marks of ``max_voxels`` voxels or fewer.
-
-    Raises
-    ------
-    ValueError
-        If the image is large, and nothing is marked.
-    """
-    if case.partial.size <= max_voxels:
-        return Window((0,) * case.ndim, case.shape)
-    windows = windows_around(case, N_WINDOWS)
-    sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
-    return [w for w, size in zip(windows, sizes, strict=True) if size <= max_voxels or w is windows[0]][-1]
 
 
 def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

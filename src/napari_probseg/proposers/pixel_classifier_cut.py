@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.inputs import differing
+from napari_probseg.inference.windows import window_for
 from napari_probseg.proposers.completion import Completion
-from napari_probseg.proposers.histogram_cut import GraphCut, GraphCutConfig, window_for
-from napari_probseg.unaries.pixel_classifier import Features, features_of, probability
+from napari_probseg.proposers.histogram_cut import GraphCut, GraphCutConfig
+from napari_probseg.unaries.pixel_classifier import probability, seen_features
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class PixelClassifierCut(GraphCut):
 
     name = "appearance"
     config: PixelClassifierCutConfig = PixelClassifierCutConfig()
-    _seen: ClassVar[tuple[int, Features] | None] = None  # of the latest region of all: seconds of work, and large
 
     def __init__(self, config: PixelClassifierCutConfig | None = None) -> None:
         super().__init__(config)
@@ -54,12 +51,4 @@ class PixelClassifierCut(GraphCut):
         if not inside.any() or not outside.any():
             return super().complete(case)
         image = differing(case, where, "nothing looks like anything there")
-        return Completion(case, window, probability(self._features(image), inside, outside))
-
-    @classmethod
-    def _features(cls, image: NDArray[np.float32]) -> Features:
-        key, seen = crc32(np.ascontiguousarray(image).view(np.uint8).data, len(image)), cls._seen
-        if seen is None or seen[0] != key or seen[1].shape[1:] != image.shape[1:]:
-            seen = cls._seen = None  # one at a time
-            seen = cls._seen = key, features_of(image)
-        return seen[1]
+        return Completion(case, window, probability(seen_features(image), inside, outside))

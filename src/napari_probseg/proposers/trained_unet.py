@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.device import chosen_device
 from napari_probseg.inference.sliding_window import logits
+from napari_probseg.inference.windows import window_for
 from napari_probseg.io.json_file import read_json
 from napari_probseg.morphology import far_from
 from napari_probseg.nn.inputs import z_scored
 from napari_probseg.nn.unet import UNet
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
-from napari_probseg.proposers.histogram_cut import window_for
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import answer
 from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.hint import with_hint
@@ -112,7 +113,7 @@ class UNetCut(AsksNetworks, Completer):
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
-            found = with_fallback(self, lambda: answer(network, hinted, self.device))
+            found = preferred(hinted, with_fallback(self, lambda: answer(network, hinted, self.device)))
             return Completion(case, found.window, found.probability(case.shape))
         of_images = self.networks.get(2)
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from napari_probseg.candidates import NOTHING_LEFT, Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.metrics import iou
 from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer
+
+DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
+HELD = 0.75  # ... and from which on a candidate is still what was chosen
 
 
 class Offers(Alike):
@@ -28,6 +34,7 @@ class Offers(Alike):
         super().__init__(case)
         self._offer: Offer | None = None
         self._looked_at = 0  # the candidate on show
+        self._is_chosen = False  # whether a person turned to it, or to the one that was on show before it
         self._accepted: tuple[Step, Offer] | None = None  # the latest choice
         self._asked: Request | None = None
         self._before: tuple[Offer | None, int] = None, 0  # what was on offer when the latest request was made
@@ -42,6 +49,16 @@ class Offers(Alike):
     def on_offer(self) -> Offer | None:
         """What is on offer, with what was asked for it."""
         return self._offer
+
+    @property
+    def looked_at(self) -> int:
+        """The candidate on show: the first, the one that was turned to, or the one that holds what was chosen."""
+        return self._looked_at
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether what is on show, or was while the latest stroke was drawn, is another candidate than the first."""
+        return self._is_chosen
 
     @property
     def accepted(self) -> Offer | None:
@@ -122,6 +139,9 @@ class Offers(Alike):
     ) -> Candidates:
         """Put candidates on offer.
 
+        The first is on show. Where a person had turned to another one before, and corrected that, the first may depart
+        from it altogether; then the candidate is on show that holds it.
+
         Parameters
         ----------
         candidates : Candidates
@@ -149,7 +169,8 @@ class Offers(Alike):
             request = replace(self._request(verb, arguments), ticket=about)
         if not self.is_current(request):
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
-        self._offer, self._looked_at = Offer(candidates, request, maker, completion), 0
+        held = self._held(candidates)
+        self._offer, self._looked_at, self._is_chosen = Offer(candidates, request, maker, completion), held, held > 0
         return candidates
 
     def look_at(self, i: int) -> None:
@@ -167,7 +188,7 @@ class Offers(Alike):
         """
         if self._offer is None or not 0 <= i < len(self._offer.candidates):
             raise IndexError(f"there is no candidate {i} on offer")
-        self._looked_at = int(i)
+        self._looked_at, self._is_chosen = int(i), i > 0
 
     @property
     def taken_back(self) -> Answer | None:
@@ -266,6 +287,20 @@ class Offers(Alike):
         self.undo()
         self.offer(candidates, replace(request, ticket=self._ticket), maker=offer.maker, completion=completion)
         return self.accept(0)
+
+    def _held(self, candidates: Candidates) -> int:
+        """Return the candidate that holds what was chosen before the latest stroke; the first where there is none."""
+        evidence = self._shown.evidence
+        if not self._is_chosen or evidence is None or len(candidates) < 2 or self._case.ndim != 2:
+            return 0
+        where = hull(evidence[0], candidates.where)
+        before = np.zeros(self._case.shape, dtype=bool)
+        before[evidence[0]] = evidence[1] == Marker.OBJECT
+        strokes = self._case.strokes[where]
+        chosen = (before[where] | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
+        likeness = [iou(partial[where] == Marker.OBJECT, chosen) for partial in candidates.partial]
+        best = int(np.argmax(likeness))
+        return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}

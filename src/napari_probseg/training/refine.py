@@ -63,7 +63,7 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         case = marked.with_shown(everywhere, result) if result.any() else marked
         found = answer(network, case, torch.device("cpu"))
         if i in LEARNT_STROKE_COUNTS:
-            seen = refinable(network, case, found.window, found.looks, torch.device("cpu"))[0]
+            seen = refinable(case, found.window, found.looks, found.foretold, torch.device("cpu"))[0]
             yield View(seen.half(), _truth_over(found.window, target.truth, seen.shape[-1]))
         result = as_shown(case, found.window.within(case.shape), found.probability(case.shape))
 

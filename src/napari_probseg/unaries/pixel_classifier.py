@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -13,8 +15,31 @@ RIDGE_PENALTY = 3.0
 WEIGHT_PER_STROKE = 5.0  # of each label's strokes, times the number of strokes
 MAX_VOXELS_PER_LABEL = 20_000  # voxels of each label that are learnt from
 MAX_NEWTON_STEPS, TOLERANCE = 20, 1e-4
+MAX_REST_VOXELS = 3000  # unmarked voxels that are learnt from as outside ...
+REST_SHARE = 0.8  # ... and how much of the weight of what is outside is theirs, where something is marked there, too
+N_REST_ROUNDS = 2  # how often it is learnt; after the first, those that look like the object are believed less
 
 Features = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Lesson = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # features, label and weight of voxels
+
+_seen: dict[int, Features] = {}  # of the latest image of all: seconds of work, and large
+
+
+def seen_features(image: NDArray[np.float32]) -> Features:
+    """Return `features_of` an image; those of the latest one are kept.
+
+    Raises
+    ------
+    ValueError
+        If the image is constant.
+    """
+    key = crc32(np.ascontiguousarray(image).view(np.uint8).data, hash(image.shape) & 0xFFFFFFFF)
+    found = _seen.get(key)
+    if found is None:
+        _seen.clear()  # one at a time
+        found = _seen[key] = features_of(image)
+    return found
 
 
 def features_of(image: NDArray[np.float32]) -> Features:
@@ -44,7 +69,7 @@ def features_of(image: NDArray[np.float32]) -> Features:
     return np.concatenate([features, features**2 - 1])
 
 
-def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
+def probability(features: Features, inside: Mask, outside: Mask) -> NDArray[np.float32]:
     """Return how likely each voxel is object, in [0, 1], by a logistic regression on two masks of strokes.
 
     Both labels weigh the same, and the more the more strokes there are.
@@ -60,17 +85,71 @@ def probability(features: Features, inside: NDArray[np.bool_], outside: NDArray[
     -------
     float32 array of the spatial shape
     """
-    n_strokes = sum(ndimage.label(mask, np.ones((3,) * mask.ndim))[1] for mask in (inside, outside))
-    x, y, weight = [], [], []
-    for mask, label in ((outside, 0.0), (inside, 1.0)):
-        seen = features[:, mask].T
-        seen = seen[:: max(1, len(seen) // MAX_VOXELS_PER_LABEL)].astype(np.float64)
-        x.append(seen)
-        y.append(np.full(len(seen), label))
-        weight.append(np.full(len(seen), WEIGHT_PER_STROKE * n_strokes / len(seen)))
-    slope, offset = logistic_regression(np.concatenate(x), np.concatenate(y), np.concatenate(weight))
-    odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
-    return np.asarray(expit(odds), dtype=np.float32)
+    weight = WEIGHT_PER_STROKE * (_n_strokes(inside) + _n_strokes(outside))
+    return _said(
+        features,
+        *logistic_regression(*_joined(_lesson(features, outside, 0, weight), _lesson(features, inside, 1, weight))),
+    )
+
+
+def likeness(
+    features: Features, inside: Mask, outside: Mask, guess: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return how much each voxel looks like the strokes inside and unlike all that is not marked, in [0, 1].
+
+    Strokes outside show little of what surrounds an object; where that is rare, nearly all that is unmarked does. So
+    unmarked voxels count as outside, too, the less the likelier they are object by a guess. It learns from positive and
+    unlabelled data (Elkan & Noto 2008), in rounds in which what looks like object is believed less.
+
+    Parameters
+    ----------
+    features : (F, ...) float32 array
+        See `features_of`.
+    inside, outside : bool array of the spatial shape
+        The first is not empty.
+    guess : float32 array of the spatial shape, optional
+        The probability of object; 0 everywhere if absent.
+    """
+    weight = WEIGHT_PER_STROKE * (_n_strokes(inside) + _n_strokes(outside))
+    share = REST_SHARE if outside.any() else 1.0
+    marked = [_lesson(features, inside, 1, weight)]
+    if outside.any():
+        marked.append(_lesson(features, outside, 0, weight * (1 - share)))
+    free = np.flatnonzero(~(inside | outside))
+    free = np.random.default_rng(0).choice(free, min(MAX_REST_VOXELS, len(free)), replace=False)
+    if not len(free):
+        return np.where(inside, np.float32(1), np.float32(0))
+    rest = features.reshape(len(features), -1)[:, free].T.astype(np.float64)
+    doubt = 1e-4 + (np.ones(len(free)) if guess is None else 1 - guess.ravel()[free].astype(np.float64))
+    trust, slope, offset = doubt, np.zeros(len(features)), 0.0
+    for _ in range(N_REST_ROUNDS):
+        unlabelled = (rest, np.zeros(len(rest)), weight * share * trust / trust.sum())
+        slope, offset = logistic_regression(*_joined(*marked, unlabelled))
+        trust = doubt * expit(-(rest @ slope + offset))
+    return _said(features, slope, offset)
+
+
+def foresight(features: Features, inside: Mask, outside: Mask) -> float:
+    """Return how well `likeness` foretells half of the strokes from the others: 1 always, 0 no better than chance.
+
+    Each side counts alike. Every second stroke is hidden, then the others.
+
+    Parameters
+    ----------
+    features : (F, ...) float32 array
+        See `features_of`.
+    inside, outside : bool array of the spatial shape
+        With two strokes or more each.
+    """
+    strokes = [_strokes(inside), _strokes(outside)]
+    shares: list[list[float]] = [[], []]
+    for half in (0, 1):
+        shown = [(number > 0) & (number % 2 == half) for number, _ in strokes]
+        chosen = likeness(features, shown[0], shown[1]) > 0.5
+        for side, (number, n) in enumerate(strokes):
+            is_right = chosen if side == 0 else ~chosen
+            shares[side] += [float(is_right[number == i].mean()) for i in range(1, n + 1) if i % 2 != half]
+    return max(0.0, float(np.mean(shares[0]) + np.mean(shares[1])) - 1)
 
 
 def logistic_regression(
@@ -109,3 +188,29 @@ def logistic_regression(
         if np.abs(step).max() < TOLERANCE:
             break
     return b[:-1], float(b[-1])
+
+
+def _lesson(features: Features, mask: Mask, label: int, weight: float) -> Lesson:
+    """Return what is learnt from the voxels of a mask, whose weights sum to ``weight``."""
+    every = features[:, mask].T
+    seen = np.asarray(every[:: max(1, len(every) // MAX_VOXELS_PER_LABEL)], dtype=np.float64)
+    return seen, np.full(len(seen), float(label)), np.full(len(seen), weight / len(seen))
+
+
+def _joined(*lessons: Lesson) -> Lesson:
+    x, y, weight = (np.concatenate(parts) for parts in zip(*lessons, strict=True))
+    return x, y, weight
+
+
+def _said(features: Features, slope: NDArray[np.float64], offset: float) -> NDArray[np.float32]:
+    odds = np.tensordot(slope.astype(np.float32), features, 1) + np.float32(offset)
+    return np.asarray(expit(odds), dtype=np.float32)
+
+
+def _strokes(mask: Mask) -> tuple[NDArray[np.int32], int]:
+    """Return the strokes of a mask by number, from 1 on, and how many there are."""
+    return ndimage.label(mask, np.ones((3,) * mask.ndim))  # type: ignore[no-any-return]
+
+
+def _n_strokes(mask: Mask) -> int:
+    return _strokes(mask)[1]

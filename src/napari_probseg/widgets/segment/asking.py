@@ -108,6 +108,8 @@ class Asking(QObject):
             completer = None  # a script's own proposer answers alone
         elif proposer != completer or tools.cut != Tools().cut or session.case.ndim_at(place.plane) == 3:
             proposer = None  # its first candidate would be another answer
+        elif session.is_chosen:
+            completer = None  # what was chosen may be held by another candidate than the first
         request = session.ask(n=tools.n, seed=None, plane=place.plane)
         engine = self.engine_of(completer or proposer)
         options: dict[str, Any] = {"cut": tools.cut, "reach": tools.reach, "axes": place.axes, "device": self._device}

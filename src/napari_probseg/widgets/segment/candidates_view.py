@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class CandidatesView(QObject):
-    """Shows what is on offer, the best candidate first.
+    """Shows what is on offer.
 
     Parameters
     ----------
@@ -65,12 +65,14 @@ class CandidatesView(QObject):
             self.offer = self._case = None
             self.preview.hide()
 
-    def turn_to(self, offer: Offer, case: Case, axes: tuple[int, int], placement: dict[str, Any]) -> None:
-        """Show an offer, its best candidate first.
+    def turn_to(self, offer: Offer, i: int, case: Case, axes: tuple[int, int], placement: dict[str, Any]) -> None:
+        """Show an offer.
 
         Parameters
         ----------
         offer : Offer
+        i : int
+            The candidate that is seen first.
         case : Case
             What is decided now.
         axes : (int, int)
@@ -84,7 +86,7 @@ class CandidatesView(QObject):
             in_volume = offer.request.case.ndim_at(offer.request.plane) == 3
             self.keep(candidates, exhibit(candidates, axes, in_volume=in_volume))
         self.uncertainty.take(candidates.where, self._exhibits[candidates].disagreement)
-        self.show(0)
+        self.show(i)
 
     def rest(self, image: Image) -> None:
         """Show nothing, and forget where the samples disagreed; layers stay, for an image that comes."""

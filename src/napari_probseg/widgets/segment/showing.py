@@ -264,7 +264,7 @@ class Showing(Following):
         elif session.on_offer is not self.view.offer:
             axes = displayed_axes(self.viewer, layers.markers)
             with self.adding():
-                self.view.turn_to(session.on_offer, session.case, axes, self._placement())
+                self.view.turn_to(session.on_offer, session.looked_at, session.case, axes, self._placement())
         self.changed.emit()
 
     def _advise(self, _: Any = None) -> None:

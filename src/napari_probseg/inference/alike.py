@@ -1,0 +1,175 @@
+"""Another reading of strokes than one object: all that looks like them, and unlike what surrounds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.answer import Answer
+from napari_probseg.inference.fusion import in_region
+from napari_probseg.inference.inputs import resized, with_channels
+from napari_probseg.inference.windows import Window, window_for
+from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
+from napari_probseg.unaries.pixel_classifier import Features, foresight, likeness, seen_features
+
+MAX_PIXELS = 2**21  # of an image that is looked at as a whole
+MAX_PLACES = 400_000  # of the grid that it is looked at on
+MAX_CHANNELS = 3
+MIN_INSIDE = 3  # strokes: a kind of thing shows in several places
+MIN_FORESIGHT = 0.5  # of the likeness ...
+MIN_LEAD = 0.3  # ... and how much better than the network's it must be
+MIN_SPREAD = 0.5  # share of what looks alike that lies in the box of the strokes inside ...
+MARGIN = 0.25  # ... and around it, in its sides
+MAX_AGREEMENT = 0.65  # Dice of the two answers; where they agree more, there is nothing to choose
+SAME = 0.75  # Dice of an answer and what was on show, from which on that is this answer
+MIN_HELD = 0.6  # Dice of the likeness and what was on show, from which on that was a likeness
+MAX_CERTAINTY = 1e-4  # probabilities stay so far from 0 and 1
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What there is to be seen of a case on a grid over a window.
+
+    Parameters
+    ----------
+    window : Window
+        It lies in the image: all of it, or of a large one what is around the marks.
+    features : (F, h, w) float32 array
+        See `features_of`.
+    inside, outside : (h, w) bool array
+        The strokes.
+    """
+
+    window: Window
+    features: Features
+    inside: Mask
+    outside: Mask
+
+    @classmethod
+    def of(cls, case: Case) -> Alike | None:
+        """Return what there is to be seen of an image; None if nothing is marked inside, or it is constant."""
+        if not (case.strokes[case.marked] == Marker.OBJECT).any():
+            return None
+        where = window_for(case, MAX_PIXELS).within(case.shape)
+        shape = tuple(s.stop - s.start for s in where)
+        shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
+        grid = tuple(max(1, int(n * shrink)) for n in shape)
+        image = case.read(where)
+        if len(image) > MAX_CHANNELS:
+            image = with_channels(image, MAX_CHANNELS)
+        if grid != shape:
+            image = resized(torch.from_numpy(image), grid).numpy()
+        if not np.ptp(image):
+            return None
+        strokes = case.strokes[where]
+        inside = _on_grid(strokes == Marker.OBJECT, grid)
+        outside = _on_grid(strokes == Marker.BACKGROUND, grid) & ~inside
+        window = Window(tuple(s.start for s in where), shape)
+        return cls(window, seen_features(image), inside, outside) if inside.any() else None
+
+    def foretold(self) -> float:
+        """Return how well what half of the strokes look like foretells the others, in [0, 1]."""
+        return foresight(self.features, self.inside, self.outside)
+
+    def logit(self, found: Answer) -> Tensor:
+        """Return log-odds of object, (h, w): what is object by an answer is no lesson of what surrounds it."""
+        where = self.window.within(tuple(a + n for a, n in zip(self.window.low, self.window.size, strict=True)))
+        guess = in_region(found.logit.sigmoid(), found.window, where)
+        if guess.shape != self.inside.shape:
+            guess = resized(torch.from_numpy(guess)[None], self.inside.shape)[0].numpy()
+        says = likeness(self.features, self.inside, self.outside, guess)
+        return torch.from_numpy(says.clip(MAX_CERTAINTY, 1 - MAX_CERTAINTY)).logit()
+
+
+def preferred(case: Case, found: Answer) -> Answer:
+    """Return an answer, or all that looks like the strokes where that explains them and the answer does not.
+
+    A person may mean a kind of thing that lies all over the image, such as vessels. Then the network, which looks for
+    one object, does not foretell their strokes from each other, and what these look like does. Where that was on show
+    already it stays, until a person turns to another candidate.
+
+    Parameters
+    ----------
+    case : Case
+        An image.
+    found : Answer
+        What a network made of it.
+    """
+    foretold, answered, shown = found.foretold, _Mask.of(found, case), _Mask.shown(case)
+    was_shown = 1.0 if shown is None else shown.dice(answered)
+    is_doubted = foretold is not None and foretold <= 1 - MIN_LEAD
+    if (was_shown >= SAME and not is_doubted) or _n_inside(case) < MIN_INSIDE or (seen := Alike.of(case)) is None:
+        return found
+    alike = replace(found, window=seen.window, logit=seen.logit(found))
+    mask = _Mask.of(alike, case)
+    if shown is not None and shown.dice(mask) > max(was_shown, MIN_HELD):
+        return alike
+    if foretold is None or not is_doubted or mask.dice(answered) >= MAX_AGREEMENT or mask.spread(case) < MIN_SPREAD:
+        return found
+    return alike if seen.foretold() >= max(MIN_FORESIGHT, foretold + MIN_LEAD) else found
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """What is object in a region of the image; the rest of that is background."""
+
+    where: Region
+    mask: Mask
+
+    @classmethod
+    def of(cls, answer: Answer, case: Case) -> _Mask:
+        """Return what an answer takes as object, in which strokes are obeyed."""
+        where = answer.window.within(case.shape)
+        mask, strokes = answer.probability(case.shape) > 0.5, case.strokes[where]
+        return cls(where, (mask | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND))
+
+    @classmethod
+    def shown(cls, case: Case) -> _Mask | None:
+        """Return what was on show as object when the latest stroke was drawn, None if nothing was."""
+        if case.evidence is None:
+            return None
+        where, markers = case.evidence
+        mask = markers == Marker.OBJECT
+        box = bounding_box(mask)
+        return None if box is None else cls(absolute(box, where), mask[box])
+
+    def dice(self, other: _Mask) -> float:
+        """Return the Dice coefficient of two; 1 where both are empty."""
+        both = overlap(self.where, other.where)
+        n = int(np.count_nonzero(self.mask)) + int(np.count_nonzero(other.mask))
+        if both is None or not n:
+            return float(not n)
+        a, b = (one.mask[relative(both, one.where)] for one in (self, other))
+        return 2 * int(np.count_nonzero(a & b)) / n
+
+    def spread(self, case: Case) -> float:
+        """Return the share that lies between the strokes inside: who means all of it marks all over it."""
+        box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
+        near = None if box is None else absolute(box, case.marked)
+        if near is not None:
+            near = overlap(grown(near, [round(MARGIN * (s.stop - s.start)) for s in near], case.shape), self.where)
+        if near is None:
+            return 0.0
+        n, n_near = (int(np.count_nonzero(mask)) for mask in (self.mask, self.mask[relative(near, self.where)]))
+        return n_near / max(1, n)
+
+
+def _n_inside(case: Case) -> int:
+    return int(ndimage.label(case.strokes[case.marked] == Marker.OBJECT, np.ones((3, 3)))[1])
+
+
+def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
+    """Return a mask on a coarser grid, where the smallest mark survives."""
+    found = np.zeros(grid, dtype=bool)
+    places = [at * n // m for at, n, m in zip(np.nonzero(mask), grid, mask.shape, strict=True)]
+    found[tuple(places)] = True
+    return found
