@@ -110,23 +110,7 @@ def likeness(
     guess : float32 array of the spatial shape, optional
         The probability of object; 0 everywhere if absent.
     """
-    weight = WEIGHT_PER_STROKE * (_n_strokes(inside) + _n_strokes(outside))
-    share = REST_SHARE if outside.any() else 1.0
-    marked = [_lesson(features, inside, 1, weight)]
-    if outside.any():
-        marked.append(_lesson(features, outside, 0, weight * (1 - share)))
-    free = np.flatnonzero(~(inside | outside))
-    free = np.random.default_rng(0).choice(free, min(MAX_REST_VOXELS, len(free)), replace=False)
-    if not len(free):
-        return np.where(inside, np.float32(1), np.float32(0))
-    rest = features.reshape(len(features), -1)[:, free].T.astype(np.float64)
-    doubt = 1e-4 + (np.ones(len(free)) if guess is None else 1 - guess.ravel()[free].astype(np.float64))
-    trust, slope, offset = doubt, np.zeros(len(features)), 0.0
-    for _ in range(N_REST_ROUNDS):
-        unlabelled = (rest, np.zeros(len(rest)), weight * share * trust / trust.sum())
-        slope, offset = logistic_regression(*_joined(*marked, unlabelled))
-        trust = doubt * expit(-(rest @ slope + offset))
-    return _said(features, slope, offset)
+    return _said(features, *_taught(features, inside, outside, guess))
 
 
 def foresight(features: Features, inside: Mask, outside: Mask) -> float:
@@ -139,16 +123,17 @@ def foresight(features: Features, inside: Mask, outside: Mask) -> float:
     features : (F, ...) float32 array
         See `features_of`.
     inside, outside : bool array of the spatial shape
-        With two strokes or more each.
+        With two strokes or more inside, and one or more outside.
     """
     strokes = [_strokes(inside), _strokes(outside)]
     shares: list[list[float]] = [[], []]
     for half in (0, 1):
         shown = [(number > 0) & (number % 2 == half) for number, _ in strokes]
-        chosen = likeness(features, shown[0], shown[1]) > 0.5
+        slope, offset = _taught(features, shown[0], shown[1], None)
         for side, (number, n) in enumerate(strokes):
-            is_right = chosen if side == 0 else ~chosen
-            shares[side] += [float(is_right[number == i].mean()) for i in range(1, n + 1) if i % 2 != half]
+            for i in range(1 + half, n + 1, 2):
+                is_inside = slope @ features[:, number == i] + offset > 0
+                shares[side].append(float(np.mean(is_inside if side == 0 else ~is_inside)))
     return max(0.0, float(np.mean(shares[0]) + np.mean(shares[1])) - 1)
 
 
@@ -188,6 +173,27 @@ def logistic_regression(
         if np.abs(step).max() < TOLERANCE:
             break
     return b[:-1], float(b[-1])
+
+
+def _taught(
+    features: Features, inside: Mask, outside: Mask, guess: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float64], float]:
+    """Return slope and offset of the regression of `likeness`."""
+    weight = WEIGHT_PER_STROKE * (_n_strokes(inside) + _n_strokes(outside))
+    share = REST_SHARE if outside.any() else 1.0
+    marked = [_lesson(features, inside, 1, weight)]
+    if outside.any():
+        marked.append(_lesson(features, outside, 0, weight * (1 - share)))
+    free = np.flatnonzero(~(inside | outside))
+    free = np.random.default_rng(0).choice(free, min(MAX_REST_VOXELS, len(free)), replace=False)
+    rest = features.reshape(len(features), -1)[:, free].T.astype(np.float64)
+    doubt = 1.0 + 1e-4 - (np.zeros(len(free)) if guess is None else guess.ravel()[free].astype(np.float64))
+    trust, slope, offset = doubt, np.zeros(len(features)), 0.0
+    for _ in range(N_REST_ROUNDS):
+        unlabelled = (rest, np.zeros(len(rest)), weight * share * trust / max(trust.sum(), 1e-4))
+        slope, offset = logistic_regression(*_joined(*marked, unlabelled))
+        trust = doubt * expit(-(rest @ slope + offset))
+    return slope, offset
 
 
 def _lesson(features: Features, mask: Mask, label: int, weight: float) -> Lesson:
