@@ -223,11 +223,7 @@ class Offers(Alike):
         if before is not None:
             request = replace(before.request, ticket=self._ticket)
             self._offer, self._looked_at = replace(before, request=request), looked_at
-
-    @property
-    def looked_at(self) -> int:
-        """The candidate on show, from 0."""
-        return self._looked_at
+            self._is_chosen = looked_at > 0
 
     def accept(self, i: int = 0) -> Step:
         """Go on with candidate ``i``.
@@ -290,15 +286,13 @@ class Offers(Alike):
 
     def _held(self, candidates: Candidates) -> int:
         """Return the candidate that holds what was chosen before the latest stroke; the first where there is none."""
-        evidence = self._shown.evidence
-        if not self._is_chosen or evidence is None or len(candidates) < 2 or self._case.ndim != 2:
+        where = candidates.where
+        shown = self._shown.markers[where] == Marker.OBJECT
+        if not self._is_chosen or len(candidates) < 2 or self._case.ndim != 2 or not shown.any():
             return 0
-        where = hull(evidence[0], candidates.where)
-        before = np.zeros(self._case.shape, dtype=bool)
-        before[evidence[0]] = evidence[1] == Marker.OBJECT
         strokes = self._case.strokes[where]
-        chosen = (before[where] | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
-        likeness = [iou(partial[where] == Marker.OBJECT, chosen) for partial in candidates.partial]
+        chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
+        likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
 

@@ -141,18 +141,11 @@ class Stage(Showing):
 
     def _failed(self, error: Exception) -> None:
         """Tell why there is no answer; calmly where nobody asked for one."""
-        self._show_again()
+        self._show()
         if self.asking.was_live and isinstance(error, ValueError):
             self.say(sentence_of(error))
         else:
             self.refuse(error)
-
-    def _show_again(self) -> None:
-        """Show what was on offer before a question that has no answer, the candidate that was on show."""
-        i = 0 if self.session is None else self.session.looked_at
-        self._show()
-        if i and self.on_offer is not None and self.on_offer is self.view.offer:
-            self.view.show(i)
 
     def _learning(self, step: int, n_steps: int) -> None:
         verb = "Looking for others like it" if self.asking.is_for_others else "Learning this image"
@@ -222,7 +215,7 @@ class Stage(Showing):
     def cancel(self) -> None:
         """Give up the candidates that are being drawn; everything stays as it was."""
         if self.asking.call_off():
-            self._show_again()
+            self._show()
             self.say("Cancelled; nothing has changed.")
 
     # Events of the viewer and of its layers --------------------------------------------------------------------
