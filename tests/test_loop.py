@@ -235,7 +235,7 @@ def test_only_a_better_model_is_adopted_and_every_adoption_is_taken_back(collect
 
 
 def test_a_model_that_is_gone_or_a_damaged_history_is_said(collection: Collection) -> None:
-    with pytest.raises(LookupError, match="none yet: train one first"):
+    with pytest.raises(LookupError, match="has no model yet: train one first"):
         result_of(judge.compare(collection))
     trained(collection, "0001")
     adopt(collection, Comparison("0001", "general", judgement(0.6), judgement(0.5)))

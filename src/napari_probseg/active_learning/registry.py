@@ -104,8 +104,8 @@ def model_of(collection: Collection, name: str | None = None) -> Model:
     models = models_of(collection)
     chosen = [model for model in models if name is None or model.name == name]
     if not chosen:
-        there = ", ".join(model.name for model in models)
-        lacking = f"has no model {name}: it has {there}" if there else "has no model yet: train one first"
+        there = ", ".join(model.name for model in models) or "none: train one first"
+        lacking = "has no model yet: train one first" if name is None else f"has no model {name}: it has {there}"
         raise LookupError(f"{collection.folder} {lacking}")
     return chosen[-1]
 

@@ -93,7 +93,8 @@ def train(
     from napari_probseg.inference.device import chosen_device
     from napari_probseg.training.distributed import is_first, launch
 
-    chosen_device(device)  # before crops are cut for long
+    if devices == 1:  # else it is asked for where they are launched
+        chosen_device(device)  # before crops are cut for long
     is_general = preset in (Preset.general, Preset.general3d)
     _refuse_misfit(preset.value, data, start, without, is_general=is_general)
     fabric = launch(devices, device)  # from here on, N processes do the same
