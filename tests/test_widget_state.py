@@ -137,17 +137,32 @@ def test_what_was_rejected_cannot_be_accepted_while_others_are_drawn(two_images,
 
 def test_what_was_cancelled_cannot_be_accepted(two_images, qtbot):
     _, widget, proposer = two_images
-    stroke(qtbot, widget, (30, 30))
-    offer(qtbot, widget)
-    n_asked = len(proposer.asked)
     proposer.gate.clear()
+    stroke(qtbot, widget, (30, 30))
     press(qtbot, widget, Qt.Key.Key_G)
-    qtbot.waitUntil(lambda: len(proposer.asked) > n_asked)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
     click(qtbot, widget.panel.cancel)
     nothing_to_accept(qtbot, widget)
     proposer.gate.set()
     offer(qtbot, widget)
     assert widget.panel.accept.isEnabled()
+
+
+def test_what_was_on_show_before_a_question_that_was_cancelled_can_be_accepted_again(two_images, qtbot):
+    _, widget, proposer = two_images
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    before, n_asked = widget.work.candidates, len(proposer.asked)
+    proposer.gate.clear()
+    press(qtbot, widget, Qt.Key.Key_G)
+    qtbot.waitUntil(lambda: len(proposer.asked) > n_asked)
+    click(qtbot, widget.panel.cancel)
+    proposer.gate.set()
+    assert widget.work.candidates is before and widget.panel.accept.isEnabled()
+    assert len(widget.panel.gallery.cells) == len(before)
+    press(qtbot, widget, Qt.Key.Key_K)
+    decided = widget.work.session.case.partial[before.where]
+    assert np.array_equal(decided, before.patches[0])
 
 
 def test_a_question_about_one_image_is_given_up_on_another(two_images, qtbot):
