@@ -80,6 +80,20 @@ def test_strokes_that_look_alike_foretell_each_other() -> None:
     assert foresight(features, at_random[0], at_random[1] & ~at_random[0]) < 0.5
 
 
+def test_too_few_strokes_foretell_nothing() -> None:
+    features, none = features_of(IMAGE[None].astype(np.float32)), np.zeros_like(BRANCHES)
+    assert foresight(features, on_branches(60), beside((20, 60))) == 0, "one inside"
+    assert foresight(features, on_branches(60, 120), none) == 0, "none outside"
+    assert foresight(features, none, none) == 0
+
+
+def test_of_a_large_answer_no_other_one_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = marked()
+    found = answered(case, case.strokes == ps.Marker.OBJECT)
+    monkeypatch.setattr(alike, "MAX_ANSWERED", BRANCHES.size - 1)
+    assert preferred(case, found) is found
+
+
 def test_a_kind_of_thing_is_the_answer_where_the_network_does_not_foretell_the_strokes() -> None:
     case = marked()
     found = answered(case, case.strokes == ps.Marker.OBJECT)

@@ -22,6 +22,7 @@ from napari_probseg.unaries.pixel_classifier import Features, foresight, likenes
 MAX_PIXELS = 2**21  # of an image that is looked at as a whole
 MAX_PLACES = 400_000  # of the grid that it is looked at on
 MAX_CHANNELS = 3
+MAX_ANSWERED = 2**23  # pixels of the answer's window; of a larger one no other answer is looked for
 MIN_INSIDE = 3  # strokes: a kind of thing shows in several places
 MIN_FORESIGHT = 0.5  # of the likeness ...
 MIN_LEAD = 0.3  # ... and how much better than the network's it must be
@@ -104,10 +105,12 @@ def preferred(case: Case, found: Answer) -> Answer:
     found : Answer
         What a network made of it.
     """
+    if found.window.n_voxels(case.shape) > MAX_ANSWERED or _n_inside(case) < MIN_INSIDE:
+        return found
     foretold, answered, shown = found.foretold, _Mask.of(found, case), _Mask.shown(case)
     was_shown = 1.0 if shown is None else shown.dice(answered)
     is_doubted = foretold is not None and foretold <= 1 - MIN_LEAD
-    if (was_shown >= SAME and not is_doubted) or _n_inside(case) < MIN_INSIDE or (seen := Alike.of(case)) is None:
+    if (was_shown >= SAME and not is_doubted) or (seen := Alike.of(case)) is None:
         return found
     alike = replace(found, window=seen.window, logit=seen.logit(found))
     mask = _Mask.of(alike, case)

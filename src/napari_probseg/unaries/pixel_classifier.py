@@ -123,9 +123,11 @@ def foresight(features: Features, inside: Mask, outside: Mask) -> float:
     features : (F, ...) float32 array
         See `features_of`.
     inside, outside : bool array of the spatial shape
-        With two strokes or more inside, and one or more outside.
+        With fewer than two strokes inside, or none outside, nothing is foretold: 0.
     """
     strokes = [_strokes(inside), _strokes(outside)]
+    if strokes[0][1] < 2 or not strokes[1][1]:
+        return 0.0
     shares: list[list[float]] = [[], []]
     for half in (0, 1):
         shown = [(number > 0) & (number % 2 == half) for number, _ in strokes]
