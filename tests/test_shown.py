@@ -19,14 +19,15 @@ def dab(y: int, x: int) -> np.ndarray:
     return mask
 
 
+@pytest.fixture
+def session() -> ps.Session:
+    session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
+    session.mark(inside=dab(20, 10), outside=dab(2, 40))
+    return session
+
+
 class TestWhatIsOnShow:
     """The next stroke corrects what is on show: that answer is evidence beside the strokes."""
-
-    @pytest.fixture
-    def session(self) -> ps.Session:
-        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
-        session.mark(inside=dab(20, 10), outside=dab(2, 40))
-        return session
 
     def test_it_is_evidence_of_the_next_question(self, session: ps.Session) -> None:
         on_show = session.propose().partial[0] == ps.Marker.OBJECT
@@ -89,12 +90,6 @@ class TestWhatIsOnShow:
 
 class TestWhatWasChosen:
     """A person turned to another candidate than the first: that stays on show where the first departs from it."""
-
-    @pytest.fixture
-    def session(self) -> ps.Session:
-        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
-        session.mark(inside=dab(20, 10), outside=dab(2, 40))
-        return session
 
     def test_it_is_held_by_the_candidate_that_is_most_like_it(self, session: ps.Session) -> None:
         session.propose()

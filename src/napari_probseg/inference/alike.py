@@ -83,8 +83,7 @@ class Alike:
 
     def logit(self, found: Answer) -> Tensor:
         """Return log-odds of object, (h, w): what is object by an answer is no lesson of what surrounds it."""
-        where = self.window.within(tuple(a + n for a, n in zip(self.window.low, self.window.size, strict=True)))
-        guess = in_region(found.logit.sigmoid(), found.window, where)
+        guess = in_region(found.logit.sigmoid(), found.window, self.window.region)
         if guess.shape != self.inside.shape:
             guess = resized(torch.from_numpy(guess)[None], self.inside.shape)[0].numpy()
         says = likeness(self.features, self.inside, self.outside, guess)

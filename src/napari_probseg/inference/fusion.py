@@ -129,8 +129,7 @@ def resampled(values: Tensor, of: Window, over: Window, size: int) -> Tensor:
 def in_region(values: Tensor, window: Window, where: Region) -> NDArray[np.float32]:
     """Return a map over a window, (S, ...), in the voxels of a region of the image; 0 outside of the window."""
     full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
-    both = overlap(where, tuple(slice(low, low + n) for low, n in zip(window.low, window.size, strict=True)))
+    both = overlap(where, window.region)
     if both is not None:
-        own = tuple(slice(s.start - low, s.stop - low) for s, low in zip(both, window.low, strict=True))
-        full[relative(both, where)] = enlarged(values[None], window.size, own)[0].numpy()
+        full[relative(both, where)] = enlarged(values[None], window.size, relative(both, window.region))[0].numpy()
     return full

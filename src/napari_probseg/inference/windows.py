@@ -35,6 +35,11 @@ class Window:
     low: tuple[int, ...]
     size: tuple[int, ...]
 
+    @property
+    def region(self) -> Region:
+        """Its voxels, of which some may lie outside of the image."""
+        return tuple(slice(low, low + size) for low, size in zip(self.low, self.size, strict=True))
+
     def within(self, shape: tuple[int, ...]) -> Region:
         """Return the part that lies in an image of ``shape``."""
         edges = zip(self.low, self.size, shape, strict=True)
