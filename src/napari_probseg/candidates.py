@@ -94,8 +94,11 @@ class Candidates:
         IndexError
             If there is no such candidate.
         """
-        new = self.patches[self._checked(i)][self.case.partial[self.where] == Marker.UNKNOWN]
-        return int(np.count_nonzero(new == Marker.OBJECT)), int(np.count_nonzero(new == Marker.BACKGROUND))
+        patch, is_open = self.patches[self._checked(i)], self.case.partial[self.where] == Marker.UNKNOWN
+        n_object, n_background = (
+            int(np.count_nonzero((patch == marker) & is_open)) for marker in (Marker.OBJECT, Marker.BACKGROUND)
+        )
+        return n_object, n_background
 
     def accept(self, i: int) -> Case:
         """Return the case continued by candidate ``i``.
@@ -142,8 +145,10 @@ class Candidates:
         -------
         float32 array of the region's shape
         """
-        values = 4.0 * self.probability * (1.0 - self.probability)
-        return np.where(self.case.partial[self.where] == Marker.UNKNOWN, values, 0.0).astype(np.float32)
+        values = 4.0 * self.probability
+        values *= 1.0 - self.probability
+        values[self.case.partial[self.where] != Marker.UNKNOWN] = 0.0
+        return values.astype(np.float32, copy=False)
 
 
 def checked_question(case: Any, plane: Any) -> None:

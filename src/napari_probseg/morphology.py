@@ -67,7 +67,11 @@ def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     margin = int(reach) + 1
     near = grown(box, [margin] * inside.ndim, inside.shape)
     rim = np.zeros_like(inside)
-    rim[near] = ndimage.distance_transform_edt(~inside[near]) <= reach
+    nearest = ndimage.distance_transform_edt(~inside[near], return_distances=False, return_indices=True)
+    squared = np.zeros((1,) * inside.ndim, dtype=np.int32)
+    for index, own in zip(nearest, np.ogrid[tuple(slice(0, n) for n in nearest.shape[1:])], strict=True):
+        squared = squared + (index - own.astype(np.int32)) ** 2
+    rim[near] = squared <= reach**2
     return rim
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.inputs import enlarged, resized, with_channels
+from napari_probseg.inference.inputs import enlarged, interpolated, resized, with_channels
 from napari_probseg.inference.windows import Window
 from napari_probseg.nn.inputs import network_input
 from napari_probseg.region import Region
@@ -70,12 +70,13 @@ class Grid:
 
     def sampled(self, values: Tensor, window: Window, *, beyond: float) -> Tensor:
         """Return a map over a window, (S, S, S), in the places; ``beyond`` where the window does not reach."""
-        lines = [(line - low) / n * 2 - 1 for line, low, n in zip(self.lines(), window.low, window.size, strict=True)]
-        places = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)[None]
-        found = F.grid_sample(values[None, None].float(), places, align_corners=False, padding_mode="border")[0, 0]
-        for axis, line in enumerate(lines):
-            out = (line.abs() > 1).view([-1 if a == axis else 1 for a in range(3)])
-            found = found.masked_fill(out, beyond)
+        found = values.float()
+        shares = [(line - low) / n for line, low, n in zip(self.lines(), window.low, window.size, strict=True)]
+        for axis, share in enumerate(shares):
+            found = interpolated(found, axis, share * values.shape[axis] - 0.5)
+        for axis, share in enumerate(shares):
+            if bool((out := (share < 0) | (share > 1)).any()):
+                found = found.index_fill(axis, out.nonzero()[:, 0], beyond)
         return found
 
     def on_slice(self, values: Tensor, axis: int, index: int, window: Window, size: int) -> Tensor:

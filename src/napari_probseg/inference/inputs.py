@@ -143,13 +143,27 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     smaller = [min(a, b) for a, b in zip(values.shape[1:], shape, strict=True)]
     values = values if smaller == list(values.shape[1:]) else resized(values, smaller)
     for axis, (n, part) in enumerate(zip(shape, where, strict=True), 1):
-        s = values.shape[axis]
-        at = ((torch.arange(part.start, part.stop) + 0.5) * (s / n) - 0.5).clamp(0, s - 1)
-        before = at.floor().long()
-        weight = (at - before).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        after = (before + 1).clamp(max=s - 1)
-        values = torch.lerp(values.index_select(axis, before), values.index_select(axis, after), weight)
+        places = (torch.arange(part.start, part.stop) + 0.5) * (values.shape[axis] / n) - 0.5
+        values = interpolated(values, axis, places)
     return values.clamp(low, high)  # what is interpolated is rounded
+
+
+def interpolated(values: Tensor, axis: int, places: Tensor) -> Tensor:
+    """Return values linearly interpolated along an axis; beyond its ends they are those of the ends.
+
+    Parameters
+    ----------
+    values : (..., S, ...) tensor
+    axis : int
+    places : (N,) tensor
+        Where along it: 0 is the middle of the first entry.
+    """
+    last = values.shape[axis] - 1
+    at = places.clamp(0, last)
+    before = at.floor().long()
+    weight = (at - before).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    after = (before + 1).clamp(max=last)
+    return torch.lerp(values.index_select(axis, before), values.index_select(axis, after), weight)
 
 
 def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:

@@ -262,4 +262,5 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
 
 
 def _n_strokes(drawn: NDArray[np.bool_]) -> int:
-    return int(ndimage.label(drawn, np.ones((3, 3, 3)))[1])
+    box = bounding_box(drawn)
+    return 0 if box is None else int(ndimage.label(drawn[box], np.ones((3, 3, 3)))[1])

@@ -27,8 +27,9 @@ WINDOW_SIDE = {2: 96, 3: 32}
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONVOLVED = {2: F.conv2d, 3: F.conv3d}
 _AVERAGED = {2: F.avg_pool2d, 3: F.avg_pool3d}
-# A CPU is a tenth faster with channels last; before 2.3, torch did not learn through such a volume of one voxel.
-_LAYOUT = {
+# A CPU is a tenth faster with channels last, twice as fast where they are few; before 2.3, torch did not learn through
+# such a volume of one voxel.
+LAYOUT = {
     2: torch.channels_last,
     3: torch.channels_last_3d if TorchVersion(torch.__version__) >= "2.3" else torch.contiguous_format,
 }
@@ -107,7 +108,7 @@ class GeneralCVAE(nn.Module):
         self.posterior = Posterior(widths[1], config.n_latent, ndim=ndim)
         self.head = Head(widths[1], widths[0], config)
         self.control = Head(widths[1], widths[0], config)
-        self.to(memory_format=_LAYOUT[ndim])  # type: ignore[call-overload]
+        self.to(memory_format=LAYOUT[ndim])  # type: ignore[call-overload]
 
     @property
     def n_latent(self) -> int:
@@ -117,7 +118,7 @@ class GeneralCVAE(nn.Module):
     def features(self, x: Tensor) -> Features:
         """Return the features of x, (B, image channels + 3, Y, X): image, inside, outside, accepted."""
         seen = torch.cat([x[:, :-N_MARKS], guide(x)], 1) if self.config.advised else as_marks(x)
-        maps = [self.stem(seen.contiguous(memory_format=_LAYOUT[x.ndim - 2]))]
+        maps = [self.stem(seen.contiguous(memory_format=LAYOUT[x.ndim - 2]))]
         for down in self.down:
             maps.append(down(maps[-1]))
         up = maps.pop()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, edge_strength, framed, likeness, smoothed
-from napari_probseg.nn.general import GeneralConfig, GeneralCVAE
+from napari_probseg.nn.general import LAYOUT, GeneralConfig, GeneralCVAE
 from napari_probseg.nn.inputs import N_MARKS
 
 N_MAPS = 3 + len(ADVISER_NAMES) + N_MARKS + 3  # see `refiner_maps`
@@ -39,10 +39,11 @@ class VolumeRefiner(nn.Module):
         self.out = nn.Conv3d(n, 1, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.body.to(memory_format=LAYOUT[3])  # type: ignore[call-overload]
 
     def forward(self, maps: Tensor, facts: Tensor) -> Tensor:
         """Return log-odds, (B, Z, Y, X), of maps (B, N_MAPS, Z, Y, X) and facts (B, N_FACTS)."""
-        h = F.silu(self.enter(maps) + self.facts(facts)[:, :, None, None, None])
+        h = F.silu(self.enter(maps) + self.facts(facts)[:, :, None, None, None]).contiguous(memory_format=LAYOUT[3])
         for layer in self.body:
             h = h + F.silu(layer(h))
         both = MAX_LOG_ODDS * (maps[:, 0] + maps[:, 1])

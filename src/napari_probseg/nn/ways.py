@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,47 +44,39 @@ def way_costs(cost: Tensor, marks: Tensor, *, n_rounds: int, full_scan: bool = T
 
 def _scanned(found: Tensor, cost: Tensor) -> Tensor:
     """Let every voxel take what its neighbours offer, plane after plane along each axis, forth and back."""
-    for axis in range(3, found.ndim):
-        planes = found.movedim(axis, 0).contiguous()  # (n, 2, B, T, ...)
-        heights = cost.movedim(axis, 0)
-        low, high = heights[:-1], heights[1:]
-        buffer = torch.empty_like(planes[0])
-        links = [_Link.between(planes, planes, (low + high) / 2, buffer)]
-        for across in range(4, heights.ndim):
-            m = heights.shape[across] - 1
-            for here in (0, 1):  # of the plane in front; its neighbour in the plane behind is the other
-                sum_ = high.narrow(across, here, m) + low.narrow(across, 1 - here, m)
-                front, behind = (planes.narrow(across, side, m) for side in (here, 1 - here))
-                links.append(_Link.between(front, behind, sum_ * (math.sqrt(2) / 2), buffer.narrow(across - 1, 0, m)))
-        for i in range(1, len(planes)):
-            for link in links:
-                link.forth(i)
-        for i in range(len(planes) - 2, -1, -1):
-            for link in links:
-                link.back(i)
-        found = planes.movedim(0, axis)
-    return found
+    ndim = found.ndim - 3
+    planes = found.permute(*range(3, 3 + ndim), 0, 1, 2)  # (Y, X, 2, B, T): what lies side by side is lowered at once
+    heights = cost.expand_as(found).permute(*range(3, 3 + ndim), 0, 1, 2)
+    for axis in range(ndim):
+        planes = planes.movedim(axis, 0).contiguous()
+        _scan(planes, heights.movedim(axis, 0).contiguous(), ndim)
+        planes = planes.movedim(0, axis)
+    return planes.permute(ndim, ndim + 1, ndim + 2, *range(ndim))
 
 
-@dataclass(frozen=True)
-class _Link:
-    """Ways between the voxels of neighbouring planes, straight or diagonal, as views of all planes."""
+def _scan(planes: Tensor, heights: Tensor, ndim: int) -> None:
+    """Lower planes in place, each by what its neighbours offer, forth and back."""
+    low, high = heights[:-1], heights[1:]
+    buffer = torch.empty_like(planes[0])
+    ways = [(planes, planes, (low + high) / 2, buffer)]
+    for across in range(1, ndim):
+        m = heights.shape[across] - 1
+        for here in (0, 1):  # of the plane in front; its neighbour in the plane behind is the other
+            sum_ = high.narrow(across, here, m) + low.narrow(across, 1 - here, m)
+            front, behind = (planes.narrow(across, side, m) for side in (here, 1 - here))
+            ways.append((front, behind, sum_ * (math.sqrt(2) / 2), buffer.narrow(across - 1, 0, m)))
+    add, minimum, parts = _calls(planes.device)
+    links = [(parts(front), parts(behind), parts(cost), parts(own[None])[0]) for front, behind, cost, own in ways]
+    for i in range(len(planes) - 1):
+        for after, before, step, own in links:
+            minimum(after[i + 1], add(before[i], step[i], out=own), out=after[i + 1])
+    for i in range(len(planes) - 2, -1, -1):
+        for after, before, step, own in links:
+            minimum(before[i], add(after[i + 1], step[i], out=own), out=before[i])
 
-    front: Sequence[Tensor]  # the voxels of each plane that are reached from the plane before it ...
-    behind: Sequence[Tensor]  # ... and those that they are reached from
-    cost: Sequence[Tensor]  # of the way between a plane and the next
-    buffer: Tensor
 
-    @classmethod
-    def between(cls, front: Tensor, behind: Tensor, cost: Tensor, buffer: Tensor) -> _Link:
-        return cls(front.unbind(), behind.unbind(), cost.unbind(), buffer)
-
-    def forth(self, i: int) -> None:
-        """Lower plane ``i`` in place by what comes from the one before it."""
-        target = self.front[i]
-        torch.minimum(target, torch.add(self.behind[i - 1], self.cost[i - 1], out=self.buffer), out=target)
-
-    def back(self, i: int) -> None:
-        """Lower plane ``i`` in place by what comes from the one after it."""
-        target = self.behind[i]
-        torch.minimum(target, torch.add(self.front[i + 1], self.cost[i], out=self.buffer), out=target)
+def _calls(device: torch.device) -> tuple[Callable[..., Any], Callable[..., Any], Callable[[Tensor], Sequence[Any]]]:
+    """Return what adds, what takes the lesser, and what parts planes; NumPy's calls are the shorter on a CPU."""
+    if device.type == "cpu":
+        return np.add, np.minimum, lambda planes: list(planes.detach().numpy())
+    return torch.add, torch.minimum, Tensor.unbind
