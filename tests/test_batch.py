@@ -73,6 +73,19 @@ def test_what_is_done_is_left_and_the_rest_goes_on(folders: dict[str, Path]) -> 
     assert not list(folders["out"].glob("*.part"))
 
 
+def test_a_result_that_is_older_than_what_it_was_made_from_is_named_and_left(folders: dict[str, Path]) -> None:
+    first = list(complete_all(jobs(folders), WITHOUT_NETWORK))
+    assert not any("changed" in outcome.message for outcome in complete_all(jobs(folders), WITHOUT_NETWORK))
+    result, strokes = folders["out"] / "1.tif", folders["inside"] / "1.png"
+    before, later = result.read_bytes(), result.stat().st_mtime + 10
+    os.utime(strokes, (later, later))
+    again = {outcome.name: outcome for outcome in complete_all(jobs(folders), WITHOUT_NETWORK)}
+    assert len(first) == 5 and all(outcome.fate is Fate.THERE for outcome in again.values())
+    assert again["1.tif"].message == f"made before {strokes} changed: remove it to have it made anew"
+    assert [name for name, outcome in again.items() if outcome.message] == ["1.tif"]
+    assert result.read_bytes() == before
+
+
 def test_one_bad_file_is_named_and_the_rest_goes_on(folders: dict[str, Path]) -> None:
     (folders["images"] / "1.tif").write_bytes(b"no image")
     (folders["inside"] / "2.png").unlink()

@@ -1,8 +1,12 @@
 """The command line, as it is typed."""
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +14,12 @@ from typer.testing import CliRunner
 
 import napari_probseg as ps
 from fakes import GrowingProposer
+from napari_probseg import batch, more
+from napari_probseg.cli import measure, segment
 from napari_probseg.cli.main import app
+from napari_probseg.evaluate.run import EvaluateConfig
 from napari_probseg.morphology import ball
+from napari_probseg.proposers.completion import CutConfig
 
 
 def run(*arguments: object) -> str:
@@ -58,6 +66,54 @@ def test_propose_writes_candidates_onto_the_image(tmp_path: Path, shape: tuple[i
     if len(shape) == 3:
         assert (np.asarray(picture.data) == 1).any((1, 2)).sum() == (5 if options else 1)
     assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("n", [1, 3], ids=["fewer were asked for", "fewer were found"])
+def test_candidates_of_an_earlier_run_are_not_left_among_those_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    image, inside, _ = drawn(tmp_path, (64, 70))
+    monkeypatch.setattr("napari_probseg.proposers.load_proposer", lambda *_, **__: GrowingProposer())
+    out, strokes = tmp_path / "c.tif", ("--inside", inside)
+    run("propose", image, out, *strokes, "-n", 3)
+    assert [path.name for path in sorted(tmp_path.glob("c_*"))] == ["c_1.tif", "c_2.tif", "c_3.tif"], "test invalid"
+    other = tmp_path / "c_old.tif"
+    other.write_bytes(b"of the user")
+    monkeypatch.setattr("napari_probseg.proposers.load_proposer", lambda *_, **__: Single())
+    said = run("propose", image, out, *strokes, "-n", n)
+    left = [path.name for path in sorted(tmp_path.glob("c_[0-9]*"))]
+    if n == 1:  # what this run could not have written is not its to remove
+        assert left == ["c_1.tif", "c_2.tif", "c_3.tif"] and "c_2.tif is not of this run" in said
+    else:
+        assert left == ["c_1.tif"] and said.count("removed, it was of an earlier run") == 2
+    assert other.read_bytes() == b"of the user"
+
+
+class Single(GrowingProposer):
+    """Finds one candidate, however many are wanted."""
+
+    def propose(self, case: ps.Case, n: int, **options: Any) -> ps.Candidates:
+        return super().propose(case, 1, **options)
+
+
+@pytest.mark.parametrize(
+    ("command", "homes"),
+    [
+        (segment.complete, [batch.BatchConfig, CutConfig]),
+        (segment.more, [more.MoreConfig]),
+        (measure.evaluate, [EvaluateConfig]),
+    ],
+)
+def test_an_option_that_is_not_given_is_as_it_is_elsewhere(command: Callable[..., None], homes: list[type]) -> None:
+    """A default that is written twice can be changed in one place alone."""
+    options = {name: one.default for name, one in inspect.signature(command).parameters.items()}
+    n = 0
+    for home in homes:
+        for one in fields(home):
+            if one.name in options and options[one.name] is not None:
+                assert options[one.name] == one.default, (command.__name__, home.__name__, one.name)
+                n += 1
+    assert n, "test invalid"
 
 
 @pytest.fixture

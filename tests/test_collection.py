@@ -253,7 +253,7 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
         ({"labels": -labels()}, "whole numbers from 0, got int64 from -1"),
         ({"like": Picture(image(1, (9, 9)), "YX", (1.0, 1.0))}, r"shape of like, \(9, 9\), got \(12, 15\)"),
         ({"like": Picture(image(1), "YX", (1.0, 1.0)), "spacing": (1, 1)}, "leave out spacing"),
-        ({"spacing": (7, 7)}, r"with a spacing of \(0.5, 0.5\) mm, now it came with \(7.0, 7.0\): correct"),
+        ({"spacing": (7, 7)}, "with a spacing of 0.5 x 0.5 mm, now it came with 7 x 7 mm: correct"),
         ({"name": "b", "image": image(2), "provenance": {"x": object()}}, "what JSON can hold .not object"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import napari_probseg as ps
 from napari_probseg.cli.main import app
 from napari_probseg.io import read, write
 from napari_probseg.more import MoreConfig, MoreJob, finding_more, more_all, more_jobs
-from napari_probseg.progress import Fate, Outcome, result_of
+from napari_probseg.progress import Fate, Outcome, Progress, result_of
 from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.finder import Finder
 from napari_probseg.similar.memory import load_examples, save_examples
@@ -64,7 +66,11 @@ def test_a_folder_is_gone_on_with_and_other_images_go_by_the_first(tmp_path: Pat
     for job in jobs:
         assert len(np.unique(np.asarray(read(job.out).data))) > 10
     assert (out / EXAMPLES_FILE).is_file()
-    assert all(o.fate is Fate.THERE for o in more_all(jobs, MoreConfig()))
+    later = jobs[0].out.stat().st_mtime + 10
+    os.utime(first / "im0.tif", (later, later))
+    again = list(more_all(jobs, MoreConfig()))
+    assert all(o.fate is Fate.THERE for o in again)
+    assert [bool(o.message) for o in again] == [True, False, False], "what has changed since is named"
 
 
 def test_what_cannot_be_is_said_and_the_rest_is_done(tmp_path: Path) -> None:
@@ -112,9 +118,21 @@ def test_examples_are_kept_with_their_weights(tmp_path: Path) -> None:
         load_examples(tmp_path / "none.npz", {})
 
 
-def test_the_command_takes_what_is_above_the_line_of_the_window_and_scripts() -> None:
-    from inspect import signature
+@pytest.mark.parametrize(("options", "line"), [([], DEFAULT_LINE), (["--line", "0"], 0.0)])
+def test_the_command_takes_what_is_above_the_line_of_the_window_and_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], line: float
+) -> None:
+    asked: list[MoreConfig] = []
 
-    from napari_probseg.cli import segment
+    def found(job: MoreJob, config: MoreConfig) -> Generator[Progress, None, str]:
+        asked.append(config)
+        yield from ()
+        return "none"
 
-    assert signature(segment.more).parameters["line"].default == MoreConfig().line == DEFAULT_LINE
+    monkeypatch.setattr("napari_probseg.more.finding_more", found)
+    paths = [str(tmp_path / name) for name in ("image.tif", "first.tif", "all.tif")]
+    for path in paths[:2]:
+        Path(path).write_bytes(b"")
+    said = CliRunner().invoke(app, ["more", paths[0], "--labels", paths[1], "--out", paths[2], *options])
+    assert said.exit_code == 0, said.output
+    assert asked == [MoreConfig(line)] and MoreConfig().line == DEFAULT_LINE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import asdict, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +185,90 @@ def test_a_run_that_is_broken_off_goes_on_with_the_next_arm(data: Path, tmp_path
     for progress in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=2, n_seeds=1):
         if progress.step == 3:  # the second of two steps of the second arm is left
             break
-    kept = sorted(path.name for path in (tmp_path / "tiny").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "tiny").glob("*.json"))
     assert kept == ["dice-0.json"]
     steps = [p.step for p in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=2, n_seeds=1)]
     assert steps == [3, 4]
+    assert sorted(p.name for p in (tmp_path / "tiny").iterdir()) == ["dice-0.json", "no_skips-0.json"]
+
+
+@NEEDS_MONAI
+def test_a_training_that_is_broken_off_goes_on_and_ends_as_if_it_had_not_been(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unets, "FitConfig", partial(unets.FitConfig, save_every=0.0))
+
+    def reproduce(folder: str, *, n_taken: int | None = None) -> list[int]:
+        steps = unets.reproduce("avetisian2018", tmp_path / folder, data=data, n_steps=8, n_seeds=1)
+        return [progress.step for progress in islice(steps, n_taken)]
+
+    assert reproduce("whole") == list(range(1, 17))
+    assert reproduce("broken", n_taken=5) == [1, 2, 3, 4, 5]
+    assert reproduce("broken") == list(range(6, 17))
+    whole, broken = (json.loads((tmp_path / f / "tiny" / "dice-0.json").read_text()) for f in ("whole", "broken"))
+    assert len(whole["curve"]) == 8 and whole.pop("cpu_seconds") > 0 and broken.pop("cpu_seconds") > 0
+    assert whole == broken
+
+
+@NEEDS_MONAI
+def test_folds_are_each_held_out_once_and_the_mean_of_their_networks_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folded = replace(COMPARISON, arms={"Dice": COMPARISON.arms["Dice"]}, findings=(), n_folds=2, n_test=1)
+    monkeypatch.setitem(unets.COMPARISONS, "avetisian2018", (folded,))
+    steps = [p.step for p in unets.reproduce("avetisian2018", tmp_path, data=data, n_steps=3, n_seeds=1)]
+    assert steps == list(range(1, 7)), "those of both networks"
+    run = Run.read(tmp_path / "tiny" / "dice-0.json")
+    [dataset] = unets.named(["Balls"], unets.datasets_below(data))
+    assert sorted(run.cross_validated) == sorted(dataset.split("training")) and len(run.cases) == 1
+    text = (tmp_path / "avetisian2018.md").read_text()
+    assert "| Dice, cross-validated | " in text and "2 networks of 2 folds, 1 images of the test part" in text
+    folds = unets.Images.read(dataset).folds(2)
+    for fold in folds:
+        assert not {e.name for e in fold.training} & {e.name for e in fold.held_out}
+    assert sorted(e.name for fold in folds for e in fold.held_out) == sorted(dataset.split("training"))
+    with pytest.raises(ValueError, match="has 4 images to train on, too few for 5 folds"):
+        unets.Images.read(dataset).folds(5)
+
+
+def test_the_mean_of_networks_is_that_of_their_probabilities() -> None:
+    logits = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    mean = unets.MeanOf([Constant(one) for one in logits])(torch.zeros(1, 1, 4, 4))
+    assert torch.allclose(mean, (logits[0].softmax(1) + logits[1].softmax(1)) / 2)
+
+
+class Constant(torch.nn.Module):
+    """Answers the same, whatever it sees."""
+
+    def __init__(self, answer: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer
+
+
+@NEEDS_MONAI
+def test_one_comparison_alone_is_made(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(COMPARISON, name="other")
+    monkeypatch.setitem(unets.COMPARISONS, "avetisian2018", (COMPARISON, other))
+    command = [
+        "reproduce",
+        "avetisian2018",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+        "--steps",
+        "1",
+        "--seeds",
+        "1",
+    ]
+    result = CliRunner().invoke(app, [*command, "--only", "other"], catch_exceptions=False)
+    assert "`napari-probseg reproduce avetisian2018 --seed 0 --only other --seeds 1 --steps 1`" in result.output
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and path != data] == ["other"]
+    wrong = CliRunner().invoke(app, [*command, "--only", "nothing"])
+    assert "has no comparison 'nothing': choose of tiny, other" in str(wrong.exception)
 
 
 @NEEDS_MONAI

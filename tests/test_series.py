@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_objects_beside_an_image_come_back_with_their_classes(folder: Path) -> N
     labels, kinds = read_beside(image, ps.read(image))
     assert np.array_equal(labels, session.objects) and kinds == {300: "nucleus"}
     table = (folder / "cell1_objects.csv").read_text().splitlines()
-    assert table == ["object,class,voxels", "1,,9", "300,nucleus,25"]
+    assert table == ["object,class,voxels,image", "1,,9,cell1.tif", "300,nucleus,25,cell1.tif"]
 
 
 def test_the_table_tells_sizes_where_they_are_known(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_the_table_tells_sizes_where_they_are_known(tmp_path: Path) -> None:
     session.finish("liver")
     path, _ = save(image, session)
     assert path.name == "scan_objects.nii.gz"
-    assert (tmp_path / "scan_objects.csv").read_text().splitlines()[1] == "1,liver,36,18"
+    assert (tmp_path / "scan_objects.csv").read_text().splitlines()[1] == "1,liver,36,18,scan.nii.gz"
 
 
 def test_objects_of_other_work_are_kept(folder: Path) -> None:
@@ -120,7 +121,7 @@ def test_the_classes_of_objects_of_other_work_are_kept(folder: Path, monkeypatch
     for kind in ("a", "b", "c"):
         asides.append(save(image, with_objects({300: kind}), is_own=False)[1])
     tables = [path.with_suffix(".csv").read_text() for path in (asides[1], asides[2], objects_beside(image))]
-    assert [table.splitlines()[-1] for table in tables] == [f"300,{kind},25" for kind in "abc"]
+    assert [table.splitlines()[-1] for table in tables] == [f"300,{kind},25,cell1.tif" for kind in "abc"]
     there = {path: path.read_bytes() for path in folder.iterdir()}
 
     def full(*_: object, **__: object) -> None:
@@ -136,6 +137,50 @@ def test_two_images_of_one_name_have_files_of_their_own(folder: Path) -> None:
     ps.write(folder / "cell1.png", IMAGE.astype(np.uint8), labels=False)
     assert objects_beside(folder / "cell1.png") != objects_beside(folder / "cell1.tif")
     assert is_of_objects(objects_beside(folder / "cell1.png"))
+
+
+def twin_of(image: Path, ending: str, *, is_older: bool = False) -> Path:
+    """Write another image of the same name up to the ending."""
+    twin = image.with_suffix(ending)
+    ps.write(twin, IMAGE.astype(np.uint8), labels=False)
+    when = image.stat().st_mtime + (-100 if is_older else 100)
+    os.utime(twin, (when, when))
+    return twin
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["younger", "older"])
+@pytest.mark.parametrize("ending", [".png", ".nii.gz", ".ome.tif"])
+def test_objects_are_found_again_when_another_image_of_the_name_comes_and_when_it_goes(
+    folder: Path, ending: str, is_older: bool
+) -> None:
+    image, session = folder / "cell1.tif", with_objects({300: "nucleus"})
+    path, _ = save(image, session)
+    twin = twin_of(image, ending, is_older=is_older)
+    assert objects_beside(image) == path and np.array_equal(read_beside(image, ps.read(image))[0], session.objects)
+    assert not objects_beside(twin).exists(), "the other one has none yet"
+    series = Series.of(image)
+    assert series.is_done(image) and not series.is_done(twin)
+    other, aside = save(twin, with_objects({1: "other"}))
+    assert aside is None and other not in (path, path.with_suffix(".csv"))
+    assert read_beside(image, ps.read(image))[1] == {300: "nucleus"}
+    image.rename(folder / "gone")
+    assert objects_beside(twin) == other and read_beside(twin, ps.read(twin))[1] == {1: "other"}
+    path.unlink()
+    assert objects_beside(twin) == other
+
+
+def test_objects_whose_table_does_not_say_are_of_the_older_image(folder: Path) -> None:
+    """Tables of earlier versions had no column of it."""
+    image = folder / "cell1.tif"
+    path, _ = save(image, with_objects({300: "nucleus"}))
+    table = path.with_suffix(".csv")
+    table.write_text("object,class,voxels\n1,,9\n300,nucleus,25\n")
+    assert read_beside(image, ps.read(image))[1] == {300: "nucleus"}
+    twin = twin_of(image, ".png")
+    assert objects_beside(image) == path != objects_beside(twin)
+    save(twin, with_objects({}))
+    os.utime(twin, (0, 0))
+    assert objects_beside(image) == path, "the other one has its own"
 
 
 def test_a_table_that_is_another_one_tells_no_classes(folder: Path) -> None:

@@ -209,3 +209,18 @@ def test_labels_with_the_shape_of_an_image_and_not_its_scale_are_told_what_to_do
     assert voxels_of(labels, image).all()
     with pytest.raises(ValueError, match=r"its shape is \(5, 20, 31\)"):
         voxels_of(Labels(np.ones((5, 20, 31), np.uint8), name="mine"), image)
+
+
+@pytest.mark.parametrize("unit", [None, "um", "mm"])
+@pytest.mark.parametrize("is_told", [False, True], ids=["labels without a unit", "labels with it"])
+def test_lengths_are_told_in_the_unit_of_the_image(unit: str | None, is_told: bool):
+    """Labels whose layer has no unit are meant in the image's: with its scale they lie on it."""
+    units = {} if unit is None else {"units": (unit,) * 2}
+    image = Image(np.zeros((20, 30)), scale=(0.5, 0.5), name="scan", **units)
+    labels = Labels(np.ones((20, 30), np.uint8), scale=(0.5, 0.5), name="mine", **(units if is_told else {}))
+    assert voxels_of(labels, image).all()
+    turned = Labels(np.ones((30, 20), np.uint8), scale=(0.5, 0.5), name="mine", **(units if is_told else {}))
+    turned.translate = (3, 0)
+    told = {None: "pixels", "um": "µm", "mm": "mm"}[unit]
+    with pytest.raises(ValueError, match=rf"its corners lie up to 3 {told} from the image's"):
+        voxels_of(turned, image)

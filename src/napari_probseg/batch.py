@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -155,7 +155,7 @@ def complete_file(job: Job, config: BatchConfig) -> int:
 def _attempt(job: Job, config: BatchConfig) -> Outcome:
     """Complete one image; an error becomes a failed outcome."""
     if job.out.exists():
-        return Outcome(job.image.name, Fate.THERE)
+        return there_already(job.image.name, job.out, made_from=(job.image, job.inside, job.outside))
     for strokes in (job.inside, job.outside):
         if strokes is not None and not strokes.is_file():
             why = f"there is no stroke yet: {strokes.parent} holds no mask named {strokes.stem}, in just these letters"
@@ -165,6 +165,17 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
         return Outcome(job.image.name, Fate.FAILED, str(error) or type(error).__name__)
     return Outcome(job.image.name, Fate.DONE, f"{n} voxels")
+
+
+def there_already(name: str, out: Path, *, made_from: Iterable[Path | None]) -> Outcome:
+    """Return the outcome of an image whose result is left as it is; what has changed since is named."""
+    changed = [str(path) for path in made_from if path and path.is_file() and _when(path) > _when(out)]
+    advice = f"made before {' and '.join(changed)} changed: remove it to have it made anew" if changed else ""
+    return Outcome(name, Fate.THERE, advice)
+
+
+def _when(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 @contextmanager

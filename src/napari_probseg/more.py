@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_probseg.batch import by_stem, ending_of_result
+from napari_probseg.batch import by_stem, ending_of_result, there_already
 from napari_probseg.io import read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_labels
@@ -191,7 +191,7 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
             known = load_examples(folder / EXAMPLES_FILE, networks)
         for job in jobs:
             if job.out.exists():
-                yield Outcome(job.image.name, Fate.THERE)
+                yield there_already(job.image.name, job.out, made_from=(job.image, job.labels))
                 continue
             try:
                 found = result_of(finding_more(job, config, known=known, completer=completer))

@@ -108,6 +108,9 @@ def reproduce(
     sets: Annotated[
         list[str] | None, typer.Option(help="The end of a data set's name, again for each; with --weights.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A comparison of a U-Net's paper, again for each; all if absent.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Do a published experiment again and print its table beside the paper's; goes on with what is there."""
@@ -129,7 +132,9 @@ def reproduce(
     else:
         from napari_probseg.reproduce import unets
 
-        show_training(unets.reproduce(experiment.value, out, data=data, n_steps=steps, n_seeds=seeds, seed=seed))
+        show_training(
+            unets.reproduce(experiment.value, out, data=data, only=only or (), n_steps=steps, n_seeds=seeds, seed=seed)
+        )
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:
         typer.echo(f"the figure is {out / experiment.value}.png")

@@ -61,7 +61,7 @@ def propose(
 
     source = read(image)
     ending = "".join(out.suffixes[-2:]) if out.name.lower().endswith(".nii.gz") else out.suffix
-    paths = [out.with_name(f"{out.name.removesuffix(ending)}_{i + 1}{ending}") for i in range(n)]
+    paths = [_numbered(out, ending, i + 1) for i in range(n)]
     refuse_output(out)
     for path in paths:
         refuse_output(path, made_from=(image, inside, outside))
@@ -81,6 +81,12 @@ def propose(
         typer.echo(f"{path}: +{added} object, +{background} background, {share} % of the samples")
     if not len(candidates):
         typer.echo(candidates)
+    for path in paths[len(candidates) :]:  # of an earlier run that found more
+        if path.is_file():
+            path.unlink()
+            typer.echo(f"{path}: removed, it was of an earlier run")
+    if (further := _numbered(out, ending, n + 1)).exists():
+        typer.echo(f"{further} is not of this run, which was to write {n} at most", err=True)
     if picture is not None:
         write_picture(picture, draw(image.name, candidates))
 
@@ -132,7 +138,9 @@ def more(
         Path, typer.Option(help="Its first objects, each with a number; or a folder of such, named as the images.")
     ],
     out: Annotated[Path, typer.Option(help="Where all objects go; a folder for a folder.")],
-    line: Annotated[float, typer.Option(help="How likely an object must be to be taken, in [0, 1].")] = 0.6,
+    line: Annotated[
+        float | None, typer.Option(help="How likely an object must be to be taken, in [0, 1]; as the window if absent.")
+    ] = None,
     resample: Resample = False,
     weights: Annotated[str, typer.Option(help="general; or a weights file.")] = "general",
     device: Device = "auto",
@@ -146,8 +154,9 @@ def more(
     from napari_probseg.cli.progress import shown
     from napari_probseg.io.paths import why_no_folder
     from napari_probseg.progress import report_of
+    from napari_probseg.similar.offer import DEFAULT_LINE
 
-    config = files.MoreConfig(line, weights, device, resample)
+    config = files.MoreConfig(DEFAULT_LINE if line is None else line, weights, device, resample)
     if why_no_folder(image):
         found = shown(files.finding_more(files.MoreJob(image, labels, out), config))
         typer.echo(f"{out}: {found}")
@@ -155,6 +164,11 @@ def more(
     jobs = files.more_jobs(image, labels, out)
     for told in report_of(files.more_all(jobs, config), len(jobs)):
         typer.echo(told)
+
+
+def _numbered(out: Path, ending: str, number: int) -> Path:
+    """Return the file of a candidate."""
+    return out.with_name(f"{out.name.removesuffix(ending)}_{number}{ending}")
 
 
 def _has_napari() -> bool:

@@ -365,8 +365,8 @@ class Collection(RawDataset):
         there = read(self._images[name][0])
         if "pixel" not in (there.unit, given.unit) and not np.allclose(there.spacing, given.spacing, rtol=1e-3):
             raise ValueError(
-                f"{name} is in {self.folder} with a spacing of {there.spacing} mm, now it came with {given.spacing}: "
-                f"correct the one or the other"
+                f"{name} is in {self.folder} with a spacing of {there.told(there.spacing)}, now it came with "
+                f"{there.told(given.spacing)}: correct the one or the other"
             )
         refuse_other_place(given, there, name=f"the image {name} that came", of=str(self._images[name][0]))
         return there

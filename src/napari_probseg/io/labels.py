@@ -164,7 +164,7 @@ def _turn(labels: Picture, image: Picture) -> _Turn | str:
             return _SAME
         is_as_wide = False
     if not is_as_wide or of_labels is None or of_image is None:
-        return f"its spacing is {_mm(labels.spacing)}, the image's {_mm(image.spacing)}"
+        return f"its spacing is {image.told(labels.spacing)}, the image's {image.told(image.spacing)}"
     shape, wanted = _shape_xyz(labels), _shape_xyz(image)
     corners = _corners(shape)
     there = (np.linalg.solve(of_image, of_labels) @ corners)[:3]  # in voxels of the image
@@ -177,7 +177,7 @@ def _turn(labels: Picture, image: Picture) -> _Turn | str:
                 expected[axis] = wanted[axis] - 1 - expected[axis]
         if np.abs(there - expected).max() <= MAX_OFF_VOXELS:
             return _Turn(axes, flips)
-    return f"its corners lie up to {_farthest(of_labels, of_image, wanted):.3g} mm from the image's"
+    return f"its corners lie up to {image.told([_farthest(of_labels, of_image, wanted)])} from the image's"
 
 
 def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -211,7 +211,3 @@ def _farthest(a: NDArray[np.float64], b: NDArray[np.float64], shape: tuple[int, 
     """Return how far corners of one index lie apart in two places, in mm."""
     corners = _corners(shape)
     return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max())
-
-
-def _mm(spacing: tuple[float, ...]) -> str:
-    return " x ".join(f"{mm:.4g}" for mm in spacing) + " mm"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +95,11 @@ class Picture:
     def steps(self) -> tuple[float, ...]:
         """The spacing in the file's own unit."""
         return tuple(mm / MM_PER.get(self.unit, 1.0) for mm in self.spacing)
+
+    def told(self, lengths: Iterable[float]) -> str:
+        """Return lengths, as ``spacing`` has them, in the file's own unit: ``"2 x 0.5 µm"``; else in pixels."""
+        numbers = " x ".join(f"{length / MM_PER.get(self.unit, 1.0):.4g}" for length in lengths)
+        return f"{numbers} {'pixels' if self.unit == PIXEL else self.unit}"
 
     @property
     def affine_in_mm(self) -> NDArray[np.float64] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from napari_probseg.nn.unet import AVETISIAN2018, ISENSEE2017, KAYALIBAY2017, NNUNET2018, UNetConfig
 from napari_probseg.reproduce.findings import Finding
 
+N_TEST = 12  # images of the test part that are measured, unless a comparison says otherwise
 DEFAULT_PATCH = {2: (96, 96), 3: (20, 20, 20)}  # voxels along each axis, for images and volumes
 
 
@@ -57,6 +58,11 @@ class Comparison:
         Of training of each arm, until the better ones hardly improve.
     n_seeds : int
         How often each arm is trained.
+    n_folds : int
+        Above 1 an arm is as many networks (Isensee et al. 2018): each is trained on all folds of the training part but
+        one, and measured on that one; the test part gets the mean of their probabilities.
+    n_test : int
+        Images of the test part that are measured, at most.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Comparison:
     learning_rate: float = 3e-3
     n_steps: int = 2000
     n_seeds: int = 3
+    n_folds: int = 1
+    n_test: int = N_TEST
 
     def trained_patch(self, ndim: int) -> tuple[int, ...]:
         """Return the voxels of a patch that is trained on, along each of ``ndim`` axes."""
@@ -188,11 +196,14 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
         ),
         Comparison(
             "hippocampus",
-            "How far does it get on the hippocampus, somewhat wider and trained for longer?",
+            "How far does it get on the hippocampus, somewhat wider, and as five networks of five folds?",
             "Hippocampus",
             {"nnU-Net": Arm(_small(NNUNET2018, 10), "dice_cross_entropy", augment=True)},
             patch=(32, 48, 32),
+            n_steps=800,
             n_seeds=1,
+            n_folds=5,
+            n_test=1000,
             published="Dice 0.89, of the full network",
         ),
     ),

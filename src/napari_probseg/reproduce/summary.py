@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Run:
         On the images that are held out.
     cases : dict of str to dict of int to float
         The Dice of each label in each image of the test part.
+    cross_validated : dict of str to dict of int to float
+        The same of the training part, each image by the network that has not seen it; empty without folds.
     """
 
     setting: dict[str, Any]
@@ -39,17 +41,24 @@ class Run:
     cpu_seconds: float
     curve: list[tuple[int, float]]
     cases: dict[str, dict[int, float]]
+    cross_validated: dict[str, dict[int, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Run:
         """Read what was kept of an arm and a seed."""
         found = json.loads(path.read_text(encoding="utf-8"))
         found["curve"] = [(int(step), float(score)) for step, score in found["curve"]]
-        found["cases"] = {
-            case: {int(label): float(score) for label, score in scores.items()}
-            for case, scores in found["cases"].items()
-        }
+        for part in ("cases", "cross_validated"):
+            found[part] = {
+                case: {int(label): float(score) for label, score in scores.items()}
+                for case, scores in found.get(part, {}).items()
+            }
         return cls(**found)
+
+    @property
+    def of_held_out(self) -> Run:
+        """The run with the figures of the folds in the place of those of the test part."""
+        return replace(self, cases=self.cross_validated)
 
 
 def summary(
@@ -111,14 +120,20 @@ def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list
         _line(["---"] * len(head)),
     ]
     for name, each in runs.items():
-        cases = _cases(each, label)
-        dice = _scores(each, cases, label)
-        iou = _scores(each, cases, label, iou=True)
-        seconds = float(np.median([run.cpu_seconds for run in each]))
-        by_label = [_of_label(each, value) for value in names]
-        cells = [name, f"{each[0].n_weights:,}", f"{seconds:.3f}", *by_label, str(interval(dice)), str(interval(iou))]
-        lines.append(_line(cells))
+        lines.append(_arm(name, each, list(names), label))
+        if comparison.n_folds > 1:
+            held_out = [run.of_held_out for run in each]
+            lines.append(_arm(f"{name}, cross-validated", held_out, list(names), label))
     return lines
+
+
+def _arm(name: str, runs: Sequence[Run], labels: Sequence[int], alone: int | None) -> str:
+    """Return the row of an arm: of the labels, and of the one that is learnt ``alone`` or the mean of all."""
+    cases = _cases(runs, alone)
+    dice, iou = _scores(runs, cases, alone), _scores(runs, cases, alone, iou=True)
+    seconds = float(np.median([run.cpu_seconds for run in runs]))
+    by_label = [_of_label(runs, value) for value in labels]
+    return _line([name, f"{runs[0].n_weights:,}", f"{seconds:.3f}", *by_label, str(interval(dice)), str(interval(iou))])
 
 
 def _how(comparison: Comparison, runs: Runs) -> str:
@@ -127,6 +142,11 @@ def _how(comparison: Comparison, runs: Runs) -> str:
     size = " x ".join(map(str, setting["patch"]))
     halved = " at half resolution" if comparison.is_halved else ""
     predicted = ", predicted in such patches" if comparison.patch else ""
+    if comparison.n_folds > 1:
+        n_images = len(next(iter(runs.values()))[0].cases)
+        predicted += (
+            f", {comparison.n_folds} networks of {comparison.n_folds} folds, {n_images} images of the test part"
+        )
     return f"{setting['n_steps']:,} steps of {setting['n_batch']} patches of {size}{halved}{predicted}"
 
 

@@ -21,12 +21,35 @@ from napari_probseg.session.finished import FinishedObject
 def objects_beside(image: Path) -> Path:
     """Return the file of the objects of an image file: NIfTI beside NIfTI, else TIFF.
 
-    Where another image beside it has the same name up to the ending, the ending is kept in the name.
+    Where another image beside it has the same name up to the ending, the ending is kept in the name. What was saved
+    before that one came, or after it had gone, is found under its own name all the same.
     """
-    name = stem_of(image)
-    if any(other != image and other.name.lower().endswith(READABLE) for other in _called(name, image.parent)):
-        name = image.name
+    short, full = (_called_after(image, name) for name in (stem_of(image), image.name))
+    others = [other for other in _called(stem_of(image), image.parent) if other != image]
+    there = [path for path in (short, full) if path.is_file() and (path == full or _is_of(path, image, others))]
+    if there:
+        return max(there, key=lambda path: path.stat().st_mtime_ns)
+    return full if others else short
+
+
+def _called_after(image: Path, name: str) -> Path:
     return image.with_name(name + OBJECTS + (NIFTI[0] if image.name.lower().endswith(NIFTI) else ".tif"))
+
+
+def _is_of(path: Path, image: Path, others: Iterable[Path]) -> bool:
+    """Return whether objects under a name that suits several images are of one: as their table says, or of the oldest.
+
+    Tables of earlier versions say nothing of it, and an image that came later is younger in most cases.
+    """
+    rivals = [
+        other
+        for other in others
+        if _called_after(other, stem_of(other)) == path and not _called_after(other, other.name).is_file()
+    ]
+    told = _image_in(_table_of(path))
+    if told in (image.name, *(other.name for other in others)):
+        return told == image.name
+    return all((image.stat().st_mtime_ns, image.name) < (other.stat().st_mtime_ns, other.name) for other in rivals)
 
 
 def write_beside(
@@ -66,7 +89,7 @@ def write_beside(
         if aside is not None and not path.exists():
             _move(aside, path)
         raise
-    write_whole(_table_of(path), _table(finished, like))
+    write_whole(_table_of(path), _table(finished, like, image))
     return path, aside
 
 
@@ -107,8 +130,8 @@ def _table_of(path: Path) -> Path:
     return path.with_name(f"{stem_of(path)}.csv")
 
 
-def _table(finished: Iterable[FinishedObject], like: Picture | None) -> bytes:
-    """Return a table of objects as CSV."""
+def _table(finished: Iterable[FinishedObject], like: Picture | None, image: Path) -> bytes:
+    """Return a table of the objects of an image as CSV."""
     is_in_mm = like is not None and like.unit != PIXEL and "T" not in like.axes  # through time it is no area
     size = float(np.prod(like.spacing)) if like is not None and is_in_mm else 1.0
     names = ["object", "class", "voxels"]
@@ -116,16 +139,29 @@ def _table(finished: Iterable[FinishedObject], like: Picture | None) -> bytes:
         names.append("area_mm2" if len(like.spacing) == 2 else "volume_mm3")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(names)
+    rows.writerow([*names, "image"])
     for one in finished:
-        rows.writerow([one.label, one.kind, one.n_voxels, *([f"{one.n_voxels * size:.6g}"] if is_in_mm else [])])
+        sizes = [one.n_voxels, *([f"{one.n_voxels * size:.6g}"] if is_in_mm else [])]
+        rows.writerow([one.label, one.kind, *sizes, image.name])
     return text.getvalue().encode()
 
 
 def _kinds_in(path: Path) -> dict[int, str]:
     """Return the classes in a table of objects; none if it is not there, or is another table."""
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        return {int(row["object"]): row["class"] for row in rows if row["class"]}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {int(row["object"]): row["class"] for row in _rows_of(path) if row["class"]}
+    except (ValueError, KeyError, TypeError):
         return {}
+
+
+def _image_in(path: Path) -> str:
+    """Return the name of the image that a table of objects is of; empty if it does not say."""
+    return next((str(row.get("image") or "") for row in _rows_of(path)), "")
+
+
+def _rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table; none if there is no table that can be read."""
+    try:
+        return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, csv.Error):
+        return []

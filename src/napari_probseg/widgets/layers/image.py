@@ -225,7 +225,8 @@ def voxels_of(layer: Labels, image: Image) -> NDArray[Any]:
     )
     labels, place = (_picture(one, in_world=not is_told) for one in (layer, image))
     if not is_told and PIXEL in (labels.unit, place.unit):  # then only napari's numbers can be compared
-        labels, place = replace(labels, unit="mm"), replace(place, unit="mm")
+        in_mm = MM_PER.get(place.unit, 1.0)
+        labels = replace(labels, unit=place.unit, spacing=tuple(step * in_mm for step in labels.steps))
     drawn, name, of = replace(labels, data=finest(layer)), f"“{layer.name}”", f"“{image.name}”"
     try:
         return laid_on(drawn, place, name=name, of=of)
