@@ -176,3 +176,34 @@ def test_napari_warns_of_units_that_differ_once(open_widget, qtbot):
     finally:
         notification_manager.notification_ready.disconnect(note)
     assert sum("units" in sentence for sentence in told) <= 1, told
+
+
+def seen_styles(viewer) -> list[str]:
+    """Return what the mouse looks like from now on, as it changes."""
+    styles: list[str] = []
+    viewer.cursor.events.style.connect(lambda _: styles.append(str(viewer.cursor.style)))
+    return styles
+
+
+def test_the_circle_of_the_brush_is_drawn_out_of_sight_once(open_widget, qtbot):
+    viewer, _ = open_widget(IMAGE)
+    styles, was_over = seen_styles(viewer), viewer.mouse_over_canvas
+    lies_ready(qtbot, viewer)
+    qtbot.waitUntil(lambda: styles == ["circle", "standard"], timeout=20_000)
+    assert viewer.mouse_over_canvas == was_over and viewer.layers.selection.active.name == "image"
+    viewer.add_image(IMAGE * 2, name="next")
+    lies_ready(qtbot, viewer, "next")
+    qtbot.wait(300)
+    assert styles == ["circle", "standard"], "it is there for all images"
+
+
+def test_a_brush_that_is_taken_up_while_its_circle_is_drawn_keeps_it(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    styles = seen_styles(viewer)
+    qtbot.waitUntil(lambda: styles == ["circle"], timeout=20_000)
+    click(qtbot, widget.panel.inside)
+    qtbot.wait(300)
+    assert str(viewer.cursor.style) == "circle" and viewer.cursor.size == widget.work.tools.brush_size
+    click(qtbot, widget.panel.inside)
+    viewer.layers["markers of image"].mode = "pan_zoom"
+    assert str(viewer.cursor.style) == "standard"

@@ -33,6 +33,7 @@ from napari_probseg.widgets.messages import LACKS_LEARNT, cut_off, offer_of, que
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.beforehand import Beforehand
+from napari_probseg.widgets.segment.brush_circle import BrushCircle
 from napari_probseg.widgets.segment.brush_fit import camera_of, fitting, is_meant_for, side_of
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.elsewhere import Elsewhere
@@ -78,6 +79,7 @@ class Showing(Following):
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
+        self._circle = BrushCircle(viewer)
         self._beforehand = Beforehand(self._lay_beforehand, self._must_wait)
         warm_up()
         if proposer is not None:
@@ -181,7 +183,8 @@ class Showing(Following):
             return False
         try:
             with self.adding():
-                return self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
+                laid = self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
+                return laid or self._circle.draw_beforehand()
         except (ValueError, TypeError, MemoryError):  # the first verb says so
             return False
 
