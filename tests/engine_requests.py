@@ -5,12 +5,54 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_probseg.case import Case
+from napari_probseg.engine.client import Engine
 from napari_probseg.progress import Progress
+
+
+@contextmanager
+def of_tests(warm_up=None):
+    """Return an engine whose worker knows these requests, until it is not needed any more."""
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    made = Engine(warm_up)
+    yield made
+    made.close()
+    os.environ["PYTHONPATH"] = before
+
+
+def asked(engine, request):
+    """Return what came of a request, and what was told before."""
+    steps, told = engine.answering(request), []
+    while True:
+        try:
+            one = next(steps)
+        except StopIteration as stop:
+            return stop.value, told
+        if one is not None:
+            told.append(one)
+
+
+def rest_of(steps, sent):
+    """Send something to what is at work, and return what comes of it in the end."""
+    try:
+        steps.send(sent)
+        while True:
+            next(steps)
+    except StopIteration as stop:
+        return stop.value
+
+
+def begun(engine, request, sentence):
+    """Put a request and return it once it is at work."""
+    steps = engine.answering(request)
+    while next(steps) != sentence:
+        pass
+    return steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,3 +157,42 @@ class UntilStopped:
             n += 1
             yield n
         return "stopped", n
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """Loads something, which cannot be given up; it makes a file as it begins that."""
+
+    path: str
+
+    def answer(self, resources):
+        yield "loading"
+        resources._alone(self._load)
+        yield "loaded"
+
+    def _load(self):
+        Path(self.path).touch()
+        time.sleep(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Swallow:
+    """Works on and on, half of the time where Python swallows what is raised."""
+
+    def answer(self, resources):
+        yield "spinning"
+
+        class Ends:
+            def __del__(self):
+                _work(0.02)
+
+        while True:
+            ended = Ends()
+            del ended
+            _work(0.02)
+
+
+def _work(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(1000))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from engine_requests import End, Fail, Hang, Look, Process, Spin, Tell, UntilStopped
+from engine_requests import End, Fail, Look, Process, Tell, UntilStopped, asked, of_tests, rest_of
 from napari_probseg.case import Marker
-from napari_probseg.engine import client, images, process
+from napari_probseg.engine import images, process
 from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.images import InFile, OnDemand
 from napari_probseg.engine.local import Local
@@ -30,42 +30,8 @@ AXES = (0, 1)
 
 @pytest.fixture(scope="module")
 def engine():
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
-    made = Engine()
-    yield made
-    made.close()
-    os.environ["PYTHONPATH"] = before
-
-
-def asked(engine, request):
-    """Return what came of a request, and what was told before."""
-    steps, told = engine.answering(request), []
-    while True:
-        try:
-            one = next(steps)
-        except StopIteration as stop:
-            return stop.value, told
-        if one is not None:
-            told.append(one)
-
-
-def rest_of(steps, sent):
-    """Send something to what is at work, and return what comes of it in the end."""
-    try:
-        steps.send(sent)
-        while True:
-            next(steps)
-    except StopIteration as stop:
-        return stop.value
-
-
-def begun(engine, request, sentence):
-    """Put a request and return it once it is at work."""
-    steps = engine.answering(request)
-    while next(steps) != sentence:
-        pass
-    return steps
+    with of_tests() as made:
+        yield made
 
 
 def case_of(image, **kwargs):
@@ -206,32 +172,6 @@ def test_a_worker_that_is_killed_costs_a_sentence(engine):
     with pytest.raises(RuntimeError, match="ended for lack of memory and is started anew: nothing is lost, ask again"):
         asked(engine, End())
     assert asked(engine, Process())[0] != before
-
-
-def test_what_is_given_up_ends_where_it_stands(engine):
-    before = asked(engine, Process())[0]
-    for _ in range(3):
-        begun(engine, Spin(), "spinning").close()
-        assert asked(engine, Process())[0] == before, "it is the same worker, and has nothing else to do"
-
-
-def test_a_worker_that_does_not_give_up_is_replaced(engine, monkeypatch, tmp_path):
-    monkeypatch.setattr(client, "GRACE", 0.2)
-    before = asked(engine, Process())[0]
-    hanging = begun(engine, Hang(str(tmp_path / "hanging")), "hanging")
-    while not (tmp_path / "hanging").exists():
-        next(hanging)
-    hanging.close()
-    assert asked(engine, Process())[0] != before
-
-
-def test_an_answer_that_is_not_wanted_any_more_is_not_taken_for_another(engine):
-    for i in range(20):
-        steps = engine.answering(Tell(("begun", "and so on"), ("old", i)))
-        while next(steps) != "begun":
-            pass
-        steps.close()
-        assert asked(engine, Tell((), ("new", i)))[0] == ("new", i)
 
 
 @pytest.mark.parametrize("where", ["there", "here"])

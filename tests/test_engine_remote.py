@@ -19,14 +19,13 @@ import pytest
 pytest.importorskip("distributed")
 
 import napari_probseg as ps
-from engine_requests import Hang, Look, Process, Tell
+from engine_requests import Hang, Look, Process, Tell, asked
 from napari_probseg.engine import images, relay, remote
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.remote import Cluster
 from napari_probseg.engine.requests import Complete
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import CutConfig
-from test_engine import asked
 
 
 def local_cluster(n_workers: int):

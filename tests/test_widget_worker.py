@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -129,3 +130,31 @@ def test_tasks_run_side_by_side_on_one_core_too(qtbot):
         answered.set()
         qtbot.waitUntil(lambda: not asking.is_busy, timeout=20_000)
         pool.setMaxThreadCount(before)
+
+
+@pytest.mark.parametrize("by", ["us", "napari"])
+def test_what_is_given_up_is_closed_though_nothing_is_collected(background, qtbot, by):
+    """An engine answers one question at a time: what is not closed would keep its turn."""
+    closed, closed_in = threading.Event(), []
+
+    def task():
+        try:
+            yield "begun"
+            while True:
+                yield None if by == "us" else "and so on"
+        finally:
+            closed_in.append(threading.current_thread())
+            closed.set()
+
+    gc.disable()
+    try:
+        background.start(task)
+        held = background._worker  # as napari, or a cycle, may
+        qtbot.waitUntil(lambda: bool(background.sentences))
+        background.cancel() if by == "us" else held.quit()
+        assert closed.wait(10)
+        assert closed_in != [threading.main_thread()]
+    finally:
+        gc.enable()
+        background.cancel()
+        threads_ended(qtbot)

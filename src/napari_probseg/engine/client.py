@@ -19,7 +19,7 @@ from napari_probseg.engine.requests import Request, WarmUp
 logger = logging.getLogger(__name__)
 
 POLL = 0.02  # seconds between two looks at whether a request is still wanted
-GRACE = 1.0  # seconds that a worker has to give a request up, before it is killed
+GRACE = 3.0  # seconds that a worker has to give a request up, before it is killed: another one takes longer to start
 FELL_BACK = "The process for heavy work could not be started: the work is done in the window's own, which may stutter."
 STARTING = "Starting the process for heavy work…"
 
@@ -124,20 +124,32 @@ class Engine:
                     raise what
         except GeneratorExit:
             if not worker.gives_up(ticket):
-                self._replace(worker)
+                self._replace(worker, f"it did not give a request up within {GRACE:g} s")
             raise
         except (EOFError, ConnectionError) as error:
             sentence = self._replace(worker, patience=1.0)
             raise RuntimeError(sentence) from error
         except MemoryError as error:
-            self._replace(worker)
+            self._replace(worker, "it ran out of memory")
             raise MemoryError("there was not enough memory for this: try a smaller region, or a slice") from error
 
-    def _replace(self, worker: _Worker, *, patience: float = 0.0) -> str:
-        """Kill a worker and start another one in a thread; return what there is to say of it."""
+    def _replace(self, worker: _Worker, why: str = "", *, patience: float = 0.0) -> str:
+        """End a worker and start another one in a thread; return what there is to say of one that ended by itself.
+
+        Parameters
+        ----------
+        worker : _Worker
+        why : str
+            Why it is ended, where it did not end by itself.
+        patience : float
+            Seconds that it has to end by itself.
+        """
         died_of, last_words = worker.link.end(patience)
         self._worker = None
-        logger.warning("the worker ended (%s):\n%s", died_of, last_words)
+        if why or self._is_closed:
+            logger.info("the worker was ended: %s", why or "its window is closed")
+        else:
+            logger.warning("the worker ended (%s):\n%s", died_of, last_words)
         self.start()
         reason = " for lack of memory" if died_of in (-9, 137) else ""
         return f"the process for heavy work ended{reason} and is started anew: nothing is lost, ask again"

@@ -84,7 +84,9 @@ class WorkerProcess:
                     file.close()
 
     def _last_words(self) -> str:
-        """Return the end of what the worker wrote as errors."""
+        """Return the end of what the worker wrote as errors; nothing once it was ended."""
+        if self._errors.closed:
+            return ""
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4000))
         return self._errors.read().decode(errors="replace")
 

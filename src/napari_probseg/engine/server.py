@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from napari_probseg.engine import wire
 from napari_probseg.engine.models import Resources
 
+INSIST_SECONDS = 0.05  # between two interruptions of what is to be given up
 _PLAIN = (MemoryError, ValueError, TypeError, LookupError, OSError, RuntimeError)
 
 
@@ -44,7 +46,8 @@ class Server:
     def __init__(self, connection: Connection[Any, Any], folders: list[str]) -> None:
         self._connection, self._folders = connection, folders
         self._asked: queue.Queue[tuple[int, Any]] = queue.Queue()
-        self._regions: queue.Queue[NDArray[Any]] = queue.Queue()
+        self._regions: queue.Queue[tuple[int, NDArray[Any]]] = queue.Queue()
+        self._sending = threading.Lock()
         self._cases = wire.Received(self._read)
         self._resources = Resources()
         self._ticket = 0  # of what is being answered; 0 is nothing
@@ -57,8 +60,7 @@ class Server:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             ticket, request = self._asked.get()
-            if ticket in self._given_up:
-                self._send("failed", ticket, RuntimeError("given up"))
+            if ticket in self._given_up:  # which was told
                 continue
             try:
                 self._resources.stop.clear()
@@ -68,7 +70,7 @@ class Server:
                 self._answer(ticket, request)
             except GivenUp:
                 self._ticket = 0
-                self._send("failed", ticket, RuntimeError("given up"))
+                self._tell_given_up(ticket)
             finally:
                 self._ticket = 0
             del request  # an image that is large may go
@@ -91,10 +93,33 @@ class Server:
 
     def _send(self, verb: str, ticket: int, what: Any) -> None:
         held, self._ticket = self._ticket, 0  # a message is sent whole
-        wire.send(self._connection, (verb, ticket, what), self._cases.name_of)
+        with self._sending:
+            wire.send(self._connection, (verb, ticket, what), self._cases.name_of)
         self._ticket = held
         if held in self._given_up:
             raise GivenUp
+
+    def _give_up(self, ticket: int) -> None:
+        """Give a request up where it stands; one that waits, or that must load something first, is told of at once.
+
+        Else the client would take this process to hang.
+        """
+        self._given_up.add(ticket)
+        if ticket != self._ticket or self._resources.is_loading:
+            self._tell_given_up(ticket)
+        threading.Thread(target=self._insist, args=(ticket,), daemon=True).start()
+
+    def _insist(self, ticket: int) -> None:
+        """Interrupt the main thread until it has given a request up: what Python calls back by itself swallows that."""
+        while True:
+            _thread.interrupt_main()
+            time.sleep(INSIST_SECONDS)
+            if self._ticket != ticket:
+                return
+
+    def _tell_given_up(self, ticket: int) -> None:
+        with self._sending:
+            wire.send(self._connection, ("failed", ticket, RuntimeError("given up")), self._cases.name_of)
 
     def _interrupted(self, *_: Any) -> None:
         """Called in the main thread, between two of its instructions."""
@@ -108,22 +133,23 @@ class Server:
                 if verb == "ask":
                     self._asked.put((ticket, what))
                 elif verb == "region":
-                    self._regions.put(what)
+                    self._regions.put((ticket, what))
                 elif verb == "stop":
                     self._stopped.add(ticket)
                     if ticket == self._ticket or not self._ticket:
                         self._resources.stop.set()
                 else:
-                    self._given_up.add(ticket)
-                    _thread.interrupt_main()
+                    self._give_up(ticket)
         except (EOFError, OSError):
             for folder in self._folders:
                 shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)  # whatever the main thread is at
 
     def _read(self, key: int, where: Any) -> NDArray[Any]:
-        self._send("read", self._ticket, (key, where))
-        region = self._regions.get()
+        asked, of = self._ticket, 0
+        self._send("read", asked, (key, where))
+        while of != asked:  # another one is of a request that was given up while it was read for
+            of, region = self._regions.get()
         if isinstance(region, Exception):
             raise region
         return np.asarray(region)

@@ -34,7 +34,7 @@ class Background(QObject):
         super().__init__()
         self._ticket = 0
         self._given_up = Event()  # by the task that runs
-        self._worker: GeneratorWorker | None = None
+        self._worker: _ClosingWorker | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -45,7 +45,11 @@ class Background(QObject):
         self.cancel()
         self._ticket += 1
         self._given_up = Event()
-        self._worker = create_worker(_caught, self._ticket, task, self._given_up, _start_thread=False)
+        steps = task()
+        self._worker = create_worker(
+            _caught, self._ticket, steps, self._given_up, _start_thread=False, _worker_class=_ClosingWorker
+        )
+        self._worker.steps = steps
         self._worker.yielded.connect(self._tell)
         self._worker.returned.connect(self._finish)
         _make_room()
@@ -83,6 +87,21 @@ class Background(QObject):
             self.done.emit(result)
         else:
             self.failed.emit(error)
+
+
+class _ClosingWorker(GeneratorWorker):
+    """Closes what it runs as soon as it is told to quit, in its thread.
+
+    napari's own leaves that to the garbage collector, until when nothing else would be answered.
+    """
+
+    steps: Generator[Any, None, Any]
+
+    def work(self) -> Any:
+        try:
+            return super().work()
+        finally:
+            self.steps.close()
 
 
 class Latest(QObject):
@@ -134,10 +153,9 @@ def _make_room() -> None:
 
 
 def _caught(
-    ticket: int, task: Task, given_up: Event
+    ticket: int, steps: Generator[Any, None, Any], given_up: Event
 ) -> Generator[tuple[int, Any], None, tuple[int, Any, Exception | None]]:
     """Run a task and return its error instead of raising it: a thread's worker would lose a RuntimeError."""
-    steps = task()
     try:
         while not given_up.is_set():
             try:
@@ -149,5 +167,3 @@ def _caught(
         return ticket, None, None
     except Exception as error:
         return ticket, None, error
-    finally:
-        steps.close()
