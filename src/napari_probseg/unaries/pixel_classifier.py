@@ -10,6 +10,8 @@ from scipy import ndimage
 from scipy.special import expit
 
 SCALES_VOXELS = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
+SCALE_POWER = {1: 0.5, 2: 0.5, 3: 0.0}  # of the scale, by axes, with which a feature counts for less: in images coarse
+# ones tell little but where the few first strokes lie
 MAX_DEVIATIONS = 5.0  # standard deviations from the mean at which a feature is clipped
 RIDGE_PENALTY = 3.0
 WEIGHT_PER_STROKE = 5.0  # of each label's strokes, times the number of strokes
@@ -43,10 +45,11 @@ def seen_features(image: NDArray[np.float32]) -> Features:
 
 
 def features_of(image: NDArray[np.float32]) -> Features:
-    """Return what each voxel of (C, ...) looks like, (F, ...): features of mean 0 and deviation 1, and their squares.
+    """Return what each voxel of (C, ...) looks like, (F, ...): features of mean 0, and their squares less their mean.
 
     Of each channel at each scale: the smoothed intensity, the strength of its edges, and the eigenvalues of its Hessian
-    (`skimage.feature.multiscale_basic_features`).
+    (`skimage.feature.multiscale_basic_features`). In images their deviation falls with the root of the scale, and
+    is 1 in the mean of squares; in volumes it is 1.
 
     Raises
     ------
@@ -65,8 +68,12 @@ def features_of(image: NDArray[np.float32]) -> Features:
     deviation = values.std(1, keepdims=True)
     floor = max(1e-6 * float(deviation.max()), float(np.finfo(np.float32).tiny))  # below that it is rounding
     values = (values - values.mean(1, keepdims=True)) / np.maximum(deviation, floor)
-    features = np.clip(values, -MAX_DEVIATIONS, MAX_DEVIATIONS).reshape(-1, *image.shape[1:])
-    return np.concatenate([features, features**2 - 1])
+    features = np.clip(values, -MAX_DEVIATIONS, MAX_DEVIATIONS).reshape(len(flat), n, -1, *image.shape[1:])
+    both = np.stack([features, features**2 - 1])  # (2, C, n, kinds of features, ...)
+    weight = np.geomspace(low, high, n) ** -SCALE_POWER[flat.ndim - 1]
+    weight = (weight / np.sqrt(np.mean(weight**2))).astype(np.float32)
+    both *= weight.reshape(-1, *[1] * (both.ndim - 3))
+    return both.reshape(-1, *image.shape[1:])
 
 
 def probability(features: Features, inside: Mask, outside: Mask) -> NDArray[np.float32]:
