@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import napari_probseg as ps
 from napari_probseg.inference import readings
@@ -15,7 +16,8 @@ from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.inference.windows import Window, windows_on_parts
-from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
+from napari_probseg.nn.general import Features, Sample
 from napari_probseg.region import n_voxels
 
 SHAPE = (120, 150)
@@ -43,6 +45,35 @@ def case() -> ps.Case:
     image = np.random.default_rng(0).normal(size=SHAPE)
     image[40:80, 50:100] += 3
     return ps.Case(image).mark(dab(60, 75), dab(20, 20))
+
+
+class NearMarks(AdvisedCVAE):
+    """It takes as object what lies close to a mark inside, and hears nothing else."""
+
+    def decode_control(self, features: Features, reach: torch.Tensor) -> Sample:
+        said = super().decode_control(features, reach)
+        near = F.max_pool2d(self.marks, 9, 1, padding=4)[: len(reach)]
+        return Sample(said.mask, 8 * near - 4, said.quality)
+
+    def features(self, x: torch.Tensor) -> AdvisedFeatures:
+        self.marks = x[:, -3]
+        return super().features(x)
+
+
+def test_the_ends_of_a_stroke_do_not_foretell_its_middle() -> None:
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).normal(size=SHAPE)
+    lines = np.zeros((4, *SHAPE), dtype=bool)
+    for line, row in zip(lines, (20, 50, 80, 110), strict=True):
+        line[row, 10:140] = True
+    case = ps.Case(image).mark(lines[0] | lines[3], lines[1] | lines[2])
+    told = case.with_shown((slice(0, 120), slice(0, 150)), lines[0] | lines[3])
+    for one in (case, told):
+        assert answer(NearMarks().eval(), one, CPU).foretold == 0
+    crossed = np.zeros(SHAPE, dtype=bool)
+    crossed[24, 10:140] = True
+    twice = ps.Case(image).mark(lines[0] | crossed, lines[1] | lines[2])
+    assert answer(NearMarks().eval(), twice, CPU).foretold == pytest.approx(1, abs=0.05)
 
 
 def test_a_map_is_the_same_on_its_own_grid_and_nothing_outside() -> None:

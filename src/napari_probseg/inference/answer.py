@@ -15,7 +15,7 @@ from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import checkered, foresight
+from napari_probseg.nn.advisers import foresight
 from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
@@ -137,17 +137,24 @@ def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.d
     if n_inside < MIN_EACH or not n_outside or n_inside + n_outside < MIN_FORETOLD:
         return None
     x = window_input(case, window, WINDOW_SIDE[2])
-    half = checkered(x.shape[1:])
+    inside, outside, on_show = range(-N_MARKS, 0)
+    numbers = {side: _numbered(x[side] > 0) for side in (inside, outside)}
     shown = torch.stack([x, x])
-    inside, outside = -N_MARKS, 1 - N_MARKS
-    for item, hidden in zip(shown, (half, ~half), strict=True):
-        item[inside:, hidden] = 0
+    shown[:, on_show] = 0  # it was made of all strokes
+    for item, half in zip(shown, (0, 1), strict=True):
+        for side, number in numbers.items():
+            item[side, number % 2 == half] = 0
     said = network.decode_control(network.features(shown.to(device)), torch.ones(2, device=device)).object.cpu() > 0
     shares = []
-    for marker, is_right in ((inside, said), (outside, ~said)):
-        hidden = torch.stack([(x[marker] > 0) & half, (x[marker] > 0) & ~half])
+    for side, is_right in ((inside, said), (outside, ~said)):
+        hidden = torch.stack([(numbers[side] > 0) & (numbers[side] % 2 == half) for half in (0, 1)])
         shares.append(float((is_right & hidden).sum() / hidden.sum().clamp(min=1)))
     return max(0.0, sum(shares) - 1)
+
+
+def _numbered(marks: Tensor) -> Tensor:
+    """Return the number of the stroke in each place, (S, S), from 1 on."""
+    return torch.from_numpy(ndimage.label(marks.numpy(), np.ones((3, 3)))[0])
 
 
 def fine_size(window: Window) -> int:
