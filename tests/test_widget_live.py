@@ -18,6 +18,7 @@ from napari_probseg.case import Marker
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.segment import live as module
 from napari_probseg.widgets.segment.live import Live
+from napari_probseg.widgets.segment.view_state import BUSY_HINT, LIVE_HINT, PROPOSE_HINT, STROKES_HINT
 from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON, Settings
 from window import Balls, click, disk, press, stroke, threads_ended, turned
 
@@ -220,6 +221,31 @@ def test_escape_gives_up_what_was_asked(gated, qtbot):
     threads_ended(qtbot)
     turned(qtbot)
     assert widget.work.candidates is None
+
+
+def test_the_hint_is_true_whatever_became_of_a_question(gated, qtbot):
+    _, widget, proposer = gated
+
+    def hint() -> str:
+        return widget.panel.gallery._hint.text()
+
+    assert hint() == LIVE_HINT
+    stroke(qtbot, widget, (30, 30))
+    assert hint() == BUSY_HINT, "the answer is awaited"
+    widget.work.cancel()
+    assert hint() == STROKES_HINT
+    press(qtbot, widget, Qt.Key.Key_U)
+    assert hint() == LIVE_HINT, "nothing is drawn"
+    proposer.propose = refusing
+    stroke(qtbot, widget, (30, 30))
+    qtbot.waitUntil(lambda: "no such thing" in widget.panel.status.text(), timeout=20_000)
+    assert hint() == STROKES_HINT
+    widget.panel.live.click()
+    assert hint() == PROPOSE_HINT
+
+
+def refusing(*_, **__):
+    raise ValueError("there is no such thing here")
 
 
 REAL = """

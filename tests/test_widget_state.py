@@ -25,6 +25,7 @@ from napari_probseg.widgets.segment.view_state import (
     CORRECT_HINT,
     LIVE_HINT,
     PROPOSE_HINT,
+    STROKES_HINT,
     view_state,
 )
 from window import Balls, click, disk, offer, press, stroke
@@ -281,6 +282,14 @@ def test_the_view_follows_from_the_session():
     session.undo()
     session.undo()
     assert seen(session).can_redo and not seen(session).objects
+    assert seen(session, is_live=True).hint == CORRECT_HINT
+    session.undo()
+    assert seen(session, is_live=True).hint == STROKES_HINT, "they are there, and nothing is on offer"
+    session.mark(erase=session.case.strokes > 0)
+    assert seen(session, is_live=True).hint == LIVE_HINT and seen(session).hint == BRUSH_HINT
+    session.undo()
+    session.undo()
+    assert seen(session, is_live=True).hint == LIVE_HINT
     assert seen(session, mode="erase").brush is Marker.UNKNOWN
     assert seen(session, mode="paint", label=2).brush is Marker.BACKGROUND
     assert seen(session, mode="paint", label=7).brush is None and seen(session, is_held=True).is_busy

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
 PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to accept."
 LIVE_HINT = "Brush a little inside the object\nand a little outside it:\nthe answer follows by itself."
+STROKES_HINT = "Your strokes are there:\ncomplete the object, propose,\nor brush on."
 CORRECT_HINT = "Brush where it is wrong,\npropose a next step,\nor finish the object."
 BUSY_HINT = "One moment…"
 _OF_THE_OBJECT = ("mark", "accept", "reopen", "finish")  # after which there is none, until it is brushed
@@ -76,6 +77,7 @@ def view_state(
     is_held: bool,
     knows_uncertainty: bool,
     is_live: bool = False,
+    is_awaited: bool = False,
     mode: str = "",
     label: int = 0,
     question: str = "",
@@ -90,6 +92,8 @@ def view_state(
         Of the image at work, once there is one.
     has_image, is_volume, is_asking, is_held, knows_uncertainty, is_live : bool
         See `ViewState`; ``is_held`` while a file is read or written.
+    is_awaited : bool
+        Whether an answer is awaited that comes by itself.
     mode, label : str, int
         Of the markers layer.
     question, offered_work : str
@@ -117,7 +121,7 @@ def view_state(
         brush=_brush(mode, label),
         question=question,
         offered_work=offered_work,
-        hint=BUSY_HINT if is_asking else _hint(session, is_live),
+        hint=BUSY_HINT if is_asking or is_awaited else _hint(session, is_live),
     )
 
 
@@ -128,11 +132,16 @@ def _latest(session: Session | None) -> str:
 
 
 def _hint(session: Session | None, is_live: bool) -> str:
-    """Return what to do next with the object at work."""
+    """Return what to do next with the object at work, of which nothing is on offer."""
     latest = _latest(session)
-    if latest in ("accept", "reopen"):
-        return CORRECT_HINT
-    return LIVE_HINT if is_live else PROPOSE_HINT if latest == "mark" else BRUSH_HINT
+    if session is not None and latest != "finish":
+        case = session.case
+        is_drawn = latest == "mark" and bool(case.strokes[case.marked].any())
+        if is_drawn:
+            return STROKES_HINT if is_live else PROPOSE_HINT
+        if latest != "mark" or bool((case.partial[case.marked] == Marker.OBJECT).any()):  # else it was erased
+            return CORRECT_HINT
+    return LIVE_HINT if is_live else BRUSH_HINT
 
 
 def _brush(mode: str, label: int) -> Marker | None:

@@ -214,6 +214,7 @@ class SegmentWidget(QWidget):
             is_volume=work.is_volume,
             is_asking=work.asking.is_busy and not work.asking.is_live,
             is_live=work.live.is_on,
+            is_awaited=work.asking.is_live,
             is_held=work.is_held,
             knows_uncertainty=work.view.uncertainty.is_known,
             mode="" if layers is None else str(layers.markers.mode),
