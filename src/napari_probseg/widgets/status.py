@@ -12,7 +12,7 @@ from napari_probseg.widgets.style import colour
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_LEAST = 54  # pixels, three lines: nothing above moves for most sentences
+_LEAST = 42  # pixels, two lines: nothing above moves for most sentences
 
 
 class StatusLine(QLabel):

@@ -13,7 +13,7 @@ from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.layers.colours import Colour
 from napari_probseg.widgets.style import dot, row, use_no_more_height
 
-_N_ROWS, _FRAME = 4, 4  # rows that are seen at least, and the pixels around them
+_N_ROWS, _FRAME = 3, 4  # rows that are seen at least, and the pixels around them
 _MOVES = (
     Qt.Key.Key_Up,
     Qt.Key.Key_Down,

@@ -95,6 +95,7 @@ class Panel(QWidget):
             tip="Let the network learn this image from your strokes and its own answer (some seconds), then complete "
             "again; Undo takes it back",
         )
+        self.tune.setObjectName("narrow")  # beside two sliders
         self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")
         self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
 
@@ -160,14 +161,13 @@ class Panel(QWidget):
         work = QWidget()
         rows = QVBoxLayout(work)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(5)
+        rows.setSpacing(4)
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
         rows.addLayout(row(QLabel("Brush, px"), self.brush_size, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
         rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
-        rows.addLayout(row(self.propose, self.n))
-        rows.addLayout(row(self.complete, self.tune))
-        rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
+        rows.addLayout(row(self.propose, self.n, self.complete, stretch=(3, 0, 3)))
+        rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges, self.tune))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))
@@ -181,8 +181,8 @@ class Panel(QWidget):
         rows.addStretch(1)
         self.work = _Scrolling(work)
         whole = QVBoxLayout(self)
-        whole.setContentsMargins(8, 8, 8, 8)
-        whole.setSpacing(5)
+        whole.setContentsMargins(8, 6, 8, 6)
+        whole.setSpacing(4)
         whole.addLayout(row(self.images, self.channels, self.menu_button))
         whole.addWidget(self.work, 1)
         self.empty = _EmptyState()
