@@ -24,9 +24,10 @@ class Appearance:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def put_on(self, image: Image) -> None:
-        """Let another image be drawn so, as far as it can be."""
+        """Let another image be drawn so, as far as it can be; napari draws it anew for all that differs."""
         for name, value in self.settings.items():
-            if not (image.rgb and name in ("colormap", "contrast_limits", "gamma")):
+            is_for_grey = name in ("colormap", "contrast_limits", "gamma")
+            if not (image.rgb and is_for_grey) and getattr(image, name) != value:
                 setattr(image, name, value)
 
 

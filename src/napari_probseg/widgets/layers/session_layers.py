@@ -240,6 +240,7 @@ class SessionLayers:
 
     def recolour(self, *, in_depth: bool) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
+        self._in_depth = in_depth
         self.markers.colormap = marker_colours(in_depth=in_depth)
 
     def colour_objects(self) -> None:
@@ -262,7 +263,8 @@ class SessionLayers:
         self.markers.events.data.disconnect(self._note_data)
         for name in _BRUSH:
             getattr(self.markers.events, name).disconnect(self._note_brush)
-        self.markers.colormap = marker_colours()
+        if self._in_depth:
+            self.recolour(in_depth=False)
         self.markers.mode = "pan_zoom"  # napari crashes where a layer in another mode goes and a volume comes
         self.objects.editable = True
         for layer in (self.markers, self.objects):
@@ -307,6 +309,7 @@ class SessionLayers:
     def _new(self, kind: str, data: Callable[[], NDArray[Any]], spare: Spare | None) -> Labels:
         """Return a layer, a spare one if there is any that will do."""
         in_depth, shape = self._viewer.dims.ndisplay == 3, self.session.case.shape
+        self._in_depth = in_depth
         layer = None if spare is None else spare.taken(kind, self._viewer, len(shape), self._placement)
         if layer is None or spare is None:
             return new_layer(kind, data(), self.image_name, self._placement, in_depth=in_depth)
