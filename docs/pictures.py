@@ -217,16 +217,17 @@ def organ() -> Pictures:
 
 
 def vessels() -> Pictures:
-    """Vessels of a retina, completed by what the strokes look like, then corrected by more strokes."""
+    """Vessels of a retina: all that looks like three lines along some of them, then corrected by more strokes."""
     with desk(data.retina()[350:950, 300:900, 1], "retina") as d:
         d.inside((163, 110), (161, 180), (140, 217), (100, 262), (80, 310), size=5)
         d.outside((230, 60), (230, 170), size=8)
-        d.choose("Complete by", "what the strokes look like")
+        d.inside((438, 130), (436, 200), (405, 225), size=4)
+        d.inside((572, 408), (545, 484), (520, 528), size=5)
         d.ask(d.panel.complete)
         yield "vessels-first", d.picture()
+        d.inside((190, 217), (250, 228), size=3)
+        d.outside((250, 6), (330, 10), size=8)
         d.outside((300, 340), (390, 420), (360, 480), size=12)
-        d.outside((280, 130), (420, 130), size=8)
-        d.inside((438, 130), (436, 200), (405, 225), size=4)
         d.ask(d.panel.complete)
         yield "vessels-corrected", d.picture()
 
