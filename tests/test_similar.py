@@ -15,7 +15,15 @@ from napari_probseg.session.encoding import BROKEN
 from napari_probseg.session.storage import read_stored
 from napari_probseg.similar import finder
 from napari_probseg.similar.finder import Finder
-from napari_probseg.similar.offer import FACT_NAMES, PRIOR_WEIGHTS, learnt_weights
+from napari_probseg.similar.offer import (
+    FACT_NAMES,
+    PRIOR_WEIGHTS,
+    Decisions,
+    Similar,
+    SimilarObject,
+    learnt_weights,
+    score_of,
+)
 
 NO_NETWORK = SimpleNamespace(networks={}, name="none")
 
@@ -187,10 +195,30 @@ def test_one_skip_does_not_sink_all_that_look_the_same() -> None:
 def test_decisions_move_the_ranks_towards_what_was_taken() -> None:
     low, high = [0.0] * len(FACT_NAMES), [0.0] * len(FACT_NAMES)
     high[FACT_NAMES.index("other intensity")] = 2.0
-    prior = learnt_weights([], [])
-    assert np.allclose(prior, PRIOR_WEIGHTS)
-    learnt = learnt_weights([low, high] * 3, [0.0, 1.0] * 3)  # contrary to what is believed at first
-    assert learnt[FACT_NAMES.index("other intensity")] > prior[FACT_NAMES.index("other intensity")]
+    for ndim, weights in PRIOR_WEIGHTS.items():
+        prior = learnt_weights([], [], ndim)
+        assert np.allclose(prior, weights) and len(weights) == len(FACT_NAMES) + 1
+        learnt = learnt_weights([low, high] * 3, [0.0, 1.0] * 3, ndim)  # contrary to what is believed at first
+        assert learnt[FACT_NAMES.index("other intensity")] > prior[FACT_NAMES.index("other intensity")]
+
+
+def test_volumes_are_ranked_by_what_counts_in_volumes() -> None:
+    """Also after decisions; an image of a time series is an image."""
+    facts = tuple(np.linspace(-1, 1, len(FACT_NAMES)))
+    by_kind = {ndim: score_of(facts, ndim) for ndim in (2, 3)}
+    assert by_kind[2] != by_kind[3], "test invalid"
+    where = (slice(0, 2),) * 3
+    found = SimilarObject(where, np.ones((2, 2, 2), bool), facts, 0.5)
+    nothing = Decisions(np.zeros((4, 4, 4), np.uint32), ())
+    for ndim in (2, 3):
+        assert Similar((found,), ndim=ndim).decided(nothing).objects[0].score == pytest.approx(by_kind[ndim])
+    for shape, case, ndim in (((160, 160), {}, 2), ((40, 44, 48), {}, 3), ((2, 160, 160), {"in_time": True}, 2)):
+        image, labels = disks(shape[-3:] if ndim == 3 else shape[-2:], n=2 if ndim == 3 else 4)
+        if case:
+            image, labels = np.stack([image, image]), np.stack([labels, 0 * labels])
+        session = finished(image, labels, **case)
+        session.propose_similar(5)
+        assert session.similar.ndim == ndim
 
 
 def test_it_is_kept_in_files_and_in_the_script(tmp_path: Path) -> None:

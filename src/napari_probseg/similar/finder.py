@@ -134,7 +134,8 @@ class Finder:
         yield Progress(len(tiles), len(tiles))
         kept = without_overlaps([o for o in found[:n] if o.score >= MIN_LIKELIHOOD])
         like = query.examples[-1].label if query.examples else 0
-        return Similar(tuple(replace(o, number=i).in_series(plane) for i, o in enumerate(kept)), len(examples), like)
+        objects = tuple(replace(o, number=i).in_series(plane) for i, o in enumerate(kept))
+        return Similar(objects, len(examples), like, ndim=query.case.ndim)
 
     def examples_of(self, query: Query) -> list[Example]:
         """Return what the examples of this image look like, to be known in other images."""
@@ -331,7 +332,7 @@ def _objects_of(
             where, cut = cut_out(case, answer, mask, locked)
             if np.count_nonzero(cut) >= MIN_VOXELS:
                 facts = facts_of(seen.view, seed, answer, by_look, where, cut, sought.forms)
-                found.append(SimilarObject(where, cut, facts, score_of(facts)))
+                found.append(SimilarObject(where, cut, facts, score_of(facts, case.ndim)))
     return found, not ends_with(rough, answer.where, case.shape)
 
 
