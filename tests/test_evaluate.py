@@ -16,6 +16,7 @@ from napari_probseg.evaluate import methods as methods_module
 from napari_probseg.evaluate.interaction import interact, strokes_on
 from napari_probseg.evaluate.methods import OTHERS, OURS, Answering, Proposing, methods_of
 from napari_probseg.evaluate.samples import diversity, score_samples
+from napari_probseg.evaluate.tables import calibration_error
 from napari_probseg.simulate.annotator import box, scribble
 
 SHAPE = (48, 56)
@@ -290,4 +291,19 @@ def test_candidates_are_scored_by_the_best_and_by_what_they_cover() -> None:
     assert score.n_readings == 1 or (np.isfinite(score.energy_distance) and 0 <= score.coverage <= 1)
     assert sum(p.n for p in promises if p.of == "candidate") == 8
     assert all(0 <= p.n_true <= p.n and 0 <= p.bin < 10 for p in promises)
+
+
+def test_the_calibration_error_is_how_far_shares_are_from_what_is_true() -> None:
+    rows = [
+        {"of": "voxel", "bin": 0, "n": 100, "n_true": 5},
+        {"of": "voxel", "bin": 9, "n": 60, "n_true": 57},
+        {"of": "voxel", "bin": 9, "n": 40, "n_true": 38},
+        {"of": "candidate", "bin": 4, "n": 8, "n_true": 0},
+    ]
+    assert calibration_error(rows, "voxel") == pytest.approx(0)
+    assert calibration_error([*rows, {"of": "voxel", "bin": 5, "n": 200, "n_true": 200}], "voxel") == pytest.approx(
+        0.225
+    )
+    assert calibration_error(rows, "candidate") == pytest.approx(0.45)
+    assert np.isnan(calibration_error([], "voxel"))
     assert diversity([ONE.truth]) == 0 and diversity([ONE.truth, NOTHING]) == 1

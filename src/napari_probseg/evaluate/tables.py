@@ -164,6 +164,23 @@ def promise_table(rows: Sequence[Row]) -> dict[str, Figures]:
     return table
 
 
+def calibration_error(rows: Sequence[Row], of: str) -> float:
+    """Return how far shares of samples are from what is true in the mean (Naeini et al. 2015), each bin at its middle.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of ``promises.csv``.
+    of : str
+        ``"voxel"`` or ``"candidate"``.
+    """
+    of_these = [row for row in rows if row["of"] == of]
+    n = np.array([sum(r["n"] for r in of_these if r["bin"] == i) for i in range(N_BINS)])
+    n_true = np.array([sum(r["n_true"] for r in of_these if r["bin"] == i) for i in range(N_BINS)])
+    middles = (np.arange(N_BINS) + 0.5) / N_BINS
+    return float(np.abs(n_true - middles * n).sum() / n.sum()) if n.sum() else float("nan")
+
+
 def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
     """Write the tables (``evaluation.md``, ``methods.csv``, ``candidates.csv``, ``reliability.csv``) and the curves.
 
@@ -182,7 +199,9 @@ def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
     write_whole(out / "intervals.csv", as_csv(["dataset", "method"], intervals))
     if samples:
         parts.append(f"## Candidates after two strokes\n\n{markdown('data set', sample_table(samples))}")
-        parts.append(f"## Reliability\n\n{markdown('share of samples', promise_table(promises))}")
+        errors = ", ".join(f"{calibration_error(promises, of):.3f} for {of}s" for of in ("voxel", "candidate"))
+        table = markdown("share of samples", promise_table(promises))
+        parts.append(f"## Reliability\n\n{table}\nExpected calibration error: {errors}.\n")
         write_whole(out / "candidates.csv", as_csv(["dataset"], sample_table(samples)))
         write_whole(out / "reliability.csv", as_csv(["share"], promise_table(promises)))
     write_whole(out / "evaluation.md", "\n".join(parts).encode())
