@@ -4,7 +4,8 @@
 
 A loop that does nothing but let Qt work notes the time between two turns, for images of three sizes: while nothing
 happens but that the canvas is drawn anew, while candidates are drawn, while an object is completed, and while the
-smoothness of its cut changes. The canvas alone is the floor: without a graphics card each drawing of it takes its time.
+smoothness of its cut changes; and for the first brush of a session, by key and mouse. The canvas alone is the floor:
+without a graphics card each drawing of it takes its time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
@@ -63,7 +66,7 @@ def image(shape: tuple[int, ...]) -> np.ndarray:
 class Play:
     """A person at one image in a real window."""
 
-    def __init__(self, shape: tuple[int, ...], *, live: str) -> None:
+    def __init__(self, shape: tuple[int, ...], *, live: str, brush: bool = True) -> None:
         module.read_settings = lambda: Settings(live=live)
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
@@ -73,7 +76,8 @@ class Play:
         self.viewer.window.add_dock_widget(self.widget, name="Segment")
         self.work, self.panel, self.shape = self.widget.work, self.widget.panel, shape
         turns(lambda: True, 1.0)
-        self.panel.inside.click()
+        if brush:
+            self.panel.inside.click()
         if len(shape) == 3:
             self.viewer.dims.set_point(0, shape[0] // 2)
         self.wait_for_worker()
@@ -153,6 +157,45 @@ def seconds_to_screen(name: str, *, volume: bool) -> str:
     return f"| {name} | {first} | {every} |"
 
 
+def first_brush(name: str) -> list[str]:
+    """Return lines of the longest turns while a person draws for the first time, on layers laid beforehand."""
+    play = Play(SIZES[name], live=LIVE_ON, brush=False)
+    turns(lambda: play.work.layers is None and len(play.viewer.layers) == 4, 2.0)
+    canvas, button = play.viewer.window._qt_viewer.canvas.native, Qt.MouseButton.LeftButton
+    none, middle = Qt.KeyboardModifier.NoModifier, canvas.rect().center()
+
+    def to(place: QPoint) -> Callable[[], object]:
+        return lambda: QTest.mouseMove(canvas, place)
+
+    layer = play.viewer.layers["image"]
+    acts: dict[str, list[Callable[[], object]]] = {
+        "the canvas alone": [lambda: setattr(layer, "opacity", 0.98)],
+        "the key of the brush": [lambda: QTest.keyClick(canvas, Qt.Key.Key_8)],
+        "the mouse comes": [to(middle)],
+        "its button goes down": [lambda: QTest.mousePress(canvas, button, none, middle)],
+        "it is dragged": [to(middle + QPoint(2 * i, i)) for i in range(1, 9)],
+        "its button goes up": [lambda: QTest.mouseRelease(canvas, button, none, middle)],
+    }
+    lines = [f"| {name} | {what} | {_longest_turn(of)} |" for what, of in acts.items()]
+    turns(lambda: not play.work.asking.is_busy and play.work.on_offer is not None)
+    play.close()
+    return lines
+
+
+def _longest_turn(acts: list[Callable[[], object]], seconds: float = 0.3) -> str:
+    """Return the longest of acts and of the turns after them, in ms by the clock and of the processor."""
+    longest = []
+    for act in acts:
+        begin, step = time.perf_counter(), act
+        while time.perf_counter() - begin < seconds / len(acts):
+            clock, busy = time.perf_counter(), time.thread_time()
+            step()
+            longest.append((time.perf_counter() - clock, time.thread_time() - busy))
+            step = QApplication.processEvents
+            time.sleep(0.001)
+    return " | ".join(f"{1000 * max(times):.0f}" for times in zip(*longest, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="a file to write the tables to")
@@ -161,6 +204,9 @@ def main() -> None:
     lines = ["| image | what | ms in all | longest gap, ms | gaps > 50 ms |", "|---|---|--:|--:|--:|"]
     for name in options.sizes:
         lines += gaps_at(name, volume=name == "512x512x300")
+    lines += ["", "| image | first brush | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
+    for name in options.sizes:
+        lines += first_brush(name)
     lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
     lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
     lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]
