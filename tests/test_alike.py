@@ -127,6 +127,15 @@ def test_what_looks_alike_stays_on_show_until_something_else_is() -> None:
     assert preferred(case.with_shown(everywhere, in_image(found, case)), found) is found
 
 
+def test_what_was_corrected_for_long_is_what_is_meant() -> None:
+    columns = range(10, 171, 20)
+    case = ps.Case(IMAGE).mark(on_branches(*columns), beside((20, 60), (120, 160), (110, 20), (20, 90)))
+    found = answered(case, case.strokes == ps.Marker.OBJECT)
+    corrected = case.with_shown(tuple(slice(0, n) for n in case.shape), in_image(found, case))
+    assert preferred(corrected, found) is found, "thirteen strokes"
+    assert dice(in_image(preferred(case, found), case), BRANCHES) > 0.8, "all of them at once: nothing was corrected"
+
+
 @pytest.mark.parametrize("shape", [(1200, 900), (900, 40)])
 def test_a_large_image_is_looked_at_on_a_grid(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
     monkeypatch.setattr(alike, "MAX_PLACES", 10_000)

@@ -24,6 +24,7 @@ MAX_PLACES = 400_000  # of the grid that it is looked at on
 MAX_CHANNELS = 3
 MAX_ANSWERED = 2**23  # pixels of the answer's window; of a larger one no other answer is looked for
 MIN_INSIDE = 3  # strokes: a kind of thing shows in several places
+MAX_STROKES = 12  # on both sides: who has corrected the network's answer for so long means what is on show
 MIN_FORESIGHT = 0.5  # of the likeness ...
 MIN_LEAD = 0.3  # ... and how much better than the network's it must be
 MIN_SPREAD = 0.5  # share of what looks alike that lies in the box of the strokes inside ...
@@ -104,11 +105,13 @@ def preferred(case: Case, found: Answer) -> Answer:
     found : Answer
         What a network made of it.
     """
-    if found.window.n_voxels(case.shape) > MAX_ANSWERED or _n_inside(case) < MIN_INSIDE:
+    n_inside, n_outside = (_n_strokes(case, marker) for marker in (Marker.OBJECT, Marker.BACKGROUND))
+    if found.window.n_voxels(case.shape) > MAX_ANSWERED or n_inside < MIN_INSIDE:
         return found
     foretold, answered, shown = found.foretold, _Mask.of(found, case), _Mask.shown(case)
     was_shown = 1.0 if shown is None else shown.dice(answered)
-    is_doubted = foretold is not None and foretold <= 1 - MIN_LEAD
+    is_early = shown is None or n_inside + n_outside <= MAX_STROKES
+    is_doubted = is_early and foretold is not None and foretold <= 1 - MIN_LEAD
     if (was_shown >= SAME and not is_doubted) or (seen := Alike.of(case)) is None:
         return found
     alike = replace(found, window=seen.window, logit=seen.logit(found))
@@ -165,8 +168,8 @@ class _Mask:
         return n_near / max(1, n)
 
 
-def _n_inside(case: Case) -> int:
-    return int(ndimage.label(case.strokes[case.marked] == Marker.OBJECT, np.ones((3, 3)))[1])
+def _n_strokes(case: Case, marker: Marker) -> int:
+    return int(ndimage.label(case.strokes[case.marked] == marker, np.ones((3, 3)))[1])
 
 
 def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
