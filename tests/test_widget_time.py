@@ -261,7 +261,8 @@ def test_its_objects_are_saved_as_a_series_and_taken_up_again(open_widget, qtbot
     with tifffile.TiffFile(beside) as file:
         assert file.series[0].axes == "TYX" and file.series[0].shape == truth.shape
     (row,) = csv.DictReader((tmp_path / "moving_objects.csv").read_text(encoding="utf-8").splitlines())
-    assert set(row) == {"object", "class", "voxels"} and int(row["voxels"]) == truth[3].sum()
+    assert set(row) == {"object", "class", "voxels", "image"} and int(row["voxels"]) == truth[3].sum()
+    assert row["image"] == path.name
     labels, _ = read_beside(path, place)
     assert np.array_equal(labels > 0, np.where(np.arange(N)[:, None, None] == 3, truth, False))
 
