@@ -40,6 +40,13 @@ class Slices:
         return self[...]
 
 
+def begun_with(path, steps):
+    """Return steps that have come so far that a file is there."""
+    while not path.exists():
+        next(steps)
+    return steps
+
+
 @pytest.mark.parametrize("spins", [Spin(), Swallow()])
 def test_what_is_given_up_ends_where_it_stands(engine, monkeypatch, spins):
     monkeypatch.setattr(client, "GRACE", 10)
@@ -51,10 +58,7 @@ def test_what_is_given_up_ends_where_it_stands(engine, monkeypatch, spins):
 
 def test_a_worker_that_does_not_give_up_is_replaced(engine, tmp_path, caplog):
     before = asked(engine, Process())[0]
-    hanging = begun(engine, Hang(str(tmp_path / "hanging")), "hanging")
-    while not (tmp_path / "hanging").exists():
-        next(hanging)
-    hanging.close()
+    begun_with(tmp_path / "hanging", begun(engine, Hang(str(tmp_path / "hanging")), "hanging")).close()
     assert asked(engine, Process())[0] != before
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING], "nothing went wrong"
 
@@ -71,10 +75,7 @@ def test_an_answer_that_is_not_wanted_any_more_is_not_taken_for_another(engine):
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_worker_that_loads_something_stays(engine, tmp_path, n):
     before = asked(engine, Process())[0]
-    loading = begun(engine, Load(str(tmp_path / "loading")), "loading")
-    while not (tmp_path / "loading").exists():
-        next(loading)
-    loading.close()
+    begun_with(tmp_path / "loading", begun(engine, Load(str(tmp_path / "loading")), "loading")).close()
     for _ in range(n - 1):  # strokes that follow one another
         steps = engine.answering(Spin())
         next(steps)
@@ -84,9 +85,7 @@ def test_a_worker_that_loads_something_stays(engine, tmp_path, n):
 
 def test_strokes_while_the_worker_warms_up_do_not_start_it_anew(engine, tmp_path, caplog):
     own = Engine(Load(str(tmp_path / "loading")))
-    first = begun(own, Tell(("never",)), None)
-    while not (tmp_path / "loading").exists():
-        next(first)
+    first = begun_with(tmp_path / "loading", begun(own, Tell(("never",)), None))
     before = own.pid
     first.close()
     for i in range(3):

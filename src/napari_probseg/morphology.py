@@ -56,6 +56,15 @@ def deepest(region: NDArray[np.bool_], spacing: NDArray[np.float64]) -> tuple[in
     return tuple(int(i) - 1 for i in np.unravel_index(int(distance.argmax()), distance.shape))
 
 
+def numbered_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Return the connected parts of a mask by number, from 1 on, and how many there are; they may touch at corners.
+
+    Those of a mask of strokes are the strokes.
+    """
+    parts, n = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    return parts, int(n)
+
+
 def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return an object and what is as near to it as half of its radius, that of a disk or a ball of its size."""
     box = bounding_box(inside)

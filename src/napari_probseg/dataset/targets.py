@@ -13,6 +13,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_probseg.case import Case
 from napari_probseg.dataset.raw import LabelledImage, RawDataset
+from napari_probseg.morphology import numbered_parts
 
 MIN_LABEL_VOXELS = 30  # of a label in a case
 MIN_FILLED_SHARE = 0.5  # of an image, from which the borders between its objects are a thing of their own
@@ -54,7 +55,7 @@ class Target:
         The others are the labels that it touches, or all labels together; where ids tell objects apart, these are its
         cluster and all of its kind. A reading that the strokes contradict is none.
         """
-        parts, _ = ndimage.label(self.truth, np.ones((3,) * self.truth.ndim))
+        parts, _ = numbered_parts(self.truth)
         touching = np.unique(self.label[ndimage.binary_dilation(self.truth, iterations=MAX_GAP_VOXELS)])
         here = np.unique(parts[inside & self.truth])
         possible = [self.truth, np.isin(parts, here[here > 0]), np.isin(self.label, touching[touching > 0])]

@@ -198,12 +198,13 @@ def summarise(out: Path, beside: Sequence[Path] = ()) -> None:
     intervals = {f"{dataset}/{m}": r.intervals() for dataset, by_method in runs.items() for m, r in by_method.items()}
     write_whole(out / "intervals.csv", as_csv(["dataset", "method"], intervals))
     if samples:
-        parts.append(f"## Candidates after two strokes\n\n{markdown('data set', sample_table(samples))}")
+        of_samples, of_promises = sample_table(samples), promise_table(promises)
+        parts.append(f"## Candidates after two strokes\n\n{markdown('data set', of_samples)}")
         errors = ", ".join(f"{calibration_error(promises, of):.3f} for {of}s" for of in ("voxel", "candidate"))
-        table = markdown("share of samples", promise_table(promises))
+        table = markdown("share of samples", of_promises)
         parts.append(f"## Reliability\n\n{table}\nExpected calibration error: {errors}.\n")
-        write_whole(out / "candidates.csv", as_csv(["dataset"], sample_table(samples)))
-        write_whole(out / "reliability.csv", as_csv(["share"], promise_table(promises)))
+        write_whole(out / "candidates.csv", as_csv(["dataset"], of_samples))
+        write_whole(out / "reliability.csv", as_csv(["share"], of_promises))
     write_whole(out / "evaluation.md", "\n".join(parts).encode())
     curves = {d: {m: r.dice.mean(0) for m, r in by_method.items()} for d, by_method in runs.items()}
     if can_plot():

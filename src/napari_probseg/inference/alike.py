@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
@@ -16,6 +15,7 @@ from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized, with_channels
 from napari_probseg.inference.windows import Window, window_for
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
 from napari_probseg.unaries.pixel_classifier import Features, foresight, likeness, seen_features
 
@@ -169,7 +169,7 @@ class _Mask:
 
 
 def _n_strokes(case: Case, marker: Marker) -> int:
-    return int(ndimage.label(case.strokes[case.marked] == marker, np.ones((3, 3)))[1])
+    return numbered_parts(case.strokes[case.marked] == marker)[1]
 
 
 def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:

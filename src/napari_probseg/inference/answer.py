@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import foresight
 from napari_probseg.nn.general import WINDOW_SIDE, Features
@@ -124,9 +124,7 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
 def _n_strokes(case: Case, window: Window) -> tuple[int, int]:
     """Return how many strokes lie in a window, inside and outside."""
     marks = case.strokes[window.within(case.shape)]
-    inside, outside = (
-        ndimage.label(marks == marker, np.ones((3, 3)))[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)
-    )
+    inside, outside = (numbered_parts(marks == marker)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND))
     return inside, outside
 
 
@@ -138,7 +136,7 @@ def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.d
         return None
     x = window_input(case, window, WINDOW_SIDE[2])
     inside, outside, on_show = range(-N_MARKS, 0)
-    numbers = {side: _numbered(x[side] > 0) for side in (inside, outside)}
+    numbers = {side: torch.from_numpy(numbered_parts((x[side] > 0).numpy())[0]) for side in (inside, outside)}
     shown = torch.stack([x, x])
     shown[:, on_show] = 0  # it was made of all strokes
     for item, half in zip(shown, (0, 1), strict=True):
@@ -150,11 +148,6 @@ def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.d
         hidden = torch.stack([(numbers[side] > 0) & (numbers[side] % 2 == half) for half in (0, 1)])
         shares.append(float((is_right & hidden).sum() / hidden.sum().clamp(min=1)))
     return max(0.0, sum(shares) - 1)
-
-
-def _numbered(marks: Tensor) -> Tensor:
-    """Return the number of the stroke in each place, (S, S), from 1 on."""
-    return torch.from_numpy(ndimage.label(marks.numpy(), np.ones((3, 3)))[0])
 
 
 def fine_size(window: Window) -> int:

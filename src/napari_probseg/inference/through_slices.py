@@ -17,6 +17,7 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input, window_inputs
 from napari_probseg.inference.windows import Window, window_on, windows_around
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
@@ -272,7 +273,7 @@ def _with_strokes(case: Case, axis: int) -> list[int]:
     where = bounding_box(inside)
     if where is None:
         return []
-    strokes, _ = ndimage.label(np.moveaxis(inside[where], axis, 0), np.ones((3, 3, 3)))
+    strokes, _ = numbered_parts(np.moveaxis(inside[where], axis, 0))
     first = case.marked[axis].start + where[axis].start
     parts = enumerate(ndimage.find_objects(strokes), 1)
     return sorted({first + box[0].start + int((strokes[box] == i).sum((1, 2)).argmax()) for i, box in parts})

@@ -17,6 +17,7 @@ from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
@@ -263,4 +264,4 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
 
 def _n_strokes(drawn: NDArray[np.bool_]) -> int:
     box = bounding_box(drawn)
-    return 0 if box is None else int(ndimage.label(drawn[box], np.ones((3, 3, 3)))[1])
+    return 0 if box is None else numbered_parts(drawn[box])[1]

@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box, n_voxels
 
 MIN_SIDE_VOXELS = 24
@@ -130,8 +131,7 @@ def window_for(case: Case, max_voxels: int = MAX_WHOLE_VOXELS) -> Window:
     if case.partial.size <= max_voxels:
         return Window((0,) * case.ndim, case.shape)
     windows = windows_around(case, N_AROUND)
-    sizes = [np.prod([float(s.stop - s.start) for s in w.within(case.shape)]) for w in windows]
-    return [w for w, size in zip(windows, sizes, strict=True) if size <= max_voxels or w is windows[0]][-1]
+    return [w for w in windows if w.n_voxels(case.shape) <= max_voxels or w is windows[0]][-1]
 
 
 def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
@@ -149,7 +149,7 @@ def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
         See `windows_around`.
     """
     spacing = np.asarray(case.spacing, dtype=float)
-    labels, n_strokes = ndimage.label(case.strokes[case.marked] == Marker.OBJECT, np.ones((3,) * case.ndim))
+    labels, n_strokes = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
     if n_strokes < 2:
         return []
     offset = np.array([s.start for s in case.marked])

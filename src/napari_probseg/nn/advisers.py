@@ -324,7 +324,7 @@ def foresight(image: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     """
     features, marks = _looked_at(image, marks, config)
     flat = features.flatten(2)
-    half = checkered(features.shape[2:]).to(image.device)
+    half = _checkered(features.shape[2:]).to(image.device)
     right = torch.zeros(len(image), 2, device=image.device)
     count = torch.zeros_like(right)
     for learnt in (half, ~half):
@@ -338,7 +338,7 @@ def foresight(image: Tensor, marks: Tensor, config: AdviserConfig) -> Tensor:
     return (2 * (right / count.clamp(min=1)).mean(1) - 1).clamp(min=0)
 
 
-def checkered(shape: Sequence[int]) -> Tensor:
+def _checkered(shape: Sequence[int]) -> Tensor:
     """Return every second of the blocks, eight along each side, that a window is parted into, (Y, X) bool."""
     blocks = [torch.arange(n) // max(1, -(-n // N_BLOCKS)) for n in shape]
     return torch.stack(torch.meshgrid(*blocks, indexing="ij")).sum(0).remainder(2).bool()

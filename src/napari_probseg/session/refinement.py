@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box, grown, relative
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.session.history import Change
@@ -213,7 +214,7 @@ class _Shape:
 
 def _parts(inside: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the parts of a mask by number, from 1 on, and how many voxels each has."""
-    parts, n = ndimage.label(inside, np.ones((3,) * inside.ndim))
+    parts, n = numbered_parts(inside)
     return parts, np.bincount(parts.ravel(), minlength=n + 1)[1:]
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_probseg.geodesic import geodesic_distance
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
@@ -171,6 +170,5 @@ def _loss(network: nn.Module, batch: tuple[Tensor, Tensor, Tensor], step: int) -
 
 def _parts(mask: Tensor) -> list[Tensor]:
     """Return the strokes of a mask, one by one."""
-    labels, n = ndimage.label(mask.numpy(), np.ones((3,) * mask.ndim))
-    found: NDArray[np.int32] = labels
-    return [torch.from_numpy(found == i + 1) for i in range(n)]
+    labels, n = numbered_parts(mask.numpy())
+    return [torch.from_numpy(labels == i + 1) for i in range(n)]

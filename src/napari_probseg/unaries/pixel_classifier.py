@@ -6,8 +6,9 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.special import expit
+
+from napari_probseg.morphology import numbered_parts
 
 SCALES_VOXELS = (0.7, 6.0, 4)  # of the Gaussians in voxels: the finest, the coarsest, how many
 SCALE_POWER = {1: 0.5, 2: 0.5, 3: 0.0}  # of the scale, by axes, with which a feature counts for less: in images coarse
@@ -132,7 +133,7 @@ def foresight(features: Features, inside: Mask, outside: Mask) -> float:
     inside, outside : bool array of the spatial shape
         With fewer than two strokes inside, or none outside, nothing is foretold: 0.
     """
-    strokes = [_strokes(inside), _strokes(outside)]
+    strokes = [numbered_parts(inside), numbered_parts(outside)]
     if strokes[0][1] < 2 or not strokes[1][1]:
         return 0.0
     shares: list[list[float]] = [[], []]
@@ -222,10 +223,5 @@ def _said(features: Features, slope: NDArray[np.float64], offset: float) -> NDAr
     return np.asarray(expit(odds), dtype=np.float32)
 
 
-def _strokes(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Return the strokes of a mask by number, from 1 on, and how many there are."""
-    return ndimage.label(mask, np.ones((3,) * mask.ndim))  # type: ignore[no-any-return]
-
-
 def _n_strokes(mask: Mask) -> int:
-    return _strokes(mask)[1]
+    return numbered_parts(mask)[1]
