@@ -16,9 +16,9 @@ from napari_probseg.cli.main import app
 from napari_probseg.io import read, write
 from napari_probseg.more import MoreConfig, MoreJob, finding_more, more_all, more_jobs
 from napari_probseg.progress import Fate, Outcome, Progress, result_of
-from napari_probseg.similar.examples import EXAMPLES_FILE
+from napari_probseg.similar.examples import EXAMPLES_FILE, Example
 from napari_probseg.similar.finder import Finder
-from napari_probseg.similar.memory import load_examples, save_examples
+from napari_probseg.similar.memory import joined, load_examples, save_examples
 from napari_probseg.similar.offer import DEFAULT_LINE
 from test_similar import NO_NETWORK, disks
 
@@ -116,6 +116,21 @@ def test_examples_are_kept_with_their_weights(tmp_path: Path) -> None:
             load_examples(tmp_path / "b.npz", {})
     with pytest.raises(FileNotFoundError):
         load_examples(tmp_path / "none.npz", {})
+
+
+def test_examples_of_an_image_take_the_place_of_those_that_it_gave_before(tmp_path: Path) -> None:
+    """What was corrected since is no example any more."""
+
+    def examples(seed: int, *labels: int) -> list[Example]:
+        image, found = disks(seed=seed)
+        session = ps.Session(ps.Case(image), completer=NO_NETWORK)
+        session.take(np.where(np.isin(found, labels), found, 0))
+        return Finder().examples_of(session.query_similar(like=labels))
+
+    first, corrected, others = examples(0, 6, 7), examples(0, 8), examples(5, 6)
+    save_examples(tmp_path / "e.npz", joined(others, first), {})
+    kept = joined(load_examples(tmp_path / "e.npz", {}), corrected)
+    assert [e.form for e in kept] == [e.form for e in (*others, *corrected)]
 
 
 @pytest.mark.parametrize(("options", "line"), [([], DEFAULT_LINE), (["--line", "0"], 0.0)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_probseg as ps
 from napari_probseg.io.folder import Channels, images_in, in_reading_order, is_of_objects, stem_of
@@ -106,6 +108,21 @@ def test_the_table_tells_sizes_where_they_are_known(tmp_path: Path) -> None:
     assert (tmp_path / "scan_objects.csv").read_text().splitlines()[1] == "1,liver,36,18,scan.nii.gz"
 
 
+def test_the_table_tells_sizes_in_the_unit_of_the_image(tmp_path: Path) -> None:
+    image = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        image, np.zeros((40, 40), np.uint8), imagej=True, resolution=(2, 2), metadata={"axes": "YX", "unit": "um"}
+    )
+    session = ps.Session(ps.Case(np.zeros((40, 40))))
+    session.mark(square(10, 10))
+    session.finish()
+    save(image, session)
+    with (tmp_path / "cells_objects.csv").open() as table:
+        assert list(csv.DictReader(table)) == [
+            {"object": "1", "class": "", "voxels": "9", "area_um2": "2.25", "image": "cells.tif"}
+        ]
+
+
 def test_objects_of_other_work_are_kept(folder: Path) -> None:
     image = folder / "cell1.tif"
     mine = objects_beside(image)
@@ -149,7 +166,7 @@ def twin_of(image: Path, ending: str, *, is_older: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("is_older", [False, True], ids=["younger", "older"])
-@pytest.mark.parametrize("ending", [".png", ".nii.gz", ".ome.tif"])
+@pytest.mark.parametrize("ending", [".png", ".nii.gz", ".ome.tif", ".TIFF"])
 def test_objects_are_found_again_when_another_image_of_the_name_comes_and_when_it_goes(
     folder: Path, ending: str, is_older: bool
 ) -> None:

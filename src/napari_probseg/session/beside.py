@@ -25,7 +25,7 @@ def objects_beside(image: Path) -> Path:
     before that one came, or after it had gone, is found under its own name all the same.
     """
     short, full = (_called_after(image, name) for name in (stem_of(image), image.name))
-    others = [other for other in _called(stem_of(image), image.parent) if other != image]
+    others = [other for other in _called(stem_of(image), image.parent) if not _is_same(other, image)]
     there = [path for path in (short, full) if path.is_file() and (path == full or _is_of(path, image, others))]
     if there:
         return max(there, key=lambda path: path.stat().st_mtime_ns)
@@ -122,8 +122,14 @@ def read_beside(image: Path, like: Picture) -> tuple[NDArray[np.uint32], dict[in
 
 
 def _called(name: str, folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder that have a name up to the ending."""
-    return (path for ending in READABLE for path in (folder / f"{name}{ending}",) if path.is_file())
+    """Yield the image files of a folder that have a name up to the ending, in small or capital letters."""
+    spelled = (f"{name}{written}" for ending in READABLE for written in (ending, ending.upper()))
+    return (path for path in map(folder.joinpath, spelled) if path.is_file())
+
+
+def _is_same(path: Path, image: Path) -> bool:
+    """Return whether two names are of one file; many file systems do not tell capital letters from small ones."""
+    return path == image or (image.exists() and path.samefile(image))
 
 
 def _table_of(path: Path) -> Path:
@@ -132,16 +138,17 @@ def _table_of(path: Path) -> Path:
 
 def _table(finished: Iterable[FinishedObject], like: Picture | None, image: Path) -> bytes:
     """Return a table of the objects of an image as CSV."""
-    is_in_mm = like is not None and like.unit != PIXEL and "T" not in like.axes  # through time it is no area
-    size = float(np.prod(like.spacing)) if like is not None and is_in_mm else 1.0
+    is_sized = like is not None and like.unit != PIXEL and "T" not in like.axes  # through time it is no area
+    size = float(np.prod(like.steps)) if like is not None and is_sized else 1.0
     names = ["object", "class", "voxels"]
-    if like is not None and is_in_mm:
-        names.append("area_mm2" if len(like.spacing) == 2 else "volume_mm3")
+    if like is not None and is_sized:
+        unit = like.unit.replace("µ", "u")  # as spreadsheets and scripts spell it
+        names.append(f"area_{unit}2" if len(like.steps) == 2 else f"volume_{unit}3")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*names, "image"])
     for one in finished:
-        sizes = [one.n_voxels, *([f"{one.n_voxels * size:.6g}"] if is_in_mm else [])]
+        sizes = [one.n_voxels, *([f"{one.n_voxels * size:.6g}"] if is_sized else [])]
         rows.writerow([one.label, one.kind, *sizes, image.name])
     return text.getvalue().encode()
 

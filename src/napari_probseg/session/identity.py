@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from napari_probseg.case import Case
+from napari_probseg.images import fingerprint
 
-MAX_VOXELS_READ_WHOLE = 2**18
-N_LINES = 64  # that are read of a larger image
-MAX_LINE_VOXELS = 256
 _SPACING_TOLERANCE = 1e-3  # relative; formats round
 
 
@@ -36,7 +32,7 @@ class Identity:
     spacing : tuple of float
         Of the axes of space, in mm.
     fingerprint : str
-        See `fingerprint`.
+        See `napari_probseg.images.fingerprint`.
     """
 
     shape: tuple[int, ...]
@@ -90,38 +86,6 @@ class Identity:
         if len(mine) != len(theirs) or not np.allclose(mine, theirs, rtol=_SPACING_TOLERANCE, atol=0):
             return f"its spacing is {_short(other.spacing)}, not {_short(self.spacing)}"
         return ""
-
-
-def fingerprint(image: Any) -> str:
-    """Return a hash of an image's values: of all if it is small, else of lines that are spread over it.
-
-    Parameters
-    ----------
-    image : array
-        Anything that slices like a NumPy array; a memory map or a lazy array is not read whole.
-    """
-    shape = tuple(int(n) for n in image.shape)
-    digest = blake2b(digest_size=16)
-    if prod(shape) <= MAX_VOXELS_READ_WHOLE:
-        digest.update(_bytes_of(image[...]))
-        return digest.hexdigest()
-    along = int(np.argmax(shape))
-    length = min(shape[along], MAX_LINE_VOXELS)
-    # A lattice of rank 1 (Roberts 2018): lines at places that fill the image evenly, and are the same ones each time.
-    root = max(np.roots([1.0, *(0.0,) * (len(shape) - 1), -1.0, -1.0]).real)
-    for i in range(N_LINES):
-        at = [(0.5 + (i + 1) / root ** (axis + 1)) % 1 for axis in range(len(shape))]
-        where: list[Any] = [int(part * n) for part, n in zip(at, shape, strict=True)]
-        start = int(at[along] * (shape[along] - length + 1))
-        where[along] = slice(start, start + length)
-        digest.update(_bytes_of(image[tuple(where)]))
-    return digest.hexdigest()
-
-
-def _bytes_of(values: Any) -> bytes:
-    """Return values as bytes that do not depend on the machine."""
-    array = np.asarray(values)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _short(spacing: tuple[float, ...]) -> str:

@@ -107,12 +107,15 @@ class Example:
     form : Form
     ndim : int
         Of its image.
+    image : str
+        The fingerprint of that; empty in files of earlier versions.
     """
 
     inside: NDArray[np.float32]
     outside: NDArray[np.float32]
     form: Form
     ndim: int = 2
+    image: str = ""
 
 
 @dataclass(frozen=True)

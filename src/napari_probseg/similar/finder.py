@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from napari_probseg.images import are_same_voxels
+from napari_probseg.images import are_same_voxels, fingerprint
 from napari_probseg.morphology import deepest
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
@@ -74,6 +74,7 @@ class _Seen:
     """An image as it was looked at for one size of objects."""
 
     view: View
+    image: str
     scale: Scale
     unknown: list[tuple[Region, NDArray[np.float32]]]
     tiles: dict[int, NDArray[np.float16]]
@@ -169,7 +170,7 @@ class Finder:
         """
         own = [self._example_of(query, part, seen) for part in query.examples[-MAX_EXAMPLES:]]
         kind = query.case.ndim, len(seen.scale.mean)
-        known = [e for e in query.known if (e.ndim, e.inside.shape[1]) == kind]
+        known = [e for e in query.known if (e.ndim, e.inside.shape[1]) == kind and not (own and e.image == seen.image)]
         if not own and not known:
             raise ValueError(
                 "the examples are of images of another kind (other channels, or volumes and slices): "
@@ -285,7 +286,7 @@ def _sampled(view: View) -> _Seen:
         rows = scaled.reshape(len(scaled), -1)
         places = rng.permutation(rows.shape[1])[: N_UNKNOWN // len(parts)]
         unknown.append((frame.within(view.case.shape), np.ascontiguousarray(rows[:, places].T)))
-    return _Seen(view, scale, unknown, kept, {})
+    return _Seen(view, fingerprint(view.case.image), scale, unknown, kept, {})
 
 
 def _example(query: Query, part: Part, seen: _Seen) -> Example:
@@ -297,7 +298,7 @@ def _example(query: Query, part: Part, seen: _Seen) -> Example:
     share = near.mask(part.where, part.mask)
     inside, outside = sides(scaled, share, np.maximum(share, _share(near, (*query.examples, *query.others))))
     image = seen.view.intensities(Frame(tuple(float(s.start) for s in part.where), (1.0,) * case.ndim, part.mask.shape))
-    return Example(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()), case.ndim)
+    return Example(inside, outside, form_of(part.mask, case.spacing or (), image.numpy()), case.ndim, seen.image)
 
 
 def _objects_of(

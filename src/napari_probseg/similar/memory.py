@@ -39,7 +39,7 @@ def save_examples(path: str | Path, examples: Sequence[Example], networks: Mappi
         "format": FORMAT,
         "version": FEATURES_VERSION,
         "weights": fingerprint(networks),
-        "examples": [{"form": asdict(e.form), "ndim": e.ndim} for e in kept],
+        "examples": [{"form": asdict(e.form), "ndim": e.ndim, "image": e.image} for e in kept],
     }
     arrays = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     for i, e in enumerate(kept):
@@ -77,9 +77,9 @@ def load_examples(path: str | Path, networks: Mapping[int, Any]) -> list[Example
 
 
 def joined(earlier: Sequence[Example], new: Sequence[Example]) -> list[Example]:
-    """Return examples without those that are the same, the new ones last."""
-    forms = {e.form for e in new}
-    return [*(e for e in earlier if e.form not in forms), *new]
+    """Return examples, the new ones last; they take the place of the same ones, and of all that their images gave."""
+    forms, images = {e.form for e in new}, {e.image for e in new} - {""}
+    return [*(e for e in earlier if e.form not in forms and e.image not in images), *new]
 
 
 def _example(told: Mapping[str, Any], file: Any, i: int) -> Example:
@@ -91,4 +91,4 @@ def _example(told: Mapping[str, Any], file: Any, i: int) -> Example:
         raise ValueError("features of an example are no numbers")
     intensity = tuple(float(v) for v in told["form"]["intensity"])
     numbers = {name: float(value) for name, value in form.items()}
-    return Example(inside, outside, Form(**numbers, intensity=intensity), int(told["ndim"]))
+    return Example(inside, outside, Form(**numbers, intensity=intensity), int(told["ndim"]), str(told.get("image", "")))
