@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_probseg.dataset.raw import datasets_below
+from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.dataset.targets import targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import SLICES, methods_of
@@ -26,7 +26,7 @@ AFTER = (1, 2, 3, 5, 10)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
-    parser.add_argument("--sets", nargs="*", default=["Hippocampus", "HeadNeckCT"], help="ends of their names")
+    parser.add_argument("--sets", nargs="*", default=["Hippocampus", "HeadNeckCT"], help="their names")
     parser.add_argument("--weights", default="general")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--most", type=int, default=120, help="dabs, slice by slice")
@@ -36,9 +36,7 @@ def main() -> None:
     methods = methods_of(("complete", SLICES), weights=arguments.weights, ndim=3)
     print("| data set | objects | dabs in 3-D | Dice | dabs slice by slice | as many times | not reached |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    for dataset in datasets_below(arguments.data):
-        if not dataset.folder.name.endswith(tuple(arguments.sets)):
-            continue
+    for dataset in datasets_at(arguments.data, arguments.sets):
         in_space, by_slices = [], []
         for target in targets_of(dataset, arguments.cases, ndim=3):
             for name, n, found in (("complete", max(AFTER), in_space), (SLICES, arguments.most, by_slices)):

@@ -19,7 +19,7 @@ import napari_probseg as ps
 from napari_probseg.active_learning.acquisition import uncertainty_of
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.active_learning.validate import completed, load_models, objects_of
-from napari_probseg.dataset.raw import RawDataset, datasets_below
+from napari_probseg.dataset.raw import RawDataset, datasets_at
 
 N_DABS = (1, 3)
 SETS = ["Nuclei", "BreastUltrasound", "FetalHead", "BrainHaemorrhageCT", "VocalFolds"]
@@ -29,16 +29,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
     parser.add_argument("--images", type=int, default=12, help="of each test part")
-    parser.add_argument("--sets", nargs="+", default=SETS, help="ends of the names of sets of images")
+    parser.add_argument("--sets", nargs="+", default=SETS, help="names of sets of images")
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     print("| data set | images | rho after 1 dab | after 3 |\n|---|---|---|---|", flush=True)
-    for dataset in datasets_below(arguments.data):
-        if dataset.folder.name.endswith(tuple(arguments.sets)):
-            found = measured(dataset, arguments.images)
-            rho = [spearmanr(found[:, 0], found[:, i]).statistic for i in (1, 2)]
-            print(f"| {dataset.folder.name} | {len(found)} | {rho[0]:.2f} | {rho[1]:.2f} |", flush=True)
+    for dataset in datasets_at(arguments.data, arguments.sets):
+        found = measured(dataset, arguments.images)
+        rho = [spearmanr(found[:, 0], found[:, i]).statistic for i in (1, 2)]
+        print(f"| {dataset.folder.name} | {len(found)} | {rho[0]:.2f} | {rho[1]:.2f} |", flush=True)
 
 
 def measured(dataset: RawDataset, n_images: int) -> np.ndarray:

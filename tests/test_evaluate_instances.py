@@ -107,6 +107,6 @@ def test_a_run_is_resumed_and_tells_a_table(tmp_path: Path, monkeypatch: pytest.
     assert "more like this" in text and "one by one" in text and (tmp_path / "out" / INSTANCES).is_file()
     with pytest.raises(ValueError, match="no method 'x'"):
         list(evaluate_instances(tmp_path / "data", tmp_path / "out", InstancesConfig(methods=("x",))))
-    with pytest.raises(FileNotFoundError, match="many objects"):
+    with pytest.raises(FileNotFoundError, match="holds no data set"):
         list(evaluate_instances(tmp_path / "out", tmp_path / "out", config))
     assert set(METHODS) >= {"more like this"} and table([])

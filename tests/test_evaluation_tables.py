@@ -126,9 +126,9 @@ def test_other_settings_need_another_folder(data: Path, tmp_path: Path) -> None:
     other = EvaluateConfig(n_cases=2, methods=METHODS, n_interactions=6)
     with pytest.raises(ValueError, match=r"holds an evaluation with n_interactions=5: go on with that, or choose"):
         list(evaluate(data, tmp_path / "out", other))
-    with pytest.raises(FileNotFoundError, match="holds no data set Nuclei: it has Dataset001_Disks1, "):
-        list(evaluate(data, tmp_path / "new", EvaluateConfig(sets=("Nuclei",))))
-    with pytest.raises(FileNotFoundError, match="no data set at all: it has none"):
+    with pytest.raises(FileNotFoundError, match="no data set isks1: there are Dataset001_Disks1, "):
+        list(evaluate(data, tmp_path / "new", EvaluateConfig(sets=("isks1",))))
+    with pytest.raises(FileNotFoundError, match="holds no data set: name a folder"):
         list(evaluate(tmp_path / "out", tmp_path / "new"))
 
 

@@ -28,9 +28,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set, or a folder of such.")
     ] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option(help="The end of a data set's name, again for each; all if absent.")
-    ] = None,
+    sets: Annotated[list[str] | None, typer.Option(help="A data set's name, again for each; all if absent.")] = None,
     cases: Annotated[int, typer.Option(min=1, help="Of the test part (the last third) of each data set.")] = 12,
     methods: Annotated[list[str] | None, typer.Option(help="A method's name, again for each; all if absent.")] = None,
     interactions: Annotated[int, typer.Option(min=1, help="At most, with each object.")] = 20,
@@ -105,9 +103,7 @@ def reproduce(
     weights: Annotated[
         Path | None, typer.Option(help="General weights that have not seen the --sets, instead of training: groff2018.")
     ] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option(help="The end of a data set's name, again for each; with --weights.")
-    ] = None,
+    sets: Annotated[list[str] | None, typer.Option(help="A data set's name, again for each; with --weights.")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A comparison of a U-Net's paper, again for each; all if absent.")
     ] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,22 @@ def datasets_below(folder: str | Path) -> list[RawDataset]:
     if why := why_no_folder(folder):
         raise FileNotFoundError(f"there is no folder {folder}: {why}")
     return [RawDataset(path.parent) for path in sorted(Path(folder).glob("*/dataset.json"))]
+
+
+def datasets_at(path: str | Path, names: Collection[str] = ()) -> list[RawDataset]:
+    """Return the data set that a folder is, or those below it; with names only those that are `named`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, no data set in it, or none of one of the names.
+    ValueError
+        If one of them is damaged.
+    """
+    found = [RawDataset(path)] if holds_data_set(path) else datasets_below(path)
+    if not found:
+        raise FileNotFoundError(f"{path} holds no data set: name a folder of nnU-Net v2 raw data sets")
+    return named(names, found) if names else found
 
 
 def names_of(folder: str) -> set[str]:

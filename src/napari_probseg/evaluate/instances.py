@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_probseg.dataset.raw import RawDataset, datasets_below, named
+from napari_probseg.dataset.raw import RawDataset, datasets_at, names_of
 from napari_probseg.evaluate.many_objects import (
     Person,
     Scene,
@@ -171,8 +171,7 @@ def _scenes(dataset: RawDataset, config: InstancesConfig) -> Iterator[Scene]:
 
 
 def _datasets(data: Path, sets: Sequence[str]) -> list[RawDataset]:
-    found = [RawDataset(data)] if (data / "dataset.json").is_file() else datasets_below(data)
-    chosen = named(sets, found) if sets else [d for d in found if d.folder.name.endswith(SETS)]
+    chosen = [d for d in datasets_at(data, sets) if sets or names_of(d.folder.name) & set(SETS)]
     if not chosen:
         raise FileNotFoundError(f"{data} holds no data set of many objects: name some with --sets")
     return chosen

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_probseg.dataset.raw import RawDataset, datasets_below, holds_data_set
+from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import IN_3D, OTHERS, OURS, methods_of
@@ -103,7 +103,7 @@ def evaluate(
         If another program writes to ``out``.
     """
     config = config or EvaluateConfig()
-    datasets = _datasets(Path(data), config.sets)
+    datasets = datasets_at(data, config.sets)
     methods = methods_of(config.method_names, weights=config.weights, device=config.device, ndim=config.ndim)
     out = output_folder(out)
     with locked(out, timeout=1):
@@ -130,18 +130,6 @@ def _score_samples(out: Path, where: Row, target: Target, config: EvaluateConfig
     score, promises = score_samples(load_proposer(config.weights, device=config.device), target, seed=config.seed)
     append_rows(out / PROMISES, [{**where, **asdict(promise)} for promise in promises])
     append_rows(out / SAMPLES, [{**where, **asdict(score)}])  # last: it says that all of this case is there
-
-
-def _datasets(data: Path, sets: Sequence[str]) -> list[RawDataset]:
-    found = [RawDataset(data)] if holds_data_set(data) else datasets_below(data)
-    chosen = [d for d in found if not sets or d.folder.name.endswith(tuple(sets))]
-    missing = [name for name in sets if not any(d.folder.name.endswith(name) for d in found)]
-    if missing or not chosen:
-        raise FileNotFoundError(
-            f"{data} holds no data set {', '.join(missing) or 'at all'}: it has "
-            f"{', '.join(d.folder.name for d in found) or 'none'}; name a folder of nnU-Net v2 raw data sets by --data"
-        )
-    return chosen
 
 
 def _remember(out: Path, config: EvaluateConfig) -> None:
