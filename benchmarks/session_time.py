@@ -219,10 +219,10 @@ class Person:
 
     def finish_image(self, cost: Cost, is_last: bool) -> None:
         self.loop.doing = "the next image"
-        image = self.work.image
+        before = self.work.image.name
         self.key(cost, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
         cost.opening += self.loop.until(
-            lambda: not self.work.is_held and (is_last or self.work.image is not image), at_least=0.2
+            lambda: not self.work.is_held and (is_last or self.work.image.name != before), at_least=0.2
         )
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,13 +102,12 @@ def test_a_double_click_on_propose_is_one_propose(open_widget, qtbot):
     assert len(proposer.asked) == 1
 
 
-@pytest.mark.parametrize("name", ["n", "objects.kind"])
-def test_keys_work_after_a_number_was_typed(open_widget, qtbot, name):
+def test_keys_work_after_a_class_was_typed(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     widget.work.finish()
     viewer.window._qt_window.activateWindow()
-    box = attrgetter(name)(widget.panel)
+    box = widget.panel.objects.kind
     box.setFocus()
     qtbot.keyClick(box, Qt.Key.Key_Return)
     assert not box.hasFocus()
@@ -190,7 +188,7 @@ def test_a_click_that_frees_the_focus_does_not_paint(open_widget, qtbot):
         return event.handled
 
     assert not handled()
-    for field in (widget.panel.n, widget.panel.objects.kind.lineEdit()):
+    for field in (widget.panel.objects.kind, widget.panel.objects.kind.lineEdit()):
         for reason, is_eaten in ((Qt.FocusReason.MouseFocusReason, True), (Qt.FocusReason.TabFocusReason, False)):
             QApplication.sendEvent(field, QFocusEvent(QEvent.Type.FocusOut, reason))
             assert handled() == is_eaten

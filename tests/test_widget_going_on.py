@@ -120,11 +120,12 @@ def test_the_canvas_stands_still_until_the_next_image_is_there(opened, qtbot, mo
     """Both images at once are not seen."""
     viewer, widget = opened
     canvas, seen = widget.window().centralWidget(), []
-    for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+    events = viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers["cell0"].events.data
+    for event in events:
         event.connect(lambda _: seen.append(canvas.updatesEnabled()))
     next_image(qtbot, widget, "cell1")
     assert seen and not any(seen) and canvas.updatesEnabled()
-    monkeypatch.setattr(type(widget.work), "succeed", lambda *_: [][1])
+    monkeypatch.setattr(type(widget.work), "begin_anew", lambda *_: [][1])
     press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
     qtbot.waitUntil(lambda: "out of range" in widget.panel.status.text(), timeout=20_000)
     assert canvas.updatesEnabled() and not widget.work.is_held

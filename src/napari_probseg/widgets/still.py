@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 
@@ -48,3 +50,25 @@ def units_may_differ() -> Iterator[None]:
         for told in list(notification_manager.records)[n:]:
             if "units" not in str(told.message):
                 notification_manager.notification_ready(told)
+
+
+def in_turns(acts: Sequence[Callable[[], Any]], failed: Callable[[Exception], Any]) -> None:
+    """Do things one after the other, in a turn of the event loop each, so that none is long.
+
+    Parameters
+    ----------
+    acts : sequence of function
+    failed : function
+        Is told of the first error; what would follow is not done then.
+    """
+
+    def do() -> None:
+        try:
+            with units_may_differ():
+                acts[0]()
+            if acts[1:]:
+                in_turns(acts[1:], failed)
+        except Exception as error:  # napari may raise anything
+            failed(error)
+
+    QTimer.singleShot(0, do)

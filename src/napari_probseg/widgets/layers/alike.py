@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.overlay import add_quietly, empty_again, lay_over, shrunk
+from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, empty_again, lay_over
 from napari_probseg.widgets.layers.preview import Remover
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class AlikeOutlines:
     def rest(self, image: Image) -> None:
         """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
         self.hide()
-        if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
+        if self._layer is None or self._layer not in self._viewer.layers or not at_rest(self._layer, image):
             self.clear()
 
     def clear(self) -> None:

@@ -42,6 +42,11 @@ class Limits:
         if image is not None and not image.rgb and image not in self._first:
             self._first[image] = tuple(image.contrast_limits)
 
+    def note_anew(self, image: Image) -> None:
+        """Note the limits of a layer that holds another image now."""
+        self._first.pop(image, None)
+        self.note(image)
+
     def appearance_of(self, image: Image) -> Appearance:
         """Return how an image is drawn."""
         settings = {name: getattr(image, name) for name in _ALWAYS}

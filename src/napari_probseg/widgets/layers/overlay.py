@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_probseg.widgets.layers.image import has_channels_first, placement
+from napari_probseg.widgets.layers.image import finest, has_channels_first, placement
 from napari_probseg.widgets.still import units_may_differ
 
 if TYPE_CHECKING:
@@ -73,6 +73,16 @@ def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) ->
     if layer.data.shape != shape:
         used_again(layer, np.zeros(shape, layer.data.dtype), layer.name, where)
         layer.editable = False
+    lay_over(layer, where)
+    return True
+
+
+def at_rest(layer: Labels, image: Image) -> bool:
+    """Let an empty layer wait over an image, as one voxel if it is not as large; return False if it will not do."""
+    first = int(has_channels_first(image))
+    where = placement(image, image.ndim - first)
+    if layer.data.shape != finest(image).shape[first : image.ndim] or not will_do(layer, image.ndim - first, where):
+        return shrunk(layer, image)
     lay_over(layer, where)
     return True
 

@@ -17,7 +17,7 @@ from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
 from napari_probseg.widgets.layers.image import bare, finest, has_channels_first, placement
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.overlay import add_quietly, empty_again, lay_over, remove, shrunk
+from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, empty_again, lay_over, remove
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap
@@ -185,7 +185,7 @@ class Preview:
     def rest(self, image: Image) -> None:
         """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""
         self.hide()
-        if self._layer is None or self._layer not in self._viewer.layers or not shrunk(self._layer, image):
+        if self._layer is None or self._layer not in self._viewer.layers or not at_rest(self._layer, image):
             self.clear()
 
     def clear(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
+from napari.layers.utils.stack_utils import split_channels
 
 from napari_probseg.widgets.layers.image import bare
 
@@ -20,7 +21,7 @@ KEY, READER = "napari_probseg_file", "napari_probseg_reader"  # of a layer's met
 
 def source_of(image: Image) -> Path | None:
     """Return the file that an image came from; None if there is none, or it is gone."""
-    told = image.source.path or image.metadata.get(KEY)
+    told = image.metadata.get(KEY) or image.source.path
     path = None if not told else Path(str(told))
     return path.absolute() if path is not None and path.is_file() else None
 
@@ -36,6 +37,19 @@ def add_read(viewer: Viewer, path: Path, read: Iterable[LayerData], reader: str 
     for data, attributes, kind in read:
         added = getattr(viewer, f"add_{kind}")(data, **with_source(attributes, path, reader))
         found += [bare(layer) for layer in (added if isinstance(added, list) else [added])]
+    return found
+
+
+def images_read(path: Path, read: Iterable[LayerData], reader: str = "") -> list[Image]:
+    """Return the images of what was read of a file, as layers of no viewer that tell of it."""
+    found: list[Image] = []
+    for data, attributes, kind in read:
+        if kind == "image":
+            told = with_source(attributes, path, reader)
+            if (axis := told.pop("channel_axis", None)) is None:
+                found.append(Image(data, **{"blending": "translucent_no_depth", "colormap": "gray", **told}))
+            else:
+                found += [Image(one, **given) for one, given, *_ in split_channels(data, axis, **told)]
     return found
 
 

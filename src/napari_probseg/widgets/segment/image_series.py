@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari.layers import Image
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.case import Marker
-from napari_probseg.io.folder import Channels
 from napari_probseg.napari_io.layer_data import get_reader
 from napari_probseg.session.beside import objects_beside
 from napari_probseg.session.learnt import can_be_kept
@@ -21,15 +20,16 @@ from napari_probseg.session.session import Session
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.layers.appearance import Limits
-from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, has_channels_first, place_of
-from napari_probseg.widgets.layers.source import add_read, reader_of, source_of
+from napari_probseg.widgets.layers.exchange import may_take, take
+from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, place_of
+from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
-from napari_probseg.widgets.segment.way import Way
-from napari_probseg.widgets.still import StillCanvas, units_may_differ
+from napari_probseg.widgets.segment.way import Way, way_of
+from napari_probseg.widgets.still import StillCanvas, in_turns, units_may_differ
 from napari_probseg.widgets.tasks.background import Background
-from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, joined, leaving, taking_up
+from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, leaving, taking_up
 
 _MAX_WAIT = 0.04  # s for the disk, while the window stands still
 
@@ -217,7 +217,8 @@ class ImageSeries(QObject):
         elif way is None or way.reader in ("", OWN_READER, NAPARI) or get_reader(str(path)) is not None:
             work.hold()
             is_plain = way is not None and way.reader == NAPARI and get_reader(str(path)) is None
-            self.background.start(lambda: arriving(path, channels, reader=NAPARI if is_plain else ""))
+            read = partial(arriving, path, channels, is_joined=way is not None and way.is_joined)
+            self.background.start(lambda: read(reader=NAPARI if is_plain else ""))
             self.changed.emit()
         else:
             self._canvas.hold()
@@ -226,71 +227,92 @@ class ImageSeries(QObject):
             self._arrive(path, [layer for layer in map(bare, opened) if isinstance(layer, Image)])
 
     def _read(self, got: Read) -> None:
-        """Add the layers that were read."""
-        viewer, opened = self.work.viewer, list[Any]()
+        """Let the layers of the images that go take what was read, where they can; else add new ones, and remove them.
+
+        Each in a turn of its own, as napari takes its time.
+        """
+        work, before, images = self.work, self._leaving, got.images
+        goes = [] if before is None else [before, *work.images.channels_of(before)]
+        comes = self._chosen(images)
         self._canvas.hold()
+        if before is not None and len(comes) == len(images) and may_take(goes, comes):
+            taken = [partial(self._take_image, *both) for both in zip(goes, comes, strict=True)]
+            arrive = partial(self._arrive_in_place, got.path, before, goes[1:])
+            in_turns([partial(work.let_go, before), *taken, arrive], self.fail)
+        else:
+            added = [partial(self._add, image) for image in images]
+            in_turns([*added, partial(self._arrive, got.path, images)], self.fail)
+
+    def _chosen(self, layers: list[Image]) -> list[Image]:
+        """Return those of the layers of an image that are worked on, as of the one before."""
+        places = [0] if self._way is None else [self._way.index, *self._way.channels]
+        return [layers[i] for i in places if i < len(layers)]
+
+    def _add(self, image: Image) -> None:
         with self.work.adding():
-            for file, (data, attributes, kind) in got.layers:
-                if kind == "image":
-                    if self._way is not None and self._way.is_joined:
-                        data, attributes = joined(data, attributes)
-                    opened += add_read(viewer, file, [(data, attributes, kind)], got.reader)
-        self._soon(lambda: self._arrive(got.path, opened))  # a turn later, as napari took its time
+            self.work.viewer.add_layer(image)
 
-    def _soon(self, act: Callable[[], None]) -> None:
-        """Do something in the next turn of the event loop, so that none is long; tell if it fails."""
-
-        def do() -> None:
-            try:
-                with units_may_differ():
-                    act()
-            except Exception as error:  # napari may raise anything
-                self.fail(error)
-
-        QTimer.singleShot(0, do)
+    def _take_image(self, layer: Image, image: Image) -> None:
+        take(layer, image)
+        self._limits.note_anew(layer)
 
     def _layers_of(self, path: Path) -> list[Image]:
         return [layer for layer in self.work.choices() if source_of(layer) == path]
 
     def _arrive(self, path: Path, layers: list[Image], *, is_new: bool = True) -> None:
         """Turn to an image that is open now, as the one before was shown, and take that away."""
-        work, way = self.work, self._way
+        work = self.work
         work.release_hold()
         if not layers:
             raise ValueError(f"there is no image in {path.name}: open the next one yourself")
-        chosen = [layers[0]]
-        if way is not None:
-            places = (way.index, *way.channels)
-            chosen = [layers[i] for i in places if i < len(layers)] or chosen
-            for look, layer in zip(way.looks, chosen, strict=False):
-                look.put_on(layer)
-        before, self._leaving = self._leaving, None
+        chosen = self._chosen(layers) or layers[:1]
+        before, goes = self._leaving, list[Image]()
         work.images.set_channels(chosen[0], chosen[1:])
-        self._arrived = path
-        if self._is_again:
-            work.recovery.expect_latest()
+        self._expect(chosen)
         if before is None or before is chosen[0]:
             work.choose(chosen[0])
-            goes = []
         else:
             work.succeed(before, chosen[0])
             goes = [*work.images.channels_of(before), before]
-        if is_new and (way is None or way.shape != finest(chosen[0]).shape):
-            go_to_middle(work.viewer, chosen[0])
+        self._show_place(chosen[0], is_new=is_new)
         work.hold()
-        self._clear(goes, chosen[0], path, fits=bool(goes))
+        taken_away = [partial(work.take_away, layer) for layer in goes]
+        in_turns([*taken_away, partial(self._begin, chosen[0], path, fits=bool(goes))], self.fail)
 
-    def _clear(self, layers: list[Any], image: Image, path: Path, *, fits: bool) -> None:
-        """Take images away, one a turn, as napari takes its time for each; then fit the view, and begin."""
+    def _arrive_in_place(self, path: Path, image: Image, channels: list[Image]) -> None:
+        """Turn to an image that is where the one before was."""
+        self._expect([image, *channels])
+        self.work.release_hold()
+        self.work.begin_anew(image)
+        self._show_place(image, is_new=True)
+        self.work.hold()
+        in_turns([partial(self._begin_once_laid, image, path)], self.fail)
+
+    def _expect(self, layers: list[Image]) -> None:
+        """Let an image that comes, and its channels, be drawn as the one before, and go on with work on it."""
+        for look, layer in zip(() if self._way is None else self._way.looks, layers, strict=False):
+            look.put_on(layer)
+        self._leaving = None
+        if self._is_again:
+            self.work.recovery.expect_latest()
+
+    def _show_place(self, image: Image, *, is_new: bool) -> None:
+        if is_new and (self._way is None or self._way.shape != finest(image).shape):
+            go_to_middle(self.work.viewer, image)
+
+    def _begin_once_laid(self, image: Image, path: Path) -> None:
+        """Lay what lies over an image over it, one a turn, and begin."""
+        act = self._begin_once_laid if self.work.lay_beforehand() else partial(self._begin, fits=True)
+        in_turns([partial(act, image, path)], self.fail)
+
+    def _begin(self, image: Image, path: Path, *, fits: bool) -> None:
+        """Fit the view, and begin."""
         work = self.work
-        if layers:
-            work.take_away(layers[0])
-            self._soon(lambda: self._clear(layers[1:], image, path, fits=fits))
-            return
         if fits:
             work.viewer.reset_view()
         work.release_hold()
         work.bring_up(image)
+        self._arrived = path
         self._settle()
         self._canvas.release()
         number = self.series.images.index(path) + 1 if path in self.series.images else 0
@@ -302,7 +324,7 @@ class ImageSeries(QObject):
         """Take up the brush, and the objects that were saved, once it is known whether there is earlier work."""
         work, path = self.work, self._arrived
         if path is None or work.recovery.is_pending or work.image is None or source_of(work.image) != path:
-            if work.question:
+            if work.recovery.is_asking:
                 work.images.put_away()
             return
         self._arrived = None
@@ -353,20 +375,12 @@ class ImageSeries(QObject):
         return 0.0 if session is None else session.seconds - self._counted.get(session, 0.0)
 
     def _way_of(self, image: Image) -> Way:
-        """Return how an image was opened and is shown."""
-        path, channels = source_of(image), self.work.images.channels
-        files = [file for layer in channels if (file := source_of(layer)) is not None]
-        others = [file for file in dict.fromkeys(files) if file != path]
-        siblings = [layer for file in (path, *others) for layer in self._layers_of(file)] if path else [image]
-        return Way(
-            reader=reader_of(image),
-            names=Channels() if path is None else Channels.of(path, others),
-            index=siblings.index(image),
-            channels=tuple(siblings.index(layer) for layer in channels if layer in siblings),
-            is_joined=has_channels_first(image),
-            looks=tuple(self._limits.appearance_of(layer) for layer in (image, *channels)),
-            has_brush=self.work.layers is not None and self.work.layers.has_brush_in_hand,
-            shape=tuple(finest(image).shape),
+        layers = self.work.layers
+        return way_of(
+            [image, *self.work.images.channels],
+            self.work.choices(),
+            self._limits,
+            has_brush=layers is not None and layers.has_brush_in_hand,
         )
 
 

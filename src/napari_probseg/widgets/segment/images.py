@@ -171,13 +171,17 @@ class Images:
 
     def hand_on(self, before: Image, image: Image) -> None:
         """Lay the layers of an image that will be removed over another one, if they will do and it has none."""
-        layers = self._all.get(before)
-        self.remove(before)
+        self.let_go(before)
+        if image in self._all or not self._spare.shrink(self._viewer, image):
+            self.put_away()
+
+    def let_go(self, image: Image) -> None:
+        """Forget the work on an image whose layer goes, or will hold another one; the layers over it wait for more."""
+        layers = self._all.get(image)
+        self.remove(image)
         if layers is not None:
             self.put_away()
             self._spare = Spare(layers.markers, layers.objects)
-        if image in self._all or not self._spare.shrink(self._viewer, image):
-            self.put_away()
 
     def put_away(self) -> None:
         """Take the layers away that no image has taken over."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+N_CANDIDATES = range(3, 9)
 CARRY, FOLLOW = "Carry the object on this slice to the others", "Follow the object through time"
 BETWEEN_TIMES = "Fill in the images between"
 REFINEMENTS = {
@@ -83,6 +84,7 @@ class Menu(QObject):
         menu.addMenu(self._objects_elsewhere())
         menu.addMenu(self._images())
         menu.addMenu(self._completers())
+        menu.addMenu(self._candidates())
         menu.addMenu(self._refinements("Refine the object", finished=False))
         menu.addMenu(self._refinements("Refine all finished objects", finished=True))
         menu.addAction(FOLLOW if work.is_in_time else CARRY, work.carry).setEnabled(has_slices)
@@ -180,6 +182,20 @@ class Menu(QObject):
             action.setChecked(self._work.tools.completer == known)
         menu.triggered.connect(self._choose_completer)
         return menu
+
+    def _candidates(self) -> QMenu:
+        """Offer how many candidates there can be."""
+        menu = QMenu("Candidates", self._menu)
+        for n in N_CANDIDATES:
+            action = menu.addAction(f"{n} ways")
+            action.setData(n)
+            action.setCheckable(True)
+            action.setChecked(self._work.tools.n == n)
+        menu.triggered.connect(self._choose_n)
+        return menu
+
+    def _choose_n(self, action: QAction) -> None:
+        self._work.set(n=action.data())
 
     def _choose_completer(self, action: QAction) -> None:
         self._work.set(completer=action.data())

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QSizePolicy,
     QSlider,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -72,13 +71,10 @@ class Panel(QWidget):
             part.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
         self.reach = _slider(1, 10, "")
-        self.n = QSpinBox(minimum=3, maximum=8, suffix=" ways", toolTip="How many candidates to offer")
-        self.n.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.n.setFixedWidth(110)
         self.slice = KeyButton("Slice on view", tip="Propose, complete and fine-tune on the slice on view")
         self.volume = KeyButton("Volume", tip="Propose, complete and fine-tune in 3-D, in the whole volume")
         self.extent = QWidget()
-        self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes")
+        self.propose = KeyButton("Propose", tip="Draw several ways to go on from the strokes; how many: ••• menu")
         self.propose.setObjectName("primary")
 
         self.live = QCheckBox("Live", toolTip="After each stroke the answer appears by itself")
@@ -95,7 +91,7 @@ class Panel(QWidget):
             tip="Let the network learn this image from your strokes and its own answer (some seconds), then complete "
             "again; Undo takes it back",
         )
-        self.tune.setObjectName("narrow")  # beside two sliders
+        self.tune.setObjectName("narrow")
         self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")
         self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
 
@@ -166,8 +162,8 @@ class Panel(QWidget):
         rows.addLayout(row(QLabel("Brush, px"), self.brush_size, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
         rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
-        rows.addLayout(row(self.propose, self.n, self.complete, stretch=(3, 0, 3)))
-        rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges, self.tune))
+        rows.addLayout(row(self.propose, self.complete, self.tune, stretch=(1, 1, 1)))
+        rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)
         rows.addWidget(self.gallery)
         rows.addLayout(row(self.previous, self.accept, self.next, self.none, stretch=(0, 2, 0, 3)))

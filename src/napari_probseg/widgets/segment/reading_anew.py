@@ -42,7 +42,7 @@ class ReadingAnew(QObject):
             work.refuse(ValueError("its file is not there any more: open the image again"))
         elif not work.is_held:
             work.hold()
-            self.background.start(lambda: arriving(path, ()))
+            self.background.start(lambda: arriving(path))
 
     def _take(self, got: Read) -> None:
         """Turn to what was read, and take away what it replaces; what was worked on stays."""
@@ -56,7 +56,7 @@ class ReadingAnew(QObject):
                 layer.name += " before"  # for what follows it is to have its name
                 _give_units(layer, got)
             with work.adding(), units_may_differ():  # of layers that lie over what goes
-                opened = add_read(work.viewer, got.path, [one for _, one in got.layers])
+                opened = add_read(work.viewer, got.path, got.layers)
             self._turn_to([layer for layer in opened if isinstance(layer, Image)], goes)
             for layer in goes:
                 work.take_away(layer)
@@ -98,7 +98,7 @@ def _is_misread(layer: Image, got: Read) -> bool:
 
 def _give_units(layer: Image, got: Read) -> None:
     """Let an image that goes have the units of what comes, beside which it is for a moment: napari warns of others."""
-    units = next((tuple(told["units"]) for _, (_, told, _) in got.layers if "units" in told), ())
+    units = next((tuple(told["units"]) for _, told, _ in got.layers if "units" in told), ())
     if units:
         layer.units = (*units[:1] * (layer.ndim - len(units)), *units)[-layer.ndim :]
 

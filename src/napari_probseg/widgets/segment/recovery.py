@@ -80,6 +80,11 @@ class Recovery(QObject):
         """Whether it is not known yet, or not answered, whether to go on with earlier work."""
         return self._background.is_busy or self.earlier is not None
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a person is asked whether to go on with earlier work."""
+        return self.earlier is not None and not self._background.is_busy
+
     def keep(self, session: Session, image: Image) -> None:
         """Let a session have a journal from now on."""
         subject = subject_of(image)

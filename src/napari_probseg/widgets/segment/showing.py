@@ -80,7 +80,7 @@ class Showing(Following):
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
         self._circle = BrushCircle(viewer)
-        self._beforehand = Beforehand(self._lay_beforehand, self._must_wait)
+        self._beforehand = Beforehand(self.lay_beforehand, self._must_wait)
         warm_up()
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
@@ -177,7 +177,7 @@ class Showing(Following):
         if own and min(own) < max((i for i, layer in enumerate(shown) if self.layers.holds(layer)), default=-1):
             self.viewer.layers.move_multiple(own, len(shown))
 
-    def _lay_beforehand(self) -> bool:
+    def lay_beforehand(self) -> bool:
         """Lay one of the layers of the image at work over it before it is painted on; return False if all lie there."""
         if (image := self.image) is None or self.layers is not None:
             return False
@@ -227,9 +227,8 @@ class Showing(Following):
         """Go on with earlier work."""
         if image is not self.image:
             return
-        layers = self.images.adopt(image, session)
+        self.images.adopt(image, session)
         QTimer.singleShot(0, self._prepare)
-        layers.repaint()
         self.asking.warm_up()
         self._show()
         copy = None if session.journal is None else session.journal.damaged

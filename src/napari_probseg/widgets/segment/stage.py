@@ -200,6 +200,18 @@ class Stage(Showing):
             shown.move(shown.index(layer), shown.index(before))
         self._turn_to(image)
 
+    def let_go(self, image: Image) -> None:
+        """Let the work on an image go, which is kept: its layer will hold another one."""
+        self.images.let_go(image)
+        self.images.turn_to(image)
+        self.recovery.forget_image(image)
+
+    @verb
+    def begin_anew(self, image: Image) -> None:
+        """Turn to the image at work, which is another one since `let_go`."""
+        self.images.turn_to(None)
+        self._turn_to(image)
+
     @verb
     def undo(self) -> None:
         """Take back the latest step, a stroke or the model's."""

@@ -57,7 +57,7 @@ class SegmentWidget(QWidget):
         self._anew = ReadingAnew(self.work, self)
         self._box = BoxTool(viewer, self._box_drawn)
         self._menu = Menu(self.panel.menu, self.panel.channels_menu, viewer, self.work, self._files, self._series, self)
-        self._focus = FocusClick(viewer, self.panel.n, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
+        self._focus = FocusClick(viewer, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
         self._alike = AlikePart(viewer, self.work, self.panel)
@@ -140,11 +140,9 @@ class SegmentWidget(QWidget):
         panel.empty.sample.clicked.connect(weakly(self._open_sample))
         panel.brush_size.valueChanged.connect(self._set_brush_size)
         panel.reach.valueChanged.connect(self._set_reach)
-        panel.n.valueChanged.connect(self._set_n)
         panel.volume.toggled.connect(self._set_extent)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
-        panel.n.editingFinished.connect(panel.n.clearFocus)  # else it would swallow the keys of the verbs
         panel.status.linkActivated.connect(weakly(self._anew.read))
         panel.save.clicked.connect(weakly(self._files.save_objects))
         panel.uncertainty.toggled.connect(work.show_uncertainty)
@@ -166,7 +164,6 @@ class SegmentWidget(QWidget):
         self._series.changed.connect(self._redraw)
         panel.brush_size.setValue(work.tools.brush_size)
         panel.reach.setValue(10)
-        panel.n.setValue(work.tools.n)
         panel.live.setChecked(work.live.is_on)
         panel.fill.setChecked(work.settings.fill)
         panel.hide_hint.setText(f"hide: hold {short(work.settings.keys['hide'])}")
@@ -342,9 +339,6 @@ class SegmentWidget(QWidget):
         self.work.set(reach=tenths / 10)
         words = "a bit more" if tenths <= 3 else "further" if tenths <= 7 else "to the end"
         self.panel.reach.setToolTip(f"How far a candidate grows beyond what is decided: {words}")
-
-    def _set_n(self, n: int) -> None:
-        self.work.set(n=n)
 
     def _set_extent(self, whole: bool) -> None:
         self.work.set(whole_volume=whole)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_probseg.dataset.collection import Collection
@@ -16,6 +17,7 @@ from napari_probseg.napari_io.layer_data import LayerData, read_layers
 from napari_probseg.session.beside import read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
+from napari_probseg.widgets.layers.source import images_read
 from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.readers import NAPARI
 
@@ -31,11 +33,11 @@ class Left:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """An image file and those of its channels, as layer data with the file of each, and what read them."""
+    """An image file and those of its channels, as layer data and as image layers of no viewer."""
 
     path: Path
-    layers: list[tuple[Path, LayerData]]
-    reader: str
+    layers: list[LayerData]
+    images: list[Image]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +93,30 @@ def leaving(
     return Left(series.with_done(done), done, sentence)
 
 
-def arriving(path: Path, channels: Sequence[Path], *, reader: str = "") -> Generator[str, None, Read]:
-    """Read an image file, and those of its channels, by napari's own reader (`NAPARI`) or by this plugin's."""
+def arriving(
+    path: Path, channels: Sequence[Path] = (), *, reader: str = "", is_joined: bool = False
+) -> Generator[str, None, Read]:
+    """Read an image file, and those of its channels.
+
+    Parameters
+    ----------
+    path : path
+    channels : sequence of path
+    reader : str
+        `NAPARI` for its own reader; else this plugin's reads them.
+    is_joined : bool
+        Whether the channels of a file become the first axis of one layer.
+    """
     yield f"Opening {path.name}…"
     read = _read_by_napari if reader == NAPARI else read_layers
-    return Read(path, [(file, one) for file in (path, *channels) for one in read(str(file))], reader)
+    told, images = list[LayerData](), list[Image]()
+    for file in (path, *channels):
+        layers = read(str(file))
+        if is_joined:
+            layers = [(*joined(data, attributes), kind) for data, attributes, kind in layers]
+        told += layers
+        images += images_read(file, layers, reader)
+    return Read(path, told, images)
 
 
 def _read_by_napari(path: str) -> list[LayerData]:
