@@ -2,9 +2,9 @@
 
     python benchmarks/ablations.py --data FOLDER [--out runs/ablations] [--minutes 20] [--seeds 2] [--markdown FILE]
 
-All see the same crops of the same data sets for the same time, and complete objects of the data sets in `UNSEEN`, which
-none of them sees, for a simulated annotator. Rows are appended to ``rows.csv`` in the folder ``--out``, so that a run
-that was broken off goes on.
+All see the same crops of the same data sets for the same time of the processor, whatever else the machine does, and
+complete objects of the data sets in `UNSEEN`, which none of them sees, for a simulated annotator, without a refiner.
+Rows are appended to ``rows.csv`` in the folder ``--out``, so that a run that was broken off goes on.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from napari_probseg.case import Case
 from napari_probseg.dataset.raw import RawDataset, all_but, datasets_below, named
 from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.evaluate.interaction import interact
@@ -30,18 +35,19 @@ from napari_probseg.evaluate.methods import Answering, completed
 from napari_probseg.evaluate.rows import Row, append_rows, read_rows
 from napari_probseg.evaluate.tables import interactions_to
 from napari_probseg.inference.fusion import Looks
+from napari_probseg.inference.windows import Window
 from napari_probseg.nn.advised import AdvisedConfig, AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.presets import load_network
 from napari_probseg.proposers.unet_cut import UNetCut
-from napari_probseg.training import general
+from napari_probseg.training import fit, general
 from napari_probseg.training.general import POOL, train_general
 from napari_probseg.training.pool import kept_pool
 from napari_probseg.training.recipe import RECIPES, GeneralTraining
 
 UNSEEN = ("VocalFolds", "CarotidUltrasound", "ColonGlands", "HeartCT", "Pets", "RetinalVessels")
 TRAINING = replace(RECIPES[2].training, n_batch=12)
-NETWORK = RECIPES[2].network
+NETWORK = cast("AdvisedConfig", RECIPES[2].network)
 N_OBJECTS = 4  # of each unseen data set
 N_INTERACTIONS = 10
 GOAL = 0.85
@@ -64,12 +70,15 @@ BASE = Arm("base")
 ARMS = (
     BASE,
     *(
-        Arm(f"without the {name} adviser", network=AdvisedConfig(advisers=tuple(n for n in ADVISER_NAMES if n != name)))
+        Arm(
+            f"without the {name} adviser",
+            network=replace(NETWORK, advisers=tuple(n for n in ADVISER_NAMES if n != name)),
+        )
         for name in ADVISER_NAMES
     ),
-    Arm("without any adviser", network=AdvisedConfig(advisers=())),
+    Arm("without any adviser", network=replace(NETWORK, advisers=())),
     Arm("without pretraining", pretrained=False),
-    Arm("what was accepted counts as marked", network=AdvisedConfig(accepted=False)),
+    Arm("what was accepted counts as marked", network=replace(NETWORK, accepted=False)),
     Arm("without the scale estimate: windows count alike", is_weighed=False, network_of="base"),
     Arm("at most one dab after each look", replace(TRAINING, n_dabs=1)),
     Arm("synthetic scenes alone", replace(TRAINING, share_real=0)),
@@ -81,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--minutes", type=float, default=20, help="of each training")
+    parser.add_argument("--minutes", type=float, default=20, help="of the processor, for each training")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", type=Path)
@@ -94,8 +103,8 @@ def main() -> None:
     seen, targets = all_but(UNSEEN, datasets), unseen(named(UNSEEN, datasets))
     kept_pool(arguments.out / POOL, seen, n_per_dataset=TRAINING.n_crops, seed=0)
     rows = arguments.out / "rows.csv"
-    for seed in range(arguments.seeds):
-        for arm in ARMS:
+    for arm in ARMS:
+        for seed in range(arguments.seeds):
             if any((row["method"], row["seed"]) == (arm.name, seed) for row in read_rows(rows)):
                 continue
             start = time.monotonic()
@@ -121,13 +130,12 @@ def trained(arm: Arm, out: Path, *, minutes: float, seed: int) -> AdvisedCVAE:
     weights = folder / "general.safetensors"
     if not weights.is_file():
         fit_config = replace(RECIPES[2].fit, minutes=minutes, seed=seed)
-        absent = patch.object(general, "imagenet_weights", lambda: None)
         training = train_general(folder, fit_config=fit_config, config=arm.training, network_config=arm.network)
-        if arm.pretrained:
+        with ExitStack() as taken_back:
+            taken_back.enter_context(patch.object(fit, "time", SimpleNamespace(monotonic=time.process_time)))
+            if not arm.pretrained:
+                taken_back.enter_context(patch.object(general, "imagenet_weights", lambda: None))
             deque(training, maxlen=0)
-        else:
-            with absent:
-                deque(training, maxlen=0)
     network = load_network(weights)
     assert isinstance(network, AdvisedCVAE)
     return network
@@ -135,7 +143,7 @@ def trained(arm: Arm, out: Path, *, minutes: float, seed: int) -> AdvisedCVAE:
 
 def measured(network: AdvisedCVAE, arm: Arm, targets: Sequence[Target]) -> dict[str, float]:
     """Return what the annotator reaches with a network, the mean over all objects."""
-    alike = patch.object(Looks, "of", classmethod(lambda cls, case, windows, logit, _: weighed_alike(windows, logit)))
+    alike = patch.object(Looks, "of", classmethod(weighed_alike))
     answers = partial(completed, UNetCut({2: network}, device="cpu"))
 
     def reached() -> np.ndarray:
@@ -152,8 +160,11 @@ def measured(network: AdvisedCVAE, arm: Arm, targets: Sequence[Target]) -> dict[
     return found | {"noc": float(needed.mean())}
 
 
-def weighed_alike(windows: list, logit: torch.Tensor) -> Looks:
-    return Looks(windows, logit, torch.ones(len(windows)))
+def weighed_alike(
+    cls: type[Looks], case: Case, windows: list[Window], logit: Tensor, quality: Tensor, *, parts: bool = False
+) -> Looks:
+    """Do what `Looks.of` does, each window counting the same."""
+    return cls(windows, logit, torch.ones(len(windows)), torch.full((len(windows),), parts))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

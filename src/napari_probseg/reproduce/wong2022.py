@@ -25,7 +25,7 @@ from napari_probseg.training.losses import kl_to_prior, soft_dice_loss
 N_IMAGES = 1000
 N_SAMPLES = 16
 SHIPPED_STEPS = 2000
-WEIGHT_MASK, WEIGHT_KL = 1.0, 6e-2  # b0 and b1 of Eq. 3
+WEIGHT_MASK, WEIGHT_KL = 1.0, 5e-2  # b0 and b1 of Eq. 3
 N_BEST, WEIGHT_BEST = 4, 4.0
 CURVE = tuple((spread, sure) for spread in (1.0, 1.5) for sure in (0.3, 0.5, 0.7, 0.9, 0.97))
 N_CURVE_IMAGES = 200  # of those, as there are many points

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 SIZE = 32
+GROWTH_OBJECT = (0.1, 0.28)  # how much more of the image's noise y_m takes than x_m: on the object ...
+GROWTH_BACKGROUND = (0.02, 0.07)  # ... and beside it: samples then add as many pixels of both as the paper says
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,16 @@ def make_disks(n: int, rng: np.random.Generator) -> Disks:
 def partial_pair(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return x_m, x_s and y_m, y_s of a ground truth, (2, 32, 32) each, with x_m a part of y_m.
 
-    Both masks are one smoothed noise above two thresholds (as in SynthMorph, Hoffmann et al. 2022), so that y_m grows
-    from x_m.
+    Both masks are one smoothed noise above thresholds (as in SynthMorph, Hoffmann et al. 2022), so that y_m grows from
+    x_m; on the object it grows by more than beside it.
     """
     noise = ndimage.gaussian_filter(rng.normal(size=truth.shape), rng.uniform(3, 5), mode="wrap")
     share = rng.uniform(0.03, 0.2)
-    larger = share + rng.uniform(0.1, 0.3)
-    return tuple(_masked(noise > np.quantile(noise, 1 - s), truth) for s in (share, larger))  # type: ignore[return-value]
+    small, on_object, beside = (
+        noise > np.quantile(noise, 1 - share - growth)
+        for growth in (0.0, rng.uniform(*GROWTH_OBJECT), rng.uniform(*GROWTH_BACKGROUND))
+    )
+    return _masked(small, truth), _masked(np.where(truth, on_object, beside), truth)
 
 
 def _masked(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float32]:
