@@ -179,6 +179,25 @@ def test_a_number_of_nothing_is_not_taken_for_none_given(tmp_path: Path, given: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["reproduce", "wong2022", "--out", "OUT", "--only", "choices"], "--only does nothing for wong2022"),
+        (["reproduce", "nnunet2018", "--out", "OUT", "--weights", "w"], "--weights does nothing for nnunet2018"),
+        (["reproduce", "groff2018", "--out", "OUT", "--sets", "Nuclei"], "--sets does nothing for groff2018"),
+        (["evaluate", "OUT", "--data", ".", "--instances", "--marks", "box"], "--marks does nothing for --instances"),
+        (["train", "pack", "OUT", "--minutes", "9"], "--minutes does nothing for pack"),
+        (["train", "general", "OUT", "--all-cases"], "--all-cases does nothing for general"),
+        (["train", "isensee2017", "OUT", "--batch", "9"], "--batch does nothing for isensee2017"),
+        (["complete", "a.tif", "OUT", "--workers", "2"], "--workers does nothing for one image"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(tmp_path: Path, given: list[str], named: str) -> None:
+    """It was passed over in silence, and another thing done than what was asked for."""
+    done = CliRunner().invoke(app, [str(tmp_path / "out") if word == "OUT" else word for word in given])
+    assert f"{named}: leave it out" in str(done.exception) and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("given", [["complete", "NEW"], ["propose", "NEW"], ["more", "--out", "NEW"]])
 def test_a_folder_that_is_read_only_is_told_before_any_work(
     tmp_path: Path, given: list[str], no_work: None, monkeypatch: pytest.MonkeyPatch

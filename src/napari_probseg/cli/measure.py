@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_probseg.cli.options import Seed
+from napari_probseg.cli.options import Seed, refuse_unused
 from napari_probseg.cli.progress import show_training
 
 
@@ -24,6 +24,7 @@ class Experiment(StrEnum):
 
 
 def evaluate(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="A folder for rows, tables and curves; goes on with what is there.")],
     data: Annotated[
         Path | None, typer.Option(envvar="PROBSEG_DATA", help="An nnU-Net v2 raw data set, or a folder of such.")
@@ -52,6 +53,7 @@ def evaluate(
     if data is None:
         raise ValueError("it is measured on data sets: name their folder with --data")
     if instances:
+        refuse_unused(context, "--instances", "interactions", "marks", "volumes", "beside")
         _evaluate_instances(data, out, sets, cases, methods, seed, weights, device)
         return
     config = EvaluateConfig(
@@ -91,6 +93,7 @@ def _evaluate_instances(
 
 
 def reproduce(
+    context: typer.Context,
     experiment: Annotated[Experiment, typer.Argument(help="Which one.")],
     out: Annotated[Path | None, typer.Option(help="A folder for what comes of it; runs/EXPERIMENT if absent.")] = None,
     data: Annotated[
@@ -111,6 +114,7 @@ def reproduce(
 ) -> None:
     """Do a published experiment again and print its table beside the paper's; goes on with what is there."""
     out = out or Path("runs") / experiment.value
+    refuse_unused(context, experiment.value, *_unused(experiment, weights))
     if experiment is Experiment.wong2022:
         from napari_probseg.reproduce import wong2022
 
@@ -134,3 +138,12 @@ def reproduce(
     typer.echo((out / f"{experiment.value}.md").read_text())
     if experiment is Experiment.wong2022:
         typer.echo(f"the figure is {out / experiment.value}.png")
+
+
+def _unused(experiment: Experiment, weights: Path | None) -> tuple[str, ...]:
+    """Return the options that do nothing for an experiment."""
+    if experiment is Experiment.wong2022:
+        return "data", "seeds", "weights", "sets", "only"
+    if experiment is Experiment.groff2018:
+        return ("seeds", "only", "sets") if weights is None else ("seeds", "only", "steps")
+    return "weights", "sets"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_probseg.cli.options import Device, Resample, Seed
+from napari_probseg.cli.options import Device, Resample, Seed, refuse_unused
 
 
 def demo(
@@ -92,6 +92,7 @@ def propose(
 
 
 def complete(
+    context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The image or volume, or a folder of them.")],
     out: Annotated[Path, typer.Argument(help="Where the mask of the object goes; a folder for a folder.")],
     inside: Annotated[
@@ -123,6 +124,7 @@ def complete(
 
     config = batch.BatchConfig(weights, device, smoothness, edges, plane, label, resample)
     if why_no_folder(image):
+        refuse_unused(context, "one image", "workers", "scheduler")
         n = batch.complete_file(batch.Job(image, inside, outside, out), config)
         typer.echo(f"{out}: {n} voxels")
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_probseg.cli.options import Seed
+from napari_probseg.cli.options import Seed, refuse_unused
 from napari_probseg.cli.progress import show_training
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ Devices = Annotated[
 
 
 def train(
+    context: typer.Context,
     preset: Annotated[Preset, typer.Argument(help=WHICH)],
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints and weights; goes on with what is there.")],
     data: Annotated[
@@ -79,24 +80,16 @@ def train(
     devices: Devices = 1,
 ) -> None:
     """Train a network: 'general' on synthetic scenes and data sets, a U-Net on one data set."""
-    parts: dict[Preset, Callable[..., None]] = {
-        Preset.pack: partial(_pack, 2),
-        Preset.pack3d: partial(_pack, 3),
-        Preset.refiner: _train_refiner,
-        Preset.refiner3d: _train_volume_refiner,
-    }
-    if preset in parts:
-        if data is None:
-            raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
-        parts[preset](out, data, without or (), start, seed)
+    _refuse_misfit(context, preset, data, start, without)
+    if preset in PARTS:
+        PARTS[preset](out, data, without or (), start, seed)
         return
     from napari_probseg.inference.device import chosen_device
     from napari_probseg.training.distributed import is_first, launch
 
     if devices == 1:  # else it is asked for where they are launched
         chosen_device(device)  # before crops are cut for long
-    is_general = preset in (Preset.general, Preset.general3d)
-    _refuse_misfit(preset.value, data, start, without, is_general=is_general)
+    is_general = preset in GENERAL_PRESETS
     fabric = launch(devices, device)  # from here on, N processes do the same
     on = {"device": str(fabric.device) if fabric else device, "fabric": fabric}
     if is_general:
@@ -116,13 +109,21 @@ def train(
 
 
 def _refuse_misfit(
-    preset: str, data: Path | None, start: Path | None, without: Sequence[str] | None, *, is_general: bool
+    context: typer.Context, preset: Preset, data: Path | None, start: Path | None, without: Sequence[str] | None
 ) -> None:
     """Raise if options were given that a preset has no use for, or one is missing."""
+    is_general = preset in GENERAL_PRESETS
+    for_unets, for_general = ("memory", "patience", "all_cases"), ("minutes", "batch")
+    if preset in PARTS:
+        refuse_unused(context, preset.value, *for_unets, *for_general, "steps", "device", "devices")
+        if data is None:
+            raise ValueError(f"{preset.value} needs data sets: name their folder with --data")
+        return
+    refuse_unused(context, preset.value, *(for_unets if is_general else for_general))
     if data is None and not is_general:
-        raise ValueError(f"{preset} trains on a data set: name its folder with --data")
+        raise ValueError(f"{preset.value} trains on a data set: name its folder with --data")
     if start is not None and not is_general:
-        raise ValueError(f"{preset} trains from random weights: --start is for 'general'")
+        raise ValueError(f"{preset.value} trains from random weights: --start is for 'general'")
     if without and (data is None or not is_general):
         raise ValueError("--without leaves data sets out of those that 'general' sees: name their folder with --data")
 
@@ -225,3 +226,12 @@ def _write_in_half(path: Path, network: General) -> None:
 
     write_network(path, network, half=True)
     typer.echo(f"the weights are {path}, in half precision")
+
+
+GENERAL_PRESETS = (Preset.general, Preset.general3d)
+PARTS: dict[Preset, Callable[..., None]] = {
+    Preset.pack: partial(_pack, 2),
+    Preset.pack3d: partial(_pack, 3),
+    Preset.refiner: _train_refiner,
+    Preset.refiner3d: _train_volume_refiner,
+}
