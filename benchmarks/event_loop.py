@@ -4,8 +4,9 @@
 
 A loop that does nothing but let Qt work notes the time between two turns, for images of three sizes: while nothing
 happens but that the canvas is drawn anew, while candidates are drawn, while an object is completed, and while the
-smoothness of its cut changes; and for the first brush of a session, by key and mouse. The canvas alone is the floor:
-without a graphics card each drawing of it takes its time.
+smoothness of its cut changes; for the first brush of a session, by key and mouse; and for a series of images: steps
+back and forth, a class, *Finish image*, and the way back. The canvas alone is the floor: without a graphics card each
+drawing of it takes its time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
+import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -48,9 +50,9 @@ def turns(done: Callable[[], bool], at_least: float = 0.3, at_most: float = 120)
     return last - begin, gaps
 
 
-def image(shape: tuple[int, ...]) -> np.ndarray:
+def image(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Return a noisy ball in the middle, which is a twelfth of the image wide but 100 voxels at most."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     small = tuple(min(n, 512) for n in shape)
     noise = rng.integers(0, 60, small, dtype=np.uint8)
     values = np.tile(noise, [-(-n // m) for n, m in zip(shape, small, strict=True)])[tuple(slice(n) for n in shape)]
@@ -66,12 +68,15 @@ def image(shape: tuple[int, ...]) -> np.ndarray:
 class Play:
     """A person at one image in a real window."""
 
-    def __init__(self, shape: tuple[int, ...], *, live: str, brush: bool = True) -> None:
+    def __init__(self, shape: tuple[int, ...], *, live: str, brush: bool = True, path: Path | None = None) -> None:
         module.read_settings = lambda: Settings(live=live)
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
         self.viewer = napari.Viewer()
-        self.viewer.add_image(image(shape), name="image")
+        if path is None:
+            self.viewer.add_image(image(shape), name="image")
+        else:
+            self.viewer.open(str(path), plugin="napari")
         self.widget = module.SegmentWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.widget, name="Segment")
         self.work, self.panel, self.shape = self.widget.work, self.widget.panel, shape
@@ -182,12 +187,54 @@ def first_brush(name: str) -> list[str]:
     return lines
 
 
-def _longest_turn(acts: list[Callable[[], object]], seconds: float = 0.3) -> str:
+def series(name: str) -> list[str]:
+    """Return lines of the longest turns on images of a folder: what is done to objects, and from image to image."""
+    with tempfile.TemporaryDirectory() as place:
+        paths = [Path(place) / f"image{i}.tif" for i in range(3)]
+        for i, path in enumerate(paths):
+            tifffile.imwrite(path, image(SIZES[name], seed=i))  # none is taken for another
+        play = Play(SIZES[name], live="never", path=paths[0])
+        play.panel.volume.setChecked(len(play.shape) == 3)
+        work, canvas = play.work, play.viewer.window._qt_viewer.canvas.native
+        shift, alt = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+        lines = []
+
+        def note(what: str, act: Callable[[], object], done: Callable[[], bool] = lambda: not work.is_held) -> None:
+            lines.append(f"| {name} | {what} | {_longest_turn([act], 1.0, done)} |")
+
+        def is_at(i: int) -> Callable[[], bool]:
+            return lambda: not work.is_held and work.image is not None and work.image.name == f"image{i}"
+
+        note("the canvas alone", lambda: setattr(work.image, "opacity", 0.98))
+        for i in range(2):
+            play.panel.inside.click()
+            turns(lambda: work.layers is not None, 1.0)
+            play.dabs()
+            note("finish object", work.finish)
+            if not i:
+                for what, act in (
+                    ("undo", work.undo),
+                    ("redo", work.redo),
+                    ("reopen", lambda: work.reopen(1)),
+                    ("finish object", work.finish),
+                    ("class", lambda: work.classify(1, "ball")),
+                ):
+                    note(what, act)
+            note("finish image", lambda: QTest.keyClick(canvas, Qt.Key.Key_Q, shift), is_at(i + 1))
+        note("the image before", lambda: QTest.keyClick(canvas, Qt.Key.Key_Q, alt), is_at(1))
+        turns(lambda: work.session is not None, 0.5)
+        play.close()
+    return lines
+
+
+def _longest_turn(
+    acts: list[Callable[[], object]], seconds: float = 0.3, done: Callable[[], bool] = lambda: True
+) -> str:
     """Return the longest of acts and of the turns after them, in ms by the clock and of the processor."""
     longest = []
     for act in acts:
         begin, step = time.perf_counter(), act
-        while time.perf_counter() - begin < seconds / len(acts):
+        while time.perf_counter() - begin < seconds / len(acts) or not done():
             clock, busy = time.perf_counter(), time.thread_time()
             step()
             longest.append((time.perf_counter() - clock, time.thread_time() - busy))
@@ -207,6 +254,9 @@ def main() -> None:
     lines += ["", "| image | first brush | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
     for name in options.sizes:
         lines += first_brush(name)
+    lines += ["", "| image | in a series | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
+    for name in options.sizes:
+        lines += series(name)
     lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
     lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
     lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]

@@ -110,3 +110,20 @@ def test_one_click_on_reopen_opens_one_object(open_widget, qtbot):
     click(qtbot, widget.panel.reopen)
     assert [one.label for one in widget.work.session.finished] == [1]
     assert widget.panel.status.text() == "Object 2 is open again: correct it, then finish it."
+
+
+def test_on_a_large_image_what_changes_is_drawn_and_not_all(open_widget, qtbot):
+    _, widget = open_widget(disk((2100, 2100)).astype(np.float32))
+    finished(qtbot, widget)
+    layer = widget.work.layers.objects
+    drawn = []
+    layer.events.labels_update.connect(lambda event: drawn.append(event.data.size))
+    for act in (widget.work.undo, widget.work.redo, lambda: widget.work.reopen(1), widget.work.finish):
+        before = layer.data.copy()
+        act()
+        np.testing.assert_array_equal(layer.data, widget.work.session.objects)
+        assert not np.array_equal(before, layer.data)
+    assert len(drawn) == 4 and max(drawn) < 10_000
+    assert not layer.editable and layer.mode == "pan_zoom"
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, widget.work.session.objects)

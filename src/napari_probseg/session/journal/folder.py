@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,7 +27,7 @@ def new_path(folder: Path, name: str) -> Path:
     """Return where a new journal of an image called so will be."""
     stem = re.sub(r"[^\w.-]+", "_", name)[:60].strip(".") or "image"
     stem = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    numbers = ("", *(f"-{i}" for i in range(1, 10_000)))
+    numbers = chain([""], (f"-{i}" for i in range(1, 10_000)))
     return next(path for number in numbers if not (path := folder / f"{stem}{number}{ENDING}").exists())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_probseg.region import Region
 from napari_probseg.widgets.layers.image import finest, has_channels_first, placement
 from napari_probseg.widgets.still import units_may_differ
 
@@ -64,6 +65,16 @@ def used_again(layer: Labels, data: NDArray[Any] | None, name: str, where: dict[
     layer.editable = False  # which forgets the history
     layer.editable = True
     return layer
+
+
+def write_locked(layer: Labels, where: Region, new: NDArray[Any]) -> None:
+    """Write a region of a locked layer; napari draws what changes, and not all anew."""
+    changed = np.nonzero(layer.data[where] != new)
+    if changed[0].size:
+        begins = (part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True))
+        layer.data_setitem(tuple(at + begin for at, begin in zip(changed, begins, strict=True)), new[changed])
+        layer.editable = True
+        layer.editable = False  # which forgets the history
 
 
 def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) -> bool:

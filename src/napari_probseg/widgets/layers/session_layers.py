@@ -17,7 +17,7 @@ from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
-from napari_probseg.widgets.layers.overlay import add, lay_over, used_again
+from napari_probseg.widgets.layers.overlay import add, lay_over, used_again, write_locked
 from napari_probseg.widgets.layers.spare import Spare, new_layer
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_probseg.session.session import Session
 
+MAX_DRAWN = 4_000_000  # pixels of 32 bits that are drawn anew for a few; that takes 10 ms, and of 64 million 0.1 s
 _BRUSH = ("mode", "selected_label", "brush_size")
 
 
@@ -181,9 +182,12 @@ class SessionLayers:
         wheres: list[Any] = [...] if regions is None else list(regions)
         for layer, values in ((self.markers, self._shown), (self.objects, self.session.objects.__getitem__)):
             is_changed = False
+            is_large = layer is self.objects and regions is not None and layer.ndim == 2 and layer.data.size > MAX_DRAWN
             for where in wheres:
                 new = values(where)
-                if not np.array_equal(layer.data[where], new):
+                if is_large:
+                    write_locked(layer, where, new)
+                elif not np.array_equal(layer.data[where], new):
                     layer.data[where] = new
                     is_changed = True
             if is_changed or regions is None:
