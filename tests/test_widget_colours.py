@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 import napari_probseg as ps
 from napari_probseg.widgets.layers import colours
 from napari_probseg.widgets.layers.colours import ObjectColours, object_colour
-from window import click, disk, press, stroke, threads_ended
+from window import click, disk, on, press, stroke
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 GREY = ObjectColours().of_class("")
@@ -147,10 +147,7 @@ def test_the_next_image_is_coloured_alike(open_widget, qtbot, tmp_path):
     cell = widget.work.images.colours.of_class("cell")
     for i in (1, 2):
         press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
-        qtbot.waitUntil(
-            lambda i=i: widget.work.image is not None and widget.work.image.name == f"cell{i}", timeout=20_000
-        )
-        threads_ended(qtbot)
+        on(qtbot, widget, f"cell{i}")
         finish(qtbot, widget, (10, 10), "cell")
         assert is_coloured(widget, {1: cell})
     switch(widget, on=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 
@@ -52,23 +52,29 @@ def units_may_differ() -> Iterator[None]:
                 notification_manager.notification_ready(told)
 
 
-def in_turns(acts: Sequence[Callable[[], Any]], failed: Callable[[Exception], Any]) -> None:
+def in_turns(owner: QObject, acts: Sequence[Callable[[], Any]], failed: Callable[[Exception], Any]) -> None:
     """Do things one after the other, in a turn of the event loop each, so that none is long.
 
     Parameters
     ----------
+    owner : QObject
+        When it is gone, nothing more is done.
     acts : sequence of function
     failed : function
         Is told of the first error; what would follow is not done then.
     """
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
 
     def do() -> None:
         try:
             with units_may_differ():
                 acts[0]()
             if acts[1:]:
-                in_turns(acts[1:], failed)
+                in_turns(owner, acts[1:], failed)
         except Exception as error:  # napari may raise anything
             failed(error)
 
-    QTimer.singleShot(0, do)
+    timer.timeout.connect(do)
+    timer.timeout.connect(timer.deleteLater)
+    timer.start(0)

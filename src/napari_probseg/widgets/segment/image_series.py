@@ -238,10 +238,10 @@ class ImageSeries(QObject):
         if before is not None and len(comes) == len(images) and may_take(goes, comes):
             taken = [partial(self._take_image, *both) for both in zip(goes, comes, strict=True)]
             arrive = partial(self._arrive_in_place, got.path, before, goes[1:])
-            in_turns([partial(work.let_go, before), *taken, arrive], self.fail)
+            in_turns(self, [partial(work.let_go, before), *taken, arrive], self.fail)
         else:
             added = [partial(self._add, image) for image in images]
-            in_turns([*added, partial(self._arrive, got.path, images)], self.fail)
+            in_turns(self, [*added, partial(self._arrive, got.path, images)], self.fail)
 
     def _chosen(self, layers: list[Image]) -> list[Image]:
         """Return those of the layers of an image that are worked on, as of the one before."""
@@ -277,7 +277,7 @@ class ImageSeries(QObject):
         self._show_place(chosen[0], is_new=is_new)
         work.hold()
         taken_away = [partial(work.take_away, layer) for layer in goes]
-        in_turns([*taken_away, partial(self._begin, chosen[0], path, fits=bool(goes))], self.fail)
+        in_turns(self, [*taken_away, partial(self._begin, chosen[0], path, fits=bool(goes))], self.fail)
 
     def _arrive_in_place(self, path: Path, image: Image, channels: list[Image]) -> None:
         """Turn to an image that is where the one before was."""
@@ -286,7 +286,7 @@ class ImageSeries(QObject):
         self.work.begin_anew(image)
         self._show_place(image, is_new=True)
         self.work.hold()
-        in_turns([partial(self._begin_once_laid, image, path)], self.fail)
+        in_turns(self, [partial(self._begin_once_laid, image, path)], self.fail)
 
     def _expect(self, layers: list[Image]) -> None:
         """Let an image that comes, and its channels, be drawn as the one before, and go on with work on it."""
@@ -303,7 +303,7 @@ class ImageSeries(QObject):
     def _begin_once_laid(self, image: Image, path: Path) -> None:
         """Lay what lies over an image over it, one a turn, and begin."""
         act = self._begin_once_laid if self.work.lay_beforehand() else partial(self._begin, fits=True)
-        in_turns([partial(act, image, path)], self.fail)
+        in_turns(self, [partial(act, image, path)], self.fail)
 
     def _begin(self, image: Image, path: Path, *, fits: bool) -> None:
         """Fit the view, and begin."""
