@@ -13,6 +13,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_probseg import Case
@@ -228,5 +229,6 @@ def test_a_viewer_that_is_gone_takes_the_work_on_its_images_along(qtbot):
     gone = worked_in_a_viewer()
     for _ in range(5):
         QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # what an event loop does between its turns
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
