@@ -98,6 +98,21 @@ def open_widget(make_napari_viewer_proxy, qtbot, caplog):
 
 
 @pytest.fixture
+def opened(open_widget, tmp_path):
+    """Return a viewer and the widget, with the first of three images of a folder."""
+    import numpy as np
+
+    import napari_probseg as ps
+    from window import disk
+
+    for i in range(3):
+        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
+    viewer, widget = open_widget()
+    viewer.open(str(tmp_path / "cell0.tif"), plugin="napari")
+    return viewer, widget
+
+
+@pytest.fixture
 def answer_dialog(monkeypatch):
     """Return a function that answers the next file dialogs with a path."""
     from qtpy.QtWidgets import QFileDialog, QMessageBox

@@ -21,16 +21,6 @@ from window import click, disk, finished, names, on, press
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-@pytest.fixture
-def opened(open_widget, tmp_path):
-    """Return a viewer and the widget, with the first of three images of a folder."""
-    for i in range(3):
-        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
-    viewer, widget = open_widget()
-    viewer.open(str(tmp_path / "cell0.tif"), plugin="napari")
-    return viewer, widget
-
-
 def changes_of(viewer):
     """Return a list that grows with each image layer that is added to a viewer or taken out of it."""
     seen = []

@@ -19,16 +19,6 @@ IN_TIME = {"axes": "TYX", "finterval": 5.0}
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-@pytest.fixture
-def opened(open_widget, tmp_path):
-    """Return a viewer and the widget, with the first of three images of a folder."""
-    for i in range(3):
-        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
-    viewer, widget = open_widget()
-    viewer.open(str(tmp_path / "cell0.tif"), plugin="napari")
-    return viewer, widget
-
-
 def next_image(qtbot, widget, name):
     press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
     on(qtbot, widget, name)
