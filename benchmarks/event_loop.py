@@ -1,6 +1,6 @@
 """How long napari's window stands still while the Segment widget works, and how soon an answer is on show.
 
-    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/event_loop.py [--out FILE]
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/event_loop.py [--parts series ...] [--out FILE]
 
 A loop that does nothing but let Qt work notes the time between two turns, for images of three sizes: while nothing
 happens but that the canvas is drawn anew, while candidates are drawn, while an object is completed, and while the
@@ -33,6 +33,7 @@ from napari_probseg.widgets.settings import LIVE_ON, Settings
 
 SIZES = {"512x512": (512, 512), "8000x8000": (8000, 8000), "512x512x300": (300, 512, 512), "128x128x128": (128,) * 3}
 N_STROKES = 12
+PARTS = ["work", "brush", "series", "answers"]
 
 
 def turns(done: Callable[[], bool], at_least: float = 0.3, at_most: float = 120) -> tuple[float, list[float]]:
@@ -221,8 +222,12 @@ def series(name: str) -> list[str]:
                 ):
                     note(what, act)
             note("finish image", lambda: QTest.keyClick(canvas, Qt.Key.Key_Q, shift), is_at(i + 1))
-        note("the image before", lambda: QTest.keyClick(canvas, Qt.Key.Key_Q, alt), is_at(1))
-        turns(lambda: work.session is not None, 0.5)
+        is_back = is_at(1)
+        note(
+            "the image before",
+            lambda: QTest.keyClick(canvas, Qt.Key.Key_Q, alt),
+            lambda: is_back() and work.session is not None,
+        )
         play.close()
     return lines
 
@@ -247,18 +252,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="a file to write the tables to")
     parser.add_argument("--sizes", nargs="*", default=["512x512", "8000x8000", "512x512x300"])
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
     options = parser.parse_args()
-    lines = ["| image | what | ms in all | longest gap, ms | gaps > 50 ms |", "|---|---|--:|--:|--:|"]
-    for name in options.sizes:
-        lines += gaps_at(name, volume=name == "512x512x300")
-    lines += ["", "| image | first brush | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
-    for name in options.sizes:
-        lines += first_brush(name)
-    lines += ["", "| image | in a series | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
-    for name in options.sizes:
-        lines += series(name)
-    lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
-    lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
+    lines, sizes = list[str](), options.sizes
+    if "work" in options.parts:
+        lines += ["| image | what | ms in all | longest gap, ms | gaps > 50 ms |", "|---|---|--:|--:|--:|"]
+        lines += [line for name in sizes for line in gaps_at(name, volume=name == "512x512x300")]
+    for part, title, measured in (("brush", "first brush", first_brush), ("series", "in a series", series)):
+        if part in options.parts:
+            lines += ["", f"| image | {title} | longest turn, ms | ms of the processor |", "|---|---|--:|--:|"]
+            lines += [line for name in sizes for line in measured(name)]
+    if "answers" in options.parts:
+        lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
+        lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
     lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]
     print("\n".join(lines), flush=True)
     if options.out:

@@ -97,9 +97,12 @@ def test_strokes_drawn_while_a_file_is_written_are_kept(open_widget, qtbot, answ
     menu(widget, "Save session…").trigger()
     viewer.layers["markers of image"].paint((50, 50), 1)
     click(qtbot, widget.panel.undo)
-    assert "wait a moment" in widget.panel.status.text()
+    assert len(widget.work.session.steps) == 1
     idle(qtbot, widget)
-    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 2)
+    qtbot.waitUntil(lambda: widget.work.session.can_redo)
+    assert len(widget.work.session.steps) == 1, "the stroke was taken in, and then taken back"
+    click(qtbot, widget.panel.redo)
+    assert len(widget.work.session.steps) == 2
 
 
 def test_the_script_is_shown_and_copied(open_widget, qtbot):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.engine.teaching import Suggestion
@@ -19,6 +21,7 @@ from napari_probseg.widgets.engines import another
 from napari_probseg.widgets.layers.image import bare, place_of
 from napari_probseg.widgets.layers.source import source_of, with_source
 from napari_probseg.widgets.messages import sentence_of
+from napari_probseg.widgets.segment.verbs import NotYetError
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.tasks import dataset as lessons
 from napari_probseg.widgets.tasks import next_image
@@ -67,6 +70,7 @@ class Teaching(QObject):
         self.training.progressed.connect(self._learn)
         self.searching.done.connect(self._end_search)
         self.searching.said.connect(self._note_found)
+        self._later: deque[Task] = deque()  # what waits for short work
         self._stop, self._stop_search = Event(), Event()
         self._device = read_settings().device
         self._teacher, self._searcher = another(), another()
@@ -131,7 +135,12 @@ class Teaching(QObject):
             What each object is.
         """
         work = commands.widget_of(self.viewer).work
-        if self.state is None or work.session is None or work.image is None or self.work.is_busy:
+        work.act(partial(self._add, work, kinds))
+
+    def _add(self, work: Any, kinds: Mapping[int, str]) -> None:
+        if self.work.is_busy:
+            raise NotYetError("the data set is being written: one moment")
+        if self.state is None or work.session is None or work.image is None:
             return
         folder, image = self.state.folder, work.image
         lesson = Lesson(image.name, work.session, place_of(image), kinds, str(source_of(image) or ""))
@@ -213,7 +222,7 @@ class Teaching(QObject):
 
     def _start(self, task: Task) -> None:
         if self.work.is_busy:
-            self.say("One moment: the work before is not done yet.")
+            self._later.append(task)
         else:
             self.work.start(task)
 
@@ -258,8 +267,15 @@ class Teaching(QObject):
     def _learn(self, step: int, n_steps: int) -> None:
         self.learnt_more.emit(step, n_steps)
 
-    def _note_busy(self, _: bool) -> None:
+    def _note_busy(self, is_busy: bool) -> None:
         self.changed.emit()
+        if not is_busy:
+            QTimer.singleShot(0, self._start_next)
+
+    def _start_next(self) -> None:
+        """Do what was asked for while something else was done."""
+        if self._later and not self.work.is_busy:
+            self.work.start(self._later.popleft())
 
     def _note_found(self, _: str) -> None:
         self.found_more.emit()

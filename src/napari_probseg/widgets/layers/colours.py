@@ -60,8 +60,8 @@ def warm_up() -> None:
     def prepare() -> None:
         for library in _LIBRARIES:
             import_module(library)
-        for colours, numbers in ((marker_colours(), np.uint8), (object_colours(), np.uint32)):
-            colours.map(np.zeros((1, 1), numbers))
+        for colours in (marker_colours(), object_colours()):
+            colours.map(np.zeros((1, 1), np.uint8))
 
     Thread(target=prepare, name="napari-probseg colours", daemon=True).start()
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_probseg.region import Region
+
+
+@dataclass(frozen=True, eq=False)
+class Strokes:
+    """What was painted on the markers layer since the session last heard of it.
+
+    The masks cover the region ``where``; ``n_locked`` voxels of finished objects were painted too and left out.
+    """
+
+    where: Region
+    inside: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    erase: NDArray[np.bool_]
+    n_locked: int
+
+    def __bool__(self) -> bool:
+        return bool(self.inside.any() or self.outside.any() or self.erase.any())
 
 
 def touched_region(edits: Any, shape: tuple[int, ...]) -> Region:

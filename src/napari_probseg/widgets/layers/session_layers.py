@@ -12,38 +12,20 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
-from napari_probseg.region import Region, hull, overlap, relative
+from napari_probseg.region import Region, hull, n_voxels, overlap, relative
 from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
-from napari_probseg.widgets.layers.edits import following, touched_region
+from napari_probseg.widgets.layers.edits import Strokes, following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
-from napari_probseg.widgets.layers.overlay import add, lay_over, used_again, write_locked
-from napari_probseg.widgets.layers.spare import Spare, new_layer
+from napari_probseg.widgets.layers.overlay import add, lay_over, numbers_for, used_again, write
+from napari_probseg.widgets.layers.spare import Spare, are_few, new_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_probseg.session.session import Session
 
-MAX_DRAWN = 4_000_000  # pixels of 32 bits that are drawn anew for a few; that takes 10 ms, and of 64 million 0.1 s
 _BRUSH = ("mode", "selected_label", "brush_size")
-
-
-@dataclass(frozen=True, eq=False)
-class Strokes:
-    """What was painted on the markers layer since the session last heard of it.
-
-    The masks cover the region ``where``; ``n_locked`` voxels of finished objects were painted too and left out.
-    """
-
-    where: Region
-    inside: NDArray[np.bool_]
-    outside: NDArray[np.bool_]
-    erase: NDArray[np.bool_]
-    n_locked: int
-
-    def __bool__(self) -> bool:
-        return bool(self.inside.any() or self.outside.any() or self.erase.any())
 
 
 @dataclass(frozen=True)
@@ -179,14 +161,15 @@ class SessionLayers:
         A layer that shows it already is not drawn anew.
         """
         self.colour_objects()
+        if self.session.max_label > np.iinfo(self.objects.dtype).max:
+            self.objects.data = self._objects(...)
         wheres: list[Any] = [...] if regions is None else list(regions)
-        for layer, values in ((self.markers, self._shown), (self.objects, self.session.objects.__getitem__)):
-            is_changed = False
-            is_large = layer is self.objects and regions is not None and layer.ndim == 2 and layer.data.size > MAX_DRAWN
+        for layer, values in ((self.markers, self._shown), (self.objects, self._objects)):
+            is_changed, is_flat = False, layer.ndim == 2 == self._viewer.dims.ndisplay
             for where in wheres:
                 new = values(where)
-                if is_large:
-                    write_locked(layer, where, new)
+                if is_flat and regions is not None:
+                    write(layer, where, new)
                 elif not np.array_equal(layer.data[where], new):
                     layer.data[where] = new
                     is_changed = True
@@ -317,8 +300,20 @@ class SessionLayers:
         layer = None if spare is None else spare.taken(kind, self._viewer, len(shape), self._placement)
         if layer is None or spare is None:
             return new_layer(kind, data(), self.image_name, self._placement, in_depth=in_depth)
-        is_shown = not self.session.steps and spare.is_empty_over(kind, shape)
-        return used_again(layer, None if is_shown else data(), f"{kind} of {self.image_name}", self._placement)
+        held = self.held[kind] if spare.is_empty_over(kind, shape) and self.session.max_label < 256 else None
+        values = self._shown if kind == "markers" else self._objects
+        written = [(where, values(where)) for where in held or ()] if are_few(held, shape, self._viewer) else data()
+        return used_again(layer, written, f"{kind} of {self.image_name}", self._placement)
+
+    @property
+    def held(self) -> dict[str, list[Region]]:
+        """The regions outside of which the layers are empty."""
+        boxes, marked = [one.box for one in self.session.finished], self.session.case.marked
+        return {"objects": boxes, "markers": [marked] if n_voxels(marked) else []}
+
+    def _objects(self, where: Any) -> NDArray[Any]:
+        """Return the objects to show, in as few bits as will do."""
+        return self.session.objects[where].astype(numbers_for(self.session.max_label))
 
     def _connect(self, layer: Labels) -> None:
         layer.events.paint.connect(self._note_paint)
@@ -330,7 +325,7 @@ class SessionLayers:
         self._bind_undo(layer)
 
     def _new_objects(self, spare: Spare | None = None) -> Labels:
-        layer = self._new("objects", self.session.objects.copy, spare)
+        layer = self._new("objects", lambda: self._objects(...), spare)
         self._colour(layer)
         layer.metadata = self._metadata
         layer.editable = False  # finished objects are locked: they change by reopening alone

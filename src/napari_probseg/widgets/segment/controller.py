@@ -20,7 +20,7 @@ from napari_probseg.widgets.messages import LACKS_LEARNT
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
-from napari_probseg.widgets.segment.verbs import verb
+from napari_probseg.widgets.segment.verbs import NotYetError, verb, verb_of_subject
 from napari_probseg.widgets.settings import Settings, keep_setting
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.refine import Refined, refining
@@ -71,7 +71,7 @@ class Workspace(MoreLikeThis):
         others = [layer for layer in self.choices() if layer not in used and layer is not self.image]
         return [layer for layer in (*used, *others) if self.image is not None and may_be_channels(self.image, layer)]
 
-    @verb
+    @verb_of_subject
     def use_channels(self, channels: list[Image]) -> None:
         """Let answers see these further channels from now on; what was done stays."""
         if (image := self.image) is None:
@@ -103,7 +103,7 @@ class Workspace(MoreLikeThis):
         self._uncover()
         self.changed.emit()
 
-    @verb
+    @verb_of_subject
     def mark_box(self, corners: Any, layer: Any = None) -> None:
         """Take a box around the object, in voxels of ``layer`` or of the markers: its frame is background."""
         layers, session = self.open_layers(), self._session()
@@ -173,13 +173,13 @@ class Workspace(MoreLikeThis):
         self._at_hand()
         self.view.show(self.view.current - 1)
 
-    @verb
+    @verb_of_subject
     def visit(self, i: int) -> None:
         """Show candidate ``i`` of a volume where it adds something."""
         self._at_hand()
         self.view.visit(i, self.open_layers().markers)
 
-    @verb
+    @verb_of_subject
     def accept(self, i: int | None = None) -> None:
         """Accept candidate ``i``, or the one on show."""
         if self.alike:
@@ -223,8 +223,10 @@ class Workspace(MoreLikeThis):
         self.look_for_more()
 
     def finish_object(self) -> None:
-        """Finish the object at work, or raise."""
+        """Finish the object at work, or raise; where answers come by themselves, that is the answer to its strokes."""
         session = self._session()
+        if self.asking.is_live and session.on_offer is None:
+            raise NotYetError("the answer to your strokes is on its way: the object is finished with it")
         if self.is_meant:
             session.accept(self.view.current)
         step = session.finish(self.tools.kind)
@@ -242,12 +244,12 @@ class Workspace(MoreLikeThis):
         is_shown = self.on_offer is not None and self.on_offer is self.view.offer
         return is_shown and (self.live.is_on or self.asking.was_live)
 
-    @verb
+    @verb_of_subject
     def reopen(self, label: int) -> None:
         """Make a finished object the one in work again."""
         self._stepped(self._session().reopen(label), f"Object {label} is open again: correct it, then finish it.")
 
-    @verb
+    @verb_of_subject
     def go_to_object(self, label: int) -> None:
         """Bring a finished object into view."""
         layers, session = self.open_layers(), self._session()
@@ -258,16 +260,24 @@ class Workspace(MoreLikeThis):
         hidden = next((axis for axis in range(session.case.ndim) if axis not in shown), None)
         self.view.point_to(place_in(session.objects, one, hidden), layers.markers)
 
-    @verb
     def classify(self, label: int, kind: str) -> None:
         """Give a finished object another class; number 0 is all that are finished from now on."""
         if label:
-            self._session().classify(label, kind)
-            self.open_layers().colour_objects()
-            self.say(f"Object {label} is of class “{kind}”." if kind else f"Object {label} is of no class.")
+            self._classify(label, kind)
         else:
-            self.tools = replace(self.tools, kind=kind)
-            self.say(f"Objects that you finish from now on are of class “{kind}”." if kind else "")
+            self._classify_next(kind)
+
+    @verb_of_subject
+    def _classify(self, label: int, kind: str) -> None:
+        self._session().classify(label, kind)
+        self.open_layers().colour_objects()
+        self.say(f"Object {label} is of class “{kind}”." if kind else f"Object {label} is of no class.")
+        self.changed.emit()
+
+    @verb
+    def _classify_next(self, kind: str) -> None:
+        self.tools = replace(self.tools, kind=kind)
+        self.say(f"Objects that you finish from now on are of class “{kind}”." if kind else "")
         self.changed.emit()
 
     @verb
@@ -284,7 +294,7 @@ class Workspace(MoreLikeThis):
         given = [kind for layers in self.images for kind in layers.session.kinds.values()]
         return tuple(dict.fromkeys([*given, self.tools.kind] if self.tools.kind else given))
 
-    @verb
+    @verb_of_subject
     def refine(self, how: str, finished: bool = False) -> None:
         """Refine the object at work, or all finished ones, in a thread: on the slice on view, or in the volume."""
         layers, session = self.open_layers(), self._session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class Files(QObject):
             self._widget, "Save objects", self._beside(f"{layers.image_name}_objects.nii.gz"), _OBJECTS
         )
         if path is not None:
-            objects = _copied(layers)
-            self._start(lambda: _write_objects(objects, path, layers.session))
+            self._start(lambda: _write_objects(_copied(layers), path, layers.session), of=layers)
 
     def save_session(self) -> None:
         """Ask for a file and write the session to it."""
@@ -72,7 +72,7 @@ class Files(QObject):
         self._work.take_strokes()
         path = _path_to_save(self._widget, "Save session", self._beside(f"{layers.image_name}_session.npz"), _SESSIONS)
         if path is not None:
-            self._start(lambda: _write_session(layers.session, path))
+            self._start(lambda: _write_session(layers.session, path), of=layers)
 
     def _beside(self, name: str) -> str:
         """Return where a dialog begins: with a name beside the file of the image, if it has one."""
@@ -83,15 +83,13 @@ class Files(QObject):
     def open_session(self) -> None:
         """Ask for a file and go on with the session in it, in place of the one at hand."""
         path, _ = QFileDialog.getOpenFileName(self._widget, "Open session", self._beside(""), _SESSIONS_AND_JOURNALS)
-        if not path or not self._may_replace():
-            return
-        try:
-            self._opened_on = self._work.open_layers()
-        except (ValueError, TypeError) as error:
-            self._work.refuse(error)
-            return
+        if path and self._may_replace():
+            self._work.act(lambda: self._read_session(Path(path)))
+
+    def _read_session(self, path: Path) -> None:
+        self._opened_on = self._work.open_layers()
         case = self._opened_on.session.case
-        self._start(lambda: _read_session(Path(path), case, self._work.restoring))
+        self._start(lambda: _read_session(path, case, self._work.restoring))
 
     def _may_be_of_another_image(self, found: _OfAnotherImage) -> bool:
         asked = QMessageBox.question(
@@ -116,18 +114,25 @@ class Files(QObject):
         )
         return bool(asked == QMessageBox.StandardButton.Yes)
 
-    def _start(self, task: Task) -> None:
-        self._work.hold()
-        self.background.start(task)
+    def _start(self, task: Task, *, of: SessionLayers | None = None) -> None:
+        """Hold the session still, and read or write, once nothing else is read or written."""
+
+        def start() -> None:
+            if of is not None and of is not self._work.layers:
+                raise RuntimeError("another image is at work by now: nothing was saved")
+            self._work.hold()
+            self.background.start(task)
+
+        self._work.act(start)
 
     def _end(self, result: _OfAnotherImage | Session | str) -> None:
         self._work.release_hold()
         if isinstance(result, str):
             self._work.say(result)
         elif isinstance(result, Session):
-            self._work.replace_session(result, self._opened_on)
+            self._work.at_once(partial(self._work.replace_session, result, self._opened_on))
         elif self._may_be_of_another_image(result):
-            self._start(lambda: self._work.restoring(result.stored, result.case))
+            self._work.at_once(lambda: self._start(lambda: self._work.restoring(result.stored, result.case)))
 
     def _fail(self, error: Exception) -> None:
         self._work.release_hold()

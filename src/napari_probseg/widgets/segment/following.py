@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -52,7 +53,10 @@ class Following(Speaking):
     def follow(self, layer: Any) -> None:
         """Turn to an image that was opened or selected, or to the one that selected layers of ours lie over."""
         layer = bare(layer)
-        if self.is_held or self._is_adding or self._is_removing:
+        if self._is_adding or self._is_removing:
+            return
+        if self.is_held:
+            self.act(partial(self._follow_if_active, layer))
             return
         if self.images.holds_spare(layer):
             QTimer.singleShot(0, self._take_up)  # napari may be removing all layers, and this one is the last
@@ -61,6 +65,10 @@ class Following(Speaking):
         if image is not self.image and image in self.choices():
             self.say("")  # what was said is of the image before
             self.choose(image)
+
+    def _follow_if_active(self, layer: Any) -> None:
+        if bare(self.viewer.layers.selection.active) is layer:
+            self.follow(layer)
 
     def _take_up(self) -> None:
         """Begin the work on an image of which a layer was selected that lay ready: it is to be painted on."""

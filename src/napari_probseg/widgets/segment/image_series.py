@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,28 +26,13 @@ from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.passage import Passage, told
 from napari_probseg.widgets.segment.way import Way, way_of
-from napari_probseg.widgets.still import StillCanvas, in_turns, units_may_differ
+from napari_probseg.widgets.still import in_turns, units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, leaving, taking_up
 
 _MAX_WAIT = 0.04  # s for the disk, while the window stands still
-
-
-def told(method: Callable[..., Any]) -> Callable[..., None]:
-    """Make a method one the user calls: strokes are taken in first, an error becomes one sentence."""
-
-    @wraps(method)
-    def called(self: ImageSeries, *args: Any, **options: Any) -> None:
-        try:
-            if self.work.is_held or self.background.is_busy:
-                raise RuntimeError("a file is being read or written: wait a moment")
-            self.work.take_strokes()
-            method(self, *args, **options)
-        except Exception as error:  # a reader may raise anything
-            self.fail(error)
-
-    return called
 
 
 class ImageSeries(QObject):
@@ -65,7 +50,7 @@ class ImageSeries(QObject):
     def __init__(self, work: Workspace, parent: Any) -> None:
         super().__init__(parent)
         self.work, self.series = work, Series()
-        self.background, self._canvas = Background(), StillCanvas(parent)
+        self.background, self._passage = Background(), Passage(work, parent, self._is_settled)
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
         self.background.failed.connect(self.fail)
@@ -77,7 +62,7 @@ class ImageSeries(QObject):
         self._interrupted: set[Path] = set()  # images that were left before they were finished
         self._finished: tuple[Session | None, Done] | None = None  # while it is added to a data set
         self._arrived: Path | None = None  # whose earlier work is looked for
-        self._is_again, self._said = False, ""
+        self._is_again, self._is_finishing, self._said = False, False, ""
         work.changed.connect(self._note)
         work.recovery.changed.connect(self._settle)
 
@@ -88,19 +73,25 @@ class ImageSeries(QObject):
 
     # What the user does -------------------------------------------------------------------------------------------
 
-    @told
     def finish_image(self) -> None:
-        """Finish the object at work, save the objects, and open the next image."""
+        """Finish the object at work, save the objects, and open the next image; pressed twice it is done once."""
+        if not (self._is_finishing or self.work.awaits("_finish_image")):
+            self._finish_image()
+
+    @told
+    def _finish_image(self) -> None:
         work = self.work
         if (image := work.image) is None:
             raise ValueError("there is no image yet: open one, or a sample")
         session, path = work.session, source_of(image)
-        if session is not None and (work.is_meant or _has_object(session)):
+        if session is None:
+            work.recovery.refuse_while_pending()
+        elif work.is_meant or _has_object(session):
             work.finish_object()
         if path is None:
             raise ValueError("this image comes from no file: save its objects with “Save objects…”, and open the next")
         n = 0 if session is None else len(session.finished)
-        done = Done(path, n, self._seconds(session))
+        done, self._is_finishing = Done(path, n, self._seconds(session)), True
         self._way, self._finished = self._way_of(image), (session, done)
         teaching = commands.teaching_of(work.viewer)
         if teaching is None or session is None or not n:
@@ -112,6 +103,8 @@ class ImageSeries(QObject):
             teaching.added.connect(self._added)
             teaching.refused.connect(self._not_added)
             teaching.add(kinds)
+        else:
+            self._is_finishing = False
 
     @told
     def go_back(self) -> None:
@@ -139,7 +132,7 @@ class ImageSeries(QObject):
         self._leaving = image
         if own is not None:
             self._counted[own] = own.seconds
-        self.work.hold()
+        self._passage.begin()
         series = self.series if done.path in self.series.images else None
         self.background.start(lambda: leaving(done, series, collection=collection, **options))
         self.changed.emit()
@@ -151,7 +144,7 @@ class ImageSeries(QObject):
 
     def _not_added(self) -> None:
         self._let_teaching_go()
-        self._finished = None
+        self._finished, self._is_finishing = None, False
 
     def _let_teaching_go(self) -> Any:
         teaching = commands.teaching_of(self.work.viewer)
@@ -166,8 +159,8 @@ class ImageSeries(QObject):
         path, self._destination = self._destination or self._next(got.done.path), None
         self._said = got.sentence
         if path is None:
-            self._leaving = None
-            self.work.release_hold()
+            self._leaving, self._is_finishing = None, False
+            self._passage.end()
             folder, n = got.done.path.parent.name, len(self.series.images)
             whole = f"All {n} images of “{folder}” are" if n > 1 else f"The only image of “{folder}” is"
             self.work.say(f"{got.sentence} {whole} finished.")
@@ -215,13 +208,14 @@ class ImageSeries(QObject):
         if there:
             self._arrive(path, [layer for file in (path, *channels) for layer in self._layers_of(file)], is_new=False)
         elif way is None or way.reader in ("", OWN_READER, NAPARI) or get_reader(str(path)) is not None:
-            work.hold()
+            self._passage.begin()
             is_plain = way is not None and way.reader == NAPARI and get_reader(str(path)) is None
             read = partial(arriving, path, channels, is_joined=way is not None and way.is_joined)
             self.background.start(lambda: read(reader=NAPARI if is_plain else ""))
             self.changed.emit()
         else:
-            self._canvas.hold()
+            self._passage.begin()
+            self._passage.freeze()
             with work.adding(), units_may_differ():
                 opened = [one for file in (path, *channels) for one in work.viewer.open(str(file), plugin=way.reader)]
             self._arrive(path, [layer for layer in map(bare, opened) if isinstance(layer, Image)])
@@ -234,14 +228,17 @@ class ImageSeries(QObject):
         work, before, images = self.work, self._leaving, got.images
         goes = [] if before is None else [before, *work.images.channels_of(before)]
         comes = self._chosen(images)
-        self._canvas.hold()
+        self._passage.freeze()
         if before is not None and len(comes) == len(images) and may_take(goes, comes):
             taken = [partial(self._take_image, *both) for both in zip(goes, comes, strict=True)]
             arrive = partial(self._arrive_in_place, got.path, before, goes[1:])
-            in_turns(self, [partial(work.let_go, before), *taken, arrive], self.fail)
+            self._in_turns([partial(work.let_go, before), *taken, arrive])
         else:
             added = [partial(self._add, image) for image in images]
-            in_turns(self, [*added, partial(self._arrive, got.path, images)], self.fail)
+            self._in_turns([*added, partial(self._arrive, got.path, images)])
+
+    def _in_turns(self, acts: list[Callable[[], Any]]) -> None:
+        in_turns(self, [partial(self.work.at_once, act) for act in acts], self.fail)
 
     def _chosen(self, layers: list[Image]) -> list[Image]:
         """Return those of the layers of an image that are worked on, as of the one before."""
@@ -277,7 +274,7 @@ class ImageSeries(QObject):
         self._show_place(chosen[0], is_new=is_new)
         work.hold()
         taken_away = [partial(work.take_away, layer) for layer in goes]
-        in_turns(self, [*taken_away, partial(self._begin, chosen[0], path, fits=bool(goes))], self.fail)
+        self._in_turns([*taken_away, partial(self._begin, chosen[0], path, fits=bool(goes))])
 
     def _arrive_in_place(self, path: Path, image: Image, channels: list[Image]) -> None:
         """Turn to an image that is where the one before was."""
@@ -286,7 +283,7 @@ class ImageSeries(QObject):
         self.work.begin_anew(image)
         self._show_place(image, is_new=True)
         self.work.hold()
-        in_turns(self, [partial(self._begin_once_laid, image, path)], self.fail)
+        self._in_turns([partial(self._begin_once_laid, image, path)])
 
     def _expect(self, layers: list[Image]) -> None:
         """Let an image that comes, and its channels, be drawn as the one before, and go on with work on it."""
@@ -303,7 +300,7 @@ class ImageSeries(QObject):
     def _begin_once_laid(self, image: Image, path: Path) -> None:
         """Lay what lies over an image over it, one a turn, and begin."""
         act = self._begin_once_laid if self.work.lay_beforehand() else partial(self._begin, fits=True)
-        in_turns(self, [partial(act, image, path)], self.fail)
+        self._in_turns([partial(act, image, path)])
 
     def _begin(self, image: Image, path: Path, *, fits: bool) -> None:
         """Fit the view, and begin."""
@@ -312,13 +309,18 @@ class ImageSeries(QObject):
             work.viewer.reset_view()
         work.release_hold()
         work.bring_up(image)
-        self._arrived = path
+        self._arrived, self._is_finishing = path, False
         self._settle()
-        self._canvas.release()
+        self._passage.thaw()
+        self._passage.let_mouse_go()
         number = self.series.images.index(path) + 1 if path in self.series.images else 0
         where = f" {number} of {len(self.series.images)}" if number else ""
         work.say(f"{self._said} Image{where}: “{image.name}”.".strip())
         self.changed.emit()
+
+    def _is_settled(self) -> bool:
+        image, is_asking = self.work.image, self.work.recovery.is_asking
+        return is_asking or self._arrived is None or image is None or source_of(image) != self._arrived
 
     def _settle(self) -> None:
         """Take up the brush, and the objects that were saved, once it is known whether there is earlier work."""
@@ -334,7 +336,7 @@ class ImageSeries(QObject):
             work.hold()
             self.background.start(lambda: taking_up(path, like))
         elif self._way is not None and self._way.has_brush:
-            work.brush(Marker.OBJECT)
+            work.at_once(partial(work.brush, Marker.OBJECT))
         else:
             work.images.put_away()
 
@@ -343,7 +345,7 @@ class ImageSeries(QObject):
     def _take(self, got: Left | Read | Found) -> None:
         try:
             if isinstance(got, Left):
-                self._left(got)
+                self.work.at_once(partial(self._left, got))
             elif isinstance(got, Read):
                 with units_may_differ():
                     self._read(got)
@@ -355,13 +357,13 @@ class ImageSeries(QObject):
     def _found(self, got: Found) -> None:
         self.work.release_hold()
         if self.work.image is not None and source_of(self.work.image) == got.session_of:
-            self.work.take_saved(got.labels, got.kinds)
+            self.work.at_once(partial(self.work.take_saved, got.labels, got.kinds))
 
     def fail(self, error: Exception) -> None:
         """Tell why the series does not go on; the image stays as it is."""
-        self._leaving, self._finished, self._destination, self._is_again = None, None, None, False
-        self._canvas.release()
-        self.work.release_hold()
+        self._leaving, self._finished, self._destination = None, None, None
+        self._is_again = self._is_finishing = False
+        self._passage.end()
         self.work.refuse(error)
         self.changed.emit()
 

@@ -181,7 +181,7 @@ class Images:
         self.remove(image)
         if layers is not None:
             self.put_away()
-            self._spare = Spare(layers.markers, layers.objects)
+            self._spare = Spare(layers.markers, layers.objects, layers.held)
 
     def put_away(self) -> None:
         """Take the layers away that no image has taken over."""

@@ -72,6 +72,9 @@ class ObjectsPart(QObject):
 
     def reopen(self) -> None:
         """Reopen the object that is selected, else the latest one."""
+        self._work.act(self._reopen)
+
+    def _reopen(self) -> None:
         selected = self._panel.objects.selected
         session = self._work.session
         self._work.reopen(selected or (0 if session is None else session.max_label))

@@ -36,15 +36,20 @@ class ReadingAnew(QObject):
 
     def read(self) -> None:
         """Read the file of the image at work."""
+        self.work.act(self._read)
+
+    def _read(self) -> None:
         work = self.work
         path = None if work.image is None else source_of(work.image)
         if path is None:
-            work.refuse(ValueError("its file is not there any more: open the image again"))
-        elif not work.is_held:
-            work.hold()
-            self.background.start(lambda: arriving(path))
+            raise ValueError("its file is not there any more: open the image again")
+        work.hold()
+        self.background.start(lambda: arriving(path))
 
     def _take(self, got: Read) -> None:
+        self.work.at_once(lambda: self._take_read(got))
+
+    def _take_read(self, got: Read) -> None:
         """Turn to what was read, and take away what it replaces; what was worked on stays."""
         work = self.work
         work.release_hold()

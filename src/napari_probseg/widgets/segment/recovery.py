@@ -30,6 +30,7 @@ from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import case_of
 from napari_probseg.widgets.layers.source import reader_of, source_of
 from napari_probseg.widgets.messages import sentence_of
+from napari_probseg.widgets.segment.verbs import NotYetError
 from napari_probseg.widgets.settings import BESIDE_IMAGE
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, n_channels_before, recovering
@@ -71,7 +72,7 @@ class Recovery(QObject):
     def refuse_while_pending(self) -> None:
         """Raise if it is not known yet, or not answered, whether to go on with earlier work."""
         if self._background.is_busy:
-            raise RuntimeError("earlier work on this image is looked for: one moment")
+            raise NotYetError("earlier work on this image is looked for: one moment")
         if self.earlier is not None:
             raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
 

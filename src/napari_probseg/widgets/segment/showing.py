@@ -92,6 +92,10 @@ class Showing(Following):
         return self.layers.session if self.layers else None
 
     @property
+    def subject(self) -> object:
+        return self.session
+
+    @property
     def on_offer(self) -> Offer | None:
         return self.session.on_offer if self.session else None
 

@@ -92,9 +92,10 @@ class Stage(Showing):
         if not self.is_held:
             QTimer.singleShot(0, self._settle)
 
-    @verb
     def _settle(self) -> None:
         """Do nothing but what every verb does first: take the strokes in."""
+        if not self.is_held:
+            self.act(lambda: None)
 
     # Steps and answers -----------------------------------------------------------------------------------------
 
@@ -226,6 +227,7 @@ class Stage(Showing):
 
     def cancel(self) -> None:
         """Give up the candidates that are being drawn; everything stays as it was."""
+        self.forget_waiting()
         if self.asking.call_off():
             self._show()
             self.say("Cancelled; nothing has changed.")

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.widgets.messages import sentence_of
+
+AGAIN_MS = 20  # until it is tried again to do what waits
 
 logger = logging.getLogger(__name__)
 
 
+class NotYetError(RuntimeError):
+    """What was asked for waits for something short, and is done after that."""
+
+
 class Speaking(QObject):
-    """Tells the user what was done, and why something was not."""
+    """Tells the user what was done, and why something was not; what cannot be done yet is done a moment later."""
 
     changed = Signal()
     said = Signal(str, bool)
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_held = False  # while a file is read or written: then no verb does anything
+        self.is_held = False  # while a file is read or written: verbs wait
+        self._waiting: deque[tuple[Callable[[], Any], str]] = deque()
+        self._is_first = False  # whether what is asked for is done before what waits
+        self._again = QTimer(self, singleShot=True)
+        self._again.timeout.connect(self._go_on)
+
+    @property
+    def subject(self) -> object:
+        """What a person is at."""
+        return None
 
     def say(self, sentence: str) -> None:
         """Tell the user something."""
@@ -37,18 +53,101 @@ class Speaking(QObject):
     def take_strokes(self) -> None:
         """Take in what was painted; every verb does it first."""
 
+    def act(self, what: Callable[[], Any], name: str = "") -> None:
+        """Do what the user asked for, or let it wait; an error becomes one sentence.
+
+        Parameters
+        ----------
+        what : function
+            Raises `NotYetError`, before it changes anything, where it has to wait.
+        name : str
+            By which `awaits` knows it.
+        """
+        if self._waiting and not self._is_first:
+            self._wait(what, name)
+            return
+        try:
+            self._act(what)
+        except NotYetError as reason:
+            self._wait(what, name)
+            if not self.is_held:  # else what is said tells of the file
+                self.say(sentence_of(reason))
+
+    def wait(self, what: Callable[[], Any]) -> None:
+        """Do something after all that waits, in a turn of its own."""
+        self._wait(what)
+
+    def awaits(self, name: str) -> bool:
+        """Return whether something of a name waits."""
+        return any(name == one for _, one in self._waiting)
+
+    def at_once(self, what: Callable[[], Any]) -> Any:
+        """Do something before what waits: it is what that waits for."""
+        before, self._is_first = self._is_first, True
+        try:
+            return what()
+        finally:
+            self._is_first = before
+
+    def _act(self, what: Callable[[], Any]) -> None:
+        try:
+            if self.is_held:
+                raise NotYetError("a file is being read or written: one moment")
+            self.take_strokes()
+            self.at_once(what)
+        except NotYetError:
+            raise
+        except (ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError) as error:
+            self.refuse(error)
+
+    def forget_waiting(self) -> None:
+        """Do nothing of what waits."""
+        self._waiting.clear()
+
+    def _wait(self, what: Callable[[], Any], name: str = "") -> None:
+        self._waiting.append((what, name))
+        self._again.start(0)
+
+    def _go_on(self) -> None:
+        """Do what waits as far as it need not wait any longer."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            try:
+                self._act(first[0])
+            except NotYetError:
+                self._waiting.appendleft(first)
+                self._again.start(AGAIN_MS)
+                return
+
 
 def verb(method: Callable[..., Any]) -> Callable[..., None]:
-    """Make a method of `Speaking` one the user calls: strokes are taken in first, an error becomes one sentence."""
+    """Make a method of `Speaking` one the user calls: strokes are taken in first, an error becomes one sentence.
+
+    While a file is read or written it waits.
+    """
 
     @wraps(method)
     def called(self: Speaking, *args: Any) -> None:
-        try:
-            if self.is_held:
-                raise RuntimeError("a file is being read or written: wait a moment")
-            self.take_strokes()
+        self.act(partial(method, self, *args))
+
+    return called
+
+
+def verb_of_subject(method: Callable[..., Any]) -> Callable[..., None]:
+    """Make a method a verb about a part of what a person is at, a candidate or an object: it is done on nothing else.
+
+    Where the work has gone on to another image while the verb waited, that is said.
+    """
+
+    @wraps(method)
+    def called(self: Speaking, *args: Any) -> None:
+        subject = self.subject
+
+        def do() -> None:
+            if subject is not None and self.subject is not subject:
+                raise RuntimeError("another image is at work by now: nothing was done on it")
             method(self, *args)
-        except (ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError) as error:
-            self.refuse(error)
+
+        self.act(do)
 
     return called

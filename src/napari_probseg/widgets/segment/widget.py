@@ -316,6 +316,7 @@ class SegmentWidget(QWidget):
 
     def _choose(self, index: int) -> None:
         self.work.bring_up(self.panel.images.itemData(index) if index >= 0 else None)
+        self._draw_images()  # the one at work is told, also while another one waits
 
     def _open_sample(self) -> None:
         from skimage.data import cell
@@ -356,12 +357,17 @@ class SegmentWidget(QWidget):
         active = bare(self._viewer.layers.selection.active)
         if (corners := rectangle_of(active)) is not None:
             self.work.mark_box(corners, active)
-        elif (image := self.work.image) is not None:
-            self.work.prepare()
-            if (layers := self.work.layers) is not None:
-                self._box.start(layers.markers.ndim, placement(image, layers.markers.ndim))
-                self.panel.status.say("Draw a rectangle around the object.")
+        else:
+            self.work.act(self._take_up_box)
         self.panel.box.setChecked(self._box.is_waiting)
+
+    def _take_up_box(self) -> None:
+        if (image := self.work.image) is not None:
+            layers = self.work.open_layers()
+            self.work.prepare()
+            self._box.start(layers.markers.ndim, placement(image, layers.markers.ndim))
+            self.panel.status.say("Draw a rectangle around the object.")
+            self.panel.box.setChecked(True)
 
     def _stop_box(self) -> None:
         self._box.stop()

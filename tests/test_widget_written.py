@@ -1,0 +1,90 @@
+"""What is drawn of a layer after a part of it was written: that part and nothing else, whatever its numbers take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_probseg.case import Marker
+from napari_probseg.widgets.layers.overlay import write
+from window import finished, on, press, stroke, turned
+
+SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+
+
+def drawn_of(viewer, layer):
+    """Return what the canvas holds of a layer, of as many bits as it has there."""
+    viewer = viewer.__wrapped__
+    return np.asarray(viewer.window._qt_viewer.canvas.layer_to_visual[layer].layer._slice.image.view)
+
+
+@pytest.mark.parametrize("numbers", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_region_is_written_and_nothing_beside_it(make_napari_viewer_proxy, numbers, is_shown):
+    viewer = make_napari_viewer_proxy()
+    layer = viewer.add_labels(np.ones((20, 30), numbers), visible=is_shown)
+    updates, strokes = [], []
+    layer.events.labels_update.connect(lambda event: updates.append((tuple(event.offset), event.data.copy())))
+    layer.events.paint.connect(strokes.append)
+    rng, where = np.random.default_rng(0), (slice(3, 9), slice(4, 15))
+    new = rng.integers(0, 4, (6, 11)).astype(numbers)
+    expected = layer.data.copy()
+    expected[where] = new
+    assert not np.array_equal(expected, layer.data), "test invalid"
+    write(layer, where, new)
+    np.testing.assert_array_equal(layer.data, expected)
+    layer.visible = True
+    np.testing.assert_array_equal(drawn_of(viewer, layer), expected)
+    if is_shown and numbers != np.uint32:
+        ((offset, data),) = updates
+        assert offset == (3, 4) and np.array_equal(data, new)
+    assert not strokes, "it is none that a person drew"
+    before = len(updates)
+    write(layer, where, new)
+    write(layer, (slice(0, 1), slice(0, 1)), np.array([[3]], numbers))
+    assert layer.data[0, 0] == 3 and len(updates) <= before + 1
+
+
+def test_the_layers_of_the_next_image_hold_nothing_of_the_one_before(opened, qtbot):
+    """They are emptied where anything was, and not made anew."""
+    viewer, widget = opened
+    finished(qtbot, widget)
+    stroke(qtbot, widget, (50, 50))
+    stroke(qtbot, widget, (10, 10), Marker.BACKGROUND)
+    markers, objects = widget.work.layers.markers, widget.work.layers.objects
+    arrays = markers.data, objects.data
+    assert all(array.any() for array in arrays), "test invalid"
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    now = widget.work.layers
+    assert (now.markers, now.objects) == (markers, objects) and now.markers.data is arrays[0]
+    assert not now.markers.data.any() and not now.objects.data.any()
+    turned(qtbot)
+    assert not drawn_of(viewer, markers).any() and not drawn_of(viewer, objects).any()
+    press(qtbot, widget, Qt.Key.Key_Q, ALT)
+    on(qtbot, widget, "cell0")
+    qtbot.waitUntil(lambda: widget.work.session is not None)
+    layers = widget.work.layers
+    np.testing.assert_array_equal(layers.objects.data, widget.work.session.objects)
+    assert len(widget.work.session.finished) == 2 and layers.objects.data.max() == 2
+    np.testing.assert_array_equal(drawn_of(viewer, layers.objects), layers.objects.data)
+    np.testing.assert_array_equal(drawn_of(viewer, layers.markers), layers.markers.data)
+
+
+@pytest.mark.parametrize(("first", "numbers"), [(254, np.uint8), (255, np.uint16), (2**16 - 1, np.uint32)])
+def test_objects_of_any_number_are_shown(opened, qtbot, first, numbers):
+    viewer, widget = opened
+    labels = np.zeros((64, 64), np.uint32)
+    labels[50:60, 50:60] = first
+    widget.work.take(viewer.add_labels(labels, name="others"))
+    assert widget.work.session.max_label == first
+    finished(qtbot, widget)
+    layers = widget.work.layers
+    assert widget.work.session.max_label == first + 1 and layers.objects.data.dtype == numbers
+    np.testing.assert_array_equal(layers.objects.data, widget.work.session.objects)
+    press(qtbot, widget, Qt.Key.Key_U)
+    np.testing.assert_array_equal(layers.objects.data, widget.work.session.objects)
