@@ -35,7 +35,7 @@ def test_a_region_is_written_and_nothing_beside_it(make_napari_viewer_proxy, num
     expected = layer.data.copy()
     expected[where] = new
     assert not np.array_equal(expected, layer.data), "test invalid"
-    write(layer, where, new)
+    write(layer, [(where, new)])
     np.testing.assert_array_equal(layer.data, expected)
     layer.visible = True
     np.testing.assert_array_equal(drawn_of(viewer, layer), expected)
@@ -44,8 +44,8 @@ def test_a_region_is_written_and_nothing_beside_it(make_napari_viewer_proxy, num
         assert offset == (3, 4) and np.array_equal(data, new)
     assert not strokes, "it is none that a person drew"
     before = len(updates)
-    write(layer, where, new)
-    write(layer, (slice(0, 1), slice(0, 1)), np.array([[3]], numbers))
+    write(layer, [(where, new)])
+    write(layer, [((slice(0, 1), slice(0, 1)), np.array([[3]], numbers))])
     assert layer.data[0, 0] == 3 and len(updates) <= before + 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +52,12 @@ def will_do(layer: Any, ndim: int, where: dict[str, Any]) -> bool:
 
 
 def used_again(
-    layer: Labels, data: NDArray[Any] | Sequence[tuple[Region, Any]], name: str, where: dict[str, Any]
+    layer: Labels,
+    data: NDArray[Any] | Sequence[tuple[Region, Any]],
+    name: str,
+    where: dict[str, Any],
+    *,
+    is_flat: bool = True,
 ) -> Labels:
     """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting.
 
@@ -61,8 +66,7 @@ def used_again(
     if isinstance(data, np.ndarray):
         layer.data = data
     else:
-        for region, values in data:
-            write(layer, region, values)
+        write(layer, data, is_flat=is_flat)
     if layer.name != name:
         layer.name = name
     lay_over(layer, where)
@@ -73,15 +77,32 @@ def used_again(
     return layer
 
 
-def write(layer: Labels, where: Region, new: NDArray[Any]) -> None:
-    """Write a region of a layer of two axes on a flat canvas; napari draws that region, and not all anew."""
-    shown = layer.data[where]
-    if np.array_equal(shown, new):
-        return
-    shown[...] = new
-    if not layer.visible or shown.itemsize > 2:  # napari draws it when it is seen again, or keeps a copy of its own
+def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, is_flat: bool = True) -> None:
+    """Write regions of a layer; of an image on a flat canvas napari draws these, and not all anew.
+
+    Parameters
+    ----------
+    layer : Labels
+    values : iterable of (region, array)
+    is_flat : bool
+        Whether the canvas shows two axes.
+    """
+    is_drawn_in_part = is_flat and layer.ndim == 2 and layer.visible and layer.data.itemsize < 4  # else it has a copy
+    is_changed = False
+    for where, new in values:
+        if np.array_equal(layer.data[where], new):
+            continue
+        layer.data[where] = new
+        is_changed = True
+        if is_drawn_in_part:
+            _draw(layer, where)
+    if is_changed and not is_drawn_in_part:
         layer.refresh()
-        return
+
+
+def _draw(layer: Labels, where: Region) -> None:
+    """Let napari draw a region of a layer anew."""
+    shown = layer.data[where]
     corners = tuple(np.array([0, n - 1]) for n in shown.shape)
     values = shown[corners]
     shown[corners] = values ^ 1  # so that they change once more: napari draws all that lies between them

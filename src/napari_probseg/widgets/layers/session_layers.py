@@ -163,18 +163,13 @@ class SessionLayers:
         self.colour_objects()
         if self.session.max_label > np.iinfo(self.objects.dtype).max:
             self.objects.data = self._objects(...)
-        wheres: list[Any] = [...] if regions is None else list(regions)
+        wheres, is_flat = [] if regions is None else list(regions), self._viewer.dims.ndisplay == 2
         for layer, values in ((self.markers, self._shown), (self.objects, self._objects)):
-            is_changed, is_flat = False, layer.ndim == 2 == self._viewer.dims.ndisplay
-            for where in wheres:
-                new = values(where)
-                if is_flat and regions is not None:
-                    write(layer, where, new)
-                elif not np.array_equal(layer.data[where], new):
-                    layer.data[where] = new
-                    is_changed = True
-            if is_changed or regions is None:
+            if regions is None:
+                layer.data[...] = values(...)
                 layer.refresh()
+            else:
+                write(layer, [(where, values(where)) for where in wheres], is_flat=is_flat)
 
     def leave_open(self, taken_back: Answer | None) -> None:
         """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour."""
@@ -302,8 +297,9 @@ class SessionLayers:
             return new_layer(kind, data(), self.image_name, self._placement, in_depth=in_depth)
         held = self.held[kind] if spare.is_empty_over(kind, shape) and self.session.max_label < 256 else None
         values = self._shown if kind == "markers" else self._objects
-        written = [(where, values(where)) for where in held or ()] if are_few(held, shape, self._viewer) else data()
-        return used_again(layer, written, f"{kind} of {self.image_name}", self._placement)
+        written = [(where, values(where)) for where in held or ()] if are_few(held) else data()
+        name, is_flat = f"{kind} of {self.image_name}", self._viewer.dims.ndisplay == 2
+        return used_again(layer, written, name, self._placement, is_flat=is_flat)
 
     @property
     def held(self) -> dict[str, list[Region]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 KINDS = "objects", "markers"  # from the lower layer to the upper one
-MAX_WRITTEN = 8_000_000  # pixels that are written one region after the other, and not all at once
+MAX_WRITTEN = 8_000_000  # voxels that are written one region after the other, and not all at once
 
 
 def new_layer(kind: str, data: NDArray[Any], image_name: str, where: dict[str, Any], *, in_depth: bool) -> Labels:
@@ -28,10 +28,9 @@ def new_layer(kind: str, data: NDArray[Any], image_name: str, where: dict[str, A
     return Labels(data, name=f"{kind} of {image_name}", colormap=colours, opacity=opacity, **where)
 
 
-def are_few(held: Sequence[Region] | None, shape: tuple[int, ...], viewer: Viewer) -> bool:
-    """Return whether regions of an image of two axes are better written one after the other than all at once."""
-    is_flat = len(shape) == 2 and viewer.dims.ndisplay == 2
-    return held is not None and is_flat and sum(n_voxels(where) for where in held) <= MAX_WRITTEN
+def are_few(held: Sequence[Region] | None) -> bool:
+    """Return whether regions are better written one after the other than all of an image at once."""
+    return held is not None and sum(n_voxels(where) for where in held) <= MAX_WRITTEN
 
 
 class Spare:
@@ -74,10 +73,10 @@ class Spare:
         """Return whether a layer is as large as an image and holds nothing."""
         return kind in self._laid and self._laid[kind][1] == shape
 
-    def _emptied(self, kind: str, shape: tuple[int, ...], viewer: Viewer) -> Any:
+    def _emptied(self, kind: str, shape: tuple[int, ...]) -> Any:
         """Return what is to be written to a layer so that it is empty."""
         layer, held = self._layers[kind], self._held.pop(kind, None)
-        fits = layer.data.shape == shape and layer.data.dtype == np.uint8 and are_few(held, shape, viewer)
+        fits = layer.data.shape == shape and layer.data.dtype == np.uint8 and are_few(held)
         return [(where, np.uint8(0)) for where in held or ()] if fits else np.zeros(shape, np.uint8)
 
     def lay_over(self, viewer: Viewer, image: Image, shape: tuple[int, ...]) -> bool:
@@ -86,6 +85,7 @@ class Spare:
         One that a person has removed stays away.
         """
         where, wanted = placement(image, len(shape)), (image.name, shape)
+        is_flat = viewer.dims.ndisplay == 2
         for kind in KINDS:
             layer = self._layers.get(kind)
             is_there = layer is not None and layer in viewer.layers
@@ -97,7 +97,7 @@ class Spare:
                 remove(viewer, self._layers.pop(kind))
                 return True
             if layer is not None and is_there:
-                used_again(layer, self._emptied(kind, shape, viewer), f"{kind} of {image.name}", where)
+                used_again(layer, self._emptied(kind, shape), f"{kind} of {image.name}", where, is_flat=is_flat)
                 layer.editable = False
             else:
                 in_depth = viewer.dims.ndisplay == 3
