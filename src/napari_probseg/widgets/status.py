@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
 from napari_probseg.widgets.style import colour
@@ -30,6 +30,8 @@ class StatusLine(QLabel):
         self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setFixedHeight(_LEAST)
+        self._again = QTimer(self, singleShot=True, interval=0)  # once Qt has taken in the style
+        self._again.timeout.connect(self._fit)
 
     def say(self, sentence: str, is_error: bool = False) -> None:
         """Show a sentence, which may have a link."""
@@ -41,6 +43,7 @@ class StatusLine(QLabel):
         self.style().unpolish(self)
         self.style().polish(self)
         self._fit()
+        self._again.start()
 
     def resizeEvent(self, event: Any) -> None:
         super().resizeEvent(event)

@@ -171,8 +171,8 @@ class MoreLikeThis(Stage):
             return
         keys, n = self.settings.keys, len(offered.above(self.line))
         self.say(
-            f"{len(offered)} alike, {n} likely: {keys['accept']} takes the one on show, {keys['none']} skips it, "
-            f"{keys['take_all']} takes all above the line; a stroke corrects it."
+            f"{len(offered)} alike, {n} likely: {keys['accept']} takes it, {keys['none']} skips it, "
+            f"{keys['take_all']} takes all likely; a stroke corrects it."
         )
         self._bring_into_view()
 

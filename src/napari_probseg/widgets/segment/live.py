@@ -26,6 +26,7 @@ class Live:
         self._is_auto = setting == LIVE_AUTO
         self._seconds: deque[float] = deque(maxlen=N_ANSWERS)
         self._begun: float | None = None
+        self._is_loaded = False  # what answers: the first answer waits for that
 
     def switch(self, on: bool) -> None:
         """Switch it as the user wants, from now on."""
@@ -46,6 +47,7 @@ class Live:
     def end(self) -> None:
         """Note that the answer, or the first part of it, is on show; that may switch it off, see `why_off`."""
         if self._begun is not None:
-            self._seconds.append(time.perf_counter() - self._begun)
-            self._begun = None
+            if self._is_loaded:
+                self._seconds.append(time.perf_counter() - self._begun)
+            self._is_loaded, self._begun = True, None
             self.is_on = self.is_on and not self.why_off
