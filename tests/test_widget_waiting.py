@@ -194,8 +194,11 @@ def test_an_object_finished_before_its_answer_came_is_finished_with_it(open_widg
     qtbot.waitUntil(lambda: widget.work.asking.is_live)
     press(qtbot, widget, Qt.Key.Key_Q)
     assert "on its way" in widget.panel.status.text() and not widget.work.session.finished
+    press(qtbot, widget, Qt.Key.Key_Q)  # as nothing has happened yet
     gate.set()
     qtbot.waitUntil(lambda: bool(widget.work.session.finished), timeout=20_000)
+    threads_ended(qtbot)
+    qtbot.wait(60)
     assert widget.work.session.finished[0].n_voxels > 100 and not refused
 
 

@@ -216,9 +216,12 @@ class Workspace(MoreLikeThis):
         step = self._session().forget()
         self._stepped(step, "Forgotten: Complete asks the general network again. Undo brings back what was learnt.")
 
-    @verb
     def finish(self) -> None:
-        """Move the object to the finished ones and begin the next."""
+        """Move the object to the finished ones and begin the next; pressed again while it waits it is done once."""
+        if not self.awaits("finish"):
+            self.act(self._finish, "finish")
+
+    def _finish(self) -> None:
         self.finish_object()
         self.look_for_more()
 
