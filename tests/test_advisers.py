@@ -13,7 +13,10 @@ from skimage.segmentation import random_walker
 from skimage.segmentation import watershed as flooded
 
 from napari_probseg.nn import advisers
-from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice
+from napari_probseg.nn.adviser_config import AdviserConfig
+from napari_probseg.nn.advisers import ADVISER_NAMES, advice
+from napari_probseg.nn.appearance import appearance, likeness, seen_in
+from napari_probseg.nn.filters import edge_strength, smoothed
 from napari_probseg.nn.ways import way_costs
 
 SIDE = {2: 64, 3: 32}
@@ -34,7 +37,7 @@ def a_ball(ndim: int, *, noise: float = 0.1) -> tuple[torch.Tensor, torch.Tensor
 
 
 def parts(image: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return advisers.edge_strength(advisers.smoothed(image)), torch.stack([inside, outside], 1)
+    return edge_strength(smoothed(image)), torch.stack([inside, outside], 1)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -79,7 +82,7 @@ def test_the_watershed_side_is_that_of_scikit_image() -> None:
 
 def test_the_walker_is_that_of_scikit_image() -> None:
     image, inside, outside, _ = a_ball(2)
-    smooth = advisers.smoothed(image)
+    smooth = smoothed(image)
     said = advisers.walker(smooth, torch.stack([inside, outside], 1), replace(CONFIG, n_walker_steps=200))[0, 0]
     markers = inside[0].numpy() * 1 + outside[0].numpy() * 2
     exact = random_walker(smooth[0, 0].numpy(), markers, beta=130, mode="cg_j") == 1
@@ -94,7 +97,7 @@ def test_appearance_tells_textures_apart_wherever_they_are() -> None:
     inside, outside = np.zeros((2, 64, 64), dtype=bool)
     inside[12:20, 12:20], outside[28:36, 28:36] = True, True
     marks = torch.from_numpy(np.stack([inside, outside]))[None]
-    said = advisers.appearance(advisers.smoothed(torch.from_numpy(image).float()[None, None]), marks, CONFIG)
+    said = appearance(seen_in(torch.from_numpy(image).float()[None, None], CONFIG), marks, CONFIG)
     found = ndimage.binary_opening(said[0, 0].numpy() > 0)
     assert found[44:52, 44:52].mean() > 0.9, "the other one is found, too"
     assert found[~truth].mean() < 0.2
@@ -117,20 +120,19 @@ def striped() -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
 
 def test_likeness_is_against_all_that_is_not_marked() -> None:
     image, truth, marks = striped()
-    seen = advisers.smoothed(torch.from_numpy(image).float()[None, None])
-    guess = torch.full((1, *truth.shape), 0.1)
     config = replace(CONFIG, appearance_stride=1)
-    by_marks = advisers.appearance(seen, marks, config)[0, 0].numpy() > 0
-    likeness = advisers.likeness(seen, marks, guess, config)[0, 0].numpy() > 0
+    seen = seen_in(smoothed(torch.from_numpy(image).float()[None, None]), config)
+    by_marks = appearance(seen, marks, config)[0, 0].numpy() > 0
+    like = likeness(seen, marks, torch.full((1, *truth.shape), 0.1), config)[0, 0].numpy() > 0
     assert by_marks[~truth].mean() > 0.5, "the marks alone tell the stripes from the disk"
-    assert likeness[truth].mean() > 0.9
-    assert likeness[~truth].mean() < 0.15
+    assert like[truth].mean() > 0.9
+    assert like[~truth].mean() < 0.15
 
 
 def test_what_is_guessed_to_be_object_is_not_learnt_from_as_outside() -> None:
     image, inside, outside, truth = a_ball(2, noise=0.3)
-    marks, smooth = torch.stack([inside, outside], 1), advisers.smoothed(image)
-    nothing, all_of_it = (advisers.likeness(smooth, marks, g, CONFIG)[0, 0] for g in (truth * 0.0, truth * 0.95))
+    marks, seen = torch.stack([inside, outside], 1), seen_in(image, CONFIG)
+    nothing, all_of_it = (likeness(seen, marks, g, CONFIG)[0, 0] for g in (truth * 0.0, truth * 0.95))
     assert all_of_it[truth[0]].mean() > nothing[truth[0]].mean()
 
 
@@ -165,6 +167,6 @@ def test_a_constant_image_and_a_full_window_are_no_error(ndim: int) -> None:
     for sure in (0.0, 1.0):
         guess = torch.full(inside.shape, sure)
         for marks in (torch.stack([inside, outside], 1), torch.stack([~outside, outside], 1)):
-            said = advisers.likeness(nothing, marks, guess, AdviserConfig())
+            said = likeness(seen_in(nothing, CONFIG), marks, guess, CONFIG)
             assert said.shape[1] == 1
             assert said.isfinite().all()

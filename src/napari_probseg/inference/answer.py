@@ -15,7 +15,7 @@ from napari_probseg.inference.inputs import enlarged, window_input, window_input
 from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import foresight
+from napari_probseg.nn.appearance import foresight, seen_in
 from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
@@ -113,12 +113,13 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     x = window_input(case, window, size).to(device)
     probability = looks.probability(window, size).to(device)
     n_inside, n_outside = _n_strokes(case, window)
-    both = (0.0, 0.0)
+    both, seen = (0.0, 0.0), None
     if foretold is not None and min(n_inside, n_outside) >= MIN_EACH:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
-        both = (foretold, float(foresight(image, torch.stack([inside, outside])[None], FINE_ADVISERS)))
+        seen = seen_in(image, FINE_ADVISERS)
+        both = (foretold, float(foresight(seen, torch.stack([inside, outside])[None], FINE_ADVISERS)))
     facts = facts_of(n_inside, n_outside, size / WINDOW_SIDE[2], looks.confidence, both)
-    return refiner_input(x[None], probability[None], facts[None].to(device))
+    return refiner_input(x[None], probability[None], facts[None].to(device), seen)
 
 
 def _n_strokes(case: Case, window: Window) -> tuple[int, int]:

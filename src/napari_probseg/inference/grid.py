@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.inputs import enlarged, interpolated, resized, with_channels
+from napari_probseg.inference.inputs import enlarged, resized, with_channels
+from napari_probseg.inference.resampling import interpolating, transformed
 from napari_probseg.inference.windows import Window
 from napari_probseg.nn.inputs import network_input
 from napari_probseg.region import Region
@@ -70,10 +70,9 @@ class Grid:
 
     def sampled(self, values: Tensor, window: Window, *, beyond: float) -> Tensor:
         """Return a map over a window, (S, S, S), in the places; ``beyond`` where the window does not reach."""
-        found = values.float()
         shares = [(line - low) / n for line, low, n in zip(self.lines(), window.low, window.size, strict=True)]
-        for axis, share in enumerate(shares):
-            found = interpolated(found, axis, share * values.shape[axis] - 0.5)
+        sides = zip(values.shape, shares, strict=True)
+        found = transformed(values.float(), [interpolating(n, share * n - 0.5) for n, share in sides])
         for axis, share in enumerate(shares):
             if bool((out := (share < 0) | (share > 1)).any()):
                 found = found.index_fill(axis, out.nonzero()[:, 0], beyond)
@@ -97,10 +96,11 @@ class Grid:
             for low, n in zip(window.low, window.size, strict=True)
         )
         lines = [next(across) if line is None else line for line in middle]
-        places = [(line - s.start) / (s.stop - s.start) * 2 - 1 for line, s in zip(lines, self.region, strict=True)]
-        grid = torch.stack(torch.meshgrid(*places, indexing="ij")[::-1], -1)[None]
-        found = F.grid_sample(values[None, None], grid, align_corners=False, padding_mode="border")[0, 0]
-        return found.squeeze(axis)
+        sides = zip(values.shape, lines, self.region, strict=True)
+        places = [(n, (line - s.start) / (s.stop - s.start) * n - 0.5) for n, line, s in sides]
+        n, place = places.pop(axis)
+        plane = torch.tensordot(interpolating(n, place)[0], values, dims=([0], [axis]))
+        return transformed(plane, [interpolating(*along) for along in places])
 
     def of_markers(self, where: Region, markers: NDArray[np.uint8]) -> Tensor:
         """Return what markers of a region of the image say in the places: 1 object, -1 background, 0 nothing.

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.resampling import interpolating, resizing, transformed
 from napari_probseg.inference.windows import Window, wider
 from napari_probseg.nn.inputs import network_input, z_scored
 from napari_probseg.region import Region, hull, overlap
@@ -108,8 +109,11 @@ def _with_padding(
     """Return (C, S, ...) of the part of a window that lies in the image; what sticks out repeats the image's rim."""
     ndim = image.ndim - 1
     if math.prod(n / step for n in window.size) <= 4 * MAX_READ_VOXELS[ndim]:
-        thinned = [(0, 0), *((before // step, after // step) for before, after in padding)]
-        return resized(torch.from_numpy(np.pad(image.numpy(), thinned, mode="edge")), (size,) * ndim)
+        thinned = [(before // step, after // step) for before, after in padding]
+        if ndim == 3:
+            sides = zip(image.shape[1:], thinned, strict=True)
+            return transformed(image, [resizing(n, size, pads) for n, pads in sides])
+        return resized(torch.from_numpy(np.pad(image.numpy(), [(0, 0), *thinned], mode="edge")), (size,) * ndim)
     # Where one axis is a thousand times as coarse as another, a cube in mm is mostly outside: that is left out here.
     shares = [
         (min(int(before * size / n), size - 1), max(1, round((s.stop - s.start) * size / n)))
@@ -124,8 +128,7 @@ def resized(values: Tensor, shape: Sequence[int]) -> Tensor:
     """Return (C, ...) linearly interpolated to another shape; what is made smaller is averaged first."""
     if len(shape) == 2:
         return F.interpolate(values[None], tuple(shape), mode="bilinear", antialias=True)[0]
-    smaller = tuple(min(a, b) for a, b in zip(values.shape[1:], shape, strict=True))
-    return F.interpolate(F.interpolate(values[None], smaller, mode="area"), tuple(shape), mode="trilinear")[0]
+    return transformed(values, [resizing(a, b) for a, b in zip(values.shape[1:], shape, strict=True)])
 
 
 def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
@@ -142,9 +145,13 @@ def enlarged(values: Tensor, shape: Sequence[int], where: Region) -> Tensor:
     low, high = values.aminmax()
     smaller = [min(a, b) for a, b in zip(values.shape[1:], shape, strict=True)]
     values = values if smaller == list(values.shape[1:]) else resized(values, smaller)
-    for axis, (n, part) in enumerate(zip(shape, where, strict=True), 1):
-        places = (torch.arange(part.start, part.stop) + 0.5) * (values.shape[axis] / n) - 0.5
-        values = interpolated(values, axis, places)
+    sides = zip(values.shape[1:], shape, where, strict=True)
+    places = [(torch.arange(part.start, part.stop) + 0.5) * (old / n) - 0.5 for old, n, part in sides]
+    if len(places) == 3:
+        values = transformed(values, [interpolating(n, p) for n, p in zip(values.shape[1:], places, strict=True)])
+    else:  # a large image would cost more by matrices
+        for axis, along in enumerate(places, 1):
+            values = interpolated(values, axis, along)
     return values.clamp(low, high)  # what is interpolated is rounded
 
 

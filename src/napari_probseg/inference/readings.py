@@ -20,7 +20,8 @@ from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
-from napari_probseg.nn.advisers import appearance, smoothed, with_outside
+from napari_probseg.nn.advisers import with_outside
+from napari_probseg.nn.appearance import appearance, seen_in
 from napari_probseg.nn.general import Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS
@@ -181,7 +182,7 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     readings = Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
     if inside.any():
         marks = torch.stack([inside, with_outside(inside, outside)], 1)
-        by_marks = appearance(smoothed(image), marks, LOOKS_ALIKE)[0, 0].cpu()
+        by_marks = appearance(seen_in(image, LOOKS_ALIKE), marks, LOOKS_ALIKE)[0, 0].cpu()
         readings += _whole(window, 2 * by_marks.clamp(-0.999, 0.999).atanh(), ALIKE_SCORE * found.confidence)
     if (seen := Alike.of(case)) is not None:
         readings += _whole(seen.window, seen.logit(found), ALIKE_SCORE * found.confidence)

@@ -16,6 +16,8 @@ from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input, window_inputs
+from napari_probseg.inference.remembered import Remembered
+from napari_probseg.inference.resampling import interpolating, transformed
 from napari_probseg.inference.windows import Window, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
@@ -75,16 +77,13 @@ class SliceLooks:
         along = lines.pop(self.axis) - 0.5
         after = torch.searchsorted(index, along).clamp(1, len(index) - 1)
         share = ((along - index[after - 1]) / (index[after] - index[after - 1])).clamp(0, 1)
-        between = torch.lerp(logit[after - 1], logit[after], share[:, None, None])  # (places, S, S)
-        trust = torch.lerp(quality[after - 1], quality[after], share)
-        lines = [
-            (line - low) / n * 2 - 1 for line, low, n in zip(lines, self.window.low, self.window.size, strict=True)
-        ]
-        places = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1).expand(len(along), -1, -1, -1)
-        found = F.grid_sample(between[:, None], places, align_corners=False, padding_mode="border")[:, 0]
-        outside = (places.abs() > 1).any(-1)
-        found = found.masked_fill(outside, -MAX_LOG_ODDS)
-        trust = trust[:, None, None].expand_as(found)
+        between = interpolating(len(index), after - 1 + share)
+        shares = [(line - low) / n for line, low, n in zip(lines, self.window.low, self.window.size, strict=True)]
+        sides = zip(logit.shape[1:], shares, strict=True)
+        found = transformed(logit, [between, *(interpolating(n, part * n - 0.5) for n, part in sides)])
+        for axis, part in enumerate(shares, 1):
+            found = found.index_fill(axis, ((part < 0) | (part > 1)).nonzero()[:, 0], -MAX_LOG_ODDS)
+        trust = (between @ quality)[:, None, None].expand_as(found)
         return found.movedim(0, self.axis), trust.movedim(0, self.axis)
 
 
@@ -136,7 +135,9 @@ class _Found:
 
 
 @torch.inference_mode()
-def look_at_seeds(network: AdvisedCVAE, case: Case, device: torch.device) -> SeedLooks:
+def look_at_seeds(
+    network: AdvisedCVAE, case: Case, device: torch.device, remembered: Remembered | None = None
+) -> SeedLooks:
     """Look at the slices with strokes inside or an accepted object, a few of either."""
     axis = _axis_of_slices(case)
     chosen = (_spread(known(case, axis), MAX_SEEDS) for known in (_with_strokes, _with_accepted))
@@ -146,7 +147,8 @@ def look_at_seeds(network: AdvisedCVAE, case: Case, device: torch.device) -> See
         seen, inputs = window_inputs(plane, windows_around(plane, N_WINDOWS, close=CLOSEST_RATIO), WINDOW_SIDE[2])
         windows.append(seen)
         x.append(inputs)
-    logit, quality = _said(network, torch.cat(x), device)
+    remembered = remembered or Remembered()
+    logit, quality = remembered.said(network, torch.cat(x), lambda new: _said(network, new, device))
     counts = [len(seen) for seen in windows]
     parts = zip(planes.items(), windows, torch.split(logit, counts), torch.split(quality, counts), strict=True)
     return SeedLooks(axis, planes, {k: Looks.of(p, seen, here, good) for (k, p), seen, here, good in parts})

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
+from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, across_slices, look_at_seeds, through_slices
@@ -110,11 +111,26 @@ class VolumeLooks:
 
 
 @torch.inference_mode()
-def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, device: torch.device) -> VolumeAnswer:
+def answer_in_volume(
+    network: VolumeCVAE,
+    of_images: AdvisedCVAE,
+    case: Case,
+    device: torch.device,
+    remembered: Remembered | None = None,
+) -> VolumeAnswer:
     """Look at a volume with a stroke inside.
 
     From the second stroke on the networks do not see the answer that was on show (`Case.evidence`); it holds where no
     stroke contradicts it.
+
+    Parameters
+    ----------
+    network : VolumeCVAE
+    of_images : AdvisedCVAE
+    case : Case
+    device : torch.device
+    remembered : Remembered, optional
+        What the network of images said of slices with strokes when it was asked before.
 
     Raises
     ------
@@ -125,7 +141,7 @@ def answer_in_volume(network: VolumeCVAE, of_images: AdvisedCVAE, case: Case, de
     if shown is not None:
         case = case.with_markers(case.partial, case.strokes, marked=case.marked)
     far = look_around(network, case, device)
-    seeds = look_at_seeds(of_images, case, device)
+    seeds = look_at_seeds(of_images, case, device, remembered)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence

@@ -16,6 +16,7 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.patches import Patches
+from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import CLOSEST_RATIO, VolumeAnswer, answer_in_volume, with_room
 from napari_probseg.inference.windows import cut_off, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
@@ -51,10 +52,11 @@ def candidates_in_volume(
     seed: int,
     reach: float,
     device: torch.device,
+    remembered: Remembered | None = None,
 ) -> Candidates:
-    """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
+    """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose` and `answer_in_volume`."""
     hinted = with_hint(case)
-    found = answer_in_volume(network, of_images, hinted, device)
+    found = answer_in_volume(network, of_images, hinted, device, remembered)
     readings = _readings(network, hinted, found, seed=seed, reach=reach, device=device)
     masks = (readings.logit > 0).numpy()
     choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)

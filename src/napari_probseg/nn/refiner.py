@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, edge_strength, smoothed
+from napari_probseg.nn.adviser_config import AdviserConfig
+from napari_probseg.nn.advisers import ADVISER_NAMES, advice
+from napari_probseg.nn.appearance import Seen
+from napari_probseg.nn.filters import edge_strength, smoothed, without_copies
 from napari_probseg.nn.inputs import N_MARKS
 
 N_FACTS = 6  # about the whole window, the same in each voxel
@@ -43,7 +46,7 @@ class Refiner(nn.Module):
 
 
 @torch.no_grad()
-def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
+def refiner_input(x: Tensor, probability: Tensor, facts: Tensor, seen: Seen | None = None) -> Tensor:
     """Return what a `Refiner` looks at, (B, N_SEEN, Y, X).
 
     Parameters
@@ -54,14 +57,15 @@ def refiner_input(x: Tensor, probability: Tensor, facts: Tensor) -> Tensor:
         What the network says.
     facts : (B, N_FACTS) tensor
         See `facts_of`.
+    seen : Seen, optional
+        Of the image by `FINE_ADVISERS`, where that is at hand.
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
     logit = probability.clamp(1e-3, 1 - 1e-3).logit().clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS) / MAX_LOG_ODDS
-    edges = edge_strength(smoothed(image)).clamp(max=2)
+    edges = edge_strength(smoothed(without_copies(image)[0])).clamp(max=2)
     everywhere = facts[:, :, None, None].expand(-1, -1, *x.shape[2:])
-    return torch.cat(
-        [logit[:, None], advice(image, marks[:, 0] > 0, marks[:, 1] > 0, FINE_ADVISERS), marks, edges, everywhere], 1
-    )
+    says = advice(image, marks[:, 0] > 0, marks[:, 1] > 0, FINE_ADVISERS, seen=seen)
+    return torch.cat([logit[:, None], says, marks, edges, everywhere], 1)
 
 
 def facts_of(

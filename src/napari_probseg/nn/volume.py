@@ -9,7 +9,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_probseg.nn.advisers import ADVISER_NAMES, AdviserConfig, advice, edge_strength, framed, likeness, smoothed
+from napari_probseg.nn.adviser_config import AdviserConfig
+from napari_probseg.nn.advisers import ADVISER_NAMES, advice, framed
+from napari_probseg.nn.appearance import likeness, seen_in
+from napari_probseg.nn.filters import edge_strength, smoothed, without_copies
 from napari_probseg.nn.general import LAYOUT, GeneralConfig, GeneralCVAE
 from napari_probseg.nn.inputs import N_MARKS
 
@@ -86,10 +89,14 @@ def advised(x: Tensor, logit: Tensor) -> Tensor:
     doubted = rim & (logit < 0)
     if not bool(knows.any()):
         return advice(image, inside, outside | doubted, GRID_ADVISERS)
-    looks = likeness(smoothed(image), marks, (logit / 2).sigmoid(), LIKENESS_ADVISERS)
+    seen = seen_in(image, LIKENESS_ADVISERS)
+    looks = likeness(seen, marks, (logit / 2).sigmoid(), LIKENESS_ADVISERS)
     alike = knows & rim & (looks[:, 0] > 0)
     told = alike.flatten(1).sum(1) < MAX_ALIKE * rim.flatten(1).sum(1)  # else a few strokes tell nothing apart
-    says = advice(image, inside, outside | (doubted & ~(alike & told[:, None, None, None])), GRID_ADVISERS)
+    outside = outside | (doubted & ~(alike & told[:, None, None, None]))
+    if bool(knows.all()):
+        return advice(image, inside, outside, GRID_ADVISERS, looks=looks)
+    says = advice(image, inside, outside, GRID_ADVISERS, seen=seen)
     says[:, -1:] = torch.where(knows[:, None], looks, says[:, -1:])
     return says
 
@@ -111,7 +118,7 @@ def refiner_maps(x: Tensor, logit: Tensor, by_slices: Tensor, quality: Tensor, s
     """
     image, marks = x[:, :-N_MARKS], x[:, -N_MARKS:]
     said = torch.stack([logit, by_slices], 1).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS) / MAX_LOG_ODDS
-    edges = edge_strength(smoothed(image)).clamp(max=2)
+    edges = edge_strength(smoothed(without_copies(image)[0])).clamp(max=2)
     return torch.cat([said, quality[:, None], says, marks, edges, nearness(marks[:, 0] > 0, marks[:, 1] > 0)], 1)
 
 

@@ -150,7 +150,9 @@ class CVAEProposer(AsksNetworks):
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
             return with_fallback(
                 self,
-                lambda: candidates_in_volume(network, of_images, case, n, seed=seed, reach=reach, device=self.device),
+                lambda: candidates_in_volume(
+                    network, of_images, case, n, seed=seed, reach=reach, device=self.device, remembered=self.remembered
+                ),
             )
         return _candidates(case, self.draw(case, self.config.n_samples[ndim - 2], seed=seed, reach=reach), n)
 

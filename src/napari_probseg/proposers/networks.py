@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from napari_probseg.inference.device import chosen_device
+from napari_probseg.inference.remembered import Remembered
 from napari_probseg.nn.presets import General, load_network
 
 MAX_KEPT_NETWORKS = 4  # that nothing uses: those for images and for volumes, the shipped ones and a data set's own
@@ -96,6 +97,7 @@ class AsksNetworks:
         self.name = name
         where = chosen_device(device)
         self.networks = {ndim: network.eval().to(where) for ndim, network in networks.items()}
+        self.remembered = Remembered()
 
     @property
     def device(self) -> torch.device:

@@ -117,7 +117,9 @@ class UNetCut(AsksNetworks, Completer):
             return Completion(case, found.window, found.probability(case.shape))
         of_images = self.networks.get(2)
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
-            seen = with_fallback(self, lambda: answer_in_volume(network, of_images, hinted, self.device))
+            seen = with_fallback(
+                self, lambda: answer_in_volume(network, of_images, hinted, self.device, self.remembered)
+            )
             return Completion(case, seen.window, seen.probability())
         return self._completed(case, hinted)
 
