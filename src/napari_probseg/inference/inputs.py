@@ -95,12 +95,20 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
     if len(image) > n_channels:
         image = with_channels(image, n_channels)
     sampled = _with_padding(torch.from_numpy(image), window, where, padding, step, size)
-    pixels = torch.from_numpy(with_channels(sampled.numpy(), n_channels))  # few are filled up where it costs least
     inside, outside = (_marks(case, case.strokes, marker, window, size) for marker in _MARKERS)
     outside = outside & ~inside
     accepted = _accepted(case, window, size) * ~(inside | outside)
     marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted)]
-    return network_input(pixels[None], *marks)[0]
+    return input_of(sampled, marks, n_channels)
+
+
+def input_of(image: Tensor, marks: Sequence[Tensor], n_channels: int) -> Tensor:
+    """Return x, (n_channels + 3, ...), of an image (C, ...) and marks (1, ...); one channel alone is repeated last."""
+    if len(image) > 1:
+        filled = torch.from_numpy(with_channels(image.numpy(), n_channels))
+        return network_input(filled[None], *marks)[0]
+    x = network_input(image[None], *marks)[0]
+    return torch.cat([x[:1].expand(n_channels, *x.shape[1:]), x[1:]])
 
 
 def _with_padding(
@@ -193,30 +201,36 @@ def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
 
 def _marks(case: Case, markers: NDArray[np.uint8], marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
     """Return (S, ...) in which the smallest mark in a window survives, at the cost of the region that is marked."""
-    parts = [
-        [(max(low + a, box.start), min(low + b, box.stop)) for a, b in _bins(n, size)]
-        for low, n, box in zip(window.low, window.size, case.marked, strict=True)
-    ]
     marks = np.zeros((size,) * case.ndim, dtype=bool)
-    reached = [[i for i, (a, b) in enumerate(part) if a < b] for part in parts]
-    if not all(reached):
+    where = overlap(case.marked, window.within(case.shape))
+    if where is None:
         return marks
-    across = tuple(slice(part[r[0]][0], part[r[-1]][1]) for part, r in zip(parts[1:], reached[1:], strict=True))
-    slabs = [(markers[slice(*parts[0][i]), *across] == marker).any(0) for i in reached[0]]
-    found = np.stack(slabs)  # (S of the first axis, the voxels of the others)
-    for axis, (part, bins) in enumerate(zip(parts[1:], reached[1:], strict=True), 1):
-        first = part[bins[0]][0]
-        slabs = [found.take(range(part[i][0] - first, part[i][1] - first), axis=axis).any(axis) for i in bins]
-        found = np.stack(slabs, axis=axis)
+    found = markers[where] == marker
+    reached = []
+    for axis, (part, low, n) in enumerate(zip(where, window.low, window.size, strict=True)):
+        first, last = (np.clip(ends + low - part.start, 0, found.shape[axis]) for ends in _bins(n, size))
+        held = np.flatnonzero(first < last)
+        found = np.moveaxis(_any_of(np.moveaxis(found, axis, 0), first[held], last[held]), 0, axis)
+        reached.append(held)
     marks[np.ix_(*reached)] = found
     return marks
 
 
-def _bins(n: int, size: int) -> list[tuple[int, int]]:
+def _any_of(drawn: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return whether anything is drawn in each of some stretches along the first axis, from ``first`` to ``last``."""
+    if drawn.ndim == 3:
+        return np.stack([drawn[a:b].any(0) for a, b in zip(first, last, strict=True)])
+    drawn = np.concatenate([drawn, np.zeros_like(drawn[:1])])  # a stretch may end where it ended
+    return np.asarray(np.logical_or.reduceat(drawn, np.stack([first, last], 1).ravel(), axis=0)[::2])
+
+
+def _bins(n: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the voxels of each of ``size`` places along an axis of ``n``, from and to: the nearest one at least."""
+    place = np.arange(size)
     if n < size:
-        return [(k := int((i + 0.5) * n / size), k + 1) for i in range(size)]
-    return [(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+        nearest = ((place + 0.5) * n / size).astype(np.intp)
+        return nearest, nearest + 1
+    return place * n // size, -(-(place + 1) * n // size)
 
 
 def with_channels(image: NDArray[np.float32], n: int) -> NDArray[np.float32]:
