@@ -1,0 +1,74 @@
+"""How long an answer in a volume of 128x128x128 takes, stroke by stroke, by the clock and as time of the processor.
+
+    python benchmarks/answers.py --data FOLDER [--sets FetalBrainMRI Hippocampus] [--strokes 14]
+
+Of each set an object of a training part is completed after each dab of the annotator of ``napari-probseg evaluate``,
+in a cube around it; a smaller image is interpolated to that size. To compare two versions let them take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+import napari_probseg as ps
+from napari_probseg.dataset.raw import LabelledImage, datasets_at
+from napari_probseg.simulate.annotator import dab
+
+SIDE = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser.add_argument("--sets", nargs="*", default=["FetalBrainMRI", "Hippocampus"], help="their names")
+    parser.add_argument("--strokes", type=int, default=14)
+    arguments = parser.parse_args()
+    if not arguments.data:
+        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
+    completer = ps.load_completer(device="cpu")
+    print(f"| {torch.get_num_threads()} threads | strokes | median, ms | of the processor, ms | Dice at the end |")
+    print("|---|--:|--:|--:|--:|", flush=True)
+    for dataset in datasets_at(arguments.data, arguments.sets):
+        case, truth = cube(dataset.load(dataset.split("training")[0]))
+        result, times, shown = np.zeros_like(truth), [], None
+        for _ in range(arguments.strokes):
+            marks = dab(result, truth, spacing=case.spacing)
+            if marks is None:
+                break
+            case = case.mark(*marks)
+            if shown is not None:
+                case = case.with_shown(*shown)
+            begun = time.perf_counter(), time.process_time()
+            found = completer.propose(case, everywhere=False)
+            times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
+            shown, result = (found.where, found.patches[0] == ps.Marker.OBJECT), np.zeros_like(truth)
+            result[shown[0]] = shown[1]
+        clock, busy = 1000 * np.median(times[1:], axis=0)  # not the first one, which loads the network
+        dice = ps.metrics.dice(result, truth)
+        print(f"| {dataset.folder.name} | {len(times)} | {clock:.0f} | {busy:.0f} | {dice:.2f} |", flush=True)
+
+
+def cube(labelled: LabelledImage) -> tuple[ps.Case, np.ndarray]:
+    """Return the cube around the object of medium size in a case, and that object."""
+    labels, counts = np.unique(labelled.label[labelled.label > 0], return_counts=True)
+    truth = labelled.label == labels[np.argsort(counts)[len(counts) // 2]]
+    zoom = [max(1.0, SIDE / n) for n in truth.shape]
+    image = ndimage.zoom(labelled.image[0], zoom, order=1)
+    truth = ndimage.zoom(truth.astype(np.uint8), zoom, order=0) > 0
+    low = [
+        int(np.clip(round(middle) - SIDE // 2, 0, n - SIDE))
+        for middle, n in zip(ndimage.center_of_mass(truth), truth.shape, strict=True)
+    ]
+    where = tuple(slice(start, start + SIDE) for start in low)
+    spacing = [mm / factor for mm, factor in zip(labelled.spacing, zoom, strict=True)]
+    return ps.Case(np.ascontiguousarray(image[where]), spacing=spacing), np.ascontiguousarray(truth[where])
+
+
+if __name__ == "__main__":
+    main()
