@@ -127,13 +127,38 @@ def test_what_looks_alike_stays_on_show_until_something_else_is() -> None:
     assert preferred(case.with_shown(everywhere, in_image(found, case)), found) is found
 
 
-def test_what_was_corrected_for_long_is_what_is_meant() -> None:
-    columns = range(10, 171, 20)
-    case = ps.Case(IMAGE).mark(on_branches(*columns), beside((20, 60), (120, 160), (110, 20), (20, 90)))
+def shown_as(case: ps.Case, mask: np.ndarray) -> ps.Case:
+    return case.with_shown(tuple(slice(0, n) for n in case.shape), mask)
+
+
+def test_an_answer_that_a_stroke_hardly_changes_stays() -> None:
+    case = marked()
     found = answered(case, case.strokes == ps.Marker.OBJECT)
-    corrected = case.with_shown(tuple(slice(0, n) for n in case.shape), in_image(found, case))
-    assert preferred(corrected, found) is found, "thirteen strokes"
-    assert dice(in_image(preferred(case, found), case), BRANCHES) > 0.8, "all of them at once: nothing was corrected"
+    assert preferred(shown_as(case, in_image(found, case)), found) is found
+
+
+def test_what_looks_alike_is_the_answer_where_a_correction_speaks_for_it() -> None:
+    case = marked()
+    blob = ball(Y.shape, (125, 40), 12, np.ones(2))
+    found = answered(case, (case.strokes == ps.Marker.OBJECT) | blob)
+    before = in_image(found, case) & ~on_branches(165)
+    assert preferred(shown_as(case, before & ~blob), found) is not found, "a branch was missing"
+    hole = ball(Y.shape, (125, 40), 3, np.ones(2))
+    beside_it = case.mark(outside=hole)
+    speck = answered(beside_it, (beside_it.strokes == ps.Marker.OBJECT) | blob)
+    settled = in_image(speck, beside_it) | hole
+    assert preferred(shown_as(beside_it, settled), speck) is speck, "most of it is as it was"
+    elsewhere = ball(Y.shape, (20, 60), 2, np.ones(2))
+    assert preferred(shown_as(case, blob | elsewhere), found) is found, "by the likeness far more would be wrong"
+
+
+def test_what_looks_alike_goes_where_a_correction_speaks_for_the_network() -> None:
+    at = (105, 150)
+    case = marked().mark(ball(Y.shape, at, 3, np.ones(2)))
+    found = answered(case, (case.strokes == ps.Marker.OBJECT) | ball(Y.shape, at, 9, np.ones(2)), foretold=0.9)
+    assert preferred(shown_as(case, BRANCHES), found) is found
+    near_its_border = marked().mark(ball(Y.shape, (105, 158), 0.5, np.ones(2)))
+    assert preferred(shown_as(near_its_border, BRANCHES), found) is not found
 
 
 @pytest.mark.parametrize("shape", [(1200, 900), (900, 40)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
@@ -16,7 +17,7 @@ from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized, with_channels
 from napari_probseg.inference.windows import Window, window_for
 from napari_probseg.morphology import numbered_parts
-from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, overlap, relative
 from napari_probseg.unaries.pixel_classifier import Features, foresight, likeness, seen_features
 
 MAX_PIXELS = 2**21  # of an image that is looked at as a whole
@@ -24,7 +25,7 @@ MAX_PLACES = 400_000  # of the grid that it is looked at on
 MAX_CHANNELS = 3
 MAX_ANSWERED = 2**23  # pixels of the answer's window; of a larger one no other answer is looked for
 MIN_INSIDE = 3  # strokes: a kind of thing shows in several places
-MAX_STROKES = 12  # on both sides: who has corrected the network's answer for so long means what is on show
+MAX_SETTLED = 0.95  # Dice of the network's answer and what was on show, from which on it is settled
 MIN_FORESIGHT = 0.5  # of the likeness ...
 MIN_LEAD = 0.3  # ... and how much better than the network's it must be
 MIN_SPREAD = 0.5  # share of what looks alike that lies in the box of the strokes inside ...
@@ -32,6 +33,8 @@ MARGIN = 0.25  # ... and around it, in its sides
 MAX_AGREEMENT = 0.65  # Dice of the two answers; where they agree more, there is nothing to choose
 SAME = 0.75  # Dice of an answer and what was on show, from which on that is this answer
 MIN_HELD = 0.6  # Dice of the likeness and what was on show, from which on that was a likeness
+MIN_SPOKEN = 0.4  # how much a correction must speak for the likeness to take the network's place ...
+MAX_SPOKEN = 0.85  # ... and may speak for the network's answer where the likeness stays
 MAX_CERTAINTY = 1e-4  # probabilities stay so far from 0 and 1
 
 Mask = NDArray[np.bool_]
@@ -63,8 +66,7 @@ class Alike:
             return None
         where = window_for(case, MAX_PIXELS).within(case.shape)
         shape = tuple(s.stop - s.start for s in where)
-        shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
-        grid = tuple(max(1, int(n * shrink)) for n in shape)
+        grid = _grid(shape)
         image = case.read(where)
         if len(image) > MAX_CHANNELS:
             image = with_channels(image, MAX_CHANNELS)
@@ -95,8 +97,9 @@ def preferred(case: Case, found: Answer) -> Answer:
     """Return an answer, or all that looks like the strokes where that explains them and the answer does not.
 
     A person may mean a kind of thing that lies all over the image, such as vessels. Then the network, which looks for
-    one object, does not foretell their strokes from each other, and what these look like does. Where that was on show
-    already it stays, until a person turns to another candidate.
+    one object, does not foretell their strokes from each other, and what these look like does; it also changes its
+    answer with each of them, and what they correct is much of what is wrong by the likeness. Where that was on show
+    already it stays, until a person turns to another candidate, or corrects what is most wrong by the network's answer.
 
     Parameters
     ----------
@@ -105,22 +108,24 @@ def preferred(case: Case, found: Answer) -> Answer:
     found : Answer
         What a network made of it.
     """
-    n_inside, n_outside = (_n_strokes(case, marker) for marker in (Marker.OBJECT, Marker.BACKGROUND))
+    _, n_inside = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
     if found.window.n_voxels(case.shape) > MAX_ANSWERED or n_inside < MIN_INSIDE:
         return found
     foretold, answered, shown = found.foretold, _Mask.of(found, case), _Mask.shown(case)
-    was_shown = 1.0 if shown is None else shown.dice(answered)
-    is_early = shown is None or n_inside + n_outside <= MAX_STROKES
-    is_doubted = is_early and foretold is not None and foretold <= 1 - MIN_LEAD
-    if (was_shown >= SAME and not is_doubted) or (seen := Alike.of(case)) is None:
+    was_shown = 0.0 if shown is None else shown.dice(answered)
+    is_doubted = foretold is not None and foretold <= 1 - MIN_LEAD and was_shown < MAX_SETTLED
+    is_other_shown = shown is not None and was_shown < SAME
+    if not (is_doubted or is_other_shown) or (seen := Alike.of(case)) is None:
         return found
     alike = replace(found, window=seen.window, logit=seen.logit(found))
     mask = _Mask.of(alike, case)
     if shown is not None and shown.dice(mask) > max(was_shown, MIN_HELD):
-        return alike
-    if foretold is None or not is_doubted or mask.dice(answered) >= MAX_AGREEMENT or mask.spread(case) < MIN_SPREAD:
+        return alike if _spoken_for(answered, shown, case) <= MAX_SPOKEN else found
+    if not is_doubted or mask.dice(answered) >= MAX_AGREEMENT or mask.spread(case) < MIN_SPREAD:
         return found
-    return alike if seen.foretold() >= max(MIN_FORESIGHT, foretold + MIN_LEAD) else found
+    if seen.foretold() < max(MIN_FORESIGHT, (foretold or 0.0) + MIN_LEAD):
+        return found
+    return alike if shown is None or _spoken_for(mask, shown, case) >= MIN_SPOKEN else found
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,12 @@ class _Mask:
         a, b = (one.mask[relative(both, one.where)] for one in (self, other))
         return 2 * int(np.count_nonzero(a & b)) / n
 
+    def on(self, where: Region) -> Mask:
+        """Return the mask on a region that holds its own."""
+        found = np.zeros(tuple(s.stop - s.start for s in where), dtype=bool)
+        found[relative(self.where, where)] = self.mask
+        return found
+
     def spread(self, case: Case) -> float:
         """Return the share that lies between the strokes inside: who means all of it marks all over it."""
         box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
@@ -168,8 +179,30 @@ class _Mask:
         return n_near / max(1, n)
 
 
-def _n_strokes(case: Case, marker: Marker) -> int:
-    return numbered_parts(case.strokes[case.marked] == marker)[1]
+def _spoken_for(other: _Mask, shown: _Mask, case: Case) -> float:
+    """Return how much the latest correction of what was on show speaks for another answer, in [0, 1].
+
+    People correct what is most wrong: it is how deep the correction lies in what differs, over the deepest place there.
+    """
+    where = hull(other.where, shown.where)
+    shape = tuple(s.stop - s.start for s in where)
+    grid = _grid(shape)
+    is_other, is_shown = (one.on(where) for one in (other, shown))
+    strokes = case.strokes[where]
+    met = deepest = 0.0
+    for wrong, corrected in (
+        (is_other & ~is_shown, (strokes == Marker.OBJECT) & ~is_shown),
+        (is_shown & ~is_other, (strokes == Marker.BACKGROUND) & is_shown),
+    ):
+        depth = ndimage.distance_transform_edt(np.pad(_sampled(wrong, grid), 1))[1:-1, 1:-1]
+        deepest = max(deepest, float(depth.max()))
+        met = max(met, float(depth[_on_grid(corrected, grid)].max(initial=0)))
+    return met / deepest if deepest else 0.0
+
+
+def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
+    shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
+    return tuple(max(1, int(n * shrink)) for n in shape)
 
 
 def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
@@ -178,3 +211,8 @@ def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
     places = [at * n // m for at, n, m in zip(np.nonzero(mask), grid, mask.shape, strict=True)]
     found[tuple(places)] = True
     return found
+
+
+def _sampled(mask: Mask, grid: tuple[int, ...]) -> Mask:
+    """Return a mask on a coarser grid, one place for each of its own."""
+    return mask[np.ix_(*(np.arange(m) * n // m for n, m in zip(mask.shape, grid, strict=True)))]
