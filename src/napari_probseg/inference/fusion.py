@@ -105,25 +105,25 @@ def feathered(shape: torch.Size) -> Tensor:
 def resampled(values: Tensor, of: Window, over: Window, size: int) -> Tensor:
     """Return a map over one window, (S, ...), on a grid over another, (size, ...); 0 where it does not reach.
 
-    What is made much smaller is averaged first.
+    What is made much smaller is averaged first. Several maps, (N, S, ...), are resampled at once.
     """
-    ndim = values.ndim
+    ndim = len(over.size)
     lines = []
     for low, n, first, m in zip(of.low, of.size, over.low, over.size, strict=True):
         place = first + (torch.arange(size, dtype=torch.float32) + 0.5) * (m / size)  # in voxels of the image
         lines.append((place - low) / n * 2 - 1)
-    fineness = min(m / size / (n / s) for n, m, s in zip(of.size, over.size, values.shape, strict=True))
-    halved = values[None, None]
+    fineness = min(m / size / (n / s) for n, m, s in zip(of.size, over.size, values.shape[-ndim:], strict=True))
+    halved = values.reshape(1, -1, *values.shape[-ndim:])
     while fineness >= 2:
         halved = (F.avg_pool2d if ndim == 2 else F.avg_pool3d)(halved, 2)
         fineness /= 2
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)
-    sampled = F.grid_sample(halved, grid[None].to(values), align_corners=False, padding_mode="border")[0, 0]
-    within = torch.ones_like(sampled)
+    sampled = F.grid_sample(halved, grid[None].to(values), align_corners=False, padding_mode="border")[0]
+    within = torch.ones((size,) * ndim, device=values.device)
     for axis, line in enumerate(lines):
         view = [-1 if a == axis else 1 for a in range(ndim)]
         within = within * (line.abs() <= 1).to(within).view(view)
-    return sampled * within
+    return (sampled * within).reshape(*values.shape[:-ndim], *within.shape)
 
 
 def in_region(values: Tensor, window: Window, where: Region) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
     if len(image) > n_channels:
         image = with_channels(image, n_channels)
     sampled = _with_padding(torch.from_numpy(image), window, where, padding, step, size)
-    inside, outside = (_marks(case, case.strokes, marker, window, size) for marker in _MARKERS)
+    inside, outside = (_marks(case, marker, window, size) for marker in _MARKERS)
     outside = outside & ~inside
     accepted = _accepted(case, window, size) * ~(inside | outside)
     marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted)]
@@ -199,38 +200,28 @@ def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
     return found
 
 
-def _marks(case: Case, markers: NDArray[np.uint8], marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
-    """Return (S, ...) in which the smallest mark in a window survives, at the cost of the region that is marked."""
+def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
+    """Return (S, ...) in which the smallest stroke in a window survives, at the cost of the region that is marked."""
     marks = np.zeros((size,) * case.ndim, dtype=bool)
-    where = overlap(case.marked, window.within(case.shape))
-    if where is None:
+    near = overlap(case.marked, window.within(case.shape))
+    if near is None:
         return marks
-    found = markers[where] == marker
-    reached = []
-    for axis, (part, low, n) in enumerate(zip(where, window.low, window.size, strict=True)):
-        first, last = (np.clip(ends + low - part.start, 0, found.shape[axis]) for ends in _bins(n, size))
-        held = np.flatnonzero(first < last)
-        found = np.moveaxis(_any_of(np.moveaxis(found, axis, 0), first[held], last[held]), 0, axis)
-        reached.append(held)
-    marks[np.ix_(*reached)] = found
-    return marks
+    at = np.nonzero(case.strokes[near] == marker)
+    axes = zip(at, near, window.low, window.size, strict=True)
+    ends = [_places(voxels + s.start - low, n, size) for voxels, s, low, n in axes]
+    corners = np.zeros((size + 1,) * case.ndim, dtype=np.int32)  # each voxel adds 1 to its places, by their corners
+    for corner in product((0, 1), repeat=case.ndim):
+        np.add.at(corners, tuple(end[side] for end, side in zip(ends, corner, strict=True)), (-1) ** sum(corner))
+    for axis in range(case.ndim):
+        np.cumsum(corners, axis, out=corners)
+    return np.asarray(corners[(slice(size),) * case.ndim] > 0)
 
 
-def _any_of(drawn: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return whether anything is drawn in each of some stretches along the first axis, from ``first`` to ``last``."""
-    if drawn.ndim == 3:
-        return np.stack([drawn[a:b].any(0) for a, b in zip(first, last, strict=True)])
-    drawn = np.concatenate([drawn, np.zeros_like(drawn[:1])])  # a stretch may end where it ended
-    return np.asarray(np.logical_or.reduceat(drawn, np.stack([first, last], 1).ravel(), axis=0)[::2])
-
-
-def _bins(n: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the voxels of each of ``size`` places along an axis of ``n``, from and to: the nearest one at least."""
-    place = np.arange(size)
+def _places(voxels: NDArray[np.intp], n: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which of ``size`` places along an axis of ``n`` hold voxels, from and to; a place holds one at least."""
     if n < size:
-        nearest = ((place + 0.5) * n / size).astype(np.intp)
-        return nearest, nearest + 1
-    return place * n // size, -(-(place + 1) * n // size)
+        return -((n - 2 * voxels * size) // (2 * n)), -((n - 2 * (voxels + 1) * size) // (2 * n))
+    return voxels * size // n, -(-(voxels + 1) * size // n)
 
 
 def with_channels(image: NDArray[np.float32], n: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -62,6 +63,10 @@ class Readings:
         """Return what each takes as object, (M) of (S, S) bool."""
         return [(o > 0) & (d > 0) for o, d in zip(self.object, self.decided, strict=True)]
 
+    def boxes(self, shape: tuple[int, ...]) -> list[Region | None]:
+        """Return the pixels of an image of ``shape`` that hold the object of each, None where there is none."""
+        return [w.region_of(inside, shape) for inside, w in zip(self.inside(), self.window, strict=True)]
+
     def chosen(self, index: list[int]) -> Readings:
         """Return some of them."""
         return Readings(
@@ -93,8 +98,11 @@ def candidates_of(
     found = preferred(hinted, of_one)
     readings = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
     readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
-    readings = _near(case, found, readings)
-    over, grid = _on_common_grid(case, found, readings)
+    boxes = [_box(case, found), *readings.boxes(case.shape)]
+    most = _most_pixels(case, found)
+    near = [i for i, box in enumerate(boxes[1:]) if n_voxels(_region(case, found, [boxes[0], box])) <= most]
+    readings, boxes = readings.chosen(near), [boxes[0], *(boxes[1 + i] for i in near)]
+    over, grid = _on_common_grid(case, found, readings, boxes)
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
     score = np.concatenate([[2.0], readings.score])  # nothing comes before it
     votes = np.concatenate([[False], readings.is_vote])
@@ -104,7 +112,8 @@ def candidates_of(
     score[0] = found.confidence
     plausible = np.minimum(score[choice.index], found.confidence)
     seen = found.window.within(case.shape)
-    patches_of = Patches(case, _region(case, maps, windows), window=seen, max_voxels=MAX_CUT_PIXELS)
+    where = _region(case, found, [boxes[i] for i in choice.index])
+    patches_of = Patches(case, where, window=seen, max_voxels=MAX_CUT_PIXELS)
     patches, kept = patches_of.offered(
         patches_of.of(in_region(logit.sigmoid(), window, patches_of.where))
         for logit, window in zip(maps, windows, strict=True)
@@ -199,19 +208,9 @@ def _whole(window: Window, logit: Tensor, score: float) -> Readings:
     return Readings([window], [logit], [torch.full_like(logit, 10.0)], np.array([score]), np.zeros(1, dtype=bool))
 
 
-def _near(case: Case, found: Answer, readings: Readings) -> Readings:
-    """Leave out readings that reach far: an answer costs what lies around the strokes, however large the image is."""
-    most = _most_pixels(case, found)
-    reached = [
-        n_voxels(_region(case, [found.logit, _both(readings, i)], [found.window, window]))
-        for i, window in enumerate(readings.window)
-    ]
-    return readings.chosen([i for i, n in enumerate(reached) if n <= most])
-
-
 def _most_pixels(case: Case, found: Answer) -> int:
-    """Return how many pixels the readings beside an answer may reach over, together with it."""
-    return max(MAX_CUT_PIXELS, 2 * n_voxels(_region(case, [found.logit], [found.window])))
+    """Return how many pixels a reading beside an answer may reach over with it, however large the image is."""
+    return max(MAX_CUT_PIXELS, 2 * n_voxels(_region(case, found, [_box(case, found)])))
 
 
 def _both(readings: Readings, i: int) -> Tensor:
@@ -219,24 +218,26 @@ def _both(readings: Readings, i: int) -> Tensor:
     return torch.minimum(readings.object[i], readings.decided[i])
 
 
-def _on_common_grid(case: Case, found: Answer, readings: Readings) -> tuple[Window, Tensor]:
+def _on_common_grid(case: Case, found: Answer, readings: Readings, boxes: list[Region | None]) -> tuple[Window, Tensor]:
     """Return a window that holds the readings, and their objects on a grid over it, the completion first."""
-    boxes = [found.window.region_of(found.logit > 0, case.shape)]
-    boxes += [w.region_of(inside, case.shape) for inside, w in zip(readings.inside(), readings.window, strict=True)]
     seen = [box for box in boxes if box is not None]
     over = window_on(case, hull(*seen), margin=1.1) if seen else found.window
-    maps = [resampled(found.logit.sigmoid(), found.window, over, GRID_SIDE)]
-    maps += [
-        resampled(inside.float(), w, over, GRID_SIDE)
-        for inside, w in zip(readings.inside(), readings.window, strict=True)
-    ]
-    return over, torch.stack(maps)
+    maps = [resampled(found.logit.sigmoid()[None], found.window, over, GRID_SIDE)]
+    of_each = zip(readings.window, readings.inside(), strict=True)
+    for (window, _), maps_there in groupby(of_each, key=lambda one: (one[0], one[1].shape)):
+        inside = torch.stack([inside for _, inside in maps_there])
+        maps.append(resampled(inside.float(), window, over, GRID_SIDE))
+    return over, torch.cat(maps)
 
 
-def _region(case: Case, maps: list[Tensor], windows: list[Window]) -> Region:
-    """Return the pixels that some readings may change."""
-    boxes = [window.region_of(logit > 0, case.shape) for logit, window in zip(maps, windows, strict=True)]
+def _box(case: Case, found: Answer) -> Region | None:
+    """Return the pixels that hold the object of an answer, None if there is none."""
+    return found.window.region_of(found.logit > 0, case.shape)
+
+
+def _region(case: Case, found: Answer, boxes: list[Region | None]) -> Region:
+    """Return the pixels that some readings beside an answer may change, of boxes that hold their objects."""
     seen = [box for box in boxes if box is not None]
     if not seen:
-        return windows[0].within(case.shape)
+        return found.window.within(case.shape)
     return window_on(case, hull(*seen), margin=LAST_WINDOW_RATIO).within(case.shape)
