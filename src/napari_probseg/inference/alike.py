@@ -34,7 +34,7 @@ MAX_AGREEMENT = 0.65  # Dice of the two answers; where they agree more, there is
 SAME = 0.75  # Dice of an answer and what was on show, from which on that is this answer
 MIN_HELD = 0.6  # Dice of the likeness and what was on show, from which on that was a likeness
 MIN_SPOKEN = 0.4  # how much a correction must speak for the likeness to take the network's place ...
-MAX_SPOKEN = 0.85  # ... and may speak for the network's answer where the likeness stays
+MAX_SPOKEN = 0.85  # ... and may speak for the network's answer, or as much as for the likeness, where that stays
 MAX_CERTAINTY = 1e-4  # probabilities stay so far from 0 and 1
 
 Mask = NDArray[np.bool_]
@@ -120,7 +120,8 @@ def preferred(case: Case, found: Answer) -> Answer:
     alike = replace(found, window=seen.window, logit=seen.logit(found))
     mask = _Mask.of(alike, case)
     if shown is not None and shown.dice(mask) > max(was_shown, MIN_HELD):
-        return alike if _spoken_for(answered, shown, case) <= MAX_SPOKEN else found
+        most = max(MAX_SPOKEN, _spoken_for(mask, shown, case))
+        return alike if _spoken_for(answered, shown, case) <= most else found
     if not is_doubted or mask.dice(answered) >= MAX_AGREEMENT or mask.spread(case) < MIN_SPREAD:
         return found
     if seen.foretold() < max(MIN_FORESIGHT, (foretold or 0.0) + MIN_LEAD):
@@ -182,22 +183,24 @@ class _Mask:
 def _spoken_for(other: _Mask, shown: _Mask, case: Case) -> float:
     """Return how much the latest correction of what was on show speaks for another answer, in [0, 1].
 
-    People correct what is most wrong: it is how deep the correction lies in what differs, over the deepest place there.
+    People correct what is most wrong: how deep the correction lies in what differs, over the deepest place there, and
+    how large the part is in which it lies, over the largest; the less of both.
     """
     where = hull(other.where, shown.where)
-    shape = tuple(s.stop - s.start for s in where)
-    grid = _grid(shape)
-    is_other, is_shown = (one.on(where) for one in (other, shown))
-    strokes = case.strokes[where]
-    met = deepest = 0.0
+    grid = _grid(tuple(s.stop - s.start for s in where))
+    is_other, is_shown, strokes = other.on(where), shown.on(where), case.strokes[where]
+    met, most = np.zeros(2), np.zeros(2)  # depth, size
     for wrong, corrected in (
         (is_other & ~is_shown, (strokes == Marker.OBJECT) & ~is_shown),
         (is_shown & ~is_other, (strokes == Marker.BACKGROUND) & is_shown),
     ):
-        depth = ndimage.distance_transform_edt(np.pad(_sampled(wrong, grid), 1))[1:-1, 1:-1]
-        deepest = max(deepest, float(depth.max()))
-        met = max(met, float(depth[_on_grid(corrected, grid)].max(initial=0)))
-    return met / deepest if deepest else 0.0
+        wrong, corrected = _sampled(wrong, grid), _on_grid(corrected, grid)
+        depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]
+        number, _ = ndimage.label(wrong)
+        size = np.bincount(number[wrong], minlength=1)[number] * wrong
+        most = np.maximum(most, [depth.max(), size.max()])
+        met = np.maximum(met, [depth[corrected].max(initial=0), size[corrected].max(initial=0)])
+    return float((met / most).min()) if most.all() else 0.0
 
 
 def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
