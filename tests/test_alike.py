@@ -139,26 +139,24 @@ def test_an_answer_that_a_stroke_hardly_changes_stays() -> None:
 
 def test_what_looks_alike_is_the_answer_where_a_correction_speaks_for_it() -> None:
     case = marked()
+    strokes = case.strokes == ps.Marker.OBJECT
+    found = answered(case, strokes)
+    of_a_branch, speck = strokes & ~on_branches(60), strokes & ~on_branches(165)
+    assert preferred(shown_as(case, of_a_branch), found) is not found, "the middle of a branch was missing"
+    assert preferred(shown_as(case, speck), found) is found, "far more is wrong by the likeness than the end of one"
     blob = ball(Y.shape, (125, 40), 12, np.ones(2))
-    found = answered(case, (case.strokes == ps.Marker.OBJECT) | blob)
-    before = in_image(found, case) & ~on_branches(165)
-    assert preferred(shown_as(case, before & ~blob), found) is not found, "a branch was missing"
-    hole = ball(Y.shape, (125, 40), 3, np.ones(2))
-    beside_it = case.mark(outside=hole)
-    speck = answered(beside_it, (beside_it.strokes == ps.Marker.OBJECT) | blob)
-    settled = in_image(speck, beside_it) | hole
-    assert preferred(shown_as(beside_it, settled), speck) is speck, "most of it is as it was"
     elsewhere = ball(Y.shape, (20, 60), 2, np.ones(2))
-    assert preferred(shown_as(case, blob | elsewhere), found) is found, "by the likeness far more would be wrong"
+    large = answered(case, strokes | blob)
+    assert preferred(shown_as(case, blob | elsewhere), large) is large, "what was corrected is no part of it"
 
 
-def test_what_looks_alike_goes_where_a_correction_speaks_for_the_network() -> None:
-    at = (105, 150)
-    case = marked().mark(ball(Y.shape, at, 3, np.ones(2)))
-    found = answered(case, (case.strokes == ps.Marker.OBJECT) | ball(Y.shape, at, 9, np.ones(2)), foretold=0.9)
-    assert preferred(shown_as(case, BRANCHES), found) is found
-    near_its_border = marked().mark(ball(Y.shape, (105, 158), 0.5, np.ones(2)))
-    assert preferred(shown_as(near_its_border, BRANCHES), found) is not found
+def test_what_looks_alike_goes_where_a_correction_speaks_for_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alike, "MAX_SPOKEN", 0.5)
+    in_the_middle, at_the_rim = (marked().mark(ball(Y.shape, (105, x), 3, np.ones(2))) for x in (150, 167))
+    for case, goes in ((in_the_middle, True), (at_the_rim, False)):
+        object_ = (case.strokes == ps.Marker.OBJECT) | ball(Y.shape, (105, 150), 20, np.ones(2))
+        found = answered(case, object_, foretold=0.9)
+        assert (preferred(shown_as(case, BRANCHES), found) is found) == goes
 
 
 @pytest.mark.parametrize("shape", [(1200, 900), (900, 40)])
