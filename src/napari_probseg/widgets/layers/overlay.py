@@ -57,7 +57,7 @@ def used_again(
     name: str,
     where: dict[str, Any],
     *,
-    is_flat: bool = True,
+    in_part: bool = True,
 ) -> Labels:
     """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting.
 
@@ -66,7 +66,7 @@ def used_again(
     if isinstance(data, np.ndarray):
         layer.data = data
     else:
-        write(layer, data, is_flat=is_flat)
+        write(layer, data, in_part=in_part)
     if layer.name != name:
         layer.name = name
     lay_over(layer, where)
@@ -77,17 +77,17 @@ def used_again(
     return layer
 
 
-def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, is_flat: bool = True) -> None:
+def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, in_part: bool = True) -> None:
     """Write regions of a layer; of an image on a flat canvas napari draws these, and not all anew.
 
     Parameters
     ----------
     layer : Labels
     values : iterable of (region, array)
-    is_flat : bool
-        Whether the canvas shows two axes.
+    in_part : bool
+        Whether the canvas is flat; see `is_flat`.
     """
-    is_drawn_in_part = is_flat and layer.ndim == 2 and layer.visible and layer.data.itemsize < 4  # else it has a copy
+    is_drawn_in_part = in_part and layer.ndim == 2 and layer.visible and layer.data.itemsize < 4  # else it has a copy
     is_changed = False
     for where, new in values:
         if np.array_equal(layer.data[where], new):
@@ -102,13 +102,14 @@ def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, is_flat: bool 
 
 def _draw(layer: Labels, where: Region) -> None:
     """Let napari draw a region of a layer anew."""
-    shown = layer.data[where]
-    corners = tuple(np.array([0, n - 1]) for n in shown.shape)
-    values = shown[corners]
-    shown[corners] = values ^ 1  # so that they change once more: napari draws all that lies between them
-    begins = (part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True))
-    with layer.events.paint.blocker():
-        layer.data_setitem(tuple(at + begin for at, begin in zip(corners, begins, strict=True)), values)
+    offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
+    layer.events.labels_update(data=layer.data[where], offset=offset)
+
+
+def is_flat(viewer: Viewer) -> bool:
+    """Return whether the canvas shows two axes, in their order."""
+    order = tuple(viewer.dims.order)
+    return bool(viewer.dims.ndisplay == 2 and order == tuple(range(len(order))))
 
 
 def numbers_for(largest: int) -> Any:

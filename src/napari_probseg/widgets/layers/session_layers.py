@@ -17,7 +17,7 @@ from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import Strokes, following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
-from napari_probseg.widgets.layers.overlay import add, lay_over, numbers_for, used_again, write
+from napari_probseg.widgets.layers.overlay import add, is_flat, lay_over, numbers_for, used_again, write
 from napari_probseg.widgets.layers.spare import Spare, are_few, new_layer
 
 if TYPE_CHECKING:
@@ -163,13 +163,13 @@ class SessionLayers:
         self.colour_objects()
         if self.session.max_label > np.iinfo(self.objects.dtype).max:
             self.objects.data = self._objects(...)
-        wheres, is_flat = [] if regions is None else list(regions), self._viewer.dims.ndisplay == 2
+        wheres, in_part = [] if regions is None else list(regions), is_flat(self._viewer)
         for layer, values in ((self.markers, self._shown), (self.objects, self._objects)):
             if regions is None:
                 layer.data[...] = values(...)
                 layer.refresh()
             else:
-                write(layer, [(where, values(where)) for where in wheres], is_flat=is_flat)
+                write(layer, [(where, values(where)) for where in wheres], in_part=in_part)
 
     def leave_open(self, taken_back: Answer | None) -> None:
         """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour."""
@@ -298,8 +298,8 @@ class SessionLayers:
         held = self.held[kind] if spare.is_empty_over(kind, shape) and self.session.max_label < 256 else None
         values = self._shown if kind == "markers" else self._objects
         written = [(where, values(where)) for where in held or ()] if are_few(held) else data()
-        name, is_flat = f"{kind} of {self.image_name}", self._viewer.dims.ndisplay == 2
-        return used_again(layer, written, name, self._placement, is_flat=is_flat)
+        name, in_part = f"{kind} of {self.image_name}", is_flat(self._viewer)
+        return used_again(layer, written, name, self._placement, in_part=in_part)
 
     @property
     def held(self) -> dict[str, list[Region]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_probseg.region import Region, n_voxels
 from napari_probseg.widgets.layers.colours import marker_colours, object_colours
 from napari_probseg.widgets.layers.image import bare, placement
-from napari_probseg.widgets.layers.overlay import add_quietly, lay_over, remove, shrunk, used_again, will_do
+from napari_probseg.widgets.layers.overlay import add_quietly, is_flat, lay_over, remove, shrunk, used_again, will_do
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -85,7 +85,6 @@ class Spare:
         One that a person has removed stays away.
         """
         where, wanted = placement(image, len(shape)), (image.name, shape)
-        is_flat = viewer.dims.ndisplay == 2
         for kind in KINDS:
             layer = self._layers.get(kind)
             is_there = layer is not None and layer in viewer.layers
@@ -97,7 +96,7 @@ class Spare:
                 remove(viewer, self._layers.pop(kind))
                 return True
             if layer is not None and is_there:
-                used_again(layer, self._emptied(kind, shape), f"{kind} of {image.name}", where, is_flat=is_flat)
+                used_again(layer, self._emptied(kind, shape), f"{kind} of {image.name}", where, in_part=is_flat(viewer))
                 layer.editable = False
             else:
                 in_depth = viewer.dims.ndisplay == 3
