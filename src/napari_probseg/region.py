@@ -25,6 +25,11 @@ def bounding_box(mask: NDArray[Any]) -> Region | None:
     return tuple(box)
 
 
+def indices_of(mask: NDArray[Any]) -> tuple[NDArray[np.intp], ...]:
+    """Return where a mask is true, along each axis, as `np.nonzero` does, which is several times as slow for few."""
+    return np.unravel_index(np.flatnonzero(mask), mask.shape)
+
+
 def parts(mask: NDArray[Any]) -> list[Region]:
     """Return boxes that hold all of a mask, or all that is not 0, and little else: one, unless it is scattered.
 

@@ -17,7 +17,7 @@ from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized, with_channels
 from napari_probseg.inference.windows import Window, window_for
 from napari_probseg.morphology import numbered_parts
-from napari_probseg.region import Region, absolute, bounding_box, grown, hull, overlap, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, indices_of, overlap, relative
 from napari_probseg.unaries.pixel_classifier import Features, foresight, likeness, seen_features
 
 MAX_PIXELS = 2**21  # of an image that is looked at as a whole
@@ -120,8 +120,8 @@ def preferred(case: Case, found: Answer) -> Answer:
     alike = replace(found, window=seen.window, logit=seen.logit(found))
     mask = _Mask.of(alike, case)
     if shown is not None and shown.dice(mask) > max(was_shown, MIN_HELD):
-        most = max(MAX_SPOKEN, _spoken_for(mask, shown, case))
-        return alike if _spoken_for(answered, shown, case) <= most else found
+        spoken = _spoken_for(answered, shown, case)
+        return alike if spoken <= MAX_SPOKEN or spoken <= _spoken_for(mask, shown, case) else found
     if not is_doubted or mask.dice(answered) >= MAX_AGREEMENT or mask.spread(case) < MIN_SPREAD:
         return found
     if seen.foretold() < max(MIN_FORESIGHT, (foretold or 0.0) + MIN_LEAD):
@@ -204,6 +204,7 @@ def _spoken_for(other: _Mask, shown: _Mask, case: Case) -> float:
 
 
 def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the grid that a region of a shape is looked at on."""
     shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
     return tuple(max(1, int(n * shrink)) for n in shape)
 
@@ -211,7 +212,7 @@ def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
     """Return a mask on a coarser grid, where the smallest mark survives."""
     found = np.zeros(grid, dtype=bool)
-    places = [at * n // m for at, n, m in zip(np.nonzero(mask), grid, mask.shape, strict=True)]
+    places = [at * n // m for at, n, m in zip(indices_of(mask), grid, mask.shape, strict=True)]
     found[tuple(places)] = True
     return found
 

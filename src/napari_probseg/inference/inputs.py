@@ -16,7 +16,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.resampling import interpolating, resizing, transformed
 from napari_probseg.inference.windows import Window, wider
 from napari_probseg.nn.inputs import network_input, z_scored
-from napari_probseg.region import Region, hull, overlap
+from napari_probseg.region import Region, hull, indices_of, overlap
 
 # Voxels that are read of a window; of a larger one every second is, or every third ... The network sees far fewer.
 MAX_READ_VOXELS = {2: 2**24, 3: 2**21}
@@ -206,8 +206,7 @@ def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.
     near = overlap(case.marked, window.within(case.shape))
     if near is None:
         return marks
-    at = np.nonzero(case.strokes[near] == marker)
-    axes = zip(at, near, window.low, window.size, strict=True)
+    axes = zip(indices_of(case.strokes[near] == marker), near, window.low, window.size, strict=True)
     ends = [_places(voxels + s.start - low, n, size) for voxels, s, low, n in axes]
     corners = np.zeros((size + 1,) * case.ndim, dtype=np.int32)  # each voxel adds 1 to its places, by their corners
     for corner in product((0, 1), repeat=case.ndim):

@@ -16,7 +16,7 @@ def transformed(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     ----------
     values : tensor
     matrices : sequence of (P, N) tensors
-        One for each of the last axes, see `interpolating` and `averaging`.
+        One for each of the last axes, see `interpolating` and `resizing`.
     """
     if len(matrices) == 3:
         planes = values.shape[-2:]
