@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from napari.qt import get_current_stylesheet
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_probseg.session.finished import FinishedObject
@@ -15,7 +18,7 @@ from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment import objects_part
 from napari_probseg.widgets.segment import widget as widget_module
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from napari_probseg.widgets.style import KeyButton
+from napari_probseg.widgets.style import KeyButton, colour, faint, sheet
 from window import Balls, disk, turned
 
 
@@ -176,3 +179,31 @@ def test_each_button_calls_its_verb_once(make_napari_viewer_proxy, qtbot, monkey
         button.setEnabled(True)
         button.click()
         assert called == [widget.verbs[name]], name
+
+
+def luminance(colour) -> float:
+    """Return the relative luminance of a colour (WCAG 2)."""
+    parts = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return float(np.dot(parts, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(ink, ground) -> float:
+    """Return the contrast of an ink, which may be clear in part, on a ground (WCAG 2)."""
+    *parts, alpha = ink.getRgbF()
+    below = np.asarray(ground.getRgbF()[:3])
+    dark, light = sorted(map(luminance, (below, alpha * np.asarray(parts) + (1 - alpha) * below)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_what_is_faint_and_what_is_an_error_can_be_read(make_napari_viewer_proxy, theme):
+    viewer = make_napari_viewer_proxy()
+    viewer.theme = theme
+    ground, text = colour(viewer, "background"), colour(viewer, "text")
+    thin = QColor(text)
+    thin.setAlpha(60)
+    assert contrast(thin, ground) < 4.5, "test invalid"
+    for name in ("background", "foreground"):
+        assert contrast(faint(text), colour(viewer, name)) >= 4.5
+    told = re.search(r"error=\"true\"\] \{ color: (#\w+)", sheet(viewer))
+    assert told and contrast(QColor(told[1]), ground) >= 4.5

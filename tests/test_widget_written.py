@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_probseg.case import Marker
 from napari_probseg.widgets.layers.overlay import write
-from window import finished, on, press, stroke, turned
+from window import disk, finished, offer, on, press, stroke, turned
 
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
 
@@ -88,3 +88,23 @@ def test_objects_of_any_number_are_shown(opened, qtbot, first, numbers):
     np.testing.assert_array_equal(layers.objects.data, widget.work.session.objects)
     press(qtbot, widget, Qt.Key.Key_U)
     np.testing.assert_array_equal(layers.objects.data, widget.work.session.objects)
+
+
+def test_a_candidate_on_a_flat_image_is_drawn_where_it_lies_and_where_the_one_before_lay(open_widget, qtbot):
+    viewer, widget = open_widget(disk((200, 300)).astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    preview, drawn = viewer.layers["preview"].__wrapped__, []
+    preview.events.labels_update.connect(lambda event: drawn.append(event.data.size))
+    view = widget.work.view
+    for act in (
+        widget.work.next,
+        lambda: view.fill(True),
+        lambda: view.preview.ring((50, 50), (0, 1)),
+        view.preview.hide,
+    ):
+        drawn.clear()
+        act()
+        assert drawn
+        np.testing.assert_array_equal(drawn_of(viewer, preview), preview.data)
+    assert not preview.data.any()

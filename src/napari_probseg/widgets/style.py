@@ -18,6 +18,13 @@ def colour(viewer: Viewer, name: str) -> QColor:
     return QColor(*getattr(get_theme(viewer.theme), name).as_rgb_tuple(alpha=False))
 
 
+def faint(ink: QColor, *, is_enabled: bool = True) -> QColor:
+    """Return the colour of what matters less: fainter than the ink, but read on the theme's grounds (4.5 to 1)."""
+    pale = QColor(ink)
+    pale.setAlpha(70 if not is_enabled else 175 if ink.lightness() > 127 else 220)
+    return pale
+
+
 def sheet(viewer: Viewer) -> str:
     """Return the style sheet of the Segment widget, in the colours of the viewer's theme."""
     text, current = colour(viewer, "text"), colour(viewer, "current")
@@ -25,8 +32,8 @@ def sheet(viewer: Viewer) -> str:
     lively = current.lighter(118).name()
     error = colour(viewer, "error")
     is_dark = colour(viewer, "background").lightness() < text.lightness()
-    readable = error.lighter(200) if is_dark else error
-    faint = f"rgba({text.red()}, {text.green()}, {text.blue()}, 150)"
+    readable = error.lighter(200) if is_dark else error.darker(135)
+    pale = "rgba({}, {}, {}, {})".format(*faint(text).getRgb())
     return f"""
         QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
         QPushButton#narrow {{ padding-left: 3px; }}
@@ -35,7 +42,7 @@ def sheet(viewer: Viewer) -> str:
         QPushButton#half:checked {{ background-color: {highlight}; font-weight: 600; }}
         QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
         QToolButton#menu::menu-indicator {{ image: none; }}
-        QLabel#faint, QLabel#status {{ color: {faint}; }}
+        QLabel#faint, QLabel#status {{ color: {pale}; }}
         QLabel#status[error="true"] {{ color: {readable.name()}; }}
         QMenu::item {{ padding: 3px 24px; }}
         QMenu::indicator {{ left: 6px; width: 12px; height: 12px; }}
@@ -95,9 +102,7 @@ class KeyButton(QPushButton):
         font.setPointSizeF(max(6.0, font.pointSizeF() * 0.85))
         font.setBold(False)
         painter.setFont(font)
-        ink = self.palette().buttonText().color()
-        ink.setAlpha(150 if self.isEnabled() else 70)
-        painter.setPen(ink)
+        painter.setPen(faint(self.palette().buttonText().color(), is_enabled=self.isEnabled()))
         painter.drawText(
             self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._key
         )

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_probseg.widgets.style import colour
+from napari_probseg.widgets.style import colour, faint
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -40,12 +40,10 @@ class CurveView(QWidget):
     def paintEvent(self, _: Any) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        faint = colour(self._viewer, "text")
-        faint.setAlpha(150)
         font = self.font()
         font.setPointSizeF(max(6.5, font.pointSizeF() * 0.8))
         painter.setFont(font)
-        painter.setPen(faint)
+        painter.setPen(faint(colour(self._viewer, "text")))
         if not self.points:
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._hint)
             return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
 from napari_probseg.widgets.layers.outline import outline
-from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, empty_again, lay_over
+from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, draw, empty_again, is_flat, lay_over
 from napari_probseg.widgets.layers.preview import Remover
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class AlikeOutlines:
             How the layer lies over the image.
         """
         layer = self._prepared(shape, placement)
-        for where in self._drawn:
-            layer.data[where] = 0
-        self._drawn = []
+        before = self._blank()
         for o in (*objects, on_show):
             value = ON_SHOW if o is on_show else LIKELY if o.score >= line else UNLIKELY
             fills = self._viewer.dims.ndisplay == 3
@@ -68,7 +66,7 @@ class AlikeOutlines:
             self._drawn.append(o.where)
         if not layer.visible:
             layer.visible = True
-        layer.refresh()
+        draw(layer, [*before, *self._drawn], in_part=is_flat(self._viewer))
 
     def lay_over(self, placement: dict[str, Any]) -> None:
         """Lie elsewhere, as the image does now."""
@@ -78,11 +76,16 @@ class AlikeOutlines:
     def hide(self) -> None:
         """Show nothing."""
         if self._layer is not None and self._drawn:
-            for where in self._drawn:
-                self._layer.data[where] = 0
-            self._drawn = []
+            draw(self._layer, self._blank(), in_part=is_flat(self._viewer))
             self._layer.visible = False
-            self._layer.refresh()
+
+    def _blank(self) -> list[Region]:
+        """Outline nothing, and return where that changes the layer."""
+        drawn, self._drawn = self._drawn, []
+        if self._layer is not None:
+            for where in drawn:
+                self._layer.data[where] = 0
+        return drawn
 
     def rest(self, image: Image) -> None:
         """Show nothing, and let the layer wait for what is shown of another image, if it will do for that."""

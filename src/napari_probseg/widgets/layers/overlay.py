@@ -16,6 +16,8 @@ from napari_probseg.widgets.still import units_may_differ
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+MAX_DRAWN_REGIONS = 256  # that are drawn one after the other: beyond that all of a layer is drawn sooner
+
 
 def add(viewer: Viewer, layer: Any) -> None:
     """Add a layer of ours on top; of units that differ napari warned when the images came whose units it has."""
@@ -87,23 +89,23 @@ def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, in_part: bool 
     in_part : bool
         Whether the canvas is flat; see `is_flat`.
     """
-    is_drawn_in_part = in_part and layer.ndim == 2 and layer.visible and layer.data.itemsize < 4  # else it has a copy
-    is_changed = False
+    changed = []
     for where, new in values:
-        if np.array_equal(layer.data[where], new):
-            continue
-        layer.data[where] = new
-        is_changed = True
-        if is_drawn_in_part:
-            _draw(layer, where)
-    if is_changed and not is_drawn_in_part:
+        if not np.array_equal(layer.data[where], new):
+            layer.data[where] = new
+            changed.append(where)
+    draw(layer, changed, in_part=in_part)
+
+
+def draw(layer: Labels, regions: Sequence[Region], *, in_part: bool = True) -> None:
+    """Let napari draw regions of a layer anew, whose data was changed in place; see `write`."""
+    has_copy = layer.ndim > 2 or not layer.visible or layer.data.itemsize > 2  # that napari draws
+    if in_part and not has_copy and len(regions) <= MAX_DRAWN_REGIONS:
+        for where in regions:
+            offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
+            layer.events.labels_update(data=layer.data[where], offset=offset)
+    elif regions:
         layer.refresh()
-
-
-def _draw(layer: Labels, where: Region) -> None:
-    """Let napari draw a region of a layer anew."""
-    offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
-    layer.events.labels_update(data=layer.data[where], offset=offset)
 
 
 def is_flat(viewer: Viewer) -> bool:

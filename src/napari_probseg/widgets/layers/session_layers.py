@@ -17,7 +17,7 @@ from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import Strokes, following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
-from napari_probseg.widgets.layers.overlay import add, is_flat, lay_over, numbers_for, used_again, write
+from napari_probseg.widgets.layers.overlay import add, draw, is_flat, lay_over, numbers_for, used_again, write
 from napari_probseg.widgets.layers.spare import Spare, are_few, new_layer
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class SessionLayers:
         foreign = (new != old) & (locked | (new > Marker.BACKGROUND))
         if foreign.any():
             new[foreign] = old[foreign]
-            self.markers.refresh()
+            draw(self.markers, [where], in_part=is_flat(self._viewer))
         return strokes
 
     def repaint(self, regions: Iterable[Region] | None = None) -> None:
@@ -183,7 +183,8 @@ class SessionLayers:
         if not self.markers.visible:
             self.markers.visible = True
         self._viewer.layers.selection.active = self.markers
-        self.markers.brush_size = size
+        if self.markers.brush_size != size:  # napari tells of one that is the same, too, and all is drawn anew
+            self.markers.brush_size = size
         if marker is Marker.UNKNOWN:
             self.markers.mode = "erase"
         else:

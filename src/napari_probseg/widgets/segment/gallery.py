@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QAbstractButton, QGridLayout, QLabel, QSizePolicy, QS
 
 from napari_probseg.engine.thumbnails import Pane, Thumbnail
 from napari_probseg.rendering import BLUE, RED
-from napari_probseg.widgets.style import colour
+from napari_probseg.widgets.style import colour, faint
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_COLUMNS, _SIDE, _CAPTION = 3, 92, 18
+_COLUMNS, _SIDE, _CAPTION, _GAP = 3, 92, 18, 4
 _INNER = _SIDE - 4
 OF_SAMPLES = "of the samples agree with it."
 # Where the planes of a volume's candidate are: the one on view above, those across it below.
@@ -135,7 +135,7 @@ class Cell(QAbstractButton):
         self.index = index
         self._viewer = viewer
         self._current = False
-        self._share = share_of(content.share) if sampled else ""
+        self._share, self._is_of_none = share_of(content.share) if sampled else "", not content.share
         self._added = added(content.n_object or content.n_background, size=size, unit=unit)
         self._adds_background = not content.n_object
         self._rooms = _ROOMS if len(content.panes) == len(_ROOMS) else (QRect(0, 0, _INNER, _INNER),)
@@ -171,7 +171,7 @@ class Cell(QAbstractButton):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         frame = QRect(1, 1, self.width() - 2, _SIDE - 2)
-        painter.fillRect(frame, QColor(0, 0, 0))
+        painter.fillRect(frame, colour(self._viewer, "background"))
         for picture, room in zip(self._pictures, self._rooms, strict=True):
             shown = QRectF(QPointF(), picture.deviceIndependentSize())
             shown.moveCenter(QRectF(room.translated(3, 2)).center())
@@ -197,11 +197,10 @@ class Cell(QAbstractButton):
         painter.drawText(
             line.adjusted(9, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._added
         )
-        metrics = painter.fontMetrics()
-        if metrics.horizontalAdvance(f"{self._added}  {self._share}") > line.width() - 9:
+        needed = sum(map(painter.fontMetrics().horizontalAdvance, (self._added, self._share)))
+        if self._is_of_none or needed + _GAP > line.width() - 9:
             return  # what does not fit is in the tip
-        ink.setAlpha(150)
-        painter.setPen(ink)
+        painter.setPen(faint(ink))
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._share)
 
     def contextMenuEvent(self, event: Any) -> None:

@@ -15,6 +15,7 @@ from napari_probseg.engine.models import Model
 from napari_probseg.session.request import Offer
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.engines import engine
+from napari_probseg.widgets.garbage import Garbage
 from napari_probseg.widgets.layers.colours import warm_up
 from napari_probseg.widgets.layers.image import (
     bare,
@@ -79,7 +80,7 @@ class Showing(Following):
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
-        self._circle = BrushCircle(viewer)
+        self._circle, self._garbage = BrushCircle(viewer), Garbage(viewer)
         self._beforehand = Beforehand(self.lay_beforehand, self._must_wait)
         warm_up()
         if proposer is not None:
@@ -182,15 +183,30 @@ class Showing(Following):
             self.viewer.layers.move_multiple(own, len(shown))
 
     def lay_beforehand(self) -> bool:
-        """Lay one of the layers of the image at work over it before it is painted on; return False if all lie there."""
-        if (image := self.image) is None or self.layers is not None:
+        """Do one of the things that are done before an image is painted on; return False if all are done.
+
+        The layers of an image on which no work has begun are laid over it, the circle of the brush is drawn once, and
+        what is in memory is set aside.
+        """
+        if (image := self.image) is None:
             return False
         try:
             with self.adding():
-                laid = self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
-                return laid or self._circle.draw_beforehand()
+                laid = self.layers is None and self._lay_over(image)
+                return laid or self._circle.draw_beforehand() or self._garbage.set_aside()
         except (ValueError, TypeError, MemoryError):  # the first verb says so
             return False
+
+    def _lay_over(self, image: Image) -> bool:
+        return self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
+
+    def begin_beforehand(self) -> None:
+        """Begin soon with what is done before the image at work is painted on."""
+        self._beforehand.begin()
+
+    def take_garbage_back(self) -> None:
+        """Let Python search all that is in memory for what nobody needs."""
+        self._garbage.take_back()
 
     def _must_wait(self) -> bool:
         return self.is_held or self.recovery.is_pending

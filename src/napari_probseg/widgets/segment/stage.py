@@ -301,6 +301,7 @@ class Stage(Showing):
         camera_of(self.viewer).events.zoom.disconnect(self._fit_brush)
         self.elsewhere.stop()
         self._beforehand.stop()
+        self._garbage.release()
         self._hide()
         self.recovery.forget()
         self.resuming.forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_probseg.candidates import Proposer
@@ -111,6 +111,10 @@ class SegmentWidget(QWidget):
                 self.release()
         elif event.type() == QEvent.Type.Show:
             guard(self, self.work.images)
+            QTimer.singleShot(0, self._place_hidden_parts)
+            self.work.begin_beforehand()
+        elif event.type() == QEvent.Type.Hide:
+            self.work.take_garbage_back()  # the window may be closing
         return bool(super().event(event))
 
     def release(self) -> None:
@@ -128,6 +132,13 @@ class SegmentWidget(QWidget):
         self._viewer.layers.selection.events.active.disconnect(self._follow)
         self._viewer.events.theme.disconnect(self._restyle)
         self.work.release()
+
+    def _place_hidden_parts(self) -> None:
+        """Let Qt tell all parts of the window where they are, also hidden ones.
+
+        It does so once anything is drawn into a picture: 50 ms, when napari first draws the controls of a locked layer.
+        """
+        self.panel.status.grab()
 
     # Wiring -------------------------------------------------------------------------------------------------------
 

@@ -143,7 +143,9 @@ def recovering(
 ) -> Generator[Any, None, Session]:
     """Return the session of earlier work, on the image as it is now; see `restoring`."""
     yield "Going on where you were…"
-    return (yield from restoring(earlier.kept.stored, case))
+    session = yield from restoring(earlier.kept.stored, case)
+    _ = session.case.marked  # found here: it is looked for in all of a large image
+    return session
 
 
 def restoring(

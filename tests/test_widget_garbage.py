@@ -1,0 +1,68 @@
+"""Python's search for garbage goes through none of what was there when work began, and no image stays in memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from window import click, disk, finished, offer, stroke, turned
+
+BEFOREHAND = True
+IMAGE = disk().astype(np.float32)
+
+
+@pytest.fixture
+def set_aside(open_widget, qtbot):
+    """Return a viewer and the widget, once what is in memory was set aside."""
+    gc.unfreeze()  # what a plugin of pytest has set aside
+    assert not gc.get_freeze_count(), "test invalid"
+    viewer, widget = open_widget(IMAGE.copy())
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=20_000)
+    return viewer, widget
+
+
+def test_what_is_there_is_searched_no_more_while_work_goes_on(set_aside, qtbot):
+    _, widget = set_aside
+    n = gc.get_freeze_count()
+    assert len(gc.get_objects()) < n / 10, "a search goes through little"
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+    assert n - gc.get_freeze_count() < n / 10
+
+
+def test_an_image_that_goes_does_not_stay_in_memory(set_aside, qtbot):
+    viewer, widget = set_aside
+    finished(qtbot, widget)
+    image = weakref.ref(viewer.layers["image"].__wrapped__)
+    viewer.layers.remove("image")
+    assert not gc.get_freeze_count()
+    turned(qtbot)
+    gc.collect()
+    assert image() is None
+    viewer.add_image(2 * IMAGE, name="next")
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=20_000)
+
+
+def test_a_layer_that_came_later_and_goes_changes_nothing(set_aside, qtbot):
+    viewer, _ = set_aside
+    viewer.add_points([[1, 1]], name="points")
+    viewer.layers.remove("points")
+    turned(qtbot)
+    assert gc.get_freeze_count()
+
+
+@pytest.mark.parametrize("how", ["released", "hidden"])
+def test_all_is_searched_again_once_the_widget_is_gone(set_aside, qtbot, how):
+    _, widget = set_aside
+    if how == "released":
+        widget.release()
+    else:
+        widget.hide()
+    assert not gc.get_freeze_count()
