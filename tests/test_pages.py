@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from napari_probseg import pages as module
-from napari_probseg.pages import PAGE_VOXELS, copied, no_pages, pages_of, pages_with_values
+from napari_probseg.pages import PAGE_VOXELS, copied, no_pages, pages_of, pages_with_values, zeros
 
 SHAPES = [(7, 5), (90, 9000), (40, 60, 70), (1, 300, 300)]
 
@@ -44,3 +48,19 @@ def test_arrays_in_another_order_and_large_ones_are_copied_too(monkeypatch: pyte
 
 def test_an_empty_region_has_no_pages() -> None:
     assert not pages_of([(slice(3, 3), slice(0, 5))], (9, 9)).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory is taken")
+def test_zeros_take_memory_where_they_are_written_alone() -> None:
+    """A voxel here and there of a large volume, as an object has them on each slice, would take pages of 2 MB."""
+    array = zeros((64, 2048, 2048), np.uint8)
+    assert not array[::7, ::99].any() and array.flags.writeable
+    before = _taken()
+    array[:, 100, 100] = 1
+    assert np.count_nonzero(array[:, 100]) == 64
+    assert _taken() - before < 2**24, "of 2**28"
+
+
+def _taken() -> int:
+    """Return the bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from napari_probseg.region import Region
 
@@ -52,7 +52,7 @@ def pages_with_values(array: NDArray[Any]) -> Pages:
 
 def copied(array: NDArray[Any], pages: Pages) -> NDArray[Any]:
     """Return a copy of an array that is 0 but on some pages; the rest of a large one takes no memory."""
-    copy = _zeros(array.shape, array.dtype)
+    copy = zeros(array.shape, array.dtype)
     if not array.flags.c_contiguous:
         copy[...] = array
         return copy
@@ -65,7 +65,7 @@ def copied(array: NDArray[Any], pages: Pages) -> NDArray[Any]:
     return copy
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of zeros, of which only what is written to takes memory.
 
     NumPy asks Linux for pages of 2 MB where an array is large, and a stroke would fill many of them with zeros.
@@ -75,7 +75,7 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     MemoryError
         If there is not so much.
     """
-    n_bytes = prod(shape) * dtype.itemsize
+    n_bytes = prod(shape) * np.dtype(dtype).itemsize
     if n_bytes < MIN_MAPPED_BYTES:
         return np.zeros(shape, dtype=dtype)
     private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}

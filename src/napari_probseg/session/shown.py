@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Marker
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
 from napari_probseg.session.history import Change, change_between
 
@@ -26,7 +27,7 @@ class Shown:
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
-        self.markers = np.zeros(shape, dtype=np.uint8)
+        self.markers = zeros(tuple(shape), np.uint8)
         self._where: Region | None = None  # where they say anything
 
     @property

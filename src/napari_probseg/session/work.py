@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region, boxed, parts
 from napari_probseg.session.finished import FinishedObject, Tally, checked_kind, kinds_by
 from napari_probseg.session.history import Change, History, Step
@@ -38,7 +39,7 @@ class Work:
 
     def __init__(self, case: Case) -> None:
         self.start = self._case = case
-        self._objects = np.zeros(case.shape, dtype=np.uint32)
+        self._objects = zeros(case.shape, np.uint32)
         self._shown = Shown(case.shape)
         self._history = History()
         self._n_asked = 0  # requests for candidates

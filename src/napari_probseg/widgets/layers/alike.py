@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region
 from napari_probseg.similar.offer import SimilarObject
 from napari_probseg.widgets.layers.outline import outline
@@ -108,7 +109,7 @@ class AlikeOutlines:
             self.clear()
             nothing: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
             colours = DirectLabelColormap(color_dict=nothing | COLOURS)
-            data = np.zeros(shape, np.uint8)
+            data = zeros(shape, np.uint8)
             self._layer = Labels(data, name="more like this", colormap=colours, opacity=0.9, **placement)
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.image import finest, has_channels_first, placement
 from napari_probseg.widgets.still import units_may_differ
@@ -124,7 +125,7 @@ def empty_again(layer: Labels, shape: tuple[int, ...], where: dict[str, Any]) ->
     if not will_do(layer, len(shape), where):
         return False
     if layer.data.shape != shape:
-        used_again(layer, np.zeros(shape, layer.data.dtype), layer.name, where)
+        used_again(layer, zeros(shape, layer.data.dtype), layer.name, where)
         layer.editable = False
     lay_over(layer, where)
     return True

@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, TAKEN_BACK, marker_colours
 from napari_probseg.widgets.layers.image import bare, finest, has_channels_first, placement
@@ -61,7 +62,7 @@ class Remover:
 class Preview:
     """A passing layer that shows what one candidate would decide; never saved, never in a history.
 
-    The layer is as large as the image, but `numpy.zeros` takes memory for the touched pages alone.
+    The layer is as large as the image, but memory is taken for the touched pages alone.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -108,7 +109,7 @@ class Preview:
         if layer is None or layer not in self._viewer.layers or not empty_again(layer, shape, placement):
             self.clear()
             self._layer = Labels(
-                np.zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
+                zeros(shape, np.uint8), name="preview", colormap=self._colours(), opacity=0.8, **placement
             )
             self._layer.editable = False
             add_quietly(self._viewer, self._layer)
@@ -232,7 +233,7 @@ class Uncertainty:
         """Show the disagreement: 0 where none, 1 where half of the samples say otherwise."""
         if self._where is None:
             return
-        values = np.zeros(shape, np.float32)
+        values = zeros(shape, np.float32)
         values[self._where] = self._values
         if self._layer is not None and self._layer in self._viewer.layers and self._layer.data.shape == shape:
             self._layer.data = values

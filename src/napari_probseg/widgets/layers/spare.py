@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_probseg.pages import zeros
 from napari_probseg.region import Region, n_voxels
 from napari_probseg.widgets.layers.colours import marker_colours, object_colours
 from napari_probseg.widgets.layers.image import bare, placement
@@ -77,7 +78,7 @@ class Spare:
         """Return what is to be written to a layer so that it is empty."""
         layer, held = self._layers[kind], self._held.pop(kind, None)
         fits = layer.data.shape == shape and layer.data.dtype == np.uint8 and are_few(held)
-        return [(where, np.uint8(0)) for where in held or ()] if fits else np.zeros(shape, np.uint8)
+        return [(where, np.uint8(0)) for where in held or ()] if fits else zeros(shape, np.uint8)
 
     def lay_over(self, viewer: Viewer, image: Image, shape: tuple[int, ...]) -> bool:
         """Lay one of the layers over an image, empty, if one does not lie there; return whether one did not.
@@ -100,7 +101,7 @@ class Spare:
                 layer.editable = False
             else:
                 in_depth = viewer.dims.ndisplay == 3
-                data = np.zeros(shape, np.uint8)
+                data = zeros(shape, np.uint8)
                 layer = self._layers[kind] = new_layer(kind, data, image.name, where, in_depth=in_depth)
                 layer.editable = False
                 add_quietly(viewer, layer)

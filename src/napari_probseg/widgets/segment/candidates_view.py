@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.engine.exhibit import Exhibit, exhibit
+from napari_probseg.pages import zeros
 from napari_probseg.session.request import Offer
 from napari_probseg.widgets.layers.alike import AlikeOutlines
 from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes, plane_on_view
@@ -170,7 +171,7 @@ class CandidatesView(QObject):
         if self.offer is None or self.offer.completion is None:
             raise ValueError("there is no completion on offer: complete the object first")
         candidates = self.offer.candidates
-        values = np.zeros(candidates.case.shape, dtype=np.float32)
+        values = zeros(candidates.case.shape, dtype=np.float32)
         values[candidates.where] = candidates.probability
         layer = Image(values, name="probability", contrast_limits=(0, 1), opacity=0.6, **placement)
         add_quietly(self._viewer, layer)
