@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_probseg.case import Marker
-from napari_probseg.widgets.layers.overlay import write
+from napari_probseg.widgets.layers.overlay import MAX_DRAWN_REGIONS, draw, write
 from window import disk, finished, offer, on, press, stroke, turned
 
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
@@ -108,3 +108,16 @@ def test_a_candidate_on_a_flat_image_is_drawn_where_it_lies_and_where_the_one_be
         assert drawn
         np.testing.assert_array_equal(drawn_of(viewer, preview), preview.data)
     assert not preview.data.any()
+
+
+@pytest.mark.parametrize("n", [1, MAX_DRAWN_REGIONS, MAX_DRAWN_REGIONS + 1, 60])
+def test_many_regions_are_drawn_as_one(make_napari_viewer_proxy, n):
+    viewer = make_napari_viewer_proxy()
+    layer, drawn = viewer.add_labels(np.zeros((80, 90), np.uint8)), []
+    layer.events.labels_update.connect(lambda event: drawn.append(event.data.size))
+    regions = [(slice(i, i + 1), slice(i + 5, i + 6)) for i in range(n)]
+    for where in regions:
+        layer.data[where] = 1
+    draw(layer, regions)
+    assert drawn == ([1] * n if n <= MAX_DRAWN_REGIONS else [n * n])
+    np.testing.assert_array_equal(drawn_of(viewer, layer), layer.data)

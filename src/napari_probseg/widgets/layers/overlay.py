@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +11,14 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.pages import zeros
-from napari_probseg.region import Region
+from napari_probseg.region import Region, hull
 from napari_probseg.widgets.layers.image import finest, has_channels_first, placement
 from napari_probseg.widgets.still import units_may_differ
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-MAX_DRAWN_REGIONS = 256  # that are drawn one after the other: beyond that all of a layer is drawn sooner
+MAX_DRAWN_REGIONS = 4  # that are drawn one after the other
 
 
 def add(viewer: Viewer, layer: Any) -> None:
@@ -99,14 +100,18 @@ def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, in_part: bool 
 
 
 def draw(layer: Labels, regions: Sequence[Region], *, in_part: bool = True) -> None:
-    """Let napari draw regions of a layer anew, whose data was changed in place; see `write`."""
+    """Let napari draw regions of a layer anew, whose data was changed in place; see `write`.
+
+    Where there are many, all between them is drawn, too: napari takes its time for each, and until a layer is on the
+    screen it draws all of it for each.
+    """
     has_copy = layer.ndim > 2 or not layer.visible or layer.data.itemsize > 2  # that napari draws
-    if in_part and not has_copy and len(regions) <= MAX_DRAWN_REGIONS:
-        for where in regions:
-            offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
-            layer.events.labels_update(data=layer.data[where], offset=offset)
-    elif regions:
+    if regions and (has_copy or not in_part):
         layer.refresh()
+        return
+    for where in regions if len(regions) <= MAX_DRAWN_REGIONS else [reduce(hull, regions)]:
+        offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
+        layer.events.labels_update(data=layer.data[where], offset=offset)
 
 
 def is_flat(viewer: Viewer) -> bool:
