@@ -117,7 +117,7 @@ class Person:
 
     def open(self, path: Path) -> None:
         self.viewer.open(str(path), plugin="napari-probseg" if path.name.endswith(".nii.gz") else "napari")
-        self.loop.until(lambda: self.work.image is not None, at_least=1.0)
+        self.loop.until(lambda: self.work.image is not None, at_least=3.0)  # a look at the first image
 
     def on_canvas(self, at: tuple[int, ...]) -> QPoint:
         """Return where a voxel of the markers is on the canvas."""

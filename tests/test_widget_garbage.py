@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_probseg.widgets.segment import beforehand
 from window import click, disk, finished, offer, stroke, turned
 
 BEFOREHAND = True
@@ -59,10 +60,22 @@ def test_a_layer_that_came_later_and_goes_changes_nothing(set_aside, qtbot):
 
 
 @pytest.mark.parametrize("how", ["released", "hidden"])
-def test_all_is_searched_again_once_the_widget_is_gone(set_aside, qtbot, how):
+def test_all_is_searched_again_once_the_widget_is_gone_or_the_window(set_aside, qtbot, how):
     _, widget = set_aside
     if how == "released":
         widget.release()
     else:
         widget.hide()
     assert not gc.get_freeze_count()
+
+
+def test_it_waits_for_a_pause_where_a_person_is_at_work(open_widget, qtbot, monkeypatch):
+    gc.unfreeze()
+    monkeypatch.setattr(beforehand, "PAUSE_MS", 10**6)
+    _, widget = open_widget(IMAGE.copy())
+    stroke(qtbot, widget, (30, 30))
+    qtbot.wait(600)
+    assert not gc.get_freeze_count()
+    monkeypatch.setattr(beforehand, "PAUSE_MS", 100)
+    stroke(qtbot, widget, (34, 30))
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=20_000)

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 BEGIN_MS, NEXT_MS = 200, 20  # until the first thing is done, and from one to the next
+PAUSE_MS = 2000  # without a step, in which what is left is done
 
 
 class Beforehand(QObject):
@@ -31,6 +32,11 @@ class Beforehand(QObject):
     def begin(self) -> None:
         """Begin soon."""
         self._timer.start(BEGIN_MS)
+
+    def put_off(self) -> None:
+        """Let what is left wait for a pause: a person is at work."""
+        if self._timer.isActive():
+            self._timer.start(PAUSE_MS)
 
     def stop(self) -> None:
         """Leave the rest undone."""

@@ -105,6 +105,7 @@ class Stage(Showing):
         if journal is not None and step.verb != "mark":
             journal.flush(MAX_WAIT_SECONDS)
         self.asking.give_up()
+        self._beforehand.put_off()
         if self.layers is not None:
             with self.adding():
                 self.layers.show()
@@ -249,6 +250,7 @@ class Stage(Showing):
             self._show()
 
     def _brushed(self, layers: SessionLayers) -> None:
+        self._beforehand.put_off()
         if layers is self.layers and (size := int(layers.markers.brush_size)) != self.tools.brush_size:
             self._choose_brush(size)
         self.changed.emit()

@@ -113,7 +113,7 @@ class SegmentWidget(QWidget):
             guard(self, self.work.images)
             QTimer.singleShot(0, self._place_hidden_parts)
             self.work.begin_beforehand()
-        elif event.type() == QEvent.Type.Hide:
+        elif event.type() == QEvent.Type.Hide and not self.window().isVisible():
             self.work.take_garbage_back()  # the window may be closing
         return bool(super().event(event))
 
