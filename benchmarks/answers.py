@@ -47,7 +47,8 @@ def main() -> None:
             begun = time.perf_counter(), time.process_time()
             found = completer.propose(case, everywhere=False)
             times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
-            shown, result = (found.where, found.patches[0] == ps.Marker.OBJECT), np.zeros_like(truth)
+            shown = found.where, found.patches[0] == ps.Marker.OBJECT, float(found.score[0])
+            result = np.zeros_like(truth)
             result[shown[0]] = shown[1]
         clock, busy = 1000 * np.median(times[1:], axis=0)  # not the first one, which loads the network
         dice = ps.metrics.dice(result, truth)

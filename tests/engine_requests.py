@@ -85,7 +85,7 @@ class Look:
     def answer(self, resources):
         yield ""
         case = self.case
-        return case, case.read(), case.partial, case.strokes, case.evidence
+        return case, case.read(), case.partial, case.strokes, case.evidence, case.expected_dice
 
 
 @dataclass(frozen=True, eq=False)

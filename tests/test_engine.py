@@ -96,7 +96,7 @@ def test_an_image_is_the_same_on_the_other_side(engine, tmp_path, name):
     image = make(tmp_path)
     case = case_of(image)
     assert type(engine._open_images().address(image)) is kind
-    (same, seen, partial, strokes, _), _ = asked(engine, Look(case))
+    (same, seen, partial, strokes, *_), _ = asked(engine, Look(case))
     assert same is case
     for there, here in ((seen, case.read()), (partial, case.partial), (strokes, case.strokes)):
         np.testing.assert_array_equal(there, here)
@@ -112,9 +112,9 @@ def test_a_map_that_may_differ_from_its_file_is_copied(engine, tmp_path):
 def test_channels_volumes_and_evidence_travel(engine):
     case = case_of(big((12, 14, 16, 2)), spacing=(3.0, 1.0, 1.0), channel_axis=3)
     where = (slice(2, 5), slice(3, 9), slice(4, 8))
-    case = case.with_evidence(where, np.full((3, 6, 4), Marker.OBJECT, np.uint8))
-    same, seen, partial, _, evidence = asked(engine, Look(case))[0]
-    assert same is case and evidence[0] == where
+    case = case.with_evidence(where, np.full((3, 6, 4), Marker.OBJECT, np.uint8), 0.75)
+    same, seen, partial, _, evidence, expected_dice = asked(engine, Look(case))[0]
+    assert same is case and evidence[0] == where and expected_dice == 0.75
     np.testing.assert_array_equal(seen, case.read())
     np.testing.assert_array_equal(partial, case.partial)
     np.testing.assert_array_equal(evidence[1], case.evidence[1])

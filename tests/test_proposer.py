@@ -289,6 +289,19 @@ def test_windows_grow_from_the_marks_to_the_image() -> None:
     assert all(w.low[0] <= 57 and w.low[0] + w.size[0] > 63 for w in windows)
 
 
+@pytest.mark.parametrize("far", range(25, 200, 8))
+def test_an_object_that_fills_the_image_is_cut_off_by_no_window_alone(far: int) -> None:
+    """However near the closest window comes to the whole image, one more holds all of it."""
+    case = ps.Case(np.random.default_rng(0).normal(size=(400, 400)))
+    dabs = {side: np.zeros((400, 400), dtype=bool) for side in ("inside", "outside")}
+    dabs["inside"][190:211, 190:211] = dabs["outside"][200, 200 - far] = True
+    for n in (2, 3, 5):
+        windows = windows_around(case.mark(**dabs), n)
+        sides = [window.size[0] for window in windows]
+        assert sides == sorted(set(sides)) and len(windows) <= n
+        assert max(sides) >= 400 or max(sides) > 2 * min(sides)
+
+
 def test_window_is_square_in_mm() -> None:
     case = marked(disk_image((400, 400)), spacing=(0.5, 2.0))
     for window in windows_around(case, 3):

@@ -124,3 +124,44 @@ class TestWhatWasChosen:
         session.mark(inside=dab(38, 20))
         session.propose()
         assert session.looked_at == 0 and not session.is_chosen
+
+
+class TestWhatIsExpectedOfIt:
+    """How good the answer on show is expected to be goes with it: what is nearly right is not overthrown."""
+
+    def test_it_goes_with_the_question(self, session: ps.Session, tmp_path: Path) -> None:
+        candidates = session.propose()
+        session.look_at(1)
+        session.mark(outside=dab(30, 40))
+        expected = pytest.approx(candidates.score[1], abs=1e-4)
+        assert session.question().expected_dice == expected
+        session.mark(outside=dab(35, 45))
+        assert session.question().expected_dice == expected, "a stroke without an answer in between corrects the same"
+        session.save(tmp_path / "session.npz")
+        again = ps.Session.load(tmp_path / "session.npz", session.case.image)
+        assert again.question().expected_dice == expected
+        tifffile.imwrite(tmp_path / "image.tif", session.case.image.astype(np.float32))
+        names: dict[str, Any] = {}
+        exec(session.script(str(tmp_path / "image.tif")), names)
+        assert names["session"].question().expected_dice == expected
+
+    def test_undo_takes_it_back(self, session: ps.Session) -> None:
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        assert session.question().expected_dice > 0
+        session.undo()
+        assert session.question().expected_dice == 0
+
+    def test_a_person_who_tells_what_was_on_show_may_tell_that_too(self, session: ps.Session) -> None:
+        where, mask = (slice(0, 20), slice(0, 20)), np.ones((20, 20), dtype=bool)
+        session.mark(outside=dab(30, 40), shown=(where, mask))
+        assert session.question().expected_dice == 0
+        session.mark(outside=dab(35, 40), shown=(where, mask, 0.8))
+        assert session.question().expected_dice == 0.8
+
+    def test_it_lasts_as_long_as_the_evidence(self, session: ps.Session) -> None:
+        session.propose()
+        session.mark(outside=dab(30, 40))
+        question = session.question()
+        assert question.mark(inside=dab(10, 10)).expected_dice == 0
+        assert question.with_evidence(*question.evidence).expected_dice == 0

@@ -42,6 +42,8 @@ class Case:
     evidence : (tuple of slices, uint8 array of that region's shape), optional
         What had been accepted before a stroke contradicted it: a `Marker` for every voxel. It decides nothing, but says
         what the object may be like.
+    expected_dice : float
+        What the network that made the ``evidence`` expects of it, in [0, 1]; 0 where nobody told.
     in_time : bool
         Whether the first axis of ``image`` that counts no channels is time: (T, Y, X) or (T, Z, Y, X). It is an axis of
         the shape and of the markers, but never a length: each image is asked about by itself, as ``plane=(0, t)``.
@@ -58,6 +60,7 @@ class Case:
     partial: NDArray[np.uint8] = None  # type: ignore[assignment]
     strokes: NDArray[np.uint8] = None  # type: ignore[assignment]
     evidence: tuple[Region, NDArray[np.uint8]] | None = None
+    expected_dice: float = 0.0
     in_time: bool = False
 
     def __post_init__(self) -> None:
@@ -169,6 +172,7 @@ class Case:
             partial=self.partial[where],
             strokes=self.strokes[where],
             evidence=None if self.evidence is None else on_plane(*self.evidence, axis, index),
+            expected_dice=self.expected_dice,
         )
 
     def at(self, plane: Plane | None) -> Case:
@@ -193,18 +197,7 @@ class Case:
         return self if plane is None else self.plane(*checked_plane(plane))
 
     def ndim_at(self, plane: Plane | None) -> int:
-        """Return how many axes that has which `at` returns.
-
-        Parameters
-        ----------
-        plane : (axis, index) or None
-            See `plane`.
-
-        Returns
-        -------
-        int
-            2 for an image, 3 for a volume.
-        """
+        """Return how many axes that has which `at` returns for a plane: 2 for an image, 3 for a volume."""
         return self.ndim - (plane is not None)
 
     def mark(
@@ -312,7 +305,7 @@ class Case:
             written.append(where)
         return self._with_written(**arrays, regions=written)
 
-    def with_evidence(self, where: Region, patch: NDArray[np.uint8]) -> Case:
+    def with_evidence(self, where: Region, patch: NDArray[np.uint8], expected_dice: float = 0.0) -> Case:
         """Return the case with other `evidence`, which lasts until its markers change.
 
         Parameters
@@ -321,12 +314,15 @@ class Case:
             The region that it is about.
         patch : uint8 array of the region's shape
             A `Marker` for every voxel.
+        expected_dice : float
+            See `Case`.
         """
         case = copy(self)
         object.__setattr__(case, "evidence", (where, patch))
+        object.__setattr__(case, "expected_dice", expected_dice)
         return case
 
-    def with_shown(self, where: Region, mask: NDArray[np.bool_]) -> Case:
+    def with_shown(self, where: Region, mask: NDArray[np.bool_], expected_dice: float = 0.0) -> Case:
         """Return the case with the answer that was on show as `evidence`: what the latest stroke corrects.
 
         Parameters
@@ -335,8 +331,10 @@ class Case:
             The region that the answer is about.
         mask : bool array of the region's shape
             What it took as object; the rest is background to it.
+        expected_dice : float
+            See `Case`.
         """
-        return self.with_evidence(where, np.where(mask, Marker.OBJECT, Marker.BACKGROUND))
+        return self.with_evidence(where, np.where(mask, Marker.OBJECT, Marker.BACKGROUND), expected_dice)
 
     def accepted(self, where: Region) -> NDArray[np.uint8]:
         """Return what is known of a region beside the strokes: what was accepted, and the `evidence`.
@@ -381,6 +379,7 @@ class Case:
         """
         case = copy(self)
         object.__setattr__(case, "evidence", None)
+        object.__setattr__(case, "expected_dice", 0.0)
         object.__setattr__(case, "partial", partial)
         object.__setattr__(case, "strokes", strokes)
         for known in ("marked", "pages"):

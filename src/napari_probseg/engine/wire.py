@@ -90,7 +90,17 @@ class Sent:
         where = case.marked
         markers = np.ascontiguousarray(case.partial[where]), np.ascontiguousarray(case.strokes[where])
         image = self._images.address(case.image)
-        return number, image, case.spacing, case.channel_axis, case.in_time, where, *markers, case.evidence
+        return (
+            number,
+            image,
+            case.spacing,
+            case.channel_axis,
+            case.in_time,
+            where,
+            *markers,
+            case.evidence,
+            case.expected_dice,
+        )
 
     def case_of(self, number: int) -> Case | None:
         """Return the case that was sent last; None for an earlier one, whose answer is not wanted any more."""
@@ -136,9 +146,10 @@ def _case(
     partial: NDArray[np.uint8],
     strokes: NDArray[np.uint8],
     evidence: tuple[Region, NDArray[np.uint8]] | None,
+    expected_dice: float,
 ) -> Case:
     case = Case(image, spacing, channel_axis, in_time=in_time)
     markers = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
     markers[0][where], markers[1][where] = partial, strokes
     case = case.with_markers(*markers, marked=where)
-    return case if evidence is None else case.with_evidence(*evidence)
+    return case if evidence is None else case.with_evidence(*evidence, expected_dice)

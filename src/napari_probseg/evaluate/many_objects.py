@@ -290,7 +290,7 @@ def drawn_by_hand(scene: Scene, completer: Any, i: int) -> Drawn:
     where = grown(box, margins, scene.case.shape)
     truth = scene.truth[where] == i
     radius = min(dab_radius(scene.case.shape, mm), 0.5 * _depth(truth, mm))
-    case, result = scene.case, np.zeros_like(truth)
+    case, result, expected_dice = scene.case, np.zeros_like(truth), 0.0
     best = (0.0, result)
     begun = time.perf_counter()
     n = 0
@@ -299,9 +299,9 @@ def drawn_by_hand(scene: Scene, completer: Any, i: int) -> Drawn:
         inside, outside = _dab(result, truth, mm, radius)
         case = case.mark(inside, outside, where=where)
         if n > 1 and case.ndim == 2:
-            case = case.with_shown(where, result)
+            case = case.with_shown(where, result, expected_dice)
         candidates = completer.propose(case, 1)
-        result = candidates.accept(0).partial[where] == Marker.OBJECT
+        result, expected_dice = candidates.accept(0).partial[where] == Marker.OBJECT, float(candidates.score[0])
         union = int(np.count_nonzero(result | truth))
         iou = int(np.count_nonzero(result & truth)) / max(1, union)
         best = max(best, (iou, result), key=lambda b: b[0])

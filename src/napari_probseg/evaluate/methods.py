@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,13 +34,14 @@ class Answering:
     def __init__(self, case: Case, answer: Callable[[Case], Mask]) -> None:
         self.case, self.answer = case, answer
         self.shown: Mask | None = None
+        self.expected_dice = 0.0  # of what is shown; most methods do not tell
         self.everywhere = tuple(slice(0, n) for n in case.shape)
 
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and return the object."""
         marked = self.case.mark(inside, outside)
         if self.shown is not None:
-            marked = marked.with_shown(self.everywhere, self.shown)
+            marked = marked.with_shown(self.everywhere, self.shown, self.expected_dice)
         self.case = marked
         object_, background = (self.case.strokes == marker for marker in (Marker.OBJECT, Marker.BACKGROUND))
         found = np.asarray((self.answer(self.case) | object_) & ~background)
@@ -56,12 +57,23 @@ class Answering:
         raise IndexError(f"there is no candidate {i}: this method offers none")
 
 
-class Adapting(Answering):
-    """A completer that is fine-tuned to the image with every `ADAPT_EVERY`-th mark."""
+class Completing(Answering):
+    """A completer that completes the object after every mark."""
 
     def __init__(self, case: Case, completer: Any) -> None:
-        super().__init__(case, partial(completed, completer))
-        self.completer, self.n_marks = completer, 0
+        super().__init__(case, self._completed)
+        self.completer = completer
+
+    def _completed(self, case: Case) -> Mask:
+        candidates = self.completer.propose(case, 1)
+        self.expected_dice = float(candidates.score[0])
+        return np.asarray(candidates.partial[0] == Marker.OBJECT)
+
+
+class Adapting(Completing):
+    """A completer that is fine-tuned to the image with every `ADAPT_EVERY`-th mark."""
+
+    n_marks = 0
 
     def mark(self, inside: Mask, outside: Mask) -> Mask:
         """Take in strokes, and learn from all of them where it is time and both kinds are there."""
@@ -69,7 +81,6 @@ class Adapting(Answering):
         marked = self.case.mark(inside, outside)
         if self.n_marks % ADAPT_EVERY == 0 and len(np.unique(marked.strokes)) == 3:
             self.completer = self.completer.adapt(marked)
-            self.answer = partial(completed, self.completer)
         return super().mark(inside, outside)
 
 
@@ -190,7 +201,7 @@ def _method(name: str, models: _Models) -> Method:
         if name == "propose":
             return Proposing(case, models.proposer())
         if name == "complete":
-            return Answering(case, partial(completed, models.completer()))
+            return Completing(case, models.completer())
         if name == "complete+adapt":
             return Adapting(case, models.completer())
         if name == SLICES:
@@ -198,11 +209,11 @@ def _method(name: str, models: _Models) -> Method:
         if name == "appearance":
             from napari_probseg.proposers.pixel_classifier_cut import PixelClassifierCut
 
-            return Answering(case, partial(completed, PixelClassifierCut()))
+            return Completing(case, PixelClassifierCut())
         if name == "graphcut":
             from napari_probseg.proposers.histogram_cut import GraphCut
 
-            return Answering(case, partial(completed, GraphCut()))
+            return Completing(case, GraphCut())
         from napari_probseg.evaluate.peers import PEERS
 
         return Answering(case, PEERS[name])

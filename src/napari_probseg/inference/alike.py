@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.answer import Answer
+from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, sampled
 from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized, with_channels
 from napari_probseg.inference.windows import Window, window_for
 from napari_probseg.morphology import numbered_parts
-from napari_probseg.region import Region, absolute, bounding_box, grown, hull, indices_of, overlap, relative
+from napari_probseg.region import hull
 from napari_probseg.unaries.pixel_classifier import Features, foresight, likeness, seen_features
 
 MAX_PIXELS = 2**21  # of an image that is looked at as a whole
-MAX_PLACES = 400_000  # of the grid that it is looked at on
 MAX_CHANNELS = 3
 MAX_ANSWERED = 2**23  # pixels of the answer's window; of a larger one no other answer is looked for
 MIN_INSIDE = 3  # strokes: a kind of thing shows in several places
 MAX_SETTLED = 0.95  # Dice of the network's answer and what was on show, from which on it is settled
 MIN_FORESIGHT = 0.5  # of the likeness ...
 MIN_LEAD = 0.3  # ... and how much better than the network's it must be
-MIN_SPREAD = 0.5  # share of what looks alike that lies in the box of the strokes inside ...
-MARGIN = 0.25  # ... and around it, in its sides
+MIN_SPREAD = 0.5  # share of what looks alike that lies in and around the box of the strokes inside
 MAX_AGREEMENT = 0.65  # Dice of the two answers; where they agree more, there is nothing to choose
 SAME = 0.75  # Dice of an answer and what was on show, from which on that is this answer
 MIN_HELD = 0.6  # Dice of the likeness and what was on show, from which on that was a likeness
 MIN_SPOKEN = 0.4  # how much a correction must speak for the likeness to take the network's place ...
 MAX_SPOKEN = 0.85  # ... and may speak for the network's answer, or as much as for the likeness, where that stays
+LIKELY = 0.5  # Dice that is expected of a likeness, at most: no network tells
 MAX_CERTAINTY = 1e-4  # probabilities stay so far from 0 and 1
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Alike:
             return None
         where = window_for(case, MAX_PIXELS).within(case.shape)
         shape = tuple(s.stop - s.start for s in where)
-        grid = _grid(shape)
+        grid = grid_of(shape)
         image = case.read(where)
         if len(image) > MAX_CHANNELS:
             image = with_channels(image, MAX_CHANNELS)
@@ -75,8 +71,8 @@ class Alike:
         if not np.ptp(image):
             return None
         strokes = case.strokes[where]
-        inside = _on_grid(strokes == Marker.OBJECT, grid)
-        outside = _on_grid(strokes == Marker.BACKGROUND, grid) & ~inside
+        inside = on_grid(strokes == Marker.OBJECT, grid)
+        outside = on_grid(strokes == Marker.BACKGROUND, grid) & ~inside
         window = Window(tuple(s.start for s in where), shape)
         return cls(window, seen_features(image), inside, outside) if inside.any() else None
 
@@ -111,14 +107,14 @@ def preferred(case: Case, found: Answer) -> Answer:
     _, n_inside = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
     if found.window.n_voxels(case.shape) > MAX_ANSWERED or n_inside < MIN_INSIDE:
         return found
-    foretold, answered, shown = found.foretold, _Mask.of(found, case), _Mask.shown(case)
+    foretold, answered, shown = found.foretold, Area.of(found, case), Area.shown(case)
     was_shown = 0.0 if shown is None else shown.dice(answered)
     is_doubted = foretold is not None and foretold <= 1 - MIN_LEAD and was_shown < MAX_SETTLED
     is_other_shown = shown is not None and was_shown < SAME
     if not (is_doubted or is_other_shown) or (seen := Alike.of(case)) is None:
         return found
-    alike = replace(found, window=seen.window, logit=seen.logit(found))
-    mask = _Mask.of(alike, case)
+    alike = replace(found, window=seen.window, logit=seen.logit(found), confidence=min(found.confidence, LIKELY))
+    mask = Area.of(alike, case)
     if shown is not None and shown.dice(mask) > max(was_shown, MIN_HELD):
         spoken = _spoken_for(answered, shown, case)
         return alike if spoken <= MAX_SPOKEN or spoken <= _spoken_for(mask, shown, case) else found
@@ -129,94 +125,24 @@ def preferred(case: Case, found: Answer) -> Answer:
     return alike if shown is None or _spoken_for(mask, shown, case) >= MIN_SPOKEN else found
 
 
-@dataclass(frozen=True)
-class _Mask:
-    """What is object in a region of the image; the rest of that is background."""
-
-    where: Region
-    mask: Mask
-
-    @classmethod
-    def of(cls, answer: Answer, case: Case) -> _Mask:
-        """Return what an answer takes as object, in which strokes are obeyed."""
-        where = answer.window.within(case.shape)
-        mask, strokes = answer.probability(case.shape) > 0.5, case.strokes[where]
-        return cls(where, (mask | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND))
-
-    @classmethod
-    def shown(cls, case: Case) -> _Mask | None:
-        """Return what was on show as object when the latest stroke was drawn, None if nothing was."""
-        if case.evidence is None:
-            return None
-        where, markers = case.evidence
-        mask = markers == Marker.OBJECT
-        box = bounding_box(mask)
-        return None if box is None else cls(absolute(box, where), mask[box])
-
-    def dice(self, other: _Mask) -> float:
-        """Return the Dice coefficient of two; 1 where both are empty."""
-        both = overlap(self.where, other.where)
-        n = int(np.count_nonzero(self.mask)) + int(np.count_nonzero(other.mask))
-        if both is None or not n:
-            return float(not n)
-        a, b = (one.mask[relative(both, one.where)] for one in (self, other))
-        return 2 * int(np.count_nonzero(a & b)) / n
-
-    def on(self, where: Region) -> Mask:
-        """Return the mask on a region that holds its own."""
-        found = np.zeros(tuple(s.stop - s.start for s in where), dtype=bool)
-        found[relative(self.where, where)] = self.mask
-        return found
-
-    def spread(self, case: Case) -> float:
-        """Return the share that lies between the strokes inside: who means all of it marks all over it."""
-        box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
-        near = None if box is None else absolute(box, case.marked)
-        if near is not None:
-            near = overlap(grown(near, [round(MARGIN * (s.stop - s.start)) for s in near], case.shape), self.where)
-        if near is None:
-            return 0.0
-        n, n_near = (int(np.count_nonzero(mask)) for mask in (self.mask, self.mask[relative(near, self.where)]))
-        return n_near / max(1, n)
-
-
-def _spoken_for(other: _Mask, shown: _Mask, case: Case) -> float:
+def _spoken_for(other: Area, shown: Area, case: Case) -> float:
     """Return how much the latest correction of what was on show speaks for another answer, in [0, 1].
 
     People correct what is most wrong: how deep the correction lies in what differs, over the deepest place there, and
     how large the part is in which it lies, over the largest; the less of both.
     """
     where = hull(other.where, shown.where)
-    grid = _grid(tuple(s.stop - s.start for s in where))
+    grid = grid_of(tuple(s.stop - s.start for s in where))
     is_other, is_shown, strokes = other.on(where), shown.on(where), case.strokes[where]
     met, most = np.zeros(2), np.zeros(2)  # depth, size
     for wrong, corrected in (
         (is_other & ~is_shown, (strokes == Marker.OBJECT) & ~is_shown),
         (is_shown & ~is_other, (strokes == Marker.BACKGROUND) & is_shown),
     ):
-        wrong, corrected = _sampled(wrong, grid), _on_grid(corrected, grid)
+        wrong, corrected = sampled(wrong, grid), on_grid(corrected, grid)
         depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]
         number, _ = ndimage.label(wrong)
         size = np.bincount(number[wrong], minlength=1)[number] * wrong
         most = np.maximum(most, [depth.max(), size.max()])
         met = np.maximum(met, [depth[corrected].max(initial=0), size[corrected].max(initial=0)])
     return float((met / most).min()) if most.all() else 0.0
-
-
-def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the grid that a region of a shape is looked at on."""
-    shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
-    return tuple(max(1, int(n * shrink)) for n in shape)
-
-
-def _on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
-    """Return a mask on a coarser grid, where the smallest mark survives."""
-    found = np.zeros(grid, dtype=bool)
-    places = [at * n // m for at, n, m in zip(indices_of(mask), grid, mask.shape, strict=True)]
-    found[tuple(places)] = True
-    return found
-
-
-def _sampled(mask: Mask, grid: tuple[int, ...]) -> Mask:
-    """Return a mask on a coarser grid, one place for each of its own."""
-    return mask[np.ix_(*(np.arange(m) * n // m for n, m in zip(mask.shape, grid, strict=True)))]

@@ -49,4 +49,4 @@ def _marked(case: Case, box: Region, place: tuple[int, ...], within: NDArray[np.
     inside = ball(size, place, radius, np.ones(len(size))) & within
     evidence = case.evidence
     marked = case.mark(inside=inside, where=box)
-    return marked if evidence is None else marked.with_evidence(*evidence)
+    return marked if evidence is None else marked.with_evidence(*evidence, case.expected_dice)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
-from napari_probseg.inference.alike import Alike, preferred
+from napari_probseg.inference.alike import Alike
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, in_region, resampled
+from napari_probseg.inference.held import given
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.patches import Patches
@@ -95,7 +96,7 @@ def candidates_of(
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
     hinted = _hinted(case)
     of_one = answer(network, hinted, device)
-    found = preferred(hinted, of_one)
+    found = given(hinted, of_one)
     readings = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
     readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
     boxes = [_box(case, found), *readings.boxes(case.shape)]
@@ -199,7 +200,7 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
 
 
 def _also(found: Answer) -> Readings:
-    """Return an answer as a reading beside the one that is preferred to it."""
+    """Return an answer as a reading beside the one that is given in its place."""
     return _whole(found.window, found.logit, found.confidence)
 
 

@@ -16,7 +16,8 @@ from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box, n_voxels
 
 MIN_SIDE_VOXELS = 24
-MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most
+MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most ...
+MIN_WIDENING = 1.15  # ... and at least
 MIN_GAP = 0.4  # between groups of strokes on parts of an object, over the extent of all strokes
 MAX_WHOLE_VOXELS = 2**22  # of an image that is looked at as a whole where no scale is known ...
 N_AROUND = 4  # ... and windows around the marks of a larger one, among which the largest affordable is taken
@@ -116,7 +117,10 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
     ratio = min(MAX_WIDENING, (whole / side) ** (1 / max(1, n - 1)))
-    sides = [side * ratio**i for i in range(n)] if ratio > 1.15 else [side]
+    if ratio > MIN_WIDENING or n == 1:
+        sides = [side * ratio**i for i in range(n)]
+    else:  # the closest would cut off what reaches beyond it: the whole is looked at, too
+        sides = [side, whole] if whole > MIN_WIDENING * side else [whole]
     return [_window(case, centre, side) for side in sides]
 
 

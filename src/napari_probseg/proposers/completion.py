@@ -59,10 +59,15 @@ class Completion:
         What was looked at.
     probability : float32 array
         Of object, in [0, 1], in the part of the window that lies in the image.
+    expected_dice : float, optional
+        What a network expects of it, in [0, 1]; how sure it is in the mean, where it does not tell.
     """
 
-    def __init__(self, case: Case, window: Window, probability: NDArray[np.float32]) -> None:
+    def __init__(
+        self, case: Case, window: Window, probability: NDArray[np.float32], expected_dice: float | None = None
+    ) -> None:
         self.case, self.window, self.probability = case, window, probability
+        self.expected_dice = expected_dice
         self.where = where = window.within(case.shape)
         self._inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
         self._noise = noise_of(self._inner.image, channel_axis=0) or 1.0  # a constant image has no edges anyway
@@ -106,4 +111,5 @@ class Completion:
         patch[open_ & ~mask & (True if config.everywhere else with_rim(mask))] = Marker.BACKGROUND
         sure = float(np.abs(2 * self.probability - 1).mean())
         one = np.ones(1, dtype=np.float32)
-        return Candidates(self.case, where, patch[None], sure * one, one, probability)
+        plausible = sure if self.expected_dice is None else self.expected_dice
+        return Candidates(self.case, where, patch[None], plausible * one, one, probability)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import answer
 from napari_probseg.inference.device import with_fallback
+from napari_probseg.inference.held import given
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
 from napari_probseg.inference.scale_selection import beliefs
@@ -113,8 +113,8 @@ class UNetCut(AsksNetworks, Completer):
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
-            found = preferred(hinted, with_fallback(self, lambda: answer(network, hinted, self.device)))
-            return Completion(case, found.window, found.probability(case.shape))
+            found = given(hinted, with_fallback(self, lambda: answer(network, hinted, self.device)))
+            return Completion(case, found.window, found.probability(case.shape), found.confidence)
         of_images = self.networks.get(2)
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
             seen = with_fallback(

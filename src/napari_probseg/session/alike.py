@@ -16,7 +16,7 @@ from napari_probseg.region import Region, bounding_box, boxed, grown, overlap, r
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
-from napari_probseg.session.shown import Answer
+from napari_probseg.session.shown import OnShow
 from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Part, Query
 from napari_probseg.similar.offer import (
@@ -277,7 +277,7 @@ class Alike(Work):
         """
         self._corrected = None if i is None else self._on_offer(i)
 
-    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
+    def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the object on show where a stroke lies near it, in a region with room for what is missing of it."""
         if (o := self._corrected) is None:
             return None
@@ -286,7 +286,7 @@ class Alike(Work):
             return None
         mask = np.zeros([s.stop - s.start for s in where], dtype=bool)
         mask[relative(o.where, where)] = o.mask
-        return where, mask
+        return OnShow(where, mask)
 
     def _on_offer(self, i: int) -> SimilarObject:
         if not len(self.similar):

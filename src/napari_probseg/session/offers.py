@@ -15,7 +15,7 @@ from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
-from napari_probseg.session.shown import Answer
+from napari_probseg.session.shown import Answer, OnShow, expected_dice
 
 DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
 HELD = 0.75  # ... and from which on a candidate is still what was chosen
@@ -298,10 +298,12 @@ class Offers(Alike):
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}
-        return Request(verb, told, self._ticket, self._case, self.objects, self.steps, self._shown.evidence)
+        steps, shown = self.steps, self._shown.evidence
+        return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected_dice(steps))
 
-    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
+    def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
         if not (candidates := self.candidates):
             return super()._on_show(drawn)
-        return candidates.where, candidates.patches[self._looked_at] == Marker.OBJECT
+        i = self._looked_at
+        return OnShow(candidates.where, candidates.patches[i] == Marker.OBJECT, float(candidates.score[i]))

@@ -38,6 +38,8 @@ class Request:
         What was done.
     shown : (region, uint8 array), optional
         The answer that the latest stroke corrects: a `Marker` for every voxel of a region.
+    expected_dice : float
+        What was expected of that answer, see `Case`.
     """
 
     verb: str
@@ -47,6 +49,7 @@ class Request:
     objects: NDArray[np.uint32]
     steps: tuple[Step, ...]
     shown: tuple[Region, NDArray[np.uint8]] | None = None
+    expected_dice: float = 0.0
 
     @property
     def plane(self) -> Plane | None:
@@ -64,7 +67,7 @@ class Request:
         is_flat = self.case.ndim_at(self.plane) == 2
         is_whole = self.verb == "complete" and is_flat  # of a volume, slices that were accepted are held
         opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane, anyhow=is_whole)
-        return opened if self.shown is None else opened.with_evidence(*self.shown)
+        return opened if self.shown is None else opened.with_evidence(*self.shown, self.expected_dice)
 
     def with_arguments(self, **arguments: Any) -> Request:
         """Return the same request with other arguments: options, say, that are known once a network is loaded."""

@@ -83,7 +83,11 @@ def _shown_by(step: Step, shown: NDArray[np.uint8]) -> str:
     for change in changes:
         shown[change.where] = change.after
     where = bounding_box(shown) if changes else None
-    return "" if where is None else f"shown=(np.s_[{_spans(where)}], unpack({pack(shown[where] == Marker.OBJECT)!r}))"
+    if where is None:
+        return ""
+    expected = step.arguments.get("expected_dice", 0.0)
+    on_show = f"np.s_[{_spans(where)}], unpack({pack(shown[where] == Marker.OBJECT)!r})"
+    return f"shown=({on_show}{f', {expected}' if expected else ''})"
 
 
 def _mark_lines(step: Step, shown: str) -> list[str]:

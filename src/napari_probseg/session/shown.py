@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,27 @@ from numpy.typing import NDArray
 from napari_probseg.case import Marker
 from napari_probseg.pages import zeros
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
-from napari_probseg.session.history import Change, change_between
+from napari_probseg.session.history import Change, Step, change_between
 
 NAME = "shown"  # of its changes
 
 Answer = tuple[Region, NDArray[np.bool_]]  # what is object in a region; the rest of that is background
+
+
+class OnShow(NamedTuple):
+    """An answer on show: what is object in a region, and the Dice that is expected of it, 0 where nobody tells."""
+
+    where: Region
+    mask: NDArray[np.bool_]
+    expected_dice: float = 0.0
+
+
+def expected_dice(steps: Sequence[Step]) -> float:
+    """Return what was expected of the answer that was on show after some steps; 0 where nobody told."""
+    for step in reversed(steps):
+        if "expected_dice" in step.arguments or any(change.name == NAME for change in step.changes):
+            return float(step.arguments.get("expected_dice", 0.0))
+    return 0.0
 
 
 class Shown:
@@ -35,7 +52,7 @@ class Shown:
         """A region and a `Marker` for each of its voxels; None if nothing was on show."""
         return None if self._where is None else (self._where, self.markers[self._where].copy())
 
-    def changes_to(self, answer: Answer | None) -> tuple[Change, ...]:
+    def changes_to(self, answer: OnShow | None) -> tuple[Change, ...]:
         """Return what puts another answer in its place, or none."""
         boxes = [box for box in (self._where, answer and answer[0]) if box is not None]
         if not boxes:
@@ -43,7 +60,7 @@ class Shown:
         where = hull(*boxes)
         after = np.zeros_like(self.markers[where])
         if answer is not None:
-            region, mask = answer
+            region, mask = answer[:2]
             after[relative(region, where)] = np.where(mask, Marker.OBJECT, Marker.BACKGROUND)
         return change_between(NAME, self.markers[where], after, where)
 

@@ -17,7 +17,7 @@ from napari_probseg.session.finished import FinishedObject, Tally, checked_kind,
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, finishing, reopening, taking
 from napari_probseg.session.refinement import Refinement
-from napari_probseg.session.shown import Answer, Shown
+from napari_probseg.session.shown import OnShow, Shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ class Work:
         *,
         erase: NDArray[Any] | None = None,
         where: Region | None = None,
-        shown: Answer | None = None,
+        shown: tuple[Region, NDArray[np.bool_]] | tuple[Region, NDArray[np.bool_], float] | None = None,
     ) -> Step:
         """Draw strokes; erased voxels of finished objects stay background.
 
@@ -115,9 +115,9 @@ class Work:
         ----------
         inside, outside, erase, where : optional
             See `Case.mark`.
-        shown : (region, bool array), optional
-            The object that was on show in a region while they were drawn: in an image, the next answer corrects it. The
-            candidate that is looked at, if absent.
+        shown : (region, bool array) or (region, bool array, float), optional
+            The object that was on show in a region while they were drawn, and the Dice that is expected of it: in an
+            image, the next answer corrects it. The candidate that is looked at, if absent.
 
         Returns
         -------
@@ -138,9 +138,11 @@ class Work:
         if erase is not None:
             marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
         changes = tuple(change for box in regions for change in self._changes_to(marked, box))
-        if changes and self._case.ndim == 2 and (answer := shown or self._on_show(regions)):
+        told: dict[str, Any] = {}
+        if changes and self._case.ndim == 2 and (answer := OnShow(*shown) if shown else self._on_show(regions)):
             changes += self._shown.changes_to(answer)
-        return self._do("mark", {}, changes, marked)
+            told = {"expected_dice": round(answer.expected_dice, 4)} if answer.expected_dice else {}
+        return self._do("mark", told, changes, marked)
 
     def finish(self, kind: str = "") -> Step:
         """Move the object in work to the finished ones, where it is locked, and begin the next.
@@ -334,7 +336,7 @@ class Work:
     def withdraw(self) -> None:
         """Hear that the work has moved on, and that answers about it as it was come too late."""
 
-    def _on_show(self, drawn: Sequence[Region]) -> Answer | None:
+    def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the answer that is on show, and corrected by strokes in some regions; a person alone has none."""
         return None
 

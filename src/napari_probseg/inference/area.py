@@ -1,0 +1,88 @@
+"""What is object in a region of an image, in an answer or on show; and coarser grids to look at it on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.answer import Answer
+from napari_probseg.region import Region, absolute, bounding_box, grown, indices_of, overlap, relative
+
+MAX_PLACES = 400_000  # of a grid
+MARGIN = 0.25  # around the box of the strokes inside, in its sides: what lies there is between them
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Area:
+    """What is object in a region of the image; the rest of that is background."""
+
+    where: Region
+    mask: Mask
+
+    @classmethod
+    def of(cls, answer: Answer, case: Case) -> Area:
+        """Return what an answer takes as object, in which strokes are obeyed."""
+        where = answer.window.within(case.shape)
+        mask, strokes = answer.probability(case.shape) > 0.5, case.strokes[where]
+        return cls(where, (mask | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND))
+
+    @classmethod
+    def shown(cls, case: Case) -> Area | None:
+        """Return what was on show as object when the latest stroke was drawn, None if nothing was."""
+        if case.evidence is None:
+            return None
+        where, markers = case.evidence
+        mask = markers == Marker.OBJECT
+        box = bounding_box(mask)
+        return None if box is None else cls(absolute(box, where), mask[box])
+
+    def dice(self, other: Area) -> float:
+        """Return the Dice coefficient of two; 1 where both are empty."""
+        both = overlap(self.where, other.where)
+        n = int(np.count_nonzero(self.mask)) + int(np.count_nonzero(other.mask))
+        if both is None or not n:
+            return float(not n)
+        a, b = (one.mask[relative(both, one.where)] for one in (self, other))
+        return 2 * int(np.count_nonzero(a & b)) / n
+
+    def on(self, where: Region) -> Mask:
+        """Return the mask on a region that holds its own."""
+        found = np.zeros(tuple(s.stop - s.start for s in where), dtype=bool)
+        found[relative(self.where, where)] = self.mask
+        return found
+
+    def spread(self, case: Case) -> float:
+        """Return the share that lies between the strokes inside: who means all of it marks all over it."""
+        box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
+        near = None if box is None else absolute(box, case.marked)
+        if near is not None:
+            near = overlap(grown(near, [round(MARGIN * (s.stop - s.start)) for s in near], case.shape), self.where)
+        if near is None:
+            return 0.0
+        n, n_near = (int(np.count_nonzero(mask)) for mask in (self.mask, self.mask[relative(near, self.where)]))
+        return n_near / max(1, n)
+
+
+def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the grid that a region of a shape is looked at on."""
+    shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
+    return tuple(max(1, int(n * shrink)) for n in shape)
+
+
+def on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
+    """Return a mask on a coarser grid, where the smallest mark survives."""
+    found = np.zeros(grid, dtype=bool)
+    places = [at * n // m for at, n, m in zip(indices_of(mask), grid, mask.shape, strict=True)]
+    found[tuple(places)] = True
+    return found
+
+
+def sampled(mask: Mask, grid: tuple[int, ...]) -> Mask:
+    """Return a mask on a coarser grid, one place for each of its own."""
+    return mask[np.ix_(*(np.arange(m) * n // m for n, m in zip(mask.shape, grid, strict=True)))]
