@@ -296,7 +296,7 @@ def test_an_object_that_fills_the_image_is_cut_off_by_no_window_alone(far: int) 
     dabs = {side: np.zeros((400, 400), dtype=bool) for side in ("inside", "outside")}
     dabs["inside"][190:211, 190:211] = dabs["outside"][200, 200 - far] = True
     for n in (2, 3, 5):
-        windows = windows_around(case.mark(**dabs), n)
+        windows = windows_around(case.mark(**dabs), n, whole_too=True)
         sides = [window.size[0] for window in windows]
         assert sides == sorted(set(sides)) and len(windows) <= n
         assert max(sides) >= 400 or max(sides) > 2 * min(sides)

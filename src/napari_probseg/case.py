@@ -197,7 +197,17 @@ class Case:
         return self if plane is None else self.plane(*checked_plane(plane))
 
     def ndim_at(self, plane: Plane | None) -> int:
-        """Return how many axes that has which `at` returns for a plane: 2 for an image, 3 for a volume."""
+        """Return how many axes that has which `at` returns: 2 for an image, 3 for a volume.
+
+        Parameters
+        ----------
+        plane : (axis, index) or None
+            See `plane`.
+
+        Returns
+        -------
+        int
+        """
         return self.ndim - (plane is not None)
 
     def mark(
@@ -266,10 +276,8 @@ class Case:
 
         Parameters
         ----------
-        where : tuple of slices
-            The region.
-        patch : uint8 array of the region's shape
-            A `Marker` for every voxel; UNKNOWN leaves it open.
+        where, patch : tuple of slices, uint8 array of that region's shape
+            The region, and a `Marker` for every voxel; UNKNOWN leaves it open.
         """
         before = self.partial[where]
         return self.with_part("partial", where, np.where(before == Marker.UNKNOWN, patch, before))
@@ -310,10 +318,8 @@ class Case:
 
         Parameters
         ----------
-        where : tuple of slices
-            The region that it is about.
-        patch : uint8 array of the region's shape
-            A `Marker` for every voxel.
+        where, patch : tuple of slices, uint8 array of that region's shape
+            What it is about, and a `Marker` for every voxel.
         expected_dice : float
             See `Case`.
         """
@@ -327,10 +333,8 @@ class Case:
 
         Parameters
         ----------
-        where : tuple of slices
-            The region that the answer is about.
-        mask : bool array of the region's shape
-            What it took as object; the rest is background to it.
+        where, mask : tuple of slices, bool array of that region's shape
+            What the answer is about, and what it took as object; the rest is background to it.
         expected_dice : float
             See `Case`.
         """
@@ -378,10 +382,8 @@ class Case:
             Without `evidence`.
         """
         case = copy(self)
-        object.__setattr__(case, "evidence", None)
-        object.__setattr__(case, "expected_dice", 0.0)
-        object.__setattr__(case, "partial", partial)
-        object.__setattr__(case, "strokes", strokes)
+        for name, value in {"evidence": None, "expected_dice": 0.0, "partial": partial, "strokes": strokes}.items():
+            object.__setattr__(case, name, value)
         for known in ("marked", "pages"):
             case.__dict__.pop(known, None)
         if marked is not None:

@@ -75,7 +75,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     ValueError
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
-    around = windows_around(case, N_WINDOWS, close=CLOSEST_RATIO)
+    around = windows_around(case, N_WINDOWS, close=CLOSEST_RATIO, whole_too=True)
     least = around[0].n_voxels(case.shape)
     if least > MAX_WINDOW_VOXELS:
         raise ValueError(

@@ -83,7 +83,7 @@ class Window:
         return found if all(s.start < s.stop for s in found) else None
 
 
-def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
+def windows_around(case: Case, n: int, *, close: float = 8.0, whole_too: bool = False) -> list[Window]:
     """Return up to ``n`` windows around the marks, from close to far.
 
     The closest holds the object as far as it is known and as the nearest outside stroke lets it be guessed; each
@@ -98,6 +98,9 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     close : float
         The closest is at most so many times as large as what is marked inside; half of that where nothing is marked
         outside.
+    whole_too : bool
+        Whether the whole image is looked at, too, where the closest window is nearly as large: it may cut off what
+        reaches beyond it.
 
     Raises
     ------
@@ -117,9 +120,8 @@ def windows_around(case: Case, n: int, *, close: float = 8.0) -> list[Window]:
     smallest = max(MIN_SIDE_VOXELS * float(spacing.min()), 1.25 * extent)
     side = float(np.clip(closest, min(smallest, whole), whole))
     ratio = min(MAX_WIDENING, (whole / side) ** (1 / max(1, n - 1)))
-    if ratio > MIN_WIDENING or n == 1:
-        sides = [side * ratio**i for i in range(n)]
-    else:  # the closest would cut off what reaches beyond it: the whole is looked at, too
+    sides = [side * ratio**i for i in range(n)] if ratio > MIN_WIDENING else [side]
+    if whole_too and len(sides) == 1 < n:
         sides = [side, whole] if whole > MIN_WIDENING * side else [whole]
     return [_window(case, centre, side) for side in sides]
 

@@ -25,6 +25,11 @@ class OnShow(NamedTuple):
     mask: NDArray[np.bool_]
     expected_dice: float = 0.0
 
+    @property
+    def told(self) -> dict[str, float]:
+        """What the step that corrects it tells of it."""
+        return {"expected_dice": round(float(self.expected_dice), 4)} if self.expected_dice else {}
+
 
 def expected_dice(steps: Sequence[Step]) -> float:
     """Return what was expected of the answer that was on show after some steps; 0 where nobody told."""

@@ -138,11 +138,9 @@ class Work:
         if erase is not None:
             marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
         changes = tuple(change for box in regions for change in self._changes_to(marked, box))
-        told: dict[str, Any] = {}
         if changes and self._case.ndim == 2 and (answer := OnShow(*shown) if shown else self._on_show(regions)):
-            changes += self._shown.changes_to(answer)
-            told = {"expected_dice": round(answer.expected_dice, 4)} if answer.expected_dice else {}
-        return self._do("mark", told, changes, marked)
+            return self._do("mark", answer.told, changes + self._shown.changes_to(answer), marked)
+        return self._do("mark", {}, changes, marked)
 
     def finish(self, kind: str = "") -> Step:
         """Move the object in work to the finished ones, where it is locked, and begin the next.
