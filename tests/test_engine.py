@@ -22,6 +22,7 @@ from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import Complete, Found, Live, Propose
 from napari_probseg.io.mapped import OnDisk
+from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import CutConfig
 
@@ -294,6 +295,35 @@ def test_it_gives_the_masks_of_a_script(engine):
     assert found.candidates.case is case and len(found.exhibit.pictures) == len(script)
     completed = ps.load_completer(device="cpu").propose(case, everywhere=False)
     np.testing.assert_array_equal(early[0].candidates.patches, completed.patches)
+
+
+@pytest.mark.parametrize("in_volume", [False, True])
+def test_other_ways_to_go_on_begin_with_the_answer_that_was_given(monkeypatch, in_volume):
+    flat, plane = disk_case(), (0, 1) if in_volume else None
+    case = flat
+    if in_volume:
+        volume = np.stack([flat.image] * 3)
+        markers = [np.stack([0 * m, m, 0 * m]) for m in (flat.partial, flat.strokes)]
+        case = ps.Case(volume).with_markers(*markers)
+    n_looks = 0
+    looks = AdvisedCVAE.features
+
+    def counted(network, x):
+        nonlocal n_looks
+        n_looks += len(x)
+        return looks(network, x)
+
+    monkeypatch.setattr(AdvisedCVAE, "features", counted)
+    first = Complete(case, Model(), plane, CutConfig(everywhere=False), AXES, "cpu")
+    others = Propose(case, Model(), {"n": 3, "seed": 2, "plane": plane}, 1.0, AXES, "cpu")
+    asked(Local(), first)
+    n_first, n_looks = n_looks, 0
+    found, _ = asked(Local(), Live(first, others))
+    assert n_looks == n_first > 0
+    alone, _ = asked(Local(), others)
+    np.testing.assert_array_equal(found.candidates.patches, alone.candidates.patches)
+    assert found.options == alone.options
+    assert n_looks == 2 * n_first
 
 
 def test_a_completion_is_looked_at_once_and_cut_often(engine):

@@ -18,6 +18,7 @@ from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 
 if TYPE_CHECKING:
+    from napari_probseg.inference.answer import Answer
     from napari_probseg.progress import Progress
 
 LOADING, LOOKING = "Loading the network…", "Looking at the image…"
@@ -106,8 +107,8 @@ class Propose:
     axes: Axes
     device: str
 
-    def answer(self, resources: Resources) -> Generator[str, None, Found]:
-        """Draw the candidates."""
+    def answer(self, resources: Resources, answered: Answer | None = None) -> Generator[str, None, Found]:
+        """Draw the candidates; what the same network answered already need not be asked again."""
         if isinstance(self.model, Model):
             yield LOADING
         proposer = resources.proposer(self.model, self.device)
@@ -116,7 +117,8 @@ class Propose:
         options = taken_by(proposer, reach=self.reach, **({"ndim": 3} if whole else {}))
         if whole and "ndim" not in options and not self.case.in_time:
             raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
-        candidates = proposer.propose(self.case, **{**self.arguments, **options})
+        known = {} if answered is None else taken_by(proposer, answered=answered)
+        candidates = proposer.propose(self.case, **{**self.arguments, **options, **known})
         advice = "Hover to look, click or press a key to accept."
         return Found(candidates, exhibit(candidates, self.axes, in_volume=whole, advice=advice), options)
 
@@ -149,13 +151,18 @@ class Complete:
     def answer(self, resources: Resources) -> Generator[str, None, Found]:
         """Complete it."""
         yield LOADING
-        completer = resources.completer(self.model, self.device)
+        resources.completer(self.model, self.device)
         yield LOOKING
-        case = self.case.at(self.plane)
-        key = id(self.case), self.model, self.plane
-        _, completion = resources.completion(key, lambda: (self.case, completer.complete(case)))  # the id stays its own
+        completion = self.looked(resources)
         yield "Cutting the object out…"
         return self._found(completion)
+
+    def looked(self, resources: Resources) -> Completion:
+        """Return what the completer thinks of it."""
+        completer = resources.completer(self.model, self.device)
+        case, key = self.case.at(self.plane), (id(self.case), self.model, self.plane)
+        _, completion = resources.completion(key, lambda: (self.case, completer.complete(case)))  # the id stays its own
+        return completion  # type: ignore[no-any-return]
 
     def _found(self, completion: Completion) -> Found:
         candidates = in_volume(completion.candidates(self.cut), self.case, self.plane)
@@ -184,7 +191,10 @@ class Live:
         if self.others is None or not _completes(resources.proposer(self.others.model, self.others.device)):
             return found
         yield found
-        return (yield from self.others.answer(resources))
+        asked, others = self.completion, self.others
+        is_same = (asked.model, asked.plane) == (others.model, others.arguments.get("plane"))
+        answered = asked.looked(resources).answer if is_same and asked.case is others.case else None
+        return (yield from others.answer(resources, answered))
 
 
 @dataclass(frozen=True, eq=False)

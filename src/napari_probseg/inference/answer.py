@@ -60,6 +60,10 @@ class Answer:
     features: list[Features]
     foretold: float | None = None
 
+    def is_on(self, device: torch.device) -> bool:
+        """Return whether the features are where a network is."""
+        return all(features.coarse.device.type == device.type for features in self.features)
+
     def probability(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return the probability of object in the part of the window that lies in an image of ``shape``."""
         full = enlarged(self.logit[None], self.window.size, self.window.visible(shape))[0]

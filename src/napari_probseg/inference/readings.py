@@ -91,11 +91,18 @@ class Readings:
 
 @torch.inference_mode()
 def candidates_of(
-    network: AdvisedCVAE, case: Case, n: int, *, seed: int, reach: float, device: torch.device
+    network: AdvisedCVAE,
+    case: Case,
+    n: int,
+    *,
+    seed: int,
+    reach: float,
+    device: torch.device,
+    answered: Answer | None = None,
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
     hinted = _hinted(case)
-    of_one = answer(network, hinted, device)
+    of_one = answered if answered is not None and answered.is_on(device) else answer(network, hinted, device)
     found = given(hinted, of_one)
     readings = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
     readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)

@@ -16,6 +16,7 @@ from napari_probseg.morphology import with_rim
 from napari_probseg.region import relative
 
 if TYPE_CHECKING:
+    from napari_probseg.inference.answer import Answer
     from napari_probseg.inference.windows import Window
 
 MAX_WHOLE_VOXELS = 2**24  # an image of so many voxels or fewer is decided everywhere, a larger one around the marks
@@ -61,13 +62,21 @@ class Completion:
         Of object, in [0, 1], in the part of the window that lies in the image.
     expected_dice : float, optional
         What a network expects of it, in [0, 1]; how sure it is in the mean, where it does not tell.
+    answer : Answer, optional
+        What a network of images made of it, from which a proposer with the same network can go on.
     """
 
     def __init__(
-        self, case: Case, window: Window, probability: NDArray[np.float32], expected_dice: float | None = None
+        self,
+        case: Case,
+        window: Window,
+        probability: NDArray[np.float32],
+        *,
+        expected_dice: float | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.case, self.window, self.probability = case, window, probability
-        self.expected_dice = expected_dice
+        self.expected_dice, self.answer = expected_dice, answer
         self.where = where = window.within(case.shape)
         self._inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=case.partial[where])
         self._noise = noise_of(self._inner.image, channel_axis=0) or 1.0  # a constant image has no edges anyway

@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_probseg.candidates import Candidates, checked_question, checked_request
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.images import checked_plane
+from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
@@ -102,7 +103,15 @@ class CVAEProposer(AsksNetworks):
         self.config = config or CVAEConfig()
 
     def propose(
-        self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, reach: float = 1.0, ndim: int = 2
+        self,
+        case: Case,
+        n: int = 8,
+        *,
+        seed: int = 0,
+        plane: Plane | None = None,
+        reach: float = 1.0,
+        ndim: int = 2,
+        answered: Answer | None = None,
     ) -> Candidates:
         """Return at most ``n`` distinct candidates, best first.
 
@@ -121,6 +130,8 @@ class CVAEProposer(AsksNetworks):
             Share of the region that a candidate may decide, in (0, 1]: a bit more, or to the end.
         ndim : int
             Of a volume: 2 continues one plane of it, 3 the object in space.
+        answered : Answer, optional
+            What this network answered to the same case, in an image or on that plane, where that is at hand.
 
         Raises
         ------
@@ -135,18 +146,24 @@ class CVAEProposer(AsksNetworks):
             raise ValueError(f"ndim must be 2, or 3 for a volume, got {ndim} for an image of {case.shape}")
         if case.in_time:
             plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
-            return in_volume(self.propose(case.at(plane), n, seed=seed, reach=reach, ndim=ndim), case, plane)
+            there = self.propose(case.at(plane), n, seed=seed, reach=reach, ndim=ndim, answered=answered)
+            return in_volume(there, case, plane)
         if ndim == 3 and plane is not None:
             raise ValueError(f"candidates are of a plane or of the volume: leave out plane={plane} or ndim=3")
         if ndim < case.ndim:
             plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
-            return in_volume(self.propose(case.at(plane), n, seed=seed, reach=reach), case, plane)
-        network = self.networks.get(ndim)
+            there = self.propose(case.at(plane), n, seed=seed, reach=reach, answered=answered)
+            return in_volume(there, case, plane)
+        return self._proposed(case, n, seed=seed, reach=reach, answered=answered)
+
+    def _proposed(self, case: Case, n: int, *, seed: int, reach: float, answered: Answer | None) -> Candidates:
+        """Return the candidates of an image, or of a volume as one."""
+        network, of_images = self.networks.get(case.ndim), self.networks.get(2)
         if isinstance(network, AdvisedCVAE):
             return with_fallback(
-                self, lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device)
+                self,
+                lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device, answered=answered),
             )
-        of_images = self.networks.get(2)
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
             return with_fallback(
                 self,
@@ -154,7 +171,7 @@ class CVAEProposer(AsksNetworks):
                     network, of_images, case, n, seed=seed, reach=reach, device=self.device, remembered=self.remembered
                 ),
             )
-        return _candidates(case, self.draw(case, self.config.n_samples[ndim - 2], seed=seed, reach=reach), n)
+        return _candidates(case, self.draw(case, self.config.n_samples[case.ndim - 2], seed=seed, reach=reach), n)
 
     def draw(self, case: Case, n: int, *, seed: int, reach: float = 1.0) -> Draw:
         """Return ``n`` samples in each window around the marks; image and marks are looked at once.

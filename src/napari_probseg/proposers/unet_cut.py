@@ -113,8 +113,10 @@ class UNetCut(AsksNetworks, Completer):
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
-            found = given(hinted, with_fallback(self, lambda: answer(network, hinted, self.device)))
-            return Completion(case, found.window, found.probability(case.shape), found.confidence)
+            made = with_fallback(self, lambda: answer(network, hinted, self.device))
+            found = given(hinted, made)
+            probability = found.probability(case.shape)
+            return Completion(case, found.window, probability, expected_dice=found.confidence, answer=made)
         of_images = self.networks.get(2)
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
             seen = with_fallback(
