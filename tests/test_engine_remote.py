@@ -97,7 +97,7 @@ def test_requests_are_answered_by_a_process_over_there(engine):
 def test_images_are_sent_and_no_file_of_this_machine_is_read(engine, case, monkeypatch, most):
     monkeypatch.setattr(images, "MAX_SENT_WHOLE", most)
     assert engine._images is None or not engine._images.folders
-    (back, image, partial, _, _), _ = asked(engine, Look(case))
+    (back, image, partial, *_), _ = asked(engine, Look(case))
     assert back is case and np.array_equal(image, case.read()) and np.array_equal(partial, case.partial)
 
 
