@@ -72,25 +72,28 @@ def main() -> None:
         f"{size('The U-Net', peer, lambda: one_pass(peer))} on {CROP}x{CROP}.",
         f"{size('Ours', ours, lambda: samples(ours))} for {N_DRAWN} samples in each of {N_WINDOWS} windows.",
         "",
-        "| | candidates | U-Net | our network | `propose` | ratio to the U-Net | goal | `complete` | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | candidates | U-Net | our network | `propose` | ratio to the U-Net | goal | `complete` | ratio "
+        "| `propose` after `complete`, as *Live* asks | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, n_channels in CHANNELS.items():
         case = marked(n_channels)
+        answered = completer.complete(case).answer
         found = seconds(
             {
                 "unet": lambda: one_pass(peer),
                 "network": lambda: samples(ours),
                 "propose": lambda case=case: proposer.propose(case, 8),
                 "complete": lambda case=case: completer.propose(case),
+                "after": lambda case=case, answered=answered: proposer.propose(case, 8, answered=answered),
             },
             arguments.rounds,
         )
         ms = {what: f"{1e3 * s:.0f} ms" for what, s in found.items()}
-        propose, complete = (found[what] / found["unet"] for what in ("propose", "complete"))
+        propose, complete, after = (found[what] / found["unet"] for what in ("propose", "complete", "after"))
         lines.append(
             f"| {name} | {len(proposer.propose(case, 8))} | {ms['unet']} | {ms['network']} | {ms['propose']} "
-            f"| {propose:.2f} | <= {GOAL} | {ms['complete']} | {complete:.2f} |"
+            f"| {propose:.2f} | <= {GOAL} | {ms['complete']} | {complete:.2f} | {ms['after']} | {after:.2f} |"
         )
     print("\n".join(lines))
     if arguments.markdown:
