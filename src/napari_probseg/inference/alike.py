@@ -11,8 +11,7 @@ from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.answer import Answer
-from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, sampled
-from napari_probseg.inference.fusion import in_region
+from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, probability_on, sampled
 from napari_probseg.inference.inputs import resized, with_channels
 from napari_probseg.inference.windows import Window, window_for
 from napari_probseg.morphology import numbered_parts
@@ -82,9 +81,7 @@ class Alike:
 
     def logit(self, found: Answer) -> Tensor:
         """Return log-odds of object, (h, w): what is object by an answer is no lesson of what surrounds it."""
-        guess = in_region(found.logit.sigmoid(), found.window, self.window.region)
-        if guess.shape != self.inside.shape:
-            guess = resized(torch.from_numpy(guess)[None], self.inside.shape)[0].numpy()
+        guess = probability_on(found, self.window.region, self.inside.shape).numpy()
         says = likeness(self.features, self.inside, self.outside, guess)
         return torch.from_numpy(says.clip(MAX_CERTAINTY, 1 - MAX_CERTAINTY)).logit()
 

@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.answer import Answer
+from napari_probseg.inference.fusion import in_region
+from napari_probseg.inference.inputs import resized
 from napari_probseg.region import Region, absolute, bounding_box, grown, indices_of, overlap, relative
 
 MAX_PLACES = 400_000  # of a grid
@@ -73,6 +77,12 @@ def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the grid that a region of a shape is looked at on."""
     shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
     return tuple(max(1, int(n * shrink)) for n in shape)
+
+
+def probability_on(answer: Answer, where: Region, grid: tuple[int, ...]) -> Tensor:
+    """Return the probability of object by an answer on a grid over a region; 0 where it does not reach."""
+    full = torch.from_numpy(in_region(answer.logit.sigmoid(), answer.window, where))
+    return full if full.shape == grid else resized(full[None], grid)[0]
 
 
 def on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:

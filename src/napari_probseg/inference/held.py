@@ -11,9 +11,7 @@ from scipy import ndimage
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import Answer
-from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, sampled
-from napari_probseg.inference.fusion import in_region
-from napari_probseg.inference.inputs import resized
+from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, probability_on, sampled
 from napari_probseg.inference.windows import Window
 from napari_probseg.region import hull
 
@@ -58,8 +56,7 @@ def held(case: Case, found: Answer) -> Answer:
     corrected = is_old != np.where(strokes == Marker.UNKNOWN, is_old, strokes == Marker.OBJECT)
     is_old = sampled(is_old, grid)
     is_near = _near(on_grid(corrected, grid), is_old, min_depth=MIN_DEPTH * grid[0] / is_new.shape[0])
-    probability = torch.from_numpy(in_region(found.logit.sigmoid(), found.window, where))
-    new = resized(probability[None], grid)[0].clamp(1e-4, 1 - 1e-4).logit()
+    new = probability_on(found, where, grid).clamp(1e-4, 1 - 1e-4).logit()
     stays = torch.from_numpy(~is_near & ((new > 0).numpy() != is_old))
     old = torch.from_numpy(np.where(is_old, HELD_LOG_ODDS, -HELD_LOG_ODDS).astype(np.float32))
     return replace(found, window=window, logit=torch.where(stays, old, new), confidence=case.expected_dice)
