@@ -75,7 +75,7 @@ def carried_to_the_ends(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
 def walked(completer: UNetCut, case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     """Return what the network of images alone says from slice to slice, with the true slices."""
     found = answer_in_volume(completer.networks[3], completer.networks[2], case, torch.device("cpu"))
-    mask = in_voxels_of(tuple(slice(0, n) for n in truth.shape), found.grid, (found.maps[1] > 0).float()) > 0.5
+    mask = in_voxels_of(tuple(slice(0, n) for n in truth.shape), found.grid, (found.ways.maps[1] > 0).float()) > 0.5
     mask[slices] = truth[slices]
     return mask
 

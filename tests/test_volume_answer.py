@@ -14,6 +14,7 @@ import napari_probseg as ps
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.samples import score_samples
+from napari_probseg.inference import volume
 from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
 from napari_probseg.inference.threshold import by_threshold
@@ -68,6 +69,16 @@ SLICES = [(9, 8.0), (30, 2.0), (90, 1.0)]
 def test_a_solid_of_even_grey_is_found_from_two_dabs(kind, n_slices, thickness, completer) -> None:
     drawn = solid(kind, n_slices=n_slices, thickness=thickness, side=64)
     assert dice(completed(completer, dabbed(drawn)), drawn.truth) >= 0.95
+
+
+def test_no_way_is_asked_where_a_threshold_decides_until_it_is_looked_at(completer, monkeypatch) -> None:
+    asked, look = [], volume.look_at_all
+    monkeypatch.setattr(volume, "look_at_all", lambda *arguments: asked.append(1) or look(*arguments))
+    case = dabbed(solid("ball", n_slices=30, thickness=2.0, side=64))
+    found = volume.answer_in_volume(completer.networks[3], completer.networks[2], case, torch.device("cpu"))
+    assert not asked and found.confidence > 0.9
+    assert found.ways.maps.shape == (N_MAPS, *found.grid.shape)
+    assert found.ways is found.ways and asked == [1]
 
 
 def threshold_of(image: np.ndarray, inside: tuple, outside: tuple) -> tuple[np.ndarray, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
-from napari_probseg.inference.through_slices import SeedLooks, SliceLooks, across_slices, look_at_seeds, through_slices
+from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
@@ -49,6 +51,21 @@ MAX_SIDE_SHARE = 0.004  # of a side of the region, that the object may lie on wi
 
 
 @dataclass(frozen=True)
+class Ways:
+    """What each way to look at a volume says of the places of a grid.
+
+    Parameters
+    ----------
+    maps : (N_MAPS, Z, Y, X) tensor
+    facts : (N_FACTS,) tensor
+        What the refiner sees.
+    """
+
+    maps: Tensor
+    facts: Tensor
+
+
+@dataclass(frozen=True)
 class VolumeAnswer:
     """What the networks make of a volume.
 
@@ -56,20 +73,20 @@ class VolumeAnswer:
     ----------
     grid : Grid
         The places that it is for.
-    maps : (N_MAPS, Z, Y, X) tensor
-    facts : (N_FACTS,) tensor
-        What the refiner saw.
     logit : (Z, Y, X) tensor
-        Of object, the refiner's.
-    slices : SliceLooks
-        What was said of slices.
+        Of object.
+    look : callable
+        Returns the ways; where a threshold decides they have not been asked.
     """
 
     grid: Grid
-    maps: Tensor
-    facts: Tensor
     logit: Tensor
-    slices: SliceLooks
+    look: Callable[[], Ways]
+
+    @cached_property
+    def ways(self) -> Ways:
+        """What each way says."""
+        return self.look()
 
     @property
     def window(self) -> Window:
@@ -149,7 +166,9 @@ def answer_in_volume(
         region = with_room(case, hull(*expected))
     region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
-        answer = _judged(network, of_images, case, Grid.over(case, region), far, seeds, shown, device)
+        grid = Grid.over(case, region)
+        look = partial(look_at_all, network, of_images, case, grid, far, seeds, device)
+        answer = _judged(network, case, grid, look, shown, device)
         wider = _reached_out(case, answer)
         if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
@@ -190,16 +209,30 @@ def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.
 
 
 def _judged(
+    network: VolumeCVAE, case: Case, grid: Grid, look: Callable[[], Ways], shown: Evidence | None, device: torch.device
+) -> VolumeAnswer:
+    """Return the answer in places: a threshold's where it decides, else the refiner's."""
+    says, evenness = by_threshold(case, grid)
+    if evenness > MIN_EVENNESS:
+        return VolumeAnswer(grid, MAX_LOG_ODDS * says, look)
+    ways = look()
+    refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
+    refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
+    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(_n_strokes_on(case, grid)))
+    return VolumeAnswer(grid, logit, lambda: ways)
+
+
+@torch.inference_mode()
+def look_at_all(
     network: VolumeCVAE,
     of_images: AdvisedCVAE,
     case: Case,
     grid: Grid,
     far: VolumeLooks,
     seeds: SeedLooks,
-    shown: Evidence | None,
     device: torch.device,
-) -> VolumeAnswer:
-    """Return the refiner's answer in places, and what goes before it."""
+) -> Ways:
+    """Return what both networks, the advisers and the strokes say of the places of a grid."""
     x = grid_input(case, grid, n_channels=network.config.n_image_channels)[None].to(device)
     logit = far.on(grid)[None].to(device)
     says = advised(x, logit)
@@ -209,9 +242,7 @@ def _judged(
     so_far = (by_slices + logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))[0].cpu() / 2
     crossing = across_slices(of_images, case, slices, grid, so_far, device)
     by_slices = torch.stack([by_slices[0], *(seen.on(grid)[0].to(device) for seen in crossing)]).mean(0)[None]
-    maps = refiner_maps(x, logit, by_slices, quality, says)
-    strokes = case.strokes[grid.region]
-    n_inside, n_outside = (_n_strokes(strokes == m) for m in (Marker.OBJECT, Marker.BACKGROUND))
+    n_inside, n_outside = _n_strokes_on(case, grid)
     facts = facts_of(
         n_inside,
         n_outside,
@@ -220,10 +251,7 @@ def _judged(
         trust=float(far.trust.max()),
         confidence=slices.confidence,
     )
-    refined = network.refiner(maps, facts[None].to(device))[0].float().cpu().clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
-    logit = fused(refined, maps[0].cpu(), grid, shown, n_strokes=n_inside + n_outside)
-    says, evenness = by_threshold(case, grid)
-    return VolumeAnswer(grid, maps[0].cpu(), facts, MAX_LOG_ODDS * says if evenness > MIN_EVENNESS else logit, slices)
+    return Ways(refiner_maps(x, logit, by_slices, quality, says)[0].cpu(), facts)
 
 
 def fused(refined: Tensor, maps: Tensor, grid: Grid, shown: Evidence | None, *, n_strokes: int) -> Tensor:
@@ -276,6 +304,12 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
         high = s.stop + more if float(along[-1]) > MAX_SIDE_SHARE else s.stop
         sides.append(slice(max(0, low), min(case.shape[axis], high)))
     return tuple(sides)
+
+
+def _n_strokes_on(case: Case, grid: Grid) -> tuple[int, int]:
+    """Return how many strokes lie in the region of a grid, inside and outside."""
+    strokes = case.strokes[grid.region]
+    return _n_strokes(strokes == Marker.OBJECT), _n_strokes(strokes == Marker.BACKGROUND)
 
 
 def _n_strokes(drawn: NDArray[np.bool_]) -> int:

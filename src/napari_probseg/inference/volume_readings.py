@@ -102,8 +102,8 @@ def _readings(
         found.logit,
         found.logit + LOG_ODDS_SHIFT,
         found.logit - LOG_ODDS_SHIFT,
-        MAX_LOG_ODDS * found.maps[0],
-        MAX_LOG_ODDS * found.maps[1],
+        MAX_LOG_ODDS * found.ways.maps[0],
+        MAX_LOG_ODDS * found.ways.maps[1],
     ]
     maps = [moved(found.grid, logit, grid) for logit in own]
     maps += [grid.sampled(s, w, beyond=-MAX_LOG_ODDS) for s, w in zip(samples, of, strict=True)]

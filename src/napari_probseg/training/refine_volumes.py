@@ -66,7 +66,9 @@ def views_of(network: VolumeCVAE, of_images: AdvisedCVAE, target: Target) -> Ite
         if not (case.strokes == Marker.OBJECT).any():
             continue
         found = answer_in_volume(network, of_images, case, torch.device("cpu"))
-        yield VolumeView(found.maps.half(), found.facts, torch.from_numpy(_truth_on(found.grid, target.truth)))
+        yield VolumeView(
+            found.ways.maps.half(), found.ways.facts, torch.from_numpy(_truth_on(found.grid, target.truth))
+        )
         result = as_shown(case, found.grid.region, found.probability())
 
 
