@@ -240,3 +240,15 @@ def test_what_is_masked_is_no_number() -> None:
 def test_what_is_no_plane_is_said(plane: object, says: str) -> None:
     with pytest.raises((ValueError, TypeError), match=says):
         Case(np.eye(5)[None].repeat(4, 0)).at(plane)  # type: ignore[arg-type]
+
+
+def test_the_box_of_strokes_holds_them_alone_and_not_what_finished_objects_made_background() -> None:
+    case = Case(np.zeros((60, 70)))
+    assert not case.strokes[case.drawn].size
+    far = np.zeros((4, 4), np.uint8) + int(Marker.BACKGROUND)
+    case = case.with_part("partial", (slice(50, 54), slice(60, 64)), far)
+    inside = np.ones((2, 3), bool)
+    marked = case.mark(inside, where=(slice(5, 7), slice(8, 11)))
+    assert marked.drawn == (slice(5, 7), slice(8, 11)) and marked.marked[0].stop == 54
+    erased = marked.mark(erase=inside, where=(slice(5, 7), slice(8, 11)))
+    assert not erased.strokes[erased.drawn].size

@@ -127,6 +127,14 @@ class Work(RuleBasedStateMachine):
         assert (case.partial[locked] == ps.Marker.BACKGROUND).all()
 
     @invariant()
+    def nothing_of_the_object_in_work_lies_elsewhere(self) -> None:
+        case, elsewhere = self.session.case, np.ones(SHAPE, bool)
+        elsewhere[self.session.in_work] = False
+        assert not case.strokes[elsewhere].any()
+        blank = np.where(self.session.objects > 0, ps.Marker.BACKGROUND, ps.Marker.UNKNOWN)
+        assert (case.partial[elsewhere] == blank[elsewhere]).all()
+
+    @invariant()
     def the_history_is_complete(self) -> None:
         assert len(self.session.steps) == len(self.states) - 1
         assert self.state() == self.states[-1]

@@ -141,17 +141,36 @@ def test_an_image_that_cannot_be_worked_on_gets_none_and_nothing_is_said(open_wi
     assert names(viewer) == ["image"] and not widget.panel.status.text()
 
 
-def test_earlier_work_is_asked_about_first(open_widget, qtbot, monkeypatch):
+def test_they_are_laid_while_earlier_work_is_asked_about_and_take_it(open_widget, qtbot):
     viewer, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))
     crash(widget)
     viewer.close()
     viewer, widget = open_widget(IMAGE)
     asked(qtbot, widget)
-    qtbot.wait(600)
-    assert names(viewer) == ["image"]
+    before = lies_ready(qtbot, viewer)
+    viewer.layers.selection.active = before[1]
+    turned(qtbot)
+    assert widget.work.session is None and "Go on or Start anew" in widget.panel.status.text()
+    assert not any(layer.editable or layer.data.any() for layer in before)
     assert len(gone_on(qtbot, widget).steps) == 1
-    lies_ready(qtbot, viewer)
+    assert lies_ready(qtbot, viewer) == before and before[1].data.any() and before[1].editable
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_they_are_laid_as_well_where_a_question_is_answered_at_once(open_widget, qtbot, goes_on):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    crash(widget)
+    viewer.close()
+    viewer, widget = open_widget(IMAGE)
+    asked(qtbot, widget)
+    if goes_on:
+        gone_on(qtbot, widget)
+    else:
+        click(qtbot, widget.panel.question.anew)
+    layers = lies_ready(qtbot, viewer)
+    assert layers[1].data.any() == goes_on
 
 
 def test_napari_warns_of_units_that_differ_once(open_widget, qtbot):

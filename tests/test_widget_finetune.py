@@ -148,7 +148,7 @@ def test_what_was_on_offer_is_so_again_after_esc_and_after_a_refusal(widget, qtb
     brushed(qtbot, widget)
     click(qtbot, widget.panel.complete)
     qtbot.waitUntil(lambda: widget.work.on_offer is not None, timeout=20_000)
-    before, drawn = widget.work.candidates, widget.work.view.preview._layer.data.copy()
+    before, drawn = widget.work.candidates, widget.work.view.passing._layer.data.copy()
     learner.may_go_on.clear()
     click(qtbot, widget.panel.tune)
     assert widget.work.candidates is None and not widget.panel.accept.isEnabled()
@@ -156,7 +156,7 @@ def test_what_was_on_offer_is_so_again_after_esc_and_after_a_refusal(widget, qtb
     learner.may_go_on.set()
     threads_ended(qtbot)
     assert widget.work.candidates is before and widget.panel.accept.isEnabled()
-    assert np.array_equal(widget.work.view.preview._layer.data, drawn) and len(widget.panel.gallery.cells) == 1
+    assert np.array_equal(widget.work.view.passing._layer.data, drawn) and len(widget.panel.gallery.cells) == 1
     learner.refuses = True
     click(qtbot, widget.panel.tune)
     qtbot.waitUntil(lambda: widget.panel.status.text() == "Not today.", timeout=20_000)

@@ -37,7 +37,7 @@ def gated(open_widget):
 def shown(qtbot, widget) -> np.ndarray:
     """Return what the canvas shows, once there is an answer to the latest stroke."""
     qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
-    return widget.work.view.preview._layer.data
+    return widget.work.view.passing._layer.data
 
 
 def test_after_each_stroke_the_answer_is_on_show(open_widget, qtbot):
@@ -75,7 +75,7 @@ def test_what_is_stale_stays_on_show_and_is_not_accepted(gated, qtbot):
     threads_ended(qtbot)
     proposer.gate.clear()
     stroke(qtbot, widget, (40, 40))
-    np.testing.assert_array_equal(widget.work.view.preview._layer.data, before, "the border does not flicker")
+    np.testing.assert_array_equal(widget.work.view.passing._layer.data, before, "the border does not flicker")
     assert not widget.panel.accept.isEnabled() and not widget.panel.gallery.isEnabled()
     press(qtbot, widget, Qt.Key.Key_K)
     widget.panel.gallery.chosen.emit(1)

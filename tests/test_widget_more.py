@@ -12,6 +12,8 @@ from qtpy.QtCore import Qt
 from napari_probseg.proposers.histogram_cut import GraphCut
 from napari_probseg.similar import offer
 from napari_probseg.widgets import models as in_use
+from napari_probseg.widgets.layers.colours import LIKELY, ON_SHOW
+from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.segment import alike
 from test_similar import disks
 from window import click, press, threads_ended
@@ -40,7 +42,7 @@ def ask(qtbot, widget) -> None:
 
 
 def outlined(viewer) -> np.ndarray:
-    return np.asarray(viewer.layers["more like this"].data)
+    return np.asarray(viewer.layers["preview"].data)
 
 
 def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtbot) -> None:
@@ -48,7 +50,7 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     ask(qtbot, widget)
     assert len(widget.panel.gallery.cells) == 6
     drawn = outlined(viewer)
-    assert set(np.unique(drawn)) >= {0, 3} and len(set(labels[drawn > 0]) - {0}) >= 12
+    assert set(np.unique(drawn)) >= {0, ON_SHOW} and len(set(labels[drawn > 0]) - {0}) >= 12
     whole = widget.work.alike[0]  # is outlined all around, also where it ends with its box
     assert all((drawn[whole.where].take(side, axis) > 0).any() for axis in (0, 1) for side in (0, -1))
     assert "alike" in widget.panel.status.text()
@@ -56,7 +58,7 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     n = sum(o.score >= offer.DEFAULT_LINE for o in widget.work.alike)
     assert widget.panel.take_all.text() == f"Take all {n}"
     assert widget.panel.take_all.isEnabled() and widget.panel.accept.isEnabled()
-    assert "more like this" not in [layer.name for layer in widget.work.choices()]
+    assert [layer.name for layer in viewer.layers][-1] == "preview", "there is no other layer for them"
 
 
 def test_keys_take_and_skip_and_undo_takes_back(at_work, qtbot) -> None:
@@ -85,7 +87,7 @@ def test_one_key_takes_all_above_a_line_that_can_be_moved(at_work, qtbot) -> Non
     widget.panel.line.setValue(int(100 * scores[4]))
     n = sum(score >= widget.work.line for score in scores)
     assert 0 < n < len(scores)
-    assert np.count_nonzero(outlined(viewer) == 2)
+    assert np.count_nonzero(outlined(viewer) == LIKELY)
     press(qtbot, widget, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier)
     assert widget.work.session.max_label == 1 + n
     click(qtbot, widget.panel.undo)
@@ -97,17 +99,17 @@ def test_a_click_in_the_gallery_takes_that_one_and_hovering_shows_it(at_work, qt
     ask(qtbot, widget)
     third = widget.work.alike[2]
     widget.panel.gallery.hovered.emit(2)
-    assert (outlined(viewer)[third.where] == 3).any()
+    assert (outlined(viewer)[third.where] == ON_SHOW).any()
     press(qtbot, widget, Qt.Key.Key_J)  # from there
     fourth = widget.work.alike[3]
-    assert (outlined(viewer)[fourth.where] == 3).any() and not (outlined(viewer)[third.where] == 3).any()
+    assert (outlined(viewer)[fourth.where] == ON_SHOW).any() and not (outlined(viewer)[third.where] == ON_SHOW).any()
     widget.panel.gallery.hovered.emit(1)
     second = widget.work.alike[1]
     press(qtbot, widget, Qt.Key.Key_N)  # the one on show
     assert second.number not in {o.number for o in widget.work.alike}
     widget.panel.gallery.left.emit()
     third = widget.work.alike[2]
-    assert not (outlined(viewer)[third.where] == 3).any()
+    assert not (outlined(viewer)[third.where] == ON_SHOW).any()
     widget.panel.gallery.chosen.emit(2)
     assert (widget.work.session.objects[third.where] == 2).any()
 
@@ -205,6 +207,19 @@ def test_what_is_on_show_is_gone_to_also_where_there_are_no_slices(at_work, qtbo
     press(qtbot, widget, Qt.Key.Key_J)
     where = widget.work.alike[1].where
     assert len(gone_to) == 1 and all(s.start <= at < s.stop for s, at in zip(where, gone_to[0], strict=True))
+
+
+@pytest.mark.parametrize(("shape", "n_moves"), [((160, 160), 0), ((40, 40, 40), 1)])
+def test_the_layers_are_drawn_anew_once_where_another_slice_is_gone_to_and_not_at_all_where_there_is_none(
+    make_napari_viewer_proxy, shape, n_moves
+) -> None:
+    viewer, moves = make_napari_viewer_proxy(), []
+    layer = viewer.add_labels(np.zeros(shape, np.uint8))
+    viewer.dims.events.point.connect(moves.append)
+    bring_into_view(viewer, layer, (5,) * len(shape))
+    assert len(moves) == n_moves
+    bring_into_view(viewer, layer, (5, 8, 9)[: len(shape)])
+    assert len(moves) == n_moves, "it is there"
 
 
 def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qtbot) -> None:

@@ -243,7 +243,7 @@ class Window(RuleBasedStateMachine):
     @invariant()
     def the_canvas_shows_the_candidate_that_a_key_accepts(self) -> None:
         view = self.work.view
-        layer = view.preview._layer
+        layer = view.passing._layer
         shown = None if layer is None or layer not in self.viewer.layers or not layer.visible else layer.data
         if view.offer is None:
             assert shown is None or not shown.any()

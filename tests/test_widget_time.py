@@ -110,7 +110,7 @@ def test_time_is_never_a_length_however_it_is_told(open_widget, qtbot, told, ndi
     place = place_of(layer)
     assert place.axes == case.axes and len(place.spacing) == ndim
     assert widget.work.tools.brush_size > 1
-    assert widget.work.view.preview._thickness(widget.work.layers.markers, (ndim - 1, ndim)) < 12
+    assert widget.work.view.passing.thickness((ndim - 1, ndim)) < 12
     size, _ = widget.work.measure_of(range(1, ndim + 1))
     assert size == pytest.approx(float(np.prod(case.spacing)) if told != "no unit" else 1.0)
     assert widget.work.measure_of(range(ndim + 1))[0] == 1.0

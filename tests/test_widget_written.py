@@ -100,7 +100,7 @@ def test_a_candidate_on_a_flat_image_is_drawn_where_it_lies_and_where_the_one_be
     for act in (
         widget.work.next,
         lambda: view.fill(True),
-        lambda: view.preview.ring((50, 50), (0, 1)),
+        lambda: view.passing.ring((50, 50), (0, 1)),
         view.preview.hide,
     ):
         drawn.clear()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_probseg.images import Marker, checked_axes, checked_image, checked_markers, checked_mask, checked_plane
 from napari_probseg.intensities import finite, single, unmasked
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
-from napari_probseg.region import Region, bounding_box, boxed, hull, on_plane, overlap, parts, relative
+from napari_probseg.region import Region, absolute, bounding_box, boxed, hull, on_plane, overlap, parts, relative
 
 __all__ = ["Case", "Marker", "Plane"]
 
@@ -97,12 +97,15 @@ class Case:
 
     @cached_property
     def marked(self) -> Region:
-        """A box outside of which nothing is decided or drawn; it may be larger than it must be.
-
-        With it the cost of an answer depends on where the marks are, not on the size of the volume.
-        """
+        """A box outside of which nothing is decided or drawn; it may be too large, but answers cost less by it."""
         boxes = [box for box in (bounding_box(self.partial), bounding_box(self.strokes)) if box]
         return hull(*boxes) if boxes else (slice(0, 0),) * self.ndim
+
+    @cached_property
+    def drawn(self) -> Region:
+        """The smallest box that holds all strokes; where finished objects are far apart, `marked` is far larger."""
+        box = bounding_box(self.strokes[self.marked])
+        return (slice(0, 0),) * self.ndim if box is None else absolute(box, self.marked)
 
     @cached_property
     def pages(self) -> Pages:
@@ -283,26 +286,22 @@ class Case:
         return self.with_part("partial", where, np.where(before == Marker.UNKNOWN, patch, before))
 
     def with_part(self, name: str, where: Region, values: NDArray[np.uint8]) -> Case:
-        """Return the case with other markers in a region; for callers whose values are `Marker` values already.
+        """Return the case with other markers in a region.
 
         Parameters
         ----------
-        name : str
-            ``"partial"`` or ``"strokes"``.
-        where : tuple of slices
-            The region.
-        values : uint8 array of the region's shape
-            A `Marker` for every voxel.
+        name, where, values
+            One of the parts of `with_parts`.
         """
         return self.with_parts([(name, where, values)])
 
     def with_parts(self, parts: Iterable[tuple[str, Region, NDArray[np.uint8]]]) -> Case:
-        """Return the case with other markers in some regions.
+        """Return the case with other markers in some regions; for callers whose values are `Marker` values already.
 
         Parameters
         ----------
         parts : iterable of (name, where, values)
-            Each as `with_part` takes them; later ones override earlier ones.
+            ``"partial"`` or ``"strokes"``, a region, and a `Marker` for every voxel of it; later ones override earlier.
         """
         arrays = {"partial": self.partial, "strokes": self.strokes}
         written = []
@@ -384,7 +383,7 @@ class Case:
         case = copy(self)
         for name, value in {"evidence": None, "expected_dice": 0.0, "partial": partial, "strokes": strokes}.items():
             object.__setattr__(case, name, value)
-        for known in ("marked", "pages"):
+        for known in ("marked", "drawn", "pages"):
             case.__dict__.pop(known, None)
         if marked is not None:
             case.__dict__["marked"] = marked

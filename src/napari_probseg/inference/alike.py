@@ -57,7 +57,7 @@ class Alike:
     @classmethod
     def of(cls, case: Case) -> Alike | None:
         """Return what there is to be seen of an image; None if nothing is marked inside, or it is constant."""
-        if not (case.strokes[case.marked] == Marker.OBJECT).any():
+        if not (case.strokes[case.drawn] == Marker.OBJECT).any():
             return None
         where = window_for(case, MAX_PIXELS).within(case.shape)
         shape = tuple(s.stop - s.start for s in where)
@@ -101,7 +101,7 @@ def preferred(case: Case, found: Answer) -> Answer:
     found : Answer
         What a network made of it.
     """
-    _, n_inside = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
+    _, n_inside = numbered_parts(case.strokes[case.drawn] == Marker.OBJECT)
     if found.window.n_voxels(case.shape) > MAX_ANSWERED or n_inside < MIN_INSIDE:
         return found
     foretold, answered, shown = found.foretold, Area.of(found, case), Area.shown(case)

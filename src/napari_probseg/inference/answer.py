@@ -19,7 +19,7 @@ from napari_probseg.nn.appearance import foresight, seen_in
 from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
-from napari_probseg.region import bounding_box, hull
+from napari_probseg.region import absolute, bounding_box, hull
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
@@ -178,13 +178,13 @@ def _last_window(case: Case, looks: Looks) -> Window:
 
 def _box_of_strokes(case: Case) -> tuple[slice, ...]:
     """Return the box that holds all strokes inside; those outside may lie anywhere."""
-    marked = case.strokes[case.marked]
-    chosen = marked == Marker.OBJECT
-    if not chosen.any():
-        known = case.partial[case.marked] == Marker.OBJECT
-        chosen = known if known.any() else marked == Marker.BACKGROUND
-    box = bounding_box(chosen) or tuple(slice(0, n) for n in chosen.shape)
-    return tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, case.marked, strict=True))
+    looked_for = (
+        (case.strokes, case.drawn, Marker.OBJECT),
+        (case.partial, case.marked, Marker.OBJECT),
+        (case.strokes, case.drawn, Marker.BACKGROUND),
+    )
+    boxes = (absolute(box, at) for array, at, one in looked_for if (box := bounding_box(array[at] == one)))
+    return next(boxes, case.marked)
 
 
 def _is_like(window: Window, other: Window) -> bool:

@@ -63,8 +63,8 @@ class Area:
 
     def spread(self, case: Case) -> float:
         """Return the share that lies between the strokes inside: who means all of it marks all over it."""
-        box = bounding_box(case.strokes[case.marked] == Marker.OBJECT)
-        near = None if box is None else absolute(box, case.marked)
+        box = bounding_box(case.strokes[case.drawn] == Marker.OBJECT)
+        near = None if box is None else absolute(box, case.drawn)
         if near is not None:
             near = overlap(grown(near, [round(MARGIN * (s.stop - s.start)) for s in near], case.shape), self.where)
         if near is None:

@@ -23,7 +23,7 @@ def with_hint(case: Case) -> Case:
     ValueError
         If there is neither: the middle of the marks outside is one of them.
     """
-    if (case.strokes[case.marked] == Marker.OBJECT).any():
+    if (case.strokes[case.drawn] == Marker.OBJECT).any():
         return case
     where = hull(case.marked, *([] if case.evidence is None else [case.evidence[0]]))
     accepted = case.accepted(where) == Marker.OBJECT

@@ -142,7 +142,7 @@ def _hinted(case: Case) -> Case:
     try:
         return with_hint(case)
     except ValueError:
-        if not case.strokes[case.marked].any():
+        if not case.strokes[case.drawn].any():
             raise
         return case
 

@@ -71,10 +71,10 @@ def by_threshold(case: Case, grid: Grid) -> tuple[Tensor, float]:
 
 def _greys(case: Case, marker: Marker) -> NDArray[np.float32]:
     """Return the intensities under the strokes of one side, (C, N)."""
-    drawn, _ = ndimage.label(case.strokes[case.marked] == marker)
+    drawn, n = ndimage.label(case.strokes[case.drawn] == marker)
     found = [np.zeros((case.n_channels, 0), dtype=np.float32)]
-    for i, box in enumerate(ndimage.find_objects(drawn), 1):
-        found.append(case.read(absolute(box, case.marked))[:, drawn[box] == i])
+    for i, box in enumerate(ndimage.find_objects(drawn) if n else (), 1):
+        found.append(case.read(absolute(box, case.drawn))[:, drawn[box] == i])
     return np.concatenate(found, axis=1)
 
 

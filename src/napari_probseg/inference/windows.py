@@ -155,10 +155,10 @@ def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
         See `windows_around`.
     """
     spacing = np.asarray(case.spacing, dtype=float)
-    labels, n_strokes = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
+    labels, n_strokes = numbered_parts(case.strokes[case.drawn] == Marker.OBJECT)
     if n_strokes < 2:
         return []
-    offset = np.array([s.start for s in case.marked])
+    offset = np.array([s.start for s in case.drawn])
     boxes = ndimage.find_objects(labels)
     low = (np.array([[s.start for s in box] for box in boxes]) + offset) * spacing
     high = (np.array([[s.stop - 1 for s in box] for box in boxes]) + offset) * spacing
@@ -225,10 +225,10 @@ def _closest_side(
     case: Case, is_marked_inside: bool, centre: NDArray[np.float64], extent: float, close: float
 ) -> float:
     """Return the side of the closest window, in mm."""
-    outside = np.argwhere(case.strokes[case.marked] == Marker.BACKGROUND)
+    outside = np.argwhere(case.strokes[case.drawn] == Marker.BACKGROUND)
     if not is_marked_inside or not len(outside):
         return close / 2 * extent
-    places = (outside + [s.start for s in case.marked]) * np.asarray(case.spacing)
+    places = (outside + [s.start for s in case.drawn]) * np.asarray(case.spacing)
     nearest = float(np.sqrt(((places - centre) ** 2).sum(1).min()))
     return float(np.clip(2.5 * nearest, 1.6 * extent, close * extent))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
+from napari_probseg.region import Region, grown, n_voxels, overlap, relative
 from napari_probseg.session.history import Change, Step
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
@@ -103,9 +103,7 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
         return tuple(slice(index, index + 1) if a == axis else slice(0, n) for a, n in enumerate(case.shape))
     if case.ndim == 2:
         return tuple(slice(0, n) for n in case.shape)
-    box = bounding_box(case.strokes[case.marked])
-    if box is None:
+    if not n_voxels(case.drawn):
         return None
-    box = absolute(box, case.marked)
-    margins = [8 + (s.stop - s.start) // 4 for s in box]
-    return grown(box, margins, case.shape)
+    margins = [8 + (s.stop - s.start) // 4 for s in case.drawn]
+    return grown(case.drawn, margins, case.shape)

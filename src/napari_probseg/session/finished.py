@@ -51,6 +51,10 @@ class Tally:
     def __contains__(self, label: object) -> bool:
         return label in self._found
 
+    def box(self, label: int) -> Region:
+        """Return a region that holds all of an object."""
+        return self._found[label][1]
+
     def objects(self, kinds: dict[int, str]) -> tuple[FinishedObject, ...]:
         """Return the objects by number, of these classes."""
         return tuple(FinishedObject(label, kinds.get(label, ""), *self._found[label]) for label in sorted(self._found))

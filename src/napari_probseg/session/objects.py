@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Marker
 from napari_probseg.io.labels import whole_numbers
 from napari_probseg.region import Region, hull, relative
-from napari_probseg.session.history import Change, change_between
+from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.similar.examples import Part
 
 MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
@@ -47,15 +46,42 @@ def changes_to(
     return changes + change_between("objects", objects[where], new_objects, where)
 
 
-def finishing(case: Case, objects: Objects, label: int) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def in_work(start: Case, steps: Sequence[Step]) -> Region:
+    """Return a box outside of which nothing is of the object in work; it may be larger than it must be.
+
+    With it what is done to one object costs what that covers, however far the finished ones are apart.
+
+    Parameters
+    ----------
+    start : Case
+        Before any step.
+    steps : sequence of Step
+        What was done since: finishing an object leaves nothing of it, and objects that are taken are finished.
+    """
+    since: list[Region] = []
+    for step in reversed(steps):
+        if step.verb == "finish":
+            break
+        if step.verb != "take":
+            since += [change.where for change in step.changes if change.name in ("partial", "strokes")]
+    else:
+        since.append(start.marked)
+    return hull((slice(0, 0),) * start.ndim, *since)
+
+
+def finishing(case: Case, objects: Objects, label: int, where: Region) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return what there is to tell of finishing the object in work under a label, and the changes.
+
+    Parameters
+    ----------
+    where : tuple of slices
+        See `in_work`.
 
     Raises
     ------
     RuntimeError
         If there is no object, or all of it belongs to finished ones.
     """
-    where = case.marked
     chosen = case.partial[where] == Marker.OBJECT
     free = chosen & (objects[where] == 0)
     n_voxels, n_chosen = int(np.count_nonzero(free)), int(np.count_nonzero(chosen))
@@ -68,24 +94,32 @@ def finishing(case: Case, objects: Objects, label: int) -> tuple[dict[str, Any],
     return arguments, changes_to(case, objects, where, _blank(after), Marker.UNKNOWN, after)
 
 
-def reopening(case: Case, objects: Objects, label: int) -> tuple[Change, ...]:
+def reopening(case: Case, objects: Objects, label: int, box: Region, where: Region) -> tuple[Change, ...]:
     """Return the changes that make a finished object the one in work.
+
+    Parameters
+    ----------
+    box, where : tuples of slices
+        A box of the finished object, and see `in_work`.
 
     Raises
     ------
-    ValueError
-        If there is no such object.
     RuntimeError
         If another object is in work.
     """
-    where = case.marked
-    if not isinstance(label, Integral) or label < 1 or not (chosen := objects[where] == label).any():
-        raise ValueError(f"there is no finished object {label!r}")
     if case.strokes[where].any() or (case.partial[where] == Marker.OBJECT).any():
         raise RuntimeError(f"finish or undo the object in work first, then reopen object {label}")
+    where = hull(where, box)
+    chosen = objects[where] == label
     after = np.where(chosen, np.uint32(0), objects[where])
     partial = np.where(chosen, Marker.OBJECT, _blank(after))
     return changes_to(case, objects, where, partial, Marker.UNKNOWN, after)
+
+
+def without_locked(case: Case, objects: Objects, where: Region) -> NDArray[np.uint8]:
+    """Return what a case has decided of a region, finished objects being background."""
+    locked = (objects[where] > 0) & (case.partial[where] == Marker.UNKNOWN)
+    return np.where(locked, Marker.BACKGROUND, case.partial[where])
 
 
 def taking(case: Case, objects: Objects, labels: NDArray[Any], first: int) -> tuple[Change, ...]:

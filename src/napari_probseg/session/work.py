@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case
 from napari_probseg.pages import zeros
 from napari_probseg.region import Region, boxed, parts
 from napari_probseg.session.finished import FinishedObject, Tally, checked_kind, kinds_by
 from napari_probseg.session.history import Change, History, Step
-from napari_probseg.session.objects import changes_to, finishing, reopening, taking
+from napari_probseg.session.objects import changes_to, finishing, in_work, reopening, taking, without_locked
 from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.shown import OnShow, Shown
 
@@ -64,6 +65,11 @@ class Work:
     def max_label(self) -> int:
         """The largest number of a finished object; 0 if there is none."""
         return self._tally.max_label
+
+    @property
+    def in_work(self) -> Region:
+        """A box outside of which nothing is of the object in work; it may be larger than it must be."""
+        return in_work(self.start, self._history.done)
 
     @property
     def kinds(self) -> dict[int, str]:
@@ -136,8 +142,9 @@ class Work:
         else:
             regions = [boxed(where, self._case.shape)[0]]
         if erase is not None:
-            marked = marked.with_parts([("partial", box, self._without_locked(marked, box)) for box in regions])
-        changes = tuple(change for box in regions for change in self._changes_to(marked, box))
+            marked = marked.with_parts(("partial", box, without_locked(marked, self._objects, box)) for box in regions)
+        new = [(box, marked.partial[box], marked.strokes[box]) for box in regions]
+        changes = tuple(change for values in new for change in changes_to(self._case, self._objects, *values))
         if changes and self._case.ndim == 2 and (answer := OnShow(*shown) if shown else self._on_show(regions)):
             return self._do("mark", answer.told, changes + self._shown.changes_to(answer), marked)
         return self._do("mark", {}, changes, marked)
@@ -163,7 +170,7 @@ class Work:
         """
         reopened = self._reopened_label()
         label = reopened or self.max_label + 1
-        told, changes = finishing(self._case, self._objects, label)
+        told, changes = finishing(self._case, self._objects, label, self.in_work)
         if kind := kind if reopened is None else kinds_by(self._history.done).get(reopened, ""):
             told["kind"] = kind
         return self._do("finish", told, changes + self._shown.changes_to(None))
@@ -211,8 +218,10 @@ class Work:
         RuntimeError
             If another object is in work.
         """
-        changes = reopening(self._case, self._objects, label) + self._shown.changes_to(None)
-        return self._do("reopen", {"label": int(label)}, changes)
+        if not isinstance(label, Integral) or label not in self._tally:
+            raise ValueError(f"there is no finished object {label!r}")
+        changes = reopening(self._case, self._objects, int(label), self._tally.box(label), self.in_work)
+        return self._do("reopen", {"label": int(label)}, changes + self._shown.changes_to(None))
 
     def take(self, labels: NDArray[Any], kinds: Mapping[int, str] | None = None) -> Step:
         """Adopt finished objects from any label image; voxels of objects that are there already stay theirs.
@@ -383,15 +392,6 @@ class Work:
         self._shown.apply(changes)
         self._case = now
         self.withdraw()
-
-    def _without_locked(self, case: Case, where: Region) -> NDArray[np.uint8]:
-        """Return what a case has decided of a region, finished objects being background."""
-        locked = (self._objects[where] > 0) & (case.partial[where] == Marker.UNKNOWN)
-        return np.where(locked, Marker.BACKGROUND, case.partial[where])
-
-    def _changes_to(self, case: Case, where: Region) -> tuple[Change, ...]:
-        """Return what a case changes in a region."""
-        return changes_to(self._case, self._objects, where, case.partial[where], case.strokes[where])
 
     def _reopened_label(self) -> int | None:
         """Return the number of the object in work if it was a finished one before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.status import StatusLine
 from napari_probseg.widgets.style import KeyButton, line, row
-from napari_probseg.widgets.tasks.dataset import State
+from napari_probseg.widgets.tasks.dataset import Row, State
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -83,6 +84,8 @@ class DatasetPanel(QWidget):
         self.found.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.found.setToolTip("Click an image to open it and select it in Segment")
         self.found.setMinimumHeight(_THUMBNAIL + 36)
+        self._rows: tuple[Row, ...] = ()  # that are listed
+        self._found: list[Suggestion] = []
 
         self.status = StatusLine(viewer)
         self.progress = BusyBar(viewer)
@@ -100,11 +103,7 @@ class DatasetPanel(QWidget):
             return
         self.name.setText(state.folder.name)
         self.name.setToolTip(str(state.folder))
-        self.images.clear()
-        for image in state.rows:
-            item = QTreeWidgetItem([image.name, "held out" if image.held_out else "training", image.date])
-            self.images.addTopLevelItem(item)
-        self.images.scrollToBottom()
+        self._show_rows(state.rows)
         n = state.n_held_out
         self.judged_on.setText(
             f"Dice on {n} held-out image{'s' if n > 1 else ''}:"
@@ -117,17 +116,34 @@ class DatasetPanel(QWidget):
 
     def show_found(self, found: list[Suggestion]) -> None:
         """Show what a search has found, the most uncertain first."""
-        chosen = self.found.currentItem()
-        kept = None if chosen is None else chosen.data(Qt.ItemDataRole.UserRole)
-        self.found.clear()
-        for one in list(found):
-            item = QListWidgetItem(_icon(one.picture), one.path.name)
-            item.setData(Qt.ItemDataRole.UserRole, one.path)
-            item.setToolTip(f"{one.path.name}: uncertainty {one.uncertainty:.2f}")
-            item.setSizeHint(QSize(_THUMBNAIL + 8, _THUMBNAIL + 20))
-            self.found.addItem(item)
-            if one.path == kept:
-                self.found.setCurrentItem(item)
+        shown, wanted = self._found, list(found)
+        for i in reversed([i for i, one in enumerate(shown) if one not in wanted]):
+            del shown[i]
+            self.found.takeItem(i)
+        for i, one in enumerate(wanted):
+            if i < len(shown) and shown[i] is one:
+                continue
+            if one in shown:
+                self.found.insertItem(i, self.found.takeItem(shown.index(one)))
+                shown.remove(one)
+            else:
+                self.found.insertItem(i, _item(one))
+            shown.insert(i, one)
+
+    def _show_rows(self, rows: Sequence[Row]) -> None:
+        """List the images of the data set: those anew that differ from what is listed."""
+        n_same = next((i for i, (a, b) in enumerate(zip(rows, self._rows, strict=False)) if a != b), len(rows))
+        n_same = min(n_same, len(self._rows))
+        if n_same == len(rows) == len(self._rows):
+            return
+        for i in reversed(range(n_same, len(self._rows))):
+            self.images.takeTopLevelItem(i)
+        new = rows[n_same:]
+        self.images.addTopLevelItems(
+            [QTreeWidgetItem([one.name, "held out" if one.held_out else "training", one.date]) for one in new]
+        )
+        self._rows = tuple(rows)
+        self.images.scrollToBottom()
 
     def _lay_out(self) -> None:
         self.whole = QWidget()
@@ -159,6 +175,7 @@ class DatasetPanel(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setResizeContentsPrecision(0)  # by the rows that are seen
         self.images.setMinimumHeight(96)
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)
@@ -187,6 +204,15 @@ class EmptyState(QWidget):
         layout.addWidget(self.new)
         layout.addWidget(self.open)
         layout.addStretch(1)
+
+
+def _item(one: Suggestion) -> QListWidgetItem:
+    """Return an image that was found as an item of the list."""
+    item = QListWidgetItem(_icon(one.picture), one.path.name)
+    item.setData(Qt.ItemDataRole.UserRole, one.path)
+    item.setToolTip(f"{one.path.name}: uncertainty {one.uncertainty:.2f}")
+    item.setSizeHint(QSize(_THUMBNAIL + 8, _THUMBNAIL + 20))
+    return item
 
 
 def _figure(title: str, model: str, score: float | None) -> str:

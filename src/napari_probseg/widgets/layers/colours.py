@@ -30,22 +30,37 @@ _NO_CLASS = (0.62, 0.62, 0.62)
 _SEED_OF_CLASSES = 0.25  # by which a colormap that colours by class is known: nothing else is made of it
 _N_COLOURS = (255, 65535)  # as many as napari tells apart by one byte of each voxel, and by two
 Colour = tuple[float, float, float]
-# A value of the preview alone, beside the markers: what was accepted becomes unknown again.
-TAKEN_BACK = 3
-RING = 4  # and a ring around a place that is gone to
+# Values of the passing layer alone, beside the markers: what was accepted becomes unknown again, a ring around a place
+# that is gone to, and objects alike.
+TAKEN_BACK, RING, UNLIKELY, LIKELY, ON_SHOW = 3, 4, 5, 6, 7
+_PASSING: dict[int | None, Colour | tuple[float, ...]] = {
+    TAKEN_BACK: (0.3, 0.3, 0.3, 1.0),
+    RING: (1.0, 0.85, 0.1, 1.0),
+    UNLIKELY: (0.75, 0.75, 0.78, 0.8),
+    LIKELY: (1.0, 0.78, 0.1, 1.0),
+    ON_SHOW: (1.0, 0.25, 0.25, 1.0),
+}
 
 
-def marker_colours(paleness: float = 0.0, *, in_depth: bool = False) -> DirectLabelColormap:
-    """Return the colours of a layer of markers: interior red, exterior blue, mixed with so much white.
+def marker_colours(*, in_depth: bool = False) -> DirectLabelColormap:
+    """Return the colours of a layer of markers: interior red, exterior blue.
 
     In depth, in napari's 3-D display, the exterior is clear: it would hide the object that it lies around.
     """
-    red = [paleness + (1 - paleness) * part for part in RED] + [1.0]
-    blue = [paleness + (1 - paleness) * part for part in BLUE] + [0.7]  # it may cover most of the image
-    clear, grey, yellow = [0.0] * 4, [0.3, 0.3, 0.3, 1.0], [1.0, 0.85, 0.1, 1.0]
-    outside = clear if in_depth else blue
-    values: tuple[int | None, ...] = (None, *map(int, Marker), TAKEN_BACK, RING)
-    return DirectLabelColormap(color_dict=dict(zip(values, (clear, clear, red, outside, grey, yellow), strict=True)))
+    return DirectLabelColormap(color_dict=_of_markers(0.0, in_depth))
+
+
+def passing_colours(*, in_depth: bool = False) -> DirectLabelColormap:
+    """Return the colours of the passing layer: those of markers, paler, and those that only it has."""
+    return DirectLabelColormap(color_dict=_of_markers(0.3, in_depth) | _PASSING)
+
+
+def _of_markers(paleness: float, in_depth: bool) -> dict[int | None, tuple[float, ...]]:
+    """Return the colours of markers, mixed with so much white."""
+    red, blue = (tuple(paleness + (1 - paleness) * part for part in colour) for colour in (RED, BLUE))
+    clear = (0.0, 0.0, 0.0, 0.0)
+    outside = clear if in_depth else (*blue, 0.7)  # it may cover most of the image
+    return {None: clear, int(Marker.UNKNOWN): clear, int(Marker.OBJECT): (*red, 1.0), int(Marker.BACKGROUND): outside}
 
 
 def object_colours() -> CyclicLabelColormap:

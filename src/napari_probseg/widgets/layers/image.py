@@ -171,8 +171,11 @@ def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int], *, in_the_
     """Move the sliders to a voxel of a layer, and the camera as far as it must, if it does not show that place."""
     at, shift = layer.data_to_world(place), None if in_the_middle else _shift_to(viewer, layer, place)
     n_extra = viewer.dims.ndim - len(at)
-    for axis, value in enumerate(at):
-        viewer.dims.set_point(axis + n_extra, value)
+    hidden = [axis for axis in viewer.dims.not_displayed if axis >= n_extra]
+    if viewer.dims.ndisplay == 3 or not np.allclose([viewer.dims.point[i] - at[i - n_extra] for i in hidden], 0):
+        viewer.dims.set_point(
+            range(n_extra, viewer.dims.ndim), at
+        )  # all at once: each time napari draws all layers anew
     scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
     shown = [axis - n_extra for axis in viewer.dims.displayed]
     if shift is None:

@@ -305,8 +305,8 @@ class SessionLayers:
     @property
     def held(self) -> dict[str, list[Region]]:
         """The regions outside of which the layers are empty."""
-        boxes, marked = [one.box for one in self.session.finished], self.session.case.marked
-        return {"objects": boxes, "markers": [marked] if n_voxels(marked) else []}
+        boxes, in_work = [one.box for one in self.session.finished], self.session.in_work
+        return {"objects": boxes, "markers": [in_work] if n_voxels(in_work) else []}
 
     def _objects(self, where: Any) -> NDArray[Any]:
         """Return the objects to show, in as few bits as will do."""

@@ -13,6 +13,8 @@ from napari_probseg.widgets.segment.panel import Panel
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_probseg.similar.offer import SimilarObject
+
 
 class AlikePart(QObject):
     """Draws what a `MoreLikeThis` has on show, and tells it what the pointer and the line are at.
@@ -27,7 +29,7 @@ class AlikePart(QObject):
     def __init__(self, viewer: Viewer, work: MoreLikeThis, panel: Panel) -> None:
         super().__init__(panel)
         self._viewer, self._work, self._panel = viewer, work, panel
-        self._drawn: tuple[int, ...] = ()
+        self._drawn: tuple[tuple[SimilarObject, ...], int] | None = None
         panel.line.setValue(round(100 * work.line))
         panel.line.valueChanged.connect(self._move_line)
         panel.gallery.hovered.connect(self._look)
@@ -44,12 +46,12 @@ class AlikePart(QObject):
         self._panel.none.setText("Skip" if alike else "None of these")
         self._panel.take_all.setText(f"Take all {n}" if (n := sum(o.score >= work.line for o in alike)) else "Take all")
         if not alike or layers is None or image is None:
-            if self._drawn:
-                self._drawn = ()
+            if self._drawn is not None:
+                self._drawn = None
                 gallery.clear()
             return False
         pictures, at = work.alike_in_gallery
-        if (shown := (*(id(o) for o in alike), work.page)) != self._drawn:
+        if (shown := (alike, work.page)) != self._drawn:
             self._drawn = shown
             case = layers.session.case
             is_flat = "Z" not in case.axes

@@ -19,6 +19,7 @@ from napari_probseg.session.request import Offer
 from napari_probseg.widgets.layers.alike import AlikeOutlines
 from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes, plane_on_view
 from napari_probseg.widgets.layers.overlay import add_quietly
+from napari_probseg.widgets.layers.passing import PassingLayer
 from napari_probseg.widgets.layers.preview import Preview, Uncertainty
 from napari_probseg.widgets.messages import nothing_on_view
 
@@ -42,8 +43,8 @@ class CandidatesView(QObject):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.preview, self.uncertainty = Preview(viewer), Uncertainty(viewer)
-        self.alike = AlikeOutlines(viewer)
+        self.passing, self.uncertainty = PassingLayer(viewer), Uncertainty(viewer)
+        self.preview, self.alike = Preview(self.passing), AlikeOutlines(self.passing)
         self.offer: Offer | None = None
         self.current = self._kept = 0
         self._case: Case | None = None
@@ -92,15 +93,13 @@ class CandidatesView(QObject):
     def rest(self, image: Image) -> None:
         """Show nothing, and forget where the samples disagreed; layers stay, for an image that comes."""
         self.offer = self._case = None
-        self.preview.rest(image)
-        self.alike.rest(image)
+        self.passing.rest(image)
         self.uncertainty.forget()
 
     def forget(self) -> None:
         """Show nothing, forget where the samples disagreed, and take the layers away."""
         self.offer = self._case = None
-        self.preview.clear()
-        self.alike.clear()
+        self.passing.clear()
         self.uncertainty.forget()
 
     def show(self, i: int) -> None:
@@ -151,14 +150,13 @@ class CandidatesView(QObject):
     def point_to(self, place: Sequence[int], markers: Any, *, in_the_middle: bool = False) -> None:
         """Bring a voxel into view, and draw a ring around it."""
         bring_into_view(self._viewer, markers, place, in_the_middle=in_the_middle)
-        self.preview.ring(place, displayed_axes(self._viewer, markers))
+        self.passing.ring(place, displayed_axes(self._viewer, markers))
 
     def lay_over(self, placement: dict[str, Any]) -> None:
         """Lie elsewhere, as the image does now."""
         self._placement = placement
-        self.preview.lay_over(placement)
+        self.passing.lay_over(placement)
         self.uncertainty.lay_over(placement)
-        self.alike.lay_over(placement)
 
     def add_probability(self, placement: dict[str, Any]) -> None:
         """Add how likely each voxel is object, as the completer sees it, as a layer.
@@ -185,10 +183,10 @@ class CandidatesView(QObject):
         if may_be_elsewhere and self._viewer.dims.ndisplay == 2:
             with suppress(ValueError):  # the viewer shows a place outside the image
                 plane = plane_on_view(self._viewer, markers)
-                if plane is not None and not self.preview.shows(*plane):
+                if plane is not None and self.passing.is_empty(*plane):
                     return nothing_on_view(self.current)
         return shown.advice
 
     def holds(self, layer: Any) -> bool:
-        """Return whether a layer is the preview, the uncertainty, or the outlines of objects alike."""
-        return self.preview.holds(layer) or self.uncertainty.holds(layer) or self.alike.holds(layer)
+        """Return whether a layer is the passing one, or the uncertainty."""
+        return self.passing.holds(layer) or self.uncertainty.holds(layer)

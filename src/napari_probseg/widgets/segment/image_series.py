@@ -395,5 +395,4 @@ def _is_in_journal(session: Session | None) -> bool:
 
 
 def _has_object(session: Session) -> bool:
-    case = session.case
-    return bool((case.partial[case.marked] == Marker.OBJECT).any())
+    return bool((session.case.partial[session.in_work] == Marker.OBJECT).any())

@@ -216,6 +216,7 @@ class _Table(QTreeView):
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(20)
+        header.setResizeContentsPrecision(0)  # by the rows that are seen: else Qt asks about a thousand each time
         for column, mode in enumerate(("ResizeToContents", "Stretch", "ResizeToContents")):
             header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))
         self.doubleClicked.connect(self._open)

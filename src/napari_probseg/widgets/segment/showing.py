@@ -176,7 +176,7 @@ class Showing(Following):
         """
         if self.session is None or self.layers is None:
             return
-        self.view.preview.prepare(self.session.case.shape, self._placement())
+        self.view.passing.prepare(self.session.case.shape, self._placement())
         shown = [bare(layer) for layer in self.viewer.layers]
         own = [i for i, layer in enumerate(shown) if self.view.holds(layer)]
         if own and min(own) < max((i for i, layer in enumerate(shown) if self.layers.holds(layer)), default=-1):
@@ -198,7 +198,7 @@ class Showing(Following):
             return False
 
     def _lay_over(self, image: Image) -> bool:
-        return self.images.lay_beforehand(image) or self.view.preview.lay_beforehand(image)
+        return self.images.lay_beforehand(image) or self.view.passing.lay_beforehand(image)
 
     def begin_beforehand(self) -> None:
         """Begin soon with what is done before the image at work is painted on."""
@@ -209,7 +209,7 @@ class Showing(Following):
         self._garbage.take_back()
 
     def _must_wait(self) -> bool:
-        return self.is_held or self.recovery.is_pending
+        return self.is_held or (self.recovery.is_pending and not self.recovery.is_asking)
 
     def list_images(self) -> None:
         """Take up the last image, where none that is in the viewer is at work."""
@@ -352,7 +352,7 @@ class Showing(Following):
 
     def _turned(self, _: Any) -> None:
         """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
-        self.view.preview.recolour()
+        self.view.passing.recolour()
         self.images.recolour()
         if self.layers is not None:
             self.view.turn(displayed_axes(self.viewer, self.layers.markers))

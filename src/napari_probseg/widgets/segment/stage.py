@@ -120,7 +120,7 @@ class Stage(Showing):
     def _go_along(self) -> None:
         """Ask for the answer to a stroke, if it is to come by itself."""
         session = self.session
-        if not self.live.is_on or session is None or not (session.case.strokes[session.case.marked] > 0).any():
+        if not self.live.is_on or session is None or not session.case.strokes[session.in_work].any():
             return
         try:
             place = self._place()
@@ -138,7 +138,7 @@ class Stage(Showing):
         if self.asking.was_live and self.live.why_off:
             self.say(self.live.why_off)
             self.changed.emit()
-        else:
+        elif not len(got.candidates):  # of others it is told as they are shown
             self._advise()
 
     def _failed(self, error: Exception) -> None:

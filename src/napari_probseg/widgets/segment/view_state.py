@@ -135,11 +135,11 @@ def _hint(session: Session | None, is_live: bool) -> str:
     """Return what to do next with the object at work, of which nothing is on offer."""
     latest = _latest(session)
     if session is not None and latest != "finish":
-        case = session.case
-        is_drawn = latest == "mark" and bool(case.strokes[case.marked].any())
+        case, in_work = session.case, session.in_work
+        is_drawn = latest == "mark" and bool(case.strokes[in_work].any())
         if is_drawn:
             return STROKES_HINT if is_live else PROPOSE_HINT
-        if latest != "mark" or bool((case.partial[case.marked] == Marker.OBJECT).any()):  # else it was erased
+        if latest != "mark" or bool((case.partial[in_work] == Marker.OBJECT).any()):  # else it was erased
             return CORRECT_HINT
     return LIVE_HINT if is_live else BRUSH_HINT
 
