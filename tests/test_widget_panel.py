@@ -76,7 +76,15 @@ def test_the_usual_work_is_in_view_in_a_small_window(make_napari_viewer_proxy, q
     room = panel.work.viewport()
     for part in (panel.inside, panel.gallery, panel.accept, panel.undo, panel.finish_image, panel.objects.rows):
         assert part.isVisible() and room.rect().contains(part.mapTo(room, part.rect().bottomLeft())), part
-    assert not panel.work.verticalScrollBar().isVisible() or len(shape) == 3
+    lines = ["A sentence of two lines, as most of them are that tell what there is to be done."]
+    lines += (
+        [] if len(shape) == 3 else ["Saved 1 object as a name that is rather long_objects.tif. " + "Image 2 of 3. " * 3]
+    )
+    for sentence in lines:
+        panel.status.say(sentence)
+        for _ in range(3):
+            turned(qtbot)
+        assert not panel.work.verticalScrollBar().isVisible(), "nothing moves to and fro with what is said"
 
 
 def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewer_proxy, qtbot):
