@@ -15,7 +15,7 @@ import pytest
 import napari_probseg as ps
 from engine_requests import End, Fail, Look, Process, Tell, UntilStopped, asked, of_tests, rest_of
 from napari_probseg.case import Marker
-from napari_probseg.engine import images, process
+from napari_probseg.engine import images, process, wire
 from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.images import InFile, OnDemand
 from napari_probseg.engine.local import Local
@@ -119,6 +119,20 @@ def test_channels_volumes_and_evidence_travel(engine):
     np.testing.assert_array_equal(seen, case.read())
     np.testing.assert_array_equal(partial, case.partial)
     np.testing.assert_array_equal(evidence[1], case.evidence[1])
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_what_finished_objects_made_background_far_apart_travels_by_pages(engine, n):
+    case, one = ps.Case(np.zeros((300, 900), np.uint8)), np.ones((2, 3), np.uint8)
+    for at in range(n):
+        corner = slice(70 * at, 70 * at + 2), slice((310 * at) % 890, (310 * at) % 890 + 3)
+        case = case.with_part("partial", corner, one + 1)
+    case = case.mark(one > 0, where=(slice(297, 299), slice(1, 4))) if n == 5 else case
+    values, pages = wire._decided(case)
+    assert (pages is not None) == (n == 5) and values.size < case.partial.size / 2
+    _, _, partial, strokes, *_ = asked(engine, Look(case))[0]
+    for there, here in ((partial, case.partial), (strokes, case.strokes)):
+        np.testing.assert_array_equal(there, here)
 
 
 def test_an_image_is_copied_once_and_its_copy_goes_with_it(engine):

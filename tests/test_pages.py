@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_probseg import pages as module
-from napari_probseg.pages import PAGE_VOXELS, copied, no_pages, pages_of, pages_with_values, zeros
+from napari_probseg.pages import PAGE_VOXELS, copied, no_pages, packed, pages_of, pages_with_values, unpacked, zeros
 
 SHAPES = [(7, 5), (90, 9000), (40, 60, 70), (1, 300, 300)]
 
@@ -28,6 +28,9 @@ def test_the_pages_of_regions_hold_all_that_is_written_there(shape: tuple[int, .
     assert (pages_with_values(array) <= chosen).all()
     assert np.array_equal(pages_with_values(array), chosen), "and no others, as all of the regions is written"
     assert np.array_equal(copied(array, chosen), array)
+    values = packed(array, chosen)
+    assert values.size <= (np.count_nonzero(chosen) + 1) * PAGE_VOXELS
+    assert np.array_equal(unpacked(values, chosen, shape), array)
 
 
 def test_only_chosen_pages_are_copied() -> None:

@@ -65,6 +65,26 @@ def copied(array: NDArray[Any], pages: Pages) -> NDArray[Any]:
     return copy
 
 
+def packed(array: NDArray[Any], pages: Pages) -> NDArray[Any]:
+    """Return the values of a contiguous array on some pages, and what is beyond the last whole one, in a row."""
+    flat = array.reshape(-1)
+    n_whole = flat.size // PAGE_VOXELS
+    end = n_whole * PAGE_VOXELS
+    return np.concatenate([flat[:end].reshape(-1, PAGE_VOXELS)[pages[:n_whole]].ravel(), flat[end:]])
+
+
+def unpacked(values: NDArray[Any], pages: Pages, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the array of which `packed` returned the values; it is 0 but on these pages."""
+    array = zeros(shape, values.dtype)
+    flat = array.reshape(-1)
+    n_whole = flat.size // PAGE_VOXELS
+    end = n_whole * PAGE_VOXELS
+    chosen = np.flatnonzero(pages[:n_whole])
+    flat[:end].reshape(-1, PAGE_VOXELS)[chosen] = values[: chosen.size * PAGE_VOXELS].reshape(-1, PAGE_VOXELS)
+    flat[end:] = values[chosen.size * PAGE_VOXELS :]
+    return array
+
+
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of zeros, of which only what is written to takes memory.
 

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable
 from io import BytesIO
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case
 from napari_probseg.engine.images import Images
-from napari_probseg.region import Region
+from napari_probseg.pages import PAGE_VOXELS, Pages, packed, unpacked, zeros
+from napari_probseg.region import Region, n_voxels
+
+Decided: TypeAlias = tuple[NDArray[np.uint8], Pages | None]  # values of a region, or of some pages
 
 MAX_CASES = 2  # that a worker keeps, so that a completion can be cut anew
 
@@ -87,8 +90,7 @@ class Sent:
             self._numbers[case] = self._n
         number = self._numbers[case]
         self._last = {number: case}
-        where = case.marked
-        markers = np.ascontiguousarray(case.partial[where]), np.ascontiguousarray(case.strokes[where])
+        strokes = np.ascontiguousarray(case.strokes[case.drawn])
         image = self._images.address(case.image)
         return (
             number,
@@ -96,8 +98,10 @@ class Sent:
             case.spacing,
             case.channel_axis,
             case.in_time,
-            where,
-            *markers,
+            case.marked,
+            _decided(case),
+            case.drawn,
+            strokes,
             case.evidence,
             case.expected_dice,
         )
@@ -137,19 +141,32 @@ class Received:
         return next((number for number, known in self._cases.items() if known is case), None)
 
 
+def _decided(case: Case) -> Decided:
+    """Return what is decided in the marked region; by pages where that is less, as finished objects lie far apart."""
+    is_less = np.count_nonzero(case.pages) * PAGE_VOXELS < n_voxels(case.marked)
+    if is_less and case.partial.flags.c_contiguous:
+        return packed(case.partial, case.pages), case.pages
+    return np.ascontiguousarray(case.partial[case.marked]), None
+
+
 def _case(
     image: Any,
     spacing: tuple[float, ...],
     channel_axis: int | None,
     in_time: bool,
-    where: Region,
-    partial: NDArray[np.uint8],
+    marked: Region,
+    decided: Decided,
+    drawn: Region,
     strokes: NDArray[np.uint8],
     evidence: tuple[Region, NDArray[np.uint8]] | None,
     expected_dice: float,
 ) -> Case:
     case = Case(image, spacing, channel_axis, in_time=in_time)
-    markers = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
-    markers[0][where], markers[1][where] = partial, strokes
-    case = case.with_markers(*markers, marked=where)
+    values, pages = decided
+    partial = zeros(case.shape, np.uint8) if pages is None else unpacked(values, pages, case.shape)
+    if pages is None:
+        partial[marked] = values
+    all_strokes = zeros(case.shape, np.uint8)
+    all_strokes[drawn] = strokes
+    case = case.with_markers(partial, all_strokes, marked=marked)
     return case if evidence is None else case.with_evidence(*evidence, expected_dice)
