@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -245,6 +247,72 @@ def test_parts_far_apart_are_looked_at_one_by_one() -> None:
     assert windows_on_parts(ps.Case(image).mark(inside=one), 2, close=4.0) != windows
     one[44:50, 70:76] = False
     assert windows_on_parts(ps.Case(image).mark(inside=one), 2, close=4.0) == []
+
+
+class Misled(NearMarks):
+    """What was on show makes it see nothing, and it knows."""
+
+    n_looks = 0
+
+    def features(self, x: torch.Tensor) -> AdvisedFeatures:
+        self.is_misled = x[:, -1].flatten(1).any(1)
+        self.n_looks += 1
+        return super().features(x)
+
+    def decode_control(self, features: Features, reach: torch.Tensor) -> Sample:
+        said = super().decode_control(features, reach)
+        object_ = torch.where(self.is_misled[:, None, None], -4.0, said.object)
+        return Sample(said.mask, object_, torch.where(self.is_misled, -1.0, 2.0))
+
+
+def test_what_was_on_show_is_doubted_where_little_is_expected_after_it() -> None:
+    network = Misled().eval()
+    wrong = ((slice(63, 80), slice(70, 90)), np.ones((17, 20), dtype=bool), 0.6)
+    few = ps.Case(np.random.default_rng(0).normal(size=SHAPE)).mark(dab(60, 75), dab(20, 20)).with_shown(*wrong)
+    found = answer(network, few, CPU)
+    assert found.looks.confidence > 0.8
+    assert found.looks.probability(found.window, fine_size(found.window)).max() > 0.5
+    assert sum(len(features.coarse) for features in found.features) == len(found.looks.windows)
+    many = few.mark(dab(60, 85), dab(20, 30)).with_shown(*wrong)
+    assert answer(network, many, CPU).looks.confidence < 0.5
+    network.n_looks = 0
+    answer(network, ps.Case(few.image).mark(dab(60, 75), dab(20, 20)), CPU)
+    assert network.n_looks <= 2
+
+
+def test_after_one_stroke_what_is_seen_from_close_by_is_believed_less() -> None:
+    near, far, whole = (Window((128 - n // 2,) * 2, (n, n)) for n in (48, 106, 233))
+    y, x = np.ogrid[:32, :32]
+    from_middle = np.hypot(y - 15.5, x - 15.5) / 32
+    nucleus, cell = 10, 40  # pixels: radii
+    seen = [from_middle * w.size[0] < radius for w, radius in ((near, nucleus), (far, cell), (whole, cell))]
+    logit = torch.from_numpy(np.where(seen, 8.0, -8.0).astype(np.float32))
+    looks = Looks([near, far, whole], logit, torch.tensor([0.9, 0.7, 0.7]), torch.zeros(3).bool(), False)
+    said = replace(looks, is_scale_known=True)
+    assert said.probability(whole, 64)[32, 36] < 0.5 < looks.probability(whole, 64)[32, 36]
+    assert (said.confidence, looks.confidence) == pytest.approx((0.9, 0.7))
+
+    alone = Looks([near], logit[:1], torch.tensor([0.8]), torch.zeros(1).bool(), False)
+    assert alone.weight == pytest.approx(0.8**4)
+    part = Looks([near], logit[:1], torch.tensor([0.8]), torch.ones(1).bool(), False)
+    assert (looks + part).weight[3] == pytest.approx(0.8**4)
+
+
+def test_a_single_stroke_does_not_tell_the_scale(case: ps.Case) -> None:
+    def is_known(case: ps.Case) -> bool:
+        window = Window((0, 0), (150, 150))
+        return Looks.of(case, [window], torch.full((1, 16, 16), 8.0), torch.zeros(1)).is_scale_known
+
+    one = ps.Case(case.image).mark(dab(60, 75))
+    everywhere = tuple(slice(0, n) for n in SHAPE)
+    assert not is_known(one)
+    finished = np.where(dab(20, 20, r=9), ps.Marker.BACKGROUND, ps.Marker.UNKNOWN).astype(np.uint8)
+    assert not is_known(one.with_part("partial", everywhere, np.maximum(one.partial, finished)))
+    assert is_known(case)
+    assert is_known(one.mark(dab(90, 75)))
+    assert is_known(one.with_shown(everywhere, np.ones(SHAPE, dtype=bool)))
+    accepted = np.where(dab(60, 75, r=20), ps.Marker.OBJECT, ps.Marker.UNKNOWN).astype(np.uint8)
+    assert is_known(one.with_part("partial", everywhere, accepted))
 
 
 def test_a_window_on_a_part_does_not_judge_what_is_outside_of_it(case: ps.Case) -> None:

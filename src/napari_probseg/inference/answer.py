@@ -19,7 +19,7 @@ from napari_probseg.nn.appearance import foresight, seen_in
 from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
-from napari_probseg.region import absolute, bounding_box, hull
+from napari_probseg.region import Region, absolute, bounding_box, hull
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
@@ -29,6 +29,8 @@ MIN_SIDE_RATIO = 1.4  # ratio of the sides of windows, below which one need not 
 MAX_SHIFT = 0.2  # of their middles, in sides, up to which they are alike
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
+MIN_EXPECTED = 0.7  # Dice, below which what was on show is doubted ...
+MAX_EARLY = 3  # ... while there are so few strokes
 MIN_FORETOLD = 4  # strokes on both sides together, from which the network is asked to foretell half of them
 MIN_EACH = 2  # strokes on each side, from which the refiner hears of that
 
@@ -72,7 +74,7 @@ class Answer:
 
 @torch.inference_mode()
 def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
-    """Look at a case.
+    """Look at a case, and after few strokes, where little is expected of that, also without what was on show.
 
     Raises
     ------
@@ -86,7 +88,25 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
             f"the marks lie too far apart to complete all between them at once ({least:.1e} pixels, "
             f"{MAX_WINDOW_VOXELS:.1e} are possible): mark and complete one part after the other"
         )
-    looks, features = look(network, case, [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS], device)
+    around = [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
+    looks, found = _looks(network, case, around, device)
+    window = _last_window(case, looks)
+    is_doubted = case.evidence is not None and looks.confidence < MIN_EXPECTED
+    if is_doubted and sum(_n_strokes(case, case.drawn)) <= MAX_EARLY:
+        by_strokes = case.with_markers(case.partial, case.strokes, marked=case.marked)
+        more, features = _looks(network, by_strokes, around, device)
+        looks, found = looks + more, found + features
+        window = _last_window(case, looks)
+    foretold = _foresight(network, case, window, device)
+    seen = refinable(case, window, looks, foretold, device)
+    return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found, foretold)
+
+
+def _looks(
+    network: AdvisedCVAE, case: Case, around: list[Window], device: torch.device
+) -> tuple[Looks, list[Features]]:
+    """Return what a network says in windows around all strokes, on parts of the object, and on what it found there."""
+    looks, features = look(network, case, around, device)
     found = [features]
     if parts := windows_on_parts(case, N_PART_WINDOWS, close=CLOSEST_RATIO):
         closer, features = look(network, case, parts, device, parts=True)
@@ -95,10 +115,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     if not any(_is_like(window, other) for other in looks.whole.windows):
         closer, features = look(network, case, [window], device)
         looks, found = looks + closer, [*found, features]
-        window = _last_window(case, looks)
-    foretold = _foresight(network, case, window, device)
-    seen = refinable(case, window, looks, foretold, device)
-    return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found, foretold)
+    return looks, found
 
 
 def look(
@@ -116,7 +133,7 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     size = fine_size(window)
     x = window_input(case, window, size).to(device)
     probability = looks.probability(window, size).to(device)
-    n_inside, n_outside = _n_strokes(case, window)
+    n_inside, n_outside = _n_strokes(case, window.within(case.shape))
     both, seen = (0.0, 0.0), None
     if foretold is not None and min(n_inside, n_outside) >= MIN_EACH:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
@@ -126,9 +143,9 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     return refiner_input(x[None], probability[None], facts[None].to(device), seen)
 
 
-def _n_strokes(case: Case, window: Window) -> tuple[int, int]:
-    """Return how many strokes lie in a window, inside and outside."""
-    marks = case.strokes[window.within(case.shape)]
+def _n_strokes(case: Case, where: Region) -> tuple[int, int]:
+    """Return how many strokes lie in a region, inside and outside."""
+    marks = case.strokes[where]
     inside, outside = (numbered_parts(marks == marker)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND))
     return inside, outside
 
@@ -136,7 +153,7 @@ def _n_strokes(case: Case, window: Window) -> tuple[int, int]:
 @torch.inference_mode()
 def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float | None:
     """Return how well the network foretells half of the strokes in a window from the others; see `Answer`."""
-    n_inside, n_outside = _n_strokes(case, window)
+    n_inside, n_outside = _n_strokes(case, window.within(case.shape))
     if n_inside < MIN_EACH or not n_outside or n_inside + n_outside < MIN_FORETOLD:
         return None
     x = window_input(case, window, WINDOW_SIDE[2])

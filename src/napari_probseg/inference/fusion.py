@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,14 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Marker
 from napari_probseg.inference.inputs import enlarged
 from napari_probseg.inference.windows import Window, cut_off
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, overlap, relative
 
 WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
+AGREEMENT_SHARE = 0.5  # after one stroke: share of a weight that hangs on whether the next larger window sees the same
+SCALE_POWER = 0.2  # after one stroke: power of a window's side in its weight
 RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
-MIN_WEIGHT = 1e-4
+MIN_EXPECTED = 0.1  # Dice, of an answer that is cut off
 FEATHER_STEEPNESS = 8.0  # over the width of a window on a part: how steeply its weight rises from its rim
 
 
@@ -30,20 +34,23 @@ class Looks:
     windows : list of Window
     logit : (W, S, ...) tensor
         Of object.
-    weight : (W,) tensor
-        How much each window's answer counts, above 0.
+    expected : (W,) tensor
+        The Dice that is expected of each window's answer, less what is cut off, above 0.
     is_part : (W,) bool tensor
         Which windows lie on a part of the object alone: what is outside of them they do not judge.
+    is_scale_known : bool
+        Whether more than a single stroke tells how large the object is.
     """
 
     windows: list[Window]
     logit: Tensor
-    weight: Tensor
+    expected: Tensor
     is_part: Tensor
+    is_scale_known: bool = True
 
     @classmethod
     def of(cls, case: Case, windows: list[Window], logit: Tensor, quality: Tensor, *, parts: bool = False) -> Looks:
-        """Return answers, weighed by the Dice that is expected of them, and by how much they are cut off.
+        """Return answers, with the Dice that is expected of them, and the less the more they are cut off.
 
         Parameters
         ----------
@@ -57,31 +64,51 @@ class Looks:
         return cls(
             windows,
             logit,
-            (quality.sigmoid() * free).pow(WEIGHT_POWER).clamp(min=MIN_WEIGHT),
+            (quality.sigmoid() * free).clamp(min=MIN_EXPECTED),
             torch.full(free.shape, parts),
+            _is_scale_known(case),
         )
 
-    @property
-    def expected(self) -> Tensor:
-        """The Dice that is expected of each window's answer, less what is cut off, (W,)."""
-        return self.weight.pow(1 / WEIGHT_POWER)
+    @cached_property
+    def weight(self) -> Tensor:
+        """How much each window's answer counts, (W,), above 0: by what is expected of it.
+
+        Where a single stroke is all that is known, a network is surer of what it sees from close by than it is right:
+        the nucleus under the stroke is as good an object as the gland around it. Then a window on the whole counts the
+        more the larger it is, and the more the next larger one sees the same.
+        """
+        trust = torch.ones(len(self.windows))
+        by_side = sorted(torch.nonzero(~self.is_part)[:, 0].tolist(), key=lambda i: max(self.windows[i].size))
+        if not self.is_scale_known and len(by_side) > 1:
+            largest = max(self.windows[by_side[-1]].size)
+            for i, other in zip(by_side, [*by_side[1:], by_side[-2]], strict=True):
+                agreement = AGREEMENT_SHARE * self._agreement(i, other) + 1 - AGREEMENT_SHARE
+                trust[i] = agreement * (max(self.windows[i].size) / largest) ** SCALE_POWER
+        return (self.expected * trust).pow(WEIGHT_POWER)
 
     @property
     def confidence(self) -> float:
-        """The Dice that is expected of the best answer to the whole, in [0, 1]."""
-        return float(self.expected[~self.is_part].max())
+        """The Dice that is expected of that answer to the whole that counts most, in [0, 1]."""
+        return float(self.expected[(self.weight * ~self.is_part).argmax()])
 
     @property
     def whole(self) -> Looks:
         """The answers in windows on the whole object."""
         kept = ~self.is_part
         windows = [window for window, is_kept in zip(self.windows, kept.tolist(), strict=True) if is_kept]
-        return Looks(windows, self.logit[kept], self.weight[kept], self.is_part[kept])
+        return replace(
+            self, windows=windows, logit=self.logit[kept], expected=self.expected[kept], is_part=self.is_part[kept]
+        )
 
     def __add__(self, other: Looks) -> Looks:
         """Return the answers of both."""
-        both = (torch.cat([getattr(looks, name) for looks in (self, other)]) for name in ("logit", "weight", "is_part"))
-        return Looks(self.windows + other.windows, *both)
+        return replace(
+            self,
+            windows=self.windows + other.windows,
+            logit=torch.cat([self.logit, other.logit]),
+            expected=torch.cat([self.expected, other.expected]),
+            is_part=torch.cat([self.is_part, other.is_part]),
+        )
 
     def probability(self, over: Window, size: int) -> Tensor:
         """Return the fused probability of object on a grid over a window, (size, ...).
@@ -94,6 +121,23 @@ class Looks:
             total = total + here * resampled(logit.sigmoid(), window, over, size)
             weights = weights + here
         return total / weights
+
+    def _agreement(self, i: int, k: int) -> float:
+        """Return the Dice of what two windows see, over the larger of them."""
+        near, far = sorted((i, k), key=lambda w: max(self.windows[w].size))
+        is_far = self.logit[far] > 0
+        on_far = resampled((self.logit[near] > 0).float(), self.windows[near], self.windows[far], len(is_far))
+        return float(2 * (is_far & (on_far > 0.5)).sum() / (is_far.sum() + (on_far > 0.5).sum()).clamp(min=1))
+
+
+def _is_scale_known(case: Case) -> bool:
+    """Return whether more of the object is known than a single stroke."""
+    strokes = case.strokes[case.drawn]
+    kinds = [marker for marker in (Marker.OBJECT, Marker.BACKGROUND) if (strokes == marker).any()]
+    if case.evidence is not None or len(kinds) != 1 or numbered_parts(strokes == kinds[0])[1] > 1:
+        return True
+    accepted = (case.partial[case.marked] == Marker.OBJECT) & (case.strokes[case.marked] == Marker.UNKNOWN)
+    return bool(accepted.any())
 
 
 def feathered(shape: torch.Size) -> Tensor:
