@@ -120,6 +120,15 @@ def test_parts_are_looked_at_closer_once_there_are_a_few_strokes_inside_a_wide_o
     assert look_at_parts(network, near, look_around(network, near, device), device) is None, "seen closely already"
 
 
+def test_slices_with_a_stroke_each_are_not_looked_at_as_if_it_were_the_only_one(completer) -> None:
+    image = np.random.default_rng(0).normal(size=(24, 48, 48)).astype(np.float32)
+    marks = np.zeros((2, *image.shape), dtype=bool)
+    marks[0, [6, 12, 18], 24, 24] = True
+    seeds = look_at_seeds(completer.networks[2], ps.Case(image).mark(*marks), torch.device("cpu"))
+    assert sorted(seeds.planes) == [6, 12, 18]
+    assert all(looks.is_scale_known for looks in seeds.looks.values())
+
+
 def strokes_in_a_row(shape: tuple[int, ...], places: range) -> np.ndarray:
     """Return marks, each a voxel inside."""
     marks = np.zeros((2, *shape), dtype=bool)
