@@ -19,15 +19,7 @@ from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.grid import MAX_PLACES, Grid, grid_input
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import N_CROSSING, across_slices, look_at_seeds, through_slices
-from napari_probseg.inference.volume import (
-    FIRST_STROKE_MAP,
-    MIN_EVENNESS,
-    VolumeLooks,
-    fused,
-    look_around,
-    look_at_parts,
-)
-from napari_probseg.inference.windows import Window
+from napari_probseg.inference.volume import FIRST_STROKE_MAP, MIN_EVENNESS, fused, look_around
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
 from napari_probseg.nn.advisers import ADVISER_NAMES
@@ -89,37 +81,6 @@ def test_no_way_is_asked_where_a_threshold_decides_until_it_is_looked_at(complet
     assert found.ways is found.ways and asked == [1]
 
 
-@pytest.mark.parametrize("is_right", [True, False])
-def test_closer_looks_count_where_they_agree_with_what_was_on_show(is_right: bool) -> None:
-    grid = Grid((slice(0, 32),) * 3, (32, 32, 32))
-    sees = torch.full((1, 32, 32, 32), -4.0)
-    sees[0, :, 14:18, 14:18] = 4  # a rod, which nothing is seen of from far
-    far = VolumeLooks([Window((0, 0, 0), (32, 32, 32))], torch.full((1, 8, 8, 8), -0.5), np.ones(1))
-    parts = VolumeLooks([Window((0, 0, 0), (32, 32, 32))], sees, np.ones(1))
-    markers = np.full(grid.shape, ps.Marker.BACKGROUND, dtype=np.uint8)
-    markers[(slice(None), slice(14, 18), slice(14, 18)) if is_right else (slice(None), slice(0, 2))] = ps.Marker.OBJECT
-    found = far.with_parts(parts, grid, (grid.region, markers)) > 0
-    assert found[4:28, 15:17, 15:17].all() if is_right else not found.any()
-    assert not found[:, :8].any()
-
-
-def test_parts_are_looked_at_closer_once_there_are_a_few_strokes_inside_a_wide_object(completer) -> None:
-    network, device = completer.networks[3], torch.device("cpu")
-    image = np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32)
-    strokes = np.zeros((2, *image.shape), dtype=bool)
-    case = ps.Case(image)
-    for n, x in enumerate((4, 22, 40, 58), 1):
-        strokes[0, 32, 32, x] = True
-        case = case.mark(*strokes)
-        parts = look_at_parts(network, case, look_around(network, case, device), device)
-        assert (parts is None) == (n < 4)
-    assert parts is not None and len(parts.windows) == 4
-    assert all(max(window.size) < 64 for window in parts.windows)
-    assert parts.windows[0].low[2] == 0 and sum(parts.windows[-1].region[2].indices(64)[:2]) > 64, "around strokes"
-    near = ps.Case(image).mark(*strokes_in_a_row(image.shape, range(28, 36, 2)))
-    assert look_at_parts(network, near, look_around(network, near, device), device) is None, "seen closely already"
-
-
 def test_slices_with_a_stroke_each_are_not_looked_at_as_if_it_were_the_only_one(completer) -> None:
     image = np.random.default_rng(0).normal(size=(24, 48, 48)).astype(np.float32)
     marks = np.zeros((2, *image.shape), dtype=bool)
@@ -127,13 +88,6 @@ def test_slices_with_a_stroke_each_are_not_looked_at_as_if_it_were_the_only_one(
     seeds = look_at_seeds(completer.networks[2], ps.Case(image).mark(*marks), torch.device("cpu"))
     assert sorted(seeds.planes) == [6, 12, 18]
     assert all(looks.is_scale_known for looks in seeds.looks.values())
-
-
-def strokes_in_a_row(shape: tuple[int, ...], places: range) -> np.ndarray:
-    """Return marks, each a voxel inside."""
-    marks = np.zeros((2, *shape), dtype=bool)
-    marks[0, 32, 32, list(places)] = True
-    return marks
 
 
 def threshold_of(image: np.ndarray, inside: tuple, outside: tuple) -> tuple[np.ndarray, float]:

@@ -13,22 +13,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.fusion import feathered
 from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
-from napari_probseg.inference.windows import (
-    MIN_SIDE_VOXELS,
-    Window,
-    cut_off,
-    window_at,
-    window_on,
-    windows_around,
-)
-from napari_probseg.metrics import dice
+from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
@@ -42,9 +33,6 @@ N_WINDOWS = 4
 CLOSEST_RATIO = 4.0  # see `windows_around`
 TRUST_IN_FARTHER = 0.9  # how much less each farther window is believed: little is seen of small things in few places
 MARGIN_AGAIN = 1.7  # of the window in which what was found is looked at again
-PART_RATIO = 0.5  # side of the closer windows around strokes inside, over that of the closest one around all ...
-MAX_PART_RATIO = 0.8  # ... at most, where `MIN_SIDE_VOXELS` are more: else they show nothing new
-MIN_PART_STROKES, MAX_PARTS = 4, 10  # strokes inside from which there are such windows, and how many of these at most
 MIN_TRUST_RATIO = 0.9  # over what the network of images expects, from which one stroke's scale is left to volumes'
 WEIGHT_POWER = 4.0  # power of the weights of the windows of the network of volumes
 MAX_WINDOW_VOXELS = 2**25
@@ -133,22 +121,6 @@ class VolumeLooks:
             total += float(w) * grid.sampled(logit.sigmoid(), window, beyond=0.0)
         return total.clamp(1e-3, 1 - 1e-3).logit()
 
-    def with_parts(self, parts: VolumeLooks, grid: Grid, shown: Evidence) -> Tensor:
-        """Return the log-odds in places, with what was seen of parts of the object (see `look_at_parts`).
-
-        That counts where it brings the whole nearer to the answer that was on show: closer windows show what cannot be
-        seen from far of a wide thin object, but they do not see where a thick one ends.
-        """
-        whole = self.on(grid)
-        total, weights = whole.sigmoid(), torch.ones(grid.shape)
-        feather = feathered(parts.logit.shape[1:])
-        for window, logit in zip(parts.windows, parts.logit, strict=True):
-            here = grid.sampled(feather, window, beyond=0.0)
-            total += here * grid.sampled(logit.sigmoid(), window, beyond=0.0)
-            weights += here
-        closer, before = (total / weights).clamp(1e-3, 1 - 1e-3).logit(), grid.of_markers(*shown).numpy() > 0
-        return closer if dice(closer.numpy() > 0, before) > dice(whole.numpy() > 0, before) else whole
-
     def box(self, shape: tuple[int, ...]) -> Region | None:
         """Return the voxels that hold the object of the window that is believed."""
         i = int(np.argmax(self.trust))
@@ -195,7 +167,7 @@ def answer_in_volume(
     region = _with_near_strokes(case, region)
     for _ in range(N_ROUNDS):
         grid = Grid.over(case, region)
-        look = partial(look_at_all, network, of_images, case, grid, far, seeds, shown, device)
+        look = partial(look_at_all, network, of_images, case, grid, far, seeds, device)
         answer = _judged(network, case, grid, look, shown, device)
         wider = _reached_out(case, answer)
         if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
@@ -229,26 +201,6 @@ def look_around(network: VolumeCVAE, case: Case, device: torch.device) -> Volume
     return VolumeLooks([*windows, again], torch.cat([logit, closer]), np.append(trust, trust.max() + 1e-3))
 
 
-def look_at_parts(network: VolumeCVAE, case: Case, far: VolumeLooks, device: torch.device) -> VolumeLooks | None:
-    """Return what the network of volumes says in closer windows around some of the strokes inside.
-
-    There is nothing to add while these are few, or where the closest window is hardly larger than the smallest one.
-    """
-    spacing = np.asarray(case.spacing, dtype=float)
-    closest = float((np.array(far.windows[0].size) * spacing).max())
-    side = max(PART_RATIO * closest, MIN_SIDE_VOXELS * float(spacing.min()))
-    drawn, n = numbered_parts(case.strokes[case.marked] == Marker.OBJECT)
-    if n < MIN_PART_STROKES or side > MAX_PART_RATIO * closest:
-        return None
-    middles: list[NDArray[np.float64]] = []
-    for box in ndimage.find_objects(drawn):
-        middle = np.array([(s.start + s.stop - 1) / 2 for s in absolute(box, case.marked)]) * spacing
-        if all(np.abs(middle - other).max() > side / 4 for other in middles) and len(middles) < MAX_PARTS:
-            middles.append(middle)  # else it lies in the midst of a window already
-    windows, logit = _said(network, case, [window_at(case, middle, side) for middle in middles], device)
-    return VolumeLooks(windows, logit, np.ones(len(windows)))
-
-
 def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.device) -> tuple[list[Window], Tensor]:
     """Return the windows that there is something to see in, and the log-odds of object in each, (W, S, S, S)."""
     windows, x = window_inputs(case, windows, WINDOW_SIDE[3], n_channels=network.config.n_image_channels)
@@ -278,13 +230,11 @@ def look_at_all(
     grid: Grid,
     far: VolumeLooks,
     seeds: SeedLooks,
-    shown: Evidence | None,
     device: torch.device,
 ) -> Ways:
     """Return what both networks, the advisers and the strokes say of the places of a grid."""
     x = grid_input(case, grid, n_channels=network.config.n_image_channels)[None].to(device)
-    parts = None if shown is None else look_at_parts(network, case, far, device)
-    logit = (far.on(grid) if shown is None or parts is None else far.with_parts(parts, grid, shown))[None].to(device)
+    logit = far.on(grid)[None].to(device)
     says = advised(x, logit)
     prior = torch.lerp(logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS), MAX_LOG_ODDS * says.mean(1), ADVISERS_SHARE)[0].cpu()
     slices = through_slices(of_images, case, seeds, grid, prior, device)

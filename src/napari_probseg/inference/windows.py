@@ -123,7 +123,7 @@ def windows_around(case: Case, n: int, *, close: float = 8.0, whole_too: bool = 
     sides = [side * ratio**i for i in range(n)] if ratio > MIN_WIDENING else [side]
     if whole_too and len(sides) == 1 < n:
         sides = [side, whole] if whole > MIN_WIDENING * side else [whole]
-    return [window_at(case, centre, side) for side in sides]
+    return [_window(case, centre, side) for side in sides]
 
 
 def window_for(case: Case, max_voxels: int = MAX_WHOLE_VOXELS) -> Window:
@@ -171,7 +171,7 @@ def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
         side = max(_closest_side(case, True, (first + last) / 2, extent, close), MIN_SIDE_VOXELS * float(spacing.min()))
         for _ in range(n):
             if side < whole:
-                windows.append(window_at(case, (first + last) / 2, side))
+                windows.append(_window(case, (first + last) / 2, side))
                 side *= MAX_WIDENING
     return windows
 
@@ -182,16 +182,16 @@ def window_on(case: Case, where: Region, *, margin: float) -> Window:
     low, high = (np.array([getattr(s, end) for s in where]) * spacing for end in ("start", "stop"))
     smallest = MIN_SIDE_VOXELS * float(spacing.min())
     side = min(max(margin * float((high - low).max()), smallest), _whole_side(case))
-    return window_at(case, (low + high - spacing) / 2, side)
+    return _window(case, (low + high - spacing) / 2, side)
 
 
 def wider(case: Case, window: Window) -> Window | None:
     """Return the window that is `MAX_WIDENING`, or as large as the image; None if this one is that already."""
     low, size, spacing = (np.asarray(a, dtype=float) for a in (window.low, window.size, case.spacing))
     now, whole = float((size * spacing).max()), _whole_side(case)
-    if now >= 0.95 * whole:
-        return None
-    return window_at(case, (low + (size - 1) / 2) * spacing, min(MAX_WIDENING * now, whole))
+    return (
+        _window(case, (low + (size - 1) / 2) * spacing, min(MAX_WIDENING * now, whole)) if now < 0.95 * whole else None
+    )
 
 
 def cut_off(on: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:
@@ -233,7 +233,7 @@ def _closest_side(
     return float(np.clip(2.5 * nearest, 1.6 * extent, close * extent))
 
 
-def window_at(case: Case, centre: NDArray[np.float64], side: float) -> Window:
+def _window(case: Case, centre: NDArray[np.float64], side: float) -> Window:
     """Return the window of a side in mm around a centre in mm, moved inwards where it need not stick out."""
     low, size = [], []
     for middle, mm, n in zip(centre, case.spacing or (), case.shape, strict=True):
