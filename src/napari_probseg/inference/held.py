@@ -17,7 +17,6 @@ from napari_probseg.region import hull
 
 MIN_EXPECTED = 0.85  # Dice that was expected of what was on show, from which on it is nearly right
 MAX_GROWN = 10.0  # how many times as much a new answer may add to it
-REACH = 3.0  # of a correction, in its depths
 MIN_DEPTH = 3.0  # pixels: of a correction, at least
 HELD_LOG_ODDS = 4.0  # of what stays
 
@@ -33,8 +32,8 @@ def held(case: Case, found: Answer) -> Answer:
 
     A network sees all strokes anew with each of them, and a stroke on a second part, far from the first, can make it
     take all between them, and all around, for the object. Where much was expected of what was on show, an answer that
-    adds more than ten times as much counts near the correction alone: within three times its depth, which is how far it
-    lies inside of what it takes away, or from what it adds to (but no more than the object is deep).
+    adds more than ten times as much counts near the correction alone: within its depth, which is how far it lies inside
+    of what it takes away, or from what it adds to (but no more than the object is deep).
 
     Parameters
     ----------
@@ -68,5 +67,5 @@ def _near(corrected: Mask, is_old: Mask, *, min_depth: float) -> Mask:
         return np.zeros_like(corrected)
     inside, outside = (ndimage.distance_transform_edt(mask) for mask in (is_old, ~is_old))
     depth = float(np.where(is_old, inside, outside)[corrected].max())
-    reach = REACH * max(min_depth, min(depth, float(inside.max())))
+    reach = max(min_depth, min(depth, float(inside.max())))
     return np.asarray(ndimage.distance_transform_edt(~corrected) <= reach)
