@@ -17,7 +17,7 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.volume_readings import in_voxels_of
-from napari_probseg.inference.windows import Window, windows_on_parts
+from napari_probseg.inference.windows import Window, is_scale_known, windows_on_parts
 from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
 from napari_probseg.nn.general import Features, Sample
 from napari_probseg.region import n_voxels
@@ -298,21 +298,17 @@ def test_after_one_stroke_what_is_seen_from_close_by_is_believed_less() -> None:
     assert (looks + part).weight[3] == pytest.approx(0.8**4)
 
 
-def test_a_single_stroke_does_not_tell_the_scale(case: ps.Case) -> None:
-    def is_known(case: ps.Case) -> bool:
-        window = Window((0, 0), (150, 150))
-        return Looks.of(case, [window], torch.full((1, 16, 16), 8.0), torch.zeros(1)).is_scale_known
-
+def test_a_single_stroke_does_not_tell_the_scale(case: ps.Case, network: AdvisedCVAE) -> None:
     one = ps.Case(case.image).mark(dab(60, 75))
     everywhere = tuple(slice(0, n) for n in SHAPE)
-    assert not is_known(one)
+    assert not is_scale_known(one) and not answer(network, one, CPU).looks.is_scale_known
     finished = np.where(dab(20, 20, r=9), ps.Marker.BACKGROUND, ps.Marker.UNKNOWN).astype(np.uint8)
-    assert not is_known(one.with_part("partial", everywhere, np.maximum(one.partial, finished)))
-    assert is_known(case)
-    assert is_known(one.mark(dab(90, 75)))
-    assert is_known(one.with_shown(everywhere, np.ones(SHAPE, dtype=bool)))
+    assert not is_scale_known(one.with_part("partial", everywhere, np.maximum(one.partial, finished)))
+    assert is_scale_known(case) and answer(network, case, CPU).looks.is_scale_known
+    assert is_scale_known(one.mark(dab(90, 75)))
+    assert is_scale_known(one.with_shown(everywhere, np.ones(SHAPE, dtype=bool)))
     accepted = np.where(dab(60, 75, r=20), ps.Marker.OBJECT, ps.Marker.UNKNOWN).astype(np.uint8)
-    assert is_known(one.with_part("partial", everywhere, accepted))
+    assert is_scale_known(one.with_part("partial", everywhere, accepted))
 
 
 def test_a_window_on_a_part_does_not_judge_what_is_outside_of_it(case: ps.Case) -> None:

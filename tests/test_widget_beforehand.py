@@ -31,6 +31,17 @@ def lies_ready(qtbot, viewer, name="image"):
     return [viewer.layers[one] for one in wanted]
 
 
+def asked_after_a_crash(open_widget, qtbot):
+    """Open an image with earlier work, about which it is asked."""
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    crash(widget)
+    viewer.close()
+    viewer, widget = open_widget(IMAGE)
+    asked(qtbot, widget)
+    return viewer, widget
+
+
 def test_layers_are_there_before_anything_is_painted_and_take_the_first_stroke(open_widget, qtbot):
     viewer, widget = open_widget(IMAGE)
     before = lies_ready(qtbot, viewer)
@@ -142,12 +153,7 @@ def test_an_image_that_cannot_be_worked_on_gets_none_and_nothing_is_said(open_wi
 
 
 def test_they_are_laid_while_earlier_work_is_asked_about_and_take_it(open_widget, qtbot):
-    viewer, widget = open_widget(IMAGE)
-    stroke(qtbot, widget, (30, 30))
-    crash(widget)
-    viewer.close()
-    viewer, widget = open_widget(IMAGE)
-    asked(qtbot, widget)
+    viewer, widget = asked_after_a_crash(open_widget, qtbot)
     before = lies_ready(qtbot, viewer)
     viewer.layers.selection.active = before[1]
     turned(qtbot)
@@ -159,12 +165,7 @@ def test_they_are_laid_while_earlier_work_is_asked_about_and_take_it(open_widget
 
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_they_are_laid_as_well_where_a_question_is_answered_at_once(open_widget, qtbot, goes_on):
-    viewer, widget = open_widget(IMAGE)
-    stroke(qtbot, widget, (30, 30))
-    crash(widget)
-    viewer.close()
-    viewer, widget = open_widget(IMAGE)
-    asked(qtbot, widget)
+    viewer, widget = asked_after_a_crash(open_widget, qtbot)
     if goes_on:
         gone_on(qtbot, widget)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,14 +12,21 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
-from napari_probseg.inference.windows import Window, window_on, windows_around, windows_on_parts
+from napari_probseg.inference.windows import (
+    Window,
+    is_scale_known,
+    n_strokes,
+    window_on,
+    windows_around,
+    windows_on_parts,
+)
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.appearance import foresight, seen_in
 from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
-from napari_probseg.region import Region, absolute, bounding_box, hull
+from napari_probseg.region import absolute, bounding_box, hull
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
@@ -89,12 +96,11 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
             f"{MAX_WINDOW_VOXELS:.1e} are possible): mark and complete one part after the other"
         )
     around = [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
-    looks, found = _looks(network, case, around, device)
-    window = _last_window(case, looks)
+    looks, found, window = _looks(network, case, around, device)
     is_doubted = case.evidence is not None and looks.confidence < MIN_EXPECTED
-    if is_doubted and sum(_n_strokes(case, case.drawn)) <= MAX_EARLY:
+    if is_doubted and sum(n_strokes(case, case.drawn)) <= MAX_EARLY:
         by_strokes = case.with_markers(case.partial, case.strokes, marked=case.marked)
-        more, features = _looks(network, by_strokes, around, device)
+        more, features, _ = _looks(network, by_strokes, around, device)
         looks, found = looks + more, found + features
         window = _last_window(case, looks)
     foretold = _foresight(network, case, window, device)
@@ -104,10 +110,10 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
 
 def _looks(
     network: AdvisedCVAE, case: Case, around: list[Window], device: torch.device
-) -> tuple[Looks, list[Features]]:
-    """Return what a network says in windows around all strokes, on parts of the object, and on what it found there."""
+) -> tuple[Looks, list[Features], Window]:
+    """Return what a network says in windows around all strokes, on parts, and on what it found, and the last window."""
     looks, features = look(network, case, around, device)
-    found = [features]
+    looks, found = replace(looks, is_scale_known=is_scale_known(case)), [features]
     if parts := windows_on_parts(case, N_PART_WINDOWS, close=CLOSEST_RATIO):
         closer, features = look(network, case, parts, device, parts=True)
         looks, found = looks + closer, [*found, features]
@@ -115,7 +121,8 @@ def _looks(
     if not any(_is_like(window, other) for other in looks.whole.windows):
         closer, features = look(network, case, [window], device)
         looks, found = looks + closer, [*found, features]
-    return looks, found
+        window = _last_window(case, looks)
+    return looks, found, window
 
 
 def look(
@@ -133,7 +140,7 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     size = fine_size(window)
     x = window_input(case, window, size).to(device)
     probability = looks.probability(window, size).to(device)
-    n_inside, n_outside = _n_strokes(case, window.within(case.shape))
+    n_inside, n_outside = n_strokes(case, window.within(case.shape))
     both, seen = (0.0, 0.0), None
     if foretold is not None and min(n_inside, n_outside) >= MIN_EACH:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
@@ -143,17 +150,10 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     return refiner_input(x[None], probability[None], facts[None].to(device), seen)
 
 
-def _n_strokes(case: Case, where: Region) -> tuple[int, int]:
-    """Return how many strokes lie in a region, inside and outside."""
-    marks = case.strokes[where]
-    inside, outside = (numbered_parts(marks == marker)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND))
-    return inside, outside
-
-
 @torch.inference_mode()
 def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float | None:
     """Return how well the network foretells half of the strokes in a window from the others; see `Answer`."""
-    n_inside, n_outside = _n_strokes(case, window.within(case.shape))
+    n_inside, n_outside = n_strokes(case, window.within(case.shape))
     if n_inside < MIN_EACH or not n_outside or n_inside + n_outside < MIN_FORETOLD:
         return None
     x = window_input(case, window, WINDOW_SIDE[2])

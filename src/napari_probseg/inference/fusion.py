@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case
 from napari_probseg.inference.inputs import enlarged
 from napari_probseg.inference.windows import Window, cut_off
-from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, overlap, relative
 
 WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
@@ -66,7 +65,6 @@ class Looks:
             logit,
             (quality.sigmoid() * free).clamp(min=MIN_EXPECTED),
             torch.full(free.shape, parts),
-            _is_scale_known(case),
         )
 
     @cached_property
@@ -128,16 +126,6 @@ class Looks:
         is_far = self.logit[far] > 0
         on_far = resampled((self.logit[near] > 0).float(), self.windows[near], self.windows[far], len(is_far))
         return float(2 * (is_far & (on_far > 0.5)).sum() / (is_far.sum() + (on_far > 0.5).sum()).clamp(min=1))
-
-
-def _is_scale_known(case: Case) -> bool:
-    """Return whether more of the object is known than a single stroke."""
-    strokes = case.strokes[case.drawn]
-    kinds = [marker for marker in (Marker.OBJECT, Marker.BACKGROUND) if (strokes == marker).any()]
-    if case.evidence is not None or len(kinds) != 1 or numbered_parts(strokes == kinds[0])[1] > 1:
-        return True
-    accepted = (case.partial[case.marked] == Marker.OBJECT) & (case.strokes[case.marked] == Marker.UNKNOWN)
-    return bool(accepted.any())
 
 
 def feathered(shape: torch.Size) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -151,9 +151,7 @@ def look_at_seeds(
     logit, quality = remembered.said(network, torch.cat(x), lambda new: _said(network, new, device))
     counts = [len(seen) for seen in windows]
     parts = zip(planes.items(), windows, torch.split(logit, counts), torch.split(quality, counts), strict=True)
-    looks = {k: Looks.of(plane, seen, here, good) for (k, plane), seen, here, good in parts}
-    # How large the object is, strokes on other slices tell, and the network of volumes.
-    return SeedLooks(axis, planes, {k: replace(seen, is_scale_known=True) for k, seen in looks.items()})
+    return SeedLooks(axis, planes, {k: Looks.of(p, seen, here, good) for (k, p), seen, here, good in parts})
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
-from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
+from napari_probseg.inference.windows import Window, cut_off, n_strokes, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
@@ -154,7 +154,7 @@ def answer_in_volume(
     ValueError
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
-    shown = case.evidence if _n_strokes(case.strokes[case.marked] != Marker.UNKNOWN) > 1 else None
+    shown = case.evidence if numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1 else None
     if shown is not None:
         case = case.with_markers(case.partial, case.strokes, marked=case.marked)
     far = look_around(network, case, device)
@@ -218,7 +218,7 @@ def _judged(
     ways = look()
     refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
     refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
-    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(_n_strokes_on(case, grid)))
+    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case, grid.region)))
     return VolumeAnswer(grid, logit, lambda: ways)
 
 
@@ -242,7 +242,7 @@ def look_at_all(
     so_far = (by_slices + logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))[0].cpu() / 2
     crossing = across_slices(of_images, case, slices, grid, so_far, device)
     by_slices = torch.stack([by_slices[0], *(seen.on(grid)[0].to(device) for seen in crossing)]).mean(0)[None]
-    n_inside, n_outside = _n_strokes_on(case, grid)
+    n_inside, n_outside = n_strokes(case, grid.region)
     facts = facts_of(
         n_inside,
         n_outside,
@@ -304,14 +304,3 @@ def _reached_out(case: Case, answer: VolumeAnswer) -> Region:
         high = s.stop + more if float(along[-1]) > MAX_SIDE_SHARE else s.stop
         sides.append(slice(max(0, low), min(case.shape[axis], high)))
     return tuple(sides)
-
-
-def _n_strokes_on(case: Case, grid: Grid) -> tuple[int, int]:
-    """Return how many strokes lie in the region of a grid, inside and outside."""
-    strokes = case.strokes[grid.region]
-    return _n_strokes(strokes == Marker.OBJECT), _n_strokes(strokes == Marker.BACKGROUND)
-
-
-def _n_strokes(drawn: NDArray[np.bool_]) -> int:
-    box = bounding_box(drawn)
-    return 0 if box is None else numbered_parts(drawn[box])[1]

@@ -155,8 +155,8 @@ def windows_on_parts(case: Case, n: int, *, close: float) -> list[Window]:
         See `windows_around`.
     """
     spacing = np.asarray(case.spacing, dtype=float)
-    labels, n_strokes = numbered_parts(case.strokes[case.drawn] == Marker.OBJECT)
-    if n_strokes < 2:
+    labels, n_inside = numbered_parts(case.strokes[case.drawn] == Marker.OBJECT)
+    if n_inside < 2:
         return []
     offset = np.array([s.start for s in case.drawn])
     boxes = ndimage.find_objects(labels)
@@ -192,6 +192,22 @@ def wider(case: Case, window: Window) -> Window | None:
     return (
         _window(case, (low + (size - 1) / 2) * spacing, min(MAX_WIDENING * now, whole)) if now < 0.95 * whole else None
     )
+
+
+def n_strokes(case: Case, where: Region) -> tuple[int, int]:
+    """Return how many strokes lie in a region, inside and outside."""
+    strokes = case.strokes[where]
+    box = bounding_box(strokes)
+    drawn = strokes[:0] if box is None else strokes[box]
+    return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
+
+
+def is_scale_known(case: Case) -> bool:
+    """Return whether more of the object is known than a single stroke."""
+    if case.evidence is not None or sum(n_strokes(case, case.drawn)) != 1:
+        return True
+    accepted = (case.partial[case.marked] == Marker.OBJECT) & (case.strokes[case.marked] == Marker.UNKNOWN)
+    return bool(accepted.any())
 
 
 def cut_off(on: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:

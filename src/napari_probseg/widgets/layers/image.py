@@ -173,9 +173,8 @@ def bring_into_view(viewer: Viewer, layer: Any, place: Sequence[int], *, in_the_
     n_extra = viewer.dims.ndim - len(at)
     hidden = [axis for axis in viewer.dims.not_displayed if axis >= n_extra]
     if viewer.dims.ndisplay == 3 or not np.allclose([viewer.dims.point[i] - at[i - n_extra] for i in hidden], 0):
-        viewer.dims.set_point(
-            range(n_extra, viewer.dims.ndim), at
-        )  # all at once: each time napari draws all layers anew
+        # All at once: each time napari draws all layers anew.
+        viewer.dims.set_point(range(n_extra, viewer.dims.ndim), at)
     scene = getattr(viewer, "scene", viewer)  # the camera moved there in napari 0.9
     shown = [axis - n_extra for axis in viewer.dims.displayed]
     if shift is None:
