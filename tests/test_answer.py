@@ -18,6 +18,7 @@ from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.inference.windows import Window, is_scale_known, windows_on_parts
+from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
 from napari_probseg.nn.general import Features, Sample
 from napari_probseg.region import n_voxels
@@ -165,6 +166,24 @@ def test_candidates_are_distinct_and_obey_what_is_decided(network: AdvisedCVAE, 
     assert np.array_equal(candidates.patches, again.patches), "the same seed gives the same"
     assert (np.diff(candidates.score) <= 0).all()
     assert (candidates.share.sum() <= 1 + 1e-6) and candidates.share.min() >= 0
+
+
+def test_what_was_on_show_is_among_the_candidates_with_the_correction_alone(
+    network: AdvisedCVAE, case: ps.Case
+) -> None:
+    shown = np.zeros(SHAPE, dtype=bool)
+    shown[10:110, 40:140] = True  # no network says that
+    every = tuple(slice(0, n) for n in SHAPE)
+    asked = case.mark(outside=dab(20, 130)).with_shown(every, shown, 0.3)
+    candidates = candidates_of(network, asked, 6, seed=3, reach=1.0, device=CPU)
+    assert candidates.kept == 1, "right after the answer"
+    kept = objects(candidates)[1]
+    assert dice(kept, shown) > 0.9 and not kept[dab(20, 130)].any()
+    assert candidates_of(network, case, 6, seed=3, reach=1.0, device=CPU).kept is None, "nothing was on show"
+    first = objects(candidates)[0]
+    agreed = case.mark(outside=dab(20, 130)).with_shown(every, first, 0.3)
+    again = candidates_of(network, agreed, 6, seed=3, reach=1.0, device=CPU)
+    assert again.kept is None or dice(objects(again)[again.kept], objects(again)[0]) < 0.93, "it is said once"
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,9 @@ def test_what_does_not_fit_is_refused() -> None:
         Candidates(patches=patches[:, 1:], probability=probability, **parts)
     with pytest.raises(ValueError, match="best first"):
         Candidates(patches=patches, probability=probability, **{**parts, "score": good.score[::-1]})
+    for kept in (-1, 2):
+        with pytest.raises(ValueError, match=f"no candidate {kept} that could be kept, of 2"):
+            Candidates(patches=patches, probability=probability, kept=kept, **parts)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.inference.answer import Answer
+from napari_probseg.inference.area import Area
 from napari_probseg.inference.fusion import Looks
-from napari_probseg.inference.held import given, held
+from napari_probseg.inference.held import changed_near, corrected, given, held
 from napari_probseg.inference.windows import Window
 from napari_probseg.morphology import ball
 
@@ -76,6 +77,25 @@ def test_what_is_on_show_may_reach_beyond_the_new_answer() -> None:
     near = Window((0, 40), (120, 120))
     kept = in_image(held(case(), answered(FLOOD, near)))
     assert kept[SMALL].all() and kept[FAR].all() and kept.mean() < 0.05
+
+
+@pytest.mark.parametrize("side", ["inside", "outside"])
+def test_what_was_on_show_grows_by_a_stroke_inside_and_shrinks_by_one_outside(side: str) -> None:
+    """Where the answer says so, and near the stroke alone: it may say that anything else is otherwise, too."""
+    shown = disk(60, 60, 20)
+    y, x = (60, 90) if side == "inside" else (60, 72)
+    of = ps.Case(np.zeros(SHAPE)).mark(disk(60, 60, 2)).mark(**{side: disk(y, x, 2)}).with_shown(EVERYWHERE, shown, 0.5)
+    near = disk(y, x, 8)
+    said = (near if side == "inside" else ~near) ^ disk(20, 60, 5)
+    changed = in_image(corrected(of, answered(said), Area.shown(of))) ^ shown
+    assert changed[disk(y, x, 4)].all() and not changed[~disk(y, x, 22)].any()
+    assert not (changed & (shown if side == "inside" else ~shown)).any()
+
+
+def test_without_a_correction_nothing_of_an_old_object_changes() -> None:
+    nowhere = np.zeros(SHAPE, dtype=bool)
+    logit = changed_near(nowhere, nowhere, SMALL, torch.full(SHAPE, 3.0))
+    assert ((logit > 0).numpy() == SMALL).all()
 
 
 def test_a_large_image_is_looked_at_on_a_grid() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,18 @@ class TestWhatWasChosen:
         session.mark(outside=dab(38, 48))
         first = session.propose(8, seed=2).partial[0] == ps.Marker.OBJECT
         assert first.any() and session.looked_at == 0 and not session.is_chosen
+
+    @pytest.mark.parametrize("n_strokes", [3, 5])
+    def test_after_a_few_strokes_it_stays_with_the_correction_alone(self, session: ps.Session, n_strokes: int) -> None:
+        session.propose()
+        for i in range(n_strokes - 3):
+            session.mark(outside=dab(4, 10 + 6 * i))
+            session.propose()
+        session.look_at(5)
+        session.mark(outside=dab(38, 48))
+        candidates = GrowingProposer().propose(session.question())
+        session.offer(replace(candidates, kept=2))
+        assert session.looked_at == (2 if n_strokes == 5 else 5)
 
     def test_it_ends_with_a_choice(self, session: ps.Session) -> None:
         session.propose()

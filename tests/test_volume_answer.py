@@ -289,6 +289,20 @@ def test_candidates_are_distinct_and_the_completion_comes_first(completer, propo
     assert all(dice(a, b) < 0.99 for i, a in enumerate(objects) for b in objects[:i])
 
 
+def test_what_was_on_show_is_among_the_candidates_of_a_volume(proposer) -> None:
+    drawn = solid("ball", n_slices=16, thickness=3.0, contrast=2.0)
+    case = dabbed(drawn)
+    shown = np.zeros(case.shape, dtype=bool)
+    shown[2:14, 8:56, 8:56] = True  # a block, which nobody says
+    outside = np.zeros(case.shape, dtype=bool)
+    outside[8, 10:13, 10:13] = True
+    asked = case.mark(outside=outside).with_shown(tuple(slice(0, n) for n in case.shape), shown, 0.5)
+    candidates = proposer.propose(asked, 6, ndim=3)
+    assert candidates.kept is not None
+    kept = candidates.partial[candidates.kept] == ps.Marker.OBJECT
+    assert dice(kept, shown) > 0.85 and not kept[outside].any()
+
+
 def test_the_control_of_candidates_is_what_the_network_of_volumes_says_alone_in_its_best_window(proposer) -> None:
     drawn = solid("tube", n_slices=16, thickness=3.0, side=48, contrast=2.0)
     target = Target("tube", drawn.image[None], drawn.truth, drawn.spacing, drawn.truth.astype(np.int32))

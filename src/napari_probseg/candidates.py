@@ -37,6 +37,9 @@ class Candidates:
         Share of the drawn samples that agree with each, in [0, 1].
     probability : (...) float32 array
         Share of the samples that take a voxel of the region as object, in [0, 1].
+    kept : int, optional
+        The candidate that is what was on show, changed near the latest correction alone; None if there is none beside
+        the first.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Candidates:
     score: NDArray[np.float32]
     share: NDArray[np.float32]
     probability: NDArray[np.float32]
+    kept: int | None = None
 
     def __post_init__(self) -> None:
         before = self.case.partial[self.where]
@@ -63,6 +67,8 @@ class Candidates:
             raise ValueError("a candidate changes a decided voxel")
         if (np.diff(self.score) > 0).any():
             raise ValueError("candidates must come best first")
+        if self.kept is not None and not 0 <= self.kept < len(self.patches):
+            raise ValueError(f"there is no candidate {self.kept} that could be kept, of {len(self.patches)}")
 
     def __len__(self) -> int:
         return len(self.patches)

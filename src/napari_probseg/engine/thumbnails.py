@@ -50,6 +50,8 @@ class Thumbnail:
         The share of the samples that agree with it, in [0, 1].
     place : tuple of int
         A voxel that it adds: the one that all pictures go through, or the nearest to that.
+    is_kept : bool
+        Whether it is what was on show, changed near the latest correction alone.
     """
 
     panes: tuple[Pane, ...]
@@ -57,6 +59,7 @@ class Thumbnail:
     n_background: int
     share: float
     place: tuple[int, ...]
+    is_kept: bool = False
 
 
 def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool = False) -> list[Thumbnail]:
@@ -86,7 +89,7 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
     if len(views) == 1:
         panes = _cropped_each(candidates, votes, middle, axes)
         return [
-            Thumbnail((pane,), *candidates.added(i), float(candidates.share[i]), _place(candidates, i, middle))
+            Thumbnail((pane,), *_told(candidates, i), _place(candidates, i, middle), i == candidates.kept)
             for i, pane in enumerate(panes)
         ]
     aspect = _THREE
@@ -96,12 +99,17 @@ def thumbnails(candidates: Candidates, axes: tuple[int, int], *, in_volume: bool
     return [
         Thumbnail(
             tuple(_pane(candidates, i, region, view, grey) for region, view, grey in drawn),
-            *candidates.added(i),
-            float(candidates.share[i]),
+            *_told(candidates, i),
             _place(candidates, i, middle),
+            i == candidates.kept,
         )
         for i in range(len(candidates))
     ]
+
+
+def _told(candidates: Candidates, i: int) -> tuple[int, int, float]:
+    """Return how much a candidate decides, as object and as background, and the share of the samples behind it."""
+    return *candidates.added(i), float(candidates.share[i])
 
 
 def _at_a_time(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]:
@@ -115,6 +123,7 @@ def _at_a_time(candidates: Candidates, axes: tuple[int, int]) -> list[Thumbnail]
         candidates.score,
         candidates.share,
         candidates.probability[t],
+        candidates.kept,
     )
     pictures = thumbnails(one, (axes[0] - 1, axes[1] - 1), in_volume=one.case.ndim == 3)
     added = [candidates.added(i) for i in range(len(candidates))]

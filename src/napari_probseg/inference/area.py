@@ -48,12 +48,16 @@ class Area:
 
     def dice(self, other: Area) -> float:
         """Return the Dice coefficient of two; 1 where both are empty."""
-        both = overlap(self.where, other.where)
         n = int(np.count_nonzero(self.mask)) + int(np.count_nonzero(other.mask))
-        if both is None or not n:
-            return float(not n)
+        return 2 * self.n_shared(other) / n if n else 1.0
+
+    def n_shared(self, other: Area) -> int:
+        """Return how many pixels are object in both."""
+        both = overlap(self.where, other.where)
+        if both is None:
+            return 0
         a, b = (one.mask[relative(both, one.where)] for one in (self, other))
-        return 2 * int(np.count_nonzero(a & b)) / n
+        return int(np.count_nonzero(a & b))
 
     def on(self, where: Region) -> Mask:
         """Return the mask on a region that holds its own."""

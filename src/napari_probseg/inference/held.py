@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.alike import preferred
@@ -46,26 +47,62 @@ def held(case: Case, found: Answer) -> Answer:
     if shown is None or case.expected_dice < MIN_EXPECTED:
         return found
     answered = Area.of(found, case)
-    where = hull(answered.where, shown.where)
-    is_new, is_old, strokes = answered.on(where), shown.on(where), case.strokes[where]
-    if np.count_nonzero(is_new & ~is_old) <= MAX_GROWN * np.count_nonzero(is_old):
-        return found
+    n_added = np.count_nonzero(answered.mask) - answered.n_shared(shown)
+    return found if n_added <= MAX_GROWN * np.count_nonzero(shown.mask) else corrected(case, found, shown)
+
+
+def corrected(case: Case, found: Answer, shown: Area) -> Answer:
+    """Return what was on show with the latest correction: near a stroke inside it grows, near one outside it shrinks.
+
+    It grows by what is object in an answer, and shrinks by what is not. Near is within the depth of the correction, see
+    `held`.
+
+    Parameters
+    ----------
+    case : Case
+        An image.
+    found : Answer
+        What a network made of it.
+    shown : Area
+        What was on show when the latest stroke was drawn.
+    """
+    where = hull(found.window.within(case.shape), shown.where)
+    is_old, strokes = shown.on(where), case.strokes[where]
     window = Window(tuple(s.start for s in where), is_old.shape)
     grid = grid_of(is_old.shape)
-    corrected = is_old != np.where(strokes == Marker.UNKNOWN, is_old, strokes == Marker.OBJECT)
-    is_old = sampled(is_old, grid)
-    is_near = _near(on_grid(corrected, grid), is_old, min_depth=MIN_DEPTH * grid[0] / is_new.shape[0])
+    missed = on_grid((strokes == Marker.OBJECT) & ~is_old, grid)
+    flooded = on_grid((strokes == Marker.BACKGROUND) & is_old, grid)
     new = probability_on(found, where, grid).clamp(1e-4, 1 - 1e-4).logit()
-    stays = torch.from_numpy(~is_near & ((new > 0).numpy() != is_old))
+    min_depth = MIN_DEPTH * grid[0] / is_old.shape[0]
+    logit = changed_near(missed, flooded, sampled(is_old, grid), new, min_depth=min_depth)
+    return replace(found, window=window, logit=logit, confidence=case.expected_dice)
+
+
+def changed_near(missed: Mask, flooded: Mask, is_old: Mask, new: Tensor, *, min_depth: float = MIN_DEPTH) -> Tensor:
+    """Return log-odds of an old object, changed to a new one near places that it missed or flooded; see `corrected`.
+
+    Parameters
+    ----------
+    missed, flooded : (...) bool array
+        Places of corrections, outside and inside of the old object.
+    is_old : (...) bool array
+    new : (...) tensor
+        Log-odds of the new object.
+    min_depth : float
+        Of a correction, in places.
+    """
+    is_new = (new > 0).numpy()
+    grows = is_new & _near(missed, ~is_old, most=is_old, min_depth=min_depth)
+    shrinks = ~is_new & _near(flooded, is_old, most=is_old, min_depth=min_depth)
+    stays = torch.from_numpy((is_new != is_old) & ~grows & ~shrinks)
     old = torch.from_numpy(np.where(is_old, HELD_LOG_ODDS, -HELD_LOG_ODDS).astype(np.float32))
-    return replace(found, window=window, logit=torch.where(stays, old, new), confidence=case.expected_dice)
+    return torch.where(stays, old, new)
 
 
-def _near(corrected: Mask, is_old: Mask, *, min_depth: float) -> Mask:
-    """Return what lies near a correction of an old object, on a grid."""
-    if not corrected.any():
-        return np.zeros_like(corrected)
-    inside, outside = (ndimage.distance_transform_edt(mask) for mask in (is_old, ~is_old))
-    depth = float(np.where(is_old, inside, outside)[corrected].max())
-    reach = max(min_depth, min(depth, float(inside.max())))
-    return np.asarray(ndimage.distance_transform_edt(~corrected) <= reach)
+def _near(correction: Mask, wrong: Mask, *, most: Mask, min_depth: float) -> Mask:
+    """Return what lies no farther from a correction than it lies deep in what is wrong, and another mask is deep."""
+    if not correction.any():
+        return np.zeros_like(correction)
+    depth = float(ndimage.distance_transform_edt(wrong)[correction].max())
+    reach = max(min_depth, min(depth, float(ndimage.distance_transform_edt(most).max())))
+    return np.asarray(ndimage.distance_transform_edt(~correction) <= reach)

@@ -14,9 +14,10 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
 from napari_probseg.inference.alike import Alike
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
+from napari_probseg.inference.area import Area
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.fusion import Looks, in_region, resampled
-from napari_probseg.inference.held import given
+from napari_probseg.inference.held import corrected, given
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input
 from napari_probseg.inference.patches import Patches
@@ -36,6 +37,7 @@ REACH_STEP = 0.35  # of the reach that was asked for
 GRID_SIDE = 128  # places along a side of the grid on which readings are compared
 LOOKS_ALIKE = replace(FINE_ADVISERS, appearance_stride=2)  # by the strokes alone
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
+KEPT_SCORE = 1.0  # of what was on show, corrected: it comes right after the answer, where that is another one
 MAX_CUT_PIXELS = 2**22
 
 
@@ -104,7 +106,8 @@ def candidates_of(
     hinted = _hinted(case)
     of_one = answered if answered is not None and answered.is_on(device) else answer(network, hinted, device)
     found = given(hinted, of_one)
-    readings = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
+    kept = _on_show(hinted, found)
+    readings = kept + _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
     readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
     boxes = [_box(case, found), *readings.boxes(case.shape)]
     most = _most_pixels(case, found)
@@ -122,18 +125,20 @@ def candidates_of(
     seen = found.window.within(case.shape)
     where = _region(case, found, [boxes[i] for i in choice.index])
     patches_of = Patches(case, where, window=seen, max_voxels=MAX_CUT_PIXELS)
-    patches, kept = patches_of.offered(
+    patches, offered = patches_of.offered(
         patches_of.of(in_region(logit.sigmoid(), window, patches_of.where))
         for logit, window in zip(maps, windows, strict=True)
     )
+    index = choice.index[offered].tolist()
     agreed = grid[1:][torch.from_numpy(readings.is_vote)].gt(0.5).float().mean(0)
     return Candidates(
         case,
         patches_of.where,
         np.stack(patches) if patches else np.zeros((0, *case.partial[patches_of.where].shape), dtype=np.uint8),
-        plausible[kept].astype(np.float32),
-        choice.share[kept],
+        plausible[offered].astype(np.float32),
+        choice.share[offered],
         in_region(agreed, over, patches_of.where),
+        index.index(1) if kept.window and near[:1] == [0] and 1 in index else None,
     )
 
 
@@ -196,7 +201,7 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
     window = max(affordable or [found.window], key=lambda w: max(w.size))
     x = window_input(case, window, fine_size(window))[None].to(device)
     image, inside, outside = x[:, :-N_MARKS], x[:, -N_MARKS] > 0, x[:, 1 - N_MARKS] > 0
-    readings = Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
+    readings = _none()
     if inside.any():
         marks = torch.stack([inside, with_outside(inside, outside)], 1)
         by_marks = appearance(seen_in(image, LOOKS_ALIKE), marks, LOOKS_ALIKE)[0, 0].cpu()
@@ -209,6 +214,18 @@ def _alike(case: Case, found: Answer, device: torch.device) -> Readings:
 def _also(found: Answer) -> Readings:
     """Return an answer as a reading beside the one that is given in its place."""
     return _whole(found.window, found.logit, found.confidence)
+
+
+def _on_show(case: Case, found: Answer) -> Readings:
+    """Return the reading that what was on show is right but near the latest correction, if anything was."""
+    if (shown := Area.shown(case)) is None:
+        return _none()
+    kept = corrected(case, found, shown)
+    return _whole(kept.window, kept.logit, KEPT_SCORE)
+
+
+def _none() -> Readings:
+    return Readings([], [], [], np.zeros(0), np.zeros(0, dtype=bool))
 
 
 def _whole(window: Window, logit: Tensor, score: float) -> Readings:

@@ -13,11 +13,19 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.grid import Grid
+from napari_probseg.inference.held import changed_near
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.patches import Patches
 from napari_probseg.inference.remembered import Remembered
-from napari_probseg.inference.volume import CLOSEST_RATIO, VolumeAnswer, answer_in_volume, with_room
+from napari_probseg.inference.volume import (
+    CLOSEST_RATIO,
+    FIRST_STROKE_MAP,
+    Evidence,
+    VolumeAnswer,
+    answer_in_volume,
+    with_room,
+)
 from napari_probseg.inference.windows import cut_off, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import WINDOW_SIDE
@@ -40,6 +48,7 @@ class _Readings:
     logit: Tensor  # (M, Z, Y, X)
     score: NDArray[np.float64]  # (M,)
     is_vote: NDArray[np.bool_]  # (M,) the samples of the latent
+    kept: int | None  # which of them is what was on show with the correction alone
 
 
 @torch.inference_mode()
@@ -63,24 +72,26 @@ def candidates_in_volume(
     where = _region(case, readings.grid, masks[choice.index])
     patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS)
     maps = [(found.grid, found.logit) if i == 0 else (readings.grid, readings.logit[i]) for i in choice.index]
-    patches, kept = patches_of.offered(
+    patches, offered = patches_of.offered(
         patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid())) for grid, logit in maps
     )
+    index = choice.index[offered]
     agreed = readings.logit[torch.from_numpy(readings.is_vote)].gt(0).float().mean(0)
     return Candidates(
         case,
         patches_of.where,
         np.stack(patches) if patches else np.zeros((0, *case.partial[patches_of.where].shape), dtype=np.uint8),
-        np.minimum(readings.score[choice.index[kept]], 1.0).astype(np.float32),
-        choice.share[kept],
+        np.minimum(readings.score[index], 1.0).astype(np.float32),
+        choice.share[offered],
         in_voxels_of(patches_of.where, readings.grid, agreed),
+        index.tolist().index(readings.kept) if readings.kept in index else None,
     )
 
 
 def _readings(
     network: VolumeCVAE, case: Case, found: VolumeAnswer, *, seed: int, reach: float, device: torch.device
 ) -> _Readings:
-    """Return the completion, larger and smaller, what each network says alone, and samples."""
+    """Return the completion, what was on show and corrected, larger and smaller ones, each network's, and samples."""
     windows, x = window_inputs(
         case,
         windows_around(case, N_WINDOWS, close=CLOSEST_RATIO),
@@ -105,13 +116,24 @@ def _readings(
         MAX_LOG_ODDS * found.ways.maps[0],
         MAX_LOG_ODDS * found.ways.maps[1],
     ]
+    if case.evidence is not None:
+        own.insert(1, _on_show(found, case.evidence))
     maps = [moved(found.grid, logit, grid) for logit in own]
     maps += [grid.sampled(s, w, beyond=-MAX_LOG_ODDS) for s, w in zip(samples, of, strict=True)]
     confidence = found.confidence
-    score = np.concatenate(
-        [[confidence], np.full(len(own) - 1, ALONE_RATIO * confidence), quality * confidence * ALONE_RATIO]
-    )
-    return _Readings(grid, torch.stack(maps), score, np.arange(len(maps)) >= len(own))
+    kept = None if case.evidence is None else 1
+    alone = np.full(len(own) - 1, ALONE_RATIO * confidence)
+    score = np.concatenate([[confidence], alone, quality * confidence * ALONE_RATIO])
+    if kept is not None:
+        score[kept] = confidence  # it comes right after the answer, where that is another one
+    return _Readings(grid, torch.stack(maps), score, np.arange(len(maps)) >= len(own), kept)
+
+
+def _on_show(found: VolumeAnswer, shown: Evidence) -> Tensor:
+    """Return log-odds of what was on show, with the latest correction, in the places of an answer."""
+    is_old = (found.grid.of_markers(*shown) > 0).numpy()
+    inside, outside = (found.ways.maps[FIRST_STROKE_MAP + side].numpy() > 0 for side in (0, 1))
+    return changed_near(inside & ~is_old, outside & is_old, is_old, found.logit)
 
 
 def moved(of: Grid, values: Tensor, over: Grid) -> Tensor:

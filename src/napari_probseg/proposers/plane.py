@@ -28,4 +28,5 @@ def in_volume(candidates: Candidates, case: Case, plane: Plane | None) -> Candid
         candidates.score,
         candidates.share,
         np.expand_dims(candidates.probability, axis),
+        candidates.kept,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from napari_probseg.candidates import NOTHING_LEFT, Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.metrics import iou
+from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
 from napari_probseg.session.history import Step, change_between
@@ -19,6 +20,7 @@ from napari_probseg.session.shown import Answer, OnShow, expected_dice
 
 DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
 HELD = 0.75  # ... and from which on a candidate is still what was chosen
+MAX_EARLY = 3  # strokes, until which a new answer is as often better than what was chosen
 
 
 class Offers(Alike):
@@ -293,8 +295,16 @@ class Offers(Alike):
         strokes = self._case.strokes[where]
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
+        if candidates.kept is not None:
+            if self._n_strokes() > MAX_EARLY:
+                return candidates.kept
+            likeness[candidates.kept] = 0.0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
+
+    def _n_strokes(self) -> int:
+        drawn = self._case.strokes[self._case.drawn]
+        return sum(numbered_parts(drawn == marker)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND))
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}

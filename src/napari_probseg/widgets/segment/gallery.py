@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS, _SIDE, _CAPTION, _GAP = 3, 92, 18, 4
 _INNER = _SIDE - 4
 OF_SAMPLES = "of the samples agree with it."
+KEPT = "kept"  # in place of the share: what was on show, changed near the stroke alone
 # Where the planes of a volume's candidate are: the one on view above, those across it below.
 _ROOMS = (QRect(0, 0, _INNER, 57), QRect(0, 59, 43, 29), QRect(45, 59, 43, 29))
 
@@ -135,7 +136,8 @@ class Cell(QAbstractButton):
         self.index = index
         self._viewer = viewer
         self._current = False
-        self._share, self._is_of_none = share_of(content.share) if sampled else "", not content.share
+        self._share = (KEPT if content.is_kept else share_of(content.share)) if sampled else ""
+        self._is_of_none = not content.share and not content.is_kept
         self._added = added(content.n_object or content.n_background, size=size, unit=unit)
         self._adds_background = not content.n_object
         self._rooms = _ROOMS if len(content.panes) == len(_ROOMS) else (QRect(0, 0, _INNER, _INNER),)
@@ -143,7 +145,8 @@ class Cell(QAbstractButton):
         self.setToolTip(
             f"Adds {added(content.n_object, size=size, unit=unit)[1:]} of object and "
             f"{added(content.n_background, size=size, unit=unit)[1:]} of background.\n"
-            + (f"{self._share} {means} " if sampled else "")
+            + (f"{share_of(content.share)} {means} " if sampled else "")
+            + ("It is what was on show, changed near your stroke alone. " if content.is_kept else "")
             + "Click to accept it."
             + ("\nRight-click to go to the slice of its picture." if len(content.panes) > 1 else "")
         )
