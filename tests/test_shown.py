@@ -116,17 +116,18 @@ class TestWhatWasChosen:
         first = session.propose(8, seed=2).partial[0] == ps.Marker.OBJECT
         assert first.any() and session.looked_at == 0 and not session.is_chosen
 
-    @pytest.mark.parametrize("n_strokes", [3, 5])
-    def test_after_a_few_strokes_it_stays_with_the_correction_alone(self, session: ps.Session, n_strokes: int) -> None:
+    @pytest.mark.parametrize(("n_strokes", "looked_at", "on_show"), [(2, 1, 0), (2, 7, 2), (3, 1, 2)])
+    def test_it_stays_corrected_from_the_third_stroke_on_or_where_it_would_be_lost(
+        self, n_strokes: int, looked_at: int, on_show: int
+    ) -> None:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(40, 50))), GrowingProposer())
+        for i in range(n_strokes - 1):
+            session.mark(inside=dab(20, 10 + 6 * i))
         session.propose()
-        for i in range(n_strokes - 3):
-            session.mark(outside=dab(4, 10 + 6 * i))
-            session.propose()
-        session.look_at(5)
+        session.look_at(looked_at)
         session.mark(outside=dab(38, 48))
-        candidates = GrowingProposer().propose(session.question())
-        session.offer(replace(candidates, kept=2))
-        assert session.looked_at == (2 if n_strokes == 5 else 5)
+        session.offer(replace(GrowingProposer().propose(session.question()), kept=2))
+        assert session.looked_at == on_show and session.is_chosen == (on_show > 0)
 
     def test_it_ends_with_a_choice(self, session: ps.Session) -> None:
         session.propose()

@@ -20,7 +20,8 @@ from napari_probseg.session.shown import Answer, OnShow, expected_dice
 
 DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
 HELD = 0.75  # ... and from which on a candidate is still what was chosen
-MAX_EARLY = 3  # strokes, until which a new answer is as often better than what was chosen
+LOST = 0.3  # intersection over union, below which a second stroke leaves nothing of it ...
+MIN_STROKES = 3  # ... and from which on it stays in any case, corrected; until then a new answer is as often better
 
 
 class Offers(Alike):
@@ -295,10 +296,8 @@ class Offers(Alike):
         strokes = self._case.strokes[where]
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
-        if candidates.kept is not None:
-            if self._n_strokes() > MAX_EARLY:
-                return candidates.kept
-            likeness[candidates.kept] = 0.0
+        if (kept := candidates.kept) is not None:
+            return kept if self._n_strokes() >= MIN_STROKES or likeness[0] < LOST else 0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
 
