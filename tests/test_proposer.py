@@ -323,6 +323,15 @@ def test_distinct_merges_what_is_alike_and_keeps_the_best() -> None:
     assert overlap[0, 2] > MIN_IOU_ALIKE
 
 
+def test_what_is_kept_is_a_reading_of_its_own_unless_it_is_the_same() -> None:
+    masks = np.zeros((3, 20, 20), dtype=bool)
+    masks[:, 2:12, 2:12] = True
+    masks[1, 2, 2:10] = False  # 0.92 of the first
+    masks[2, 2, 2:6] = False  # 0.96
+    overlap, score = pairwise_iou(masks), np.array([0.9, 0.8, 0.7])
+    assert [choose_distinct(overlap, score, 8, kept=i).index.tolist() for i in (None, 1, 2)] == [[0], [0, 1], [0]]
+
+
 def test_channels_become_three() -> None:
     rng = np.random.default_rng(0)
     for n in (1, 2, 3, 7):

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 MIN_IOU_ALIKE = 0.85
+MIN_IOU_SAME = 0.95
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def choose_distinct(
     n: int,
     *,
     votes: NDArray[np.bool_] | None = None,
+    kept: int | None = None,
 ) -> Choice:
     """Choose at most ``n`` distinct samples, best first.
 
@@ -45,15 +47,18 @@ def choose_distinct(
         How plausible each is.
     votes : (M,) bool array, optional
         The samples whose agreement is counted; all if absent.
+    kept : int, optional
+        One that is a reading of its own unless it is nearly the same as a better one (`MIN_IOU_SAME`).
     """
-    leaders = _leaders(overlap, np.argsort(-score, kind="stable"))
+    alike = np.where(np.arange(len(score)) == kept, MIN_IOU_SAME, MIN_IOU_ALIKE)
+    leaders = _leaders(overlap, np.argsort(-score, kind="stable"), alike)
     if len(leaders) > n:
         leaders = _farthest(overlap, score, leaders, n)
     leaders = sorted(leaders, key=lambda i: -score[i])
     nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
-    alike = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= MIN_IOU_ALIKE
+    agrees = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= MIN_IOU_ALIKE
     votes = np.ones(len(overlap), dtype=bool) if votes is None else votes
-    counts = np.bincount(nearest[alike & votes], minlength=len(leaders))
+    counts = np.bincount(nearest[agrees & votes], minlength=len(leaders))
     return Choice(np.asarray(leaders, dtype=np.intp), (counts / max(1, int(votes.sum()))).astype(np.float32))
 
 
@@ -66,10 +71,10 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.where(union > 0, both / np.maximum(union, 1), 1.0).astype(np.float32)
 
 
-def _leaders(overlap: NDArray[np.float32], order: NDArray[np.intp]) -> list[int]:
+def _leaders(overlap: NDArray[np.float32], order: NDArray[np.intp], alike: NDArray[np.floating]) -> list[int]:
     leaders: list[int] = []
     for i in order:
-        if not leaders or overlap[i, leaders].max() < MIN_IOU_ALIKE:
+        if not leaders or overlap[i, leaders].max() < alike[i]:
             leaders.append(int(i))
     return leaders
 

@@ -117,7 +117,8 @@ def candidates_of(
     masks = grid.numpy() > 0.5  # (1 + M, GRID, GRID), the completion first
     score = np.concatenate([[2.0], readings.score])  # nothing comes before it
     votes = np.concatenate([[False], readings.is_vote])
-    choice = choose_distinct(pairwise_iou(masks), score, n, votes=votes)
+    i_kept = 1 if kept.window and near[:1] == [0] else None
+    choice = choose_distinct(pairwise_iou(masks), score, n, votes=votes, kept=i_kept)
     maps = [found.logit, *(_both(readings, i - 1) for i in choice.index if i > 0)]
     windows = [found.window, *(readings.window[i - 1] for i in choice.index if i > 0)]
     score[0] = found.confidence
@@ -138,7 +139,7 @@ def candidates_of(
         plausible[offered].astype(np.float32),
         choice.share[offered],
         in_region(agreed, over, patches_of.where),
-        index.index(1) if kept.window and near[:1] == [0] and 1 in index else None,
+        index.index(i_kept) if i_kept in index else None,
     )
 
 

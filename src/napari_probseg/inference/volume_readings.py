@@ -68,7 +68,7 @@ def candidates_in_volume(
     found = answer_in_volume(network, of_images, hinted, device, remembered)
     readings = _readings(network, hinted, found, seed=seed, reach=reach, device=device)
     masks = (readings.logit > 0).numpy()
-    choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote)
+    choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote, kept=readings.kept)
     where = _region(case, readings.grid, masks[choice.index])
     patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS)
     maps = [(found.grid, found.logit) if i == 0 else (readings.grid, readings.logit[i]) for i in choice.index]

@@ -20,8 +20,9 @@ from napari_probseg.session.shown import Answer, OnShow, expected_dice
 
 DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
 HELD = 0.75  # ... and from which on a candidate is still what was chosen
-LOST = 0.3  # intersection over union, below which a second stroke leaves nothing of it ...
-MIN_STROKES = 3  # ... and from which on it stays in any case, corrected; until then a new answer is as often better
+LOST = 0.3  # ... below which a second stroke leaves nothing of it ...
+LEFT = 0.85  # ... and below which a later one takes from it
+MIN_STROKES = 3  # from which on that is so; until then a new answer is as often better
 
 
 class Offers(Alike):
@@ -297,7 +298,8 @@ class Offers(Alike):
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         if (kept := candidates.kept) is not None:
-            return kept if self._n_strokes() >= MIN_STROKES or likeness[0] < LOST else 0
+            is_late = self._n_strokes() >= MIN_STROKES
+            return kept if likeness[0] < (LEFT if is_late else LOST) else 0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
 
