@@ -330,6 +330,11 @@ def test_what_is_kept_is_a_reading_of_its_own_unless_it_is_the_same() -> None:
     masks[2, 2, 2:6] = False  # 0.96
     overlap, score = pairwise_iou(masks), np.array([0.9, 0.8, 0.7])
     assert [choose_distinct(overlap, score, 8, kept=i).index.tolist() for i in (None, 1, 2)] == [[0], [0, 1], [0]]
+    far = np.zeros((1, 20, 20), dtype=bool)
+    far[0, 14:18, 14:18] = True
+    overlap, score = pairwise_iou(np.concatenate([masks, far])), np.array([0.9, 0.8, 0.7, 0.6])
+    chosen = [choose_distinct(overlap, score, n, kept=1).index.tolist() for n in (1, 2, 3)]
+    assert chosen == [[0], [0, 1], [0, 1, 3]], "however far away others are"
 
 
 def test_channels_become_three() -> None:

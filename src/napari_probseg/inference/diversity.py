@@ -48,12 +48,12 @@ def choose_distinct(
     votes : (M,) bool array, optional
         The samples whose agreement is counted; all if absent.
     kept : int, optional
-        One that is a reading of its own unless it is nearly the same as a better one (`MIN_IOU_SAME`).
+        One that is chosen unless it is nearly the same as a better one (`MIN_IOU_SAME`).
     """
     alike = np.where(np.arange(len(score)) == kept, MIN_IOU_SAME, MIN_IOU_ALIKE)
     leaders = _leaders(overlap, np.argsort(-score, kind="stable"), alike)
     if len(leaders) > n:
-        leaders = _farthest(overlap, score, leaders, n)
+        leaders = _farthest(overlap, score, leaders, n, kept)
     leaders = sorted(leaders, key=lambda i: -score[i])
     nearest = overlap[:, leaders].argmax(1)  # each sample stands behind the reading that it is most like
     agrees = overlap[np.arange(len(overlap)), np.asarray(leaders)[nearest]] >= MIN_IOU_ALIKE
@@ -79,8 +79,10 @@ def _leaders(overlap: NDArray[np.float32], order: NDArray[np.intp], alike: NDArr
     return leaders
 
 
-def _farthest(overlap: NDArray[np.float32], score: NDArray[np.floating], leaders: list[int], n: int) -> list[int]:
-    chosen = leaders[:1]
+def _farthest(
+    overlap: NDArray[np.float32], score: NDArray[np.floating], leaders: list[int], n: int, kept: int | None
+) -> list[int]:
+    chosen = [leaders[0], *([kept] if n > 1 and kept in leaders[1:] else [])]
     while len(chosen) < n:
         rest = [i for i in leaders if i not in chosen]
         gain = [(1 - overlap[i, chosen].max()) * score[i] for i in rest]
