@@ -18,11 +18,11 @@ from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer, OnShow, expected_dice
 
-DEPARTED = 0.6  # intersection over union with what was chosen, below which an answer is another one ...
-HELD = 0.75  # ... and from which on a candidate is still what was chosen
-LOST = 0.3  # ... below which a second stroke leaves nothing of it ...
-LEFT = 0.85  # ... and below which a later one takes from it
-MIN_STROKES = 3  # from which on that is so; until then a new answer is as often better
+# Intersection over union with what was chosen, below which an answer is another one:
+DEPARTED = 0.6  # where a candidate happens to hold what was chosen, ...
+HELD = 0.75  # ... with so much in common
+DEPARTED_EARLY, DEPARTED_LATE = 0.3, 0.85  # where a candidate keeps what was chosen: before and ...
+MIN_STROKES = 3  # ... from this stroke on
 
 
 class Offers(Alike):
@@ -299,7 +299,7 @@ class Offers(Alike):
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         if (kept := candidates.kept) is not None:
             is_late = self._n_strokes() >= MIN_STROKES
-            return kept if likeness[0] < (LEFT if is_late else LOST) else 0
+            return kept if likeness[0] < (DEPARTED_LATE if is_late else DEPARTED_EARLY) else 0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
 
