@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import ExitStack
 
 import pytest
 
@@ -74,16 +75,49 @@ def session():
     return ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
 
 
+@pytest.fixture(scope="session")
+def standing():
+    """Return the viewers that most tests of a window share; hardly any test needs more than one."""
+    viewers = []
+    yield viewers
+    for viewer in viewers:
+        viewer.close()
+
+
 @pytest.fixture
-def open_widget(make_napari_viewer_proxy, qtbot, caplog):
+def new_viewer(request, qtbot, monkeypatch):
+    """Return a function that returns a viewer, one that tests share unless a file says ``OWN_VIEWER``."""
+    if getattr(request.module, "OWN_VIEWER", False):
+        yield request.getfixturevalue("make_napari_viewer_proxy")
+        return
+    from napari.utils._proxies import PublicOnlyProxy
+
+    from standing_viewer import StandingViewer
+
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    standing, lent = request.getfixturevalue("standing"), []
+    with ExitStack() as until:
+
+        def viewer():
+            if len(lent) == len(standing):
+                standing.append(StandingViewer())
+            lent.append(until.enter_context(standing[len(lent)].lent()))
+            return PublicOnlyProxy(lent[-1])
+
+        yield viewer
+
+
+@pytest.fixture
+def open_widget(new_viewer, caplog):
     """Return a function that opens a viewer with an image and the docked widget."""
     from napari_probseg.widgets.segment.widget import SegmentWidget
+    from standing_viewer import no_search
     from window import Balls
 
     opened = []
 
     def opener(image=None, proposer=None, **kwargs):
-        viewer = make_napari_viewer_proxy()
+        viewer = new_viewer()
         if image is not None:
             viewer.add_image(image, name="image", **kwargs)
         widget = SegmentWidget(viewer, proposer or Balls())
@@ -92,8 +126,9 @@ def open_widget(make_napari_viewer_proxy, qtbot, caplog):
         return viewer, widget
 
     yield opener
-    for widget in opened:
-        widget.release()
+    with no_search():
+        for widget in opened:
+            widget.release()
     caplog.get_records("call").clear()  # of what was refused: their frames would keep the viewer alive
 
 

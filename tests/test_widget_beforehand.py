@@ -15,6 +15,7 @@ from napari_probseg.case import Marker
 from window import asked, click, crash, disk, gone_on, names, offer, stroke, turned
 
 BEFOREHAND = True
+OWN_VIEWER = True  # what is done once in a viewer
 IMAGE = disk().astype(np.float32)
 VOLUME = np.stack([IMAGE] * 6)
 

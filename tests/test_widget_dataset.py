@@ -185,6 +185,7 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
     adopted = in_use.given(viewer)
     assert adopted.completer.name == adopted.proposer.name == str(models.model_in_use(collection))
     other = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(other, name="Segment again")
     assert in_use.given(viewer) is adopted, "a Segment that opens later has it, too"
     commands.unregister(other)
     other.work.release()

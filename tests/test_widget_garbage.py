@@ -14,6 +14,7 @@ from napari_probseg.widgets.segment import beforehand
 from window import click, disk, finished, offer, stroke, turned
 
 BEFOREHAND = True
+OWN_VIEWER = True  # what is done once in a viewer
 IMAGE = disk().astype(np.float32)
 
 

@@ -79,9 +79,9 @@ def drop(viewer, path: Path) -> None:
 
 
 @pytest.fixture
-def fresh_viewer(make_napari_viewer):
+def fresh_viewer(new_viewer):
     """Return a viewer that has not used the plugin yet, as after napari was started."""
-    viewer = make_napari_viewer()
+    viewer = new_viewer().__wrapped__
     PluginManager.instance().deactivate("napari-probseg")
     return viewer
 

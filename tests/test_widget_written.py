@@ -24,8 +24,8 @@ def drawn_of(viewer, layer):
 
 @pytest.mark.parametrize("numbers", [np.uint8, np.uint16, np.uint32])
 @pytest.mark.parametrize("is_shown", [True, False])
-def test_a_region_is_written_and_nothing_beside_it(make_napari_viewer_proxy, numbers, is_shown):
-    viewer = make_napari_viewer_proxy()
+def test_a_region_is_written_and_nothing_beside_it(new_viewer, numbers, is_shown):
+    viewer = new_viewer()
     layer = viewer.add_labels(np.ones((20, 30), numbers), visible=is_shown)
     updates, strokes = [], []
     layer.events.labels_update.connect(lambda event: updates.append((tuple(event.offset), event.data.copy())))
@@ -111,8 +111,8 @@ def test_a_candidate_on_a_flat_image_is_drawn_where_it_lies_and_where_the_one_be
 
 
 @pytest.mark.parametrize("n", [1, MAX_DRAWN_REGIONS, MAX_DRAWN_REGIONS + 1, 60])
-def test_many_regions_are_drawn_as_one(make_napari_viewer_proxy, n):
-    viewer = make_napari_viewer_proxy()
+def test_many_regions_are_drawn_as_one(new_viewer, n):
+    viewer = new_viewer()
     layer, drawn = viewer.add_labels(np.zeros((80, 90), np.uint8)), []
     layer.events.labels_update.connect(lambda event: drawn.append(event.data.size))
     regions = [(slice(i, i + 1), slice(i + 5, i + 6)) for i in range(n)]

@@ -44,6 +44,10 @@ class Remover:
         layer.visible = False
         QTimer.singleShot(0, lambda: remove(self._viewer, layer))
 
+    def release(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.layers.events.removing.disconnect(self._note)
+
     def _note(self, _: Any) -> None:
         self._is_removing = True
         QTimer.singleShot(0, self._settle)
@@ -64,7 +68,7 @@ class PassingLayer:
     """
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer, self._remover = viewer, Remover(viewer)
+        self._viewer, self.remover = viewer, Remover(viewer)
         self._layer: Labels | None = None
         self._painter: object = None  # whose drawing is on it
         self._drawn: list[Region] = []
@@ -188,7 +192,7 @@ class PassingLayer:
 
     def clear(self) -> None:
         """Take the layer away."""
-        self._remover.take_away(self._layer)
+        self.remover.take_away(self._layer)
         self._layer, self._painter, self._drawn, self._ringed = None, None, [], None
 
     def holds(self, layer: Any) -> bool:

@@ -74,7 +74,7 @@ class Uncertainty:
     """The disagreement of the latest samples, as a layer and as places to go to."""
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer, self._remover = viewer, Remover(viewer)
+        self._viewer, self.remover = viewer, Remover(viewer)
         self._layer: Image | None = None
         self._where: Region | None = None
         self._values: NDArray[np.float32] | None = None
@@ -120,7 +120,7 @@ class Uncertainty:
 
     def hide(self) -> None:
         """Take the layer away."""
-        self._remover.take_away(self._layer)
+        self.remover.take_away(self._layer)
         self._layer = None
 
     def most_uncertain(self, partial: NDArray[np.uint8]) -> tuple[int, ...] | None:

@@ -102,6 +102,12 @@ class CandidatesView(QObject):
         self.passing.clear()
         self.uncertainty.forget()
 
+    def release(self) -> None:
+        """Take the layers away, and let go of the viewer."""
+        self.forget()
+        for part in (self.passing, self.uncertainty):
+            part.remover.release()
+
     def show(self, i: int) -> None:
         """Turn to candidate ``i``: the canvas shows it, and a key accepts it."""
         self._kept = i

@@ -305,6 +305,7 @@ class Stage(Showing):
         self._beforehand.stop()
         self._garbage.release()
         self._hide()
+        self.view.release()
         self.recovery.forget()
         self.resuming.forget()
         self.images.release()
