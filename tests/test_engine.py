@@ -22,6 +22,7 @@ from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import Complete, Found, Live, Propose
 from napari_probseg.io.mapped import OnDisk
+from napari_probseg.metrics import iou
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.progress import Progress
 from napari_probseg.proposers.completion import CutConfig
@@ -295,20 +296,28 @@ def disk_case():
     return ps.Case(image).mark(inside, outside)
 
 
-def test_it_gives_the_masks_of_a_script(engine):
+@pytest.mark.parametrize("how", [{}, {"smoothness": 40.0, "edges": 0.7}], ids=["as usual", "smoother"])
+def test_it_gives_the_masks_of_a_script(engine, how):
     case, here = disk_case(), Local()
-    cut = CutConfig(everywhere=False)
-    first = Complete(case, Model(), None, cut, AXES, "cpu")
-    both = Live(first, Propose(case, Model(), {"n": 3, "seed": 2, "plane": None}, 1.0, AXES, "cpu"))
+    cut = CutConfig(everywhere=False, **how)
+    first = Complete(case, Model(), None, CutConfig(everywhere=False), AXES, "cpu")
+    others = Propose(case, Model(), {"n": 3, "seed": 2, "plane": None}, 1.0, AXES, "cpu")
+    both = Live(first, others).cut_as(cut, AXES)
     found, told = asked(engine, both)
     early = [one for one in told if isinstance(one, Found)]
     again, _ = asked(here, both)
-    script = ps.load_proposer(device="cpu").propose(case, 3, seed=2)
+    assert {name: found.options.get(name) for name in ("smoothness", "edges")} == {
+        "smoothness": None,
+        "edges": None,
+    } | how
+    script = ps.load_proposer(device="cpu").propose(case, 3, seed=2, **how)
     np.testing.assert_array_equal(found.candidates.patches, script.patches)
     np.testing.assert_array_equal(again.candidates.patches, script.patches)
     assert found.candidates.case is case and len(found.exhibit.pictures) == len(script)
-    completed = ps.load_completer(device="cpu").propose(case, everywhere=False)
+    completed = ps.load_completer(device="cpu").propose(case, everywhere=False, **how)
     np.testing.assert_array_equal(early[0].candidates.patches, completed.patches)
+    objects = [one.accept(0).partial == ps.Marker.OBJECT for one in (script, completed)]
+    assert iou(*objects) > 0.99, "the first is the completion"
 
 
 @pytest.mark.parametrize("in_volume", [False, True])

@@ -15,9 +15,11 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.case import Marker
+from napari_probseg.engine.models import Model
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.segment import live as module
 from napari_probseg.widgets.segment.live import Live
+from napari_probseg.widgets.segment.slider_scales import smoothness_at
 from napari_probseg.widgets.segment.view_state import BUSY_HINT, LIVE_HINT, PROPOSE_HINT, STROKES_HINT
 from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON, Settings
 from window import Balls, click, disk, press, stroke, threads_ended, turned
@@ -328,3 +330,45 @@ def test_what_was_turned_to_stays_on_show_after_the_next_stroke(open_widget, qtb
     assert session.looked_at == widget.work.view.current > 0 and session.is_chosen
     assert [cell.index for cell in widget.panel.gallery.cells if cell._current] == [session.looked_at]
     assert np.count_nonzero(after != chosen) < 0.3 * np.count_nonzero(chosen)
+
+
+def test_the_gallery_goes_along_with_the_sliders(open_widget, qtbot):
+    image = (disk() + np.random.default_rng(0).normal(0, 0.2, (64, 64))).astype(np.float32)
+    _, widget = open_widget(image, Model())
+    panel = widget.panel
+
+    def gallery(smoothness=None):
+        """Return whether other ways to go on are on offer that are cut so."""
+        offer = widget.work.on_offer
+        is_there = offer is not None and offer.is_sampled
+        return is_there and offer.request.arguments.get("smoothness") == smoothness and len(panel.gallery.cells) > 1
+
+    stroke(qtbot, widget, (30, 30))
+    qtbot.waitUntil(gallery, timeout=60_000)
+    before = widget.work.candidates.patches[0]
+    panel.smoothness.setValue(panel.smoothness.value() + 3)
+    smoothness = smoothness_at(panel.smoothness.value())
+    qtbot.waitUntil(lambda: gallery(smoothness), timeout=60_000)
+    session = widget.work.session
+    assert panel.smoothness.isEnabled()
+    after = session.candidates.patches[0]
+    assert after.shape != before.shape or (after != before).any()
+    stroke(qtbot, widget, (32, 34))
+    qtbot.waitUntil(lambda: gallery(smoothness), timeout=60_000)
+    widget.work.accept(0)
+    assert f"smoothness={smoothness}" in session.script("image.tif") and panel.smoothness.isEnabled()
+    accepted = session.case.partial.copy()
+    panel.smoothness.setValue(0)
+    qtbot.waitUntil(lambda: session.steps[-1].arguments["request"].get("smoothness") == 0, timeout=60_000)
+    assert (session.case.partial != accepted).any() and session.steps[-1].verb == "accept", "alone, as it was accepted"
+    threads_ended(qtbot)
+
+
+def test_another_candidate_that_was_accepted_is_not_cut_anew(open_widget, qtbot):
+    image = (disk() + np.random.default_rng(0).normal(0, 0.2, (64, 64))).astype(np.float32)
+    _, widget = open_widget(image, Model())
+    stroke(qtbot, widget, (30, 30))
+    qtbot.waitUntil(lambda: len(widget.panel.gallery.cells) > 1, timeout=60_000)
+    widget.work.accept(1)
+    assert widget.work.session.accepted is None and not widget.panel.smoothness.isEnabled()
+    threads_ended(qtbot)

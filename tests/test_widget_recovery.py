@@ -94,6 +94,27 @@ def test_what_was_learnt_of_the_image_comes_back(open_widget, qtbot):
     assert session.lacks_learnt and "fine-tune again" in third.panel.status.text()
 
 
+def test_layers_are_made_in_turns_of_their_own_before_the_work_goes_on(open_widget, qtbot, monkeypatch):
+    image = disk().astype(np.float32)
+    _, first = open_widget(image.copy())
+    stroke(qtbot, first, (30, 30))
+    crash(first)
+    viewer, widget = open_widget(image.copy())
+    asked(qtbot, widget)
+    work, made, at_once, adopt = widget.work, [], [], widget.work.images.adopt
+
+    def adopting(image, session):
+        n = len(made)
+        layers = adopt(image, session)
+        at_once.append(len(made) - n)
+        return layers
+
+    monkeypatch.setattr(work.images, "adopt", adopting)
+    viewer.layers.events.inserted.connect(lambda _: made.append(work.recovery.is_pending))
+    gone_on(qtbot, widget)
+    assert at_once == [0] and made == [True] * 3, "no stroke begins other work meanwhile"
+
+
 def test_to_start_anew_puts_the_earlier_work_aside(open_widget, qtbot, journals):
     _, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))

@@ -306,3 +306,23 @@ def test_the_time_for_an_image_is_told_as_it_is(seconds, told):
 
 def test_a_share_is_none_where_it_is_none():
     assert [share_of(share) for share in (0, 0.001, 0.01, 0.41, 1)] == ["0%", "<1%", "1%", "41%", "100%"]
+
+
+def test_the_panel_is_drawn_once_for_all_that_a_verb_changes(open_widget, qtbot, monkeypatch):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    drawn, draw = [], widget._draw
+
+    def counted(state):
+        drawn.append(state)
+        draw(state)
+
+    monkeypatch.setattr(widget, "_draw", counted)
+    for button in (widget.panel.accept, widget.panel.finish, widget.panel.undo):
+        drawn.clear()
+        click(qtbot, button)
+        assert len(drawn) == 1 and drawn[0] == widget.state()
+    drawn.clear()
+    widget.work.reopen(7)
+    assert len(drawn) == 1, "also where it is refused"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -98,6 +98,8 @@ class Propose:
     axes : (int, int)
         The axes on the canvas: downwards, to the right.
     device : str
+    cut : CutConfig
+        How candidates are cut out; for proposers that can.
     """
 
     case: Case
@@ -106,6 +108,7 @@ class Propose:
     reach: float
     axes: Axes
     device: str
+    cut: CutConfig = field(default_factory=CutConfig)
 
     def answer(self, resources: Resources, answered: Answer | None = None) -> Generator[str, None, Found]:
         """Draw the candidates; what the same network answered already need not be asked again."""
@@ -114,7 +117,7 @@ class Propose:
         proposer = resources.proposer(self.model, self.device)
         yield "Drawing candidates…"
         whole = self.case.ndim_at(self.arguments.get("plane")) == 3
-        options = taken_by(proposer, reach=self.reach, **({"ndim": 3} if whole else {}))
+        options = taken_by(proposer, reach=self.reach, **({"ndim": 3} if whole else {}), **_unusual(self.cut))
         if whole and "ndim" not in options and not self.case.in_time:
             raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
         known = {} if answered is None else taken_by(proposer, answered=answered)
@@ -157,6 +160,15 @@ class Complete:
         yield "Cutting the object out…"
         return self._found(completion)
 
+    @property
+    def alone(self) -> Complete:
+        """Itself: nothing else is asked for."""
+        return self
+
+    def cut_as(self, cut: CutConfig, axes: Axes) -> Complete:
+        """Return the same request with another cut, on a canvas with these axes."""
+        return replace(self, cut=cut, axes=axes)
+
     def looked(self, resources: Resources) -> Completion:
         """Return what the completer thinks of it."""
         completer = resources.completer(self.model, self.device)
@@ -184,6 +196,21 @@ class Live:
 
     completion: Complete
     others: Propose | None = None
+
+    @property
+    def model(self) -> Any:
+        """The model of the completion."""
+        return self.completion.model
+
+    @property
+    def alone(self) -> Complete:
+        """The whole object, without the others."""
+        return self.completion
+
+    def cut_as(self, cut: CutConfig, axes: Axes) -> Live:
+        """Return the same request with another cut of all of them, on a canvas with these axes."""
+        others = None if self.others is None else replace(self.others, cut=cut, axes=axes)
+        return Live(self.completion.cut_as(cut, axes), others)
 
     def answer(self, resources: Resources) -> Generator[str | Found, None, Found]:
         """Complete the object, then propose."""
@@ -331,6 +358,12 @@ def taken_by(proposer: Any, **wanted: Any) -> dict[str, Any]:
     taken = signature(proposer.propose).parameters
     takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
     return {name: value for name, value in wanted.items() if takes_all or name in taken}
+
+
+def _unusual(cut: CutConfig) -> dict[str, float]:
+    """Return what of a cut is otherwise than usual."""
+    usual = CutConfig()
+    return {name: value for name in ("smoothness", "edges") if (value := getattr(cut, name)) != getattr(usual, name)}
 
 
 def _completes(proposer: Any) -> bool:

@@ -13,7 +13,7 @@ from napari_probseg.morphology import far_from, with_rim
 from napari_probseg.region import Region
 
 SMALLEST_PART = 0.02  # of a reading that is worth keeping beside the part with the marks
-SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
+SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut, where nothing else is asked for
 
 
 class Patches:
@@ -28,23 +28,34 @@ class Patches:
         The region of the completion: the noise there tells which edges count, as where it is completed alone.
     max_voxels : int
         Of a region that is cut; in a larger one probabilities are compared with one half.
+    smoothness, edges : float
+        Of the cut: lambda, and sigma over the noise of the image.
     """
 
-    def __init__(self, case: Case, where: Region, *, window: Region, max_voxels: int) -> None:
-        self.where = where
+    def __init__(
+        self,
+        case: Case,
+        where: Region,
+        *,
+        window: Region,
+        max_voxels: int,
+        smoothness: float = SMOOTHNESS,
+        edges: float = EDGES,
+    ) -> None:
+        self.where, self.smoothness = where, smoothness
         self.before = case.partial[where]
         self.cutter: Cutter | None = None
         if self.before.size <= max_voxels:
             inner = Case(case.read(where), spacing=case.spacing, channel_axis=0, partial=self.before)
             noise = noise_of(case.read(window), channel_axis=0) or 1.0
-            self.cutter = Cutter(inner, sigma=EDGES * noise)
+            self.cutter = Cutter(inner, sigma=edges * noise)
 
     def of(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the partial segmentation of a reading: its object, and background near it."""
         if self.cutter is None:
             mask = (probability > 0.5) & (self.before != Marker.BACKGROUND)
         else:
-            mask = self.cutter.cut(probability, smoothness=SMOOTHNESS)
+            mask = self.cutter.cut(probability, smoothness=self.smoothness)
         mask = _without_specks(mask, self.before == Marker.OBJECT)
         patch = self.before.copy()
         is_open = patch == Marker.UNKNOWN

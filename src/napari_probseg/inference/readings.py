@@ -20,7 +20,7 @@ from napari_probseg.inference.fusion import Looks, in_region, resampled
 from napari_probseg.inference.held import corrected, given
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_input
-from napari_probseg.inference.patches import Patches
+from napari_probseg.inference.patches import EDGES, SMOOTHNESS, Patches
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import with_outside
@@ -100,6 +100,8 @@ def candidates_of(
     seed: int,
     reach: float,
     device: torch.device,
+    smoothness: float = SMOOTHNESS,
+    edges: float = EDGES,
     answered: Answer | None = None,
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose`."""
@@ -125,7 +127,8 @@ def candidates_of(
     plausible = np.minimum(score[choice.index], found.confidence)
     seen = found.window.within(case.shape)
     where = _region(case, found, [boxes[i] for i in choice.index])
-    patches_of = Patches(case, where, window=seen, max_voxels=MAX_CUT_PIXELS)
+    how = {"smoothness": smoothness, "edges": edges}
+    patches_of = Patches(case, where, window=seen, max_voxels=MAX_CUT_PIXELS, **how)
     patches, offered = patches_of.offered(
         patches_of.of(in_region(logit.sigmoid(), window, patches_of.where))
         for logit, window in zip(maps, windows, strict=True)

@@ -16,7 +16,7 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.held import changed_near
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import window_inputs
-from napari_probseg.inference.patches import Patches
+from napari_probseg.inference.patches import EDGES, SMOOTHNESS, Patches
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import (
     CLOSEST_RATIO,
@@ -61,6 +61,8 @@ def candidates_in_volume(
     seed: int,
     reach: float,
     device: torch.device,
+    smoothness: float = SMOOTHNESS,
+    edges: float = EDGES,
     remembered: Remembered | None = None,
 ) -> Candidates:
     """Return at most ``n`` candidates, the completion first; see `CVAEProposer.propose` and `answer_in_volume`."""
@@ -70,7 +72,8 @@ def candidates_in_volume(
     masks = (readings.logit > 0).numpy()
     choice = choose_distinct(pairwise_iou(masks), readings.score, n, votes=readings.is_vote, kept=readings.kept)
     where = _region(case, readings.grid, masks[choice.index])
-    patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS)
+    how = {"smoothness": smoothness, "edges": edges}
+    patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS, **how)
     maps = [(found.grid, found.logit) if i == 0 else (readings.grid, readings.logit[i]) for i in choice.index]
     patches, offered = patches_of.offered(
         patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid())) for grid, logit in maps

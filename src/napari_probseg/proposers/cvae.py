@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.device import with_fallback
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.inputs import enlarged, window_inputs
+from napari_probseg.inference.patches import EDGES, SMOOTHNESS
 from napari_probseg.inference.readings import candidates_of
 from napari_probseg.inference.scale_selection import beliefs, seen_from
 from napari_probseg.inference.volume_readings import candidates_in_volume
@@ -27,6 +29,7 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import WINDOW_SIDE, Features, GeneralCVAE, Sample
 from napari_probseg.nn.presets import General
 from napari_probseg.nn.volume import VolumeCVAE
+from napari_probseg.proposers.completion import CutConfig
 from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.proposers.plane import in_volume, plane_with_most_strokes
 from napari_probseg.region import Region, absolute, bounding_box, hull, relative
@@ -111,6 +114,8 @@ class CVAEProposer(AsksNetworks):
         plane: Plane | None = None,
         reach: float = 1.0,
         ndim: int = 2,
+        smoothness: float = SMOOTHNESS,
+        edges: float = EDGES,
         answered: Answer | None = None,
     ) -> Candidates:
         """Return at most ``n`` distinct candidates, best first.
@@ -130,6 +135,8 @@ class CVAEProposer(AsksNetworks):
             Share of the region that a candidate may decide, in (0, 1]: a bit more, or to the end.
         ndim : int
             Of a volume: 2 continues one plane of it, 3 the object in space.
+        smoothness, edges : float
+            How candidates are cut out, see `CutConfig`; networks without advisers are not cut.
         answered : Answer, optional
             What this network answered to the same case, in an image or on that plane, where that is at hand.
 
@@ -144,31 +151,32 @@ class CVAEProposer(AsksNetworks):
             raise ValueError(f"reach must be in (0, 1], got {reach}")
         if ndim not in (2, 3) or ndim > case.ndim - case.in_time:
             raise ValueError(f"ndim must be 2, or 3 for a volume, got {ndim} for an image of {case.shape}")
-        if case.in_time:
-            plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
-            there = self.propose(case.at(plane), n, seed=seed, reach=reach, ndim=ndim, answered=answered)
-            return in_volume(there, case, plane)
-        if ndim == 3 and plane is not None:
+        cut = CutConfig(smoothness, edges)
+        if ndim == 3 and plane is not None and not case.in_time:
             raise ValueError(f"candidates are of a plane or of the volume: leave out plane={plane} or ndim=3")
-        if ndim < case.ndim:
+        if case.in_time or ndim < case.ndim:
             plane = plane_with_most_strokes(case) if plane is None else checked_plane(plane)
-            there = self.propose(case.at(plane), n, seed=seed, reach=reach, answered=answered)
-            return in_volume(there, case, plane)
-        return self._proposed(case, n, seed=seed, reach=reach, answered=answered)
+            flat = case.at(plane)
+            options: dict[str, Any] = {"ndim": ndim} if case.in_time else {}
+            options |= {"reach": reach, "smoothness": smoothness, "edges": edges, "answered": answered}
+            return in_volume(self.propose(flat, n, seed=seed, **options), case, plane)
+        return self._proposed(case, n, seed=seed, reach=reach, cut=cut, answered=answered)
 
-    def _proposed(self, case: Case, n: int, *, seed: int, reach: float, answered: Answer | None) -> Candidates:
+    def _proposed(
+        self, case: Case, n: int, *, seed: int, reach: float, cut: CutConfig, answered: Answer | None
+    ) -> Candidates:
         """Return the candidates of an image, or of a volume as one."""
         network, of_images = self.networks.get(case.ndim), self.networks.get(2)
+        how: dict[str, Any] = {"seed": seed, "reach": reach, "smoothness": cut.smoothness, "edges": cut.edges}
         if isinstance(network, AdvisedCVAE):
             return with_fallback(
-                self,
-                lambda: candidates_of(network, case, n, seed=seed, reach=reach, device=self.device, answered=answered),
+                self, lambda: candidates_of(network, case, n, device=self.device, answered=answered, **how)
             )
         if isinstance(network, VolumeCVAE) and isinstance(of_images, AdvisedCVAE):
             return with_fallback(
                 self,
                 lambda: candidates_in_volume(
-                    network, of_images, case, n, seed=seed, reach=reach, device=self.device, remembered=self.remembered
+                    network, of_images, case, n, device=self.device, remembered=self.remembered, **how
                 ),
             )
         return _candidates(case, self.draw(case, self.config.n_samples[case.ndim - 2], seed=seed, reach=reach), n)

@@ -261,7 +261,7 @@ class Offers(Alike):
         arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
         changes = change_between("partial", self._case.partial[slab], case.partial[slab], slab)
         step = self._do("accept", arguments, changes + self._shown.changes_to(None))
-        self._accepted = step, offer
+        self._accepted = (step, offer) if i == 0 else None  # a completion comes first
         self.withdraw()  # also where it added nothing
         return step
 

@@ -72,10 +72,10 @@ class Asking(QObject):
         self.is_for_others = False  # whether the latest question was what else is like the finished objects
         self.background, self._cutting, self._warming = Background(), Latest(), Background()
         for runner in (self.background, self._cutting):
+            runner.came.connect(self._take)
             runner.done.connect(self._take)
         self.background.failed.connect(self._fail)
         self._cutting.failed.connect(self.failed)
-        self.background.came.connect(self._take)
         self.background.said.connect(self._say)
         self._delay = QTimer(self, singleShot=True, interval=1000)
         self._delay.timeout.connect(self._warm_up)
@@ -106,7 +106,7 @@ class Asking(QObject):
         completer = _completer(session, tools, models)
         if not isinstance(proposer, Model) and isinstance(completer, Model) and tools.completer == NETWORK:
             completer = None  # a script's own proposer answers alone
-        elif proposer != completer or tools.cut != Tools().cut or session.case.ndim_at(place.plane) == 3:
+        elif proposer != completer or session.case.ndim_at(place.plane) == 3:
             proposer = None  # its first candidate would be another answer
         elif session.is_chosen:
             completer = None  # what was chosen may be held by another candidate than the first
@@ -153,12 +153,19 @@ class Asking(QObject):
         self.is_for_others = True
 
     def cut_again(self, session: Session, tools: Tools, place: Place) -> None:
-        """Cut the completion on offer, or accepted just now, in another way, unless a later cut comes first."""
+        """Cut the completion on offer, or accepted just now, in another way, unless a later cut comes first.
+
+        Other ways to go on beside it, if there are any on offer or on their way, go along.
+        """
         offer = session.on_offer or session.accepted
         if offer is not None and offer.completion is not None:
+            if self.is_live:
+                self.background.cancel()  # the others, as they were cut before
             self._session = session
-            engine = self.engine_of(offer.completion.model)
-            self._cutting.start(lambda: cutting_again(engine, offer, tools.cut, axes=place.axes))
+            asked = offer.completion.cut_as(tools.cut, place.axes)
+            asked = asked.alone if offer is session.accepted else asked
+            engine = self.engine_of(asked.model)
+            self._cutting.start(lambda: cutting_again(engine, offer.request, asked))
 
     def give_up(self) -> bool:
         """Withdraw the question that is out, and drop what runs; return whether there was one."""
@@ -204,7 +211,7 @@ class Asking(QObject):
     def _propose(self, session: Session, request: Any, tools: Tools, place: Place) -> None:
         model = session.proposer or Model()
         engine = self.engine_of(model)
-        options: dict[str, Any] = {"reach": tools.reach, "axes": place.axes, "device": self._device}
+        options: dict[str, Any] = {"cut": tools.cut, "reach": tools.reach, "axes": place.axes, "device": self._device}
         self._ask(session, lambda: proposing(engine, request, model, **options))
 
     def engine_of(self, model: Any) -> Engine | Local:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 
 from napari.layers import Image
 from napari.settings import get_settings
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.case import Case
 from napari_probseg.session.encoding import Stored
@@ -47,15 +47,19 @@ class Recovery(QObject):
         Where new journals are: `Settings.journal`.
     restoring : function
         A task that makes a session of what is stored, on a case.
+    lay : function
+        Makes one of the layers that a session will need, and returns whether there was one to make.
     """
 
     changed = Signal()
     said = Signal(str, bool)
     recovered = Signal(object, object)  # the image, its session
 
-    def __init__(self, place: str, restoring: Callable[[Stored, Case], Generator[Any, None, Session]]) -> None:
+    def __init__(
+        self, place: str, restoring: Callable[[Stored, Case], Generator[Any, None, Session]], lay: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self._place, self._restoring = place, restoring
+        self._place, self._restoring, self._lay = place, restoring, lay
         self._looked_for: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._image: Image | None = None  # of the question
         self._channels: tuple[Image, ...] = ()
@@ -64,6 +68,7 @@ class Recovery(QObject):
         self._expected: Path | None = None  # the journal that the user has chosen to go on with already
         self._expects_latest = False  # whether that is the latest one of the image that is turned to next
         self.earlier: Earlier | None = None
+        self._restored: Session | None = None  # whose layers are being made
         self._background = Background()
         self._background.said.connect(self._say)
         self._background.done.connect(self._take)
@@ -71,7 +76,7 @@ class Recovery(QObject):
 
     def refuse_while_pending(self) -> None:
         """Raise if it is not known yet, or not answered, whether to go on with earlier work."""
-        if self._background.is_busy:
+        if self._background.is_busy or self._restored is not None:
             raise NotYetError("earlier work on this image is looked for: one moment")
         if self.earlier is not None:
             raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
@@ -84,7 +89,7 @@ class Recovery(QObject):
     @property
     def is_asking(self) -> bool:
         """Whether a person is asked whether to go on with earlier work."""
-        return self.earlier is not None and not self._background.is_busy
+        return self.earlier is not None and not self._background.is_busy and self._restored is None
 
     def keep(self, session: Session, image: Image) -> None:
         """Let a session have a journal from now on."""
@@ -142,7 +147,7 @@ class Recovery(QObject):
         if self._image is not None and self.is_pending:
             self._looked_for.pop(self._image, None)
         self._background.cancel()
-        self.earlier = self._image = None
+        self.earlier = self._image = self._restored = None
 
     def forget_image(self, image: Image) -> None:
         """Look anew for work on an image should it come back."""
@@ -153,14 +158,14 @@ class Recovery(QObject):
     def go_on(self) -> None:
         """Go on with the earlier work."""
         earlier, image = self.earlier, self._image
-        if earlier is not None and image is not None and not self._background.is_busy:
+        if earlier is not None and image is not None and self.is_asking:
             case = case_of(image, self._channels)
             self._background.start(lambda: recovering(earlier, case, self._restoring))
             self.changed.emit()
 
     def start_anew(self) -> None:
         """Put the earlier work aside."""
-        if (earlier := self.earlier) is None or self._background.is_busy:
+        if (earlier := self.earlier) is None or not self.is_asking:
             return
         where = earlier.kept.path
         if not earlier.difference:  # else it is the work on another image, which may come back
@@ -173,13 +178,25 @@ class Recovery(QObject):
 
     def _take(self, got: Earlier | Session | None) -> None:
         if isinstance(got, Session):
-            self._recover(got)
+            self._restored = got
+            self._lay_next()
         else:
             self.earlier, expected, self._expected = got, self._expected, None
             self._say("")
             if got is not None and (self._goes_on or got.kept.path == expected) and not got.difference:
                 self.go_on()
         self.changed.emit()
+
+    def _lay_next(self) -> None:
+        """Make the layers of the session, each in a turn of the event loop of its own, and then hand it over."""
+        if (session := self._restored) is None:
+            return
+        if self._lay():
+            QTimer.singleShot(0, self._lay_next)
+        else:
+            self._restored = None
+            self._recover(session)
+            self.changed.emit()
 
     def _recover(self, session: Session) -> None:
         earlier, image, self.earlier = self.earlier, self._image, None

@@ -74,7 +74,8 @@ class Showing(Following):
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.elsewhere = Elsewhere(self.asking, self.settings.device)
         self.restoring = partial(self.asking.restoring, viewer)
-        self.images, self.recovery = images_of(viewer), Recovery(self.settings.journal, self.restoring)
+        self.images = images_of(viewer)
+        self.recovery = Recovery(self.settings.journal, self.restoring, self._lay_next)
         self.images.colours.by_class = self.settings.class_colours
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
@@ -188,17 +189,19 @@ class Showing(Following):
         The layers of an image on which no work has begun are laid over it, the circle of the brush is drawn once, and
         what is in memory is set aside.
         """
-        if (image := self.image) is None:
+        if self.image is None:
+            return False
+        return self._lay_next() or self._circle.draw_beforehand() or self._garbage.set_aside()
+
+    def _lay_next(self) -> bool:
+        """Lay one of the layers over the image at work, if no work has begun on it; return False if all are there."""
+        if (image := self.image) is None or self.layers is not None:
             return False
         try:
             with self.adding():
-                laid = self.layers is None and self._lay_over(image)
-                return laid or self._circle.draw_beforehand() or self._garbage.set_aside()
+                return self.images.lay_beforehand(image) or self.view.passing.lay_beforehand(image)
         except (ValueError, TypeError, MemoryError):  # the first verb says so
             return False
-
-    def _lay_over(self, image: Image) -> bool:
-        return self.images.lay_beforehand(image) or self.view.passing.lay_beforehand(image)
 
     def begin_beforehand(self) -> None:
         """Begin soon with what is done before the image at work is painted on."""

@@ -25,11 +25,13 @@ class Speaking(QObject):
     """Tells the user what was done, and why something was not; what cannot be done yet is done a moment later."""
 
     changed = Signal()
+    acted = Signal()  # what a person asked for is done, with all that it led to
     said = Signal(str, bool)
 
     def __init__(self) -> None:
         super().__init__()
         self.is_held = False  # while a file is read or written: verbs wait
+        self._n_acts = 0  # under way, one within another
         self._waiting: deque[tuple[Callable[[], Any], str]] = deque()
         self._is_first = False  # whether what is asked for is done before what waits
         self._again = QTimer(self, singleShot=True)
@@ -39,6 +41,11 @@ class Speaking(QObject):
     def subject(self) -> object:
         """What a person is at."""
         return None
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether what a person asked for is being done; `acted` tells of its end."""
+        return self._n_acts > 0
 
     def say(self, sentence: str) -> None:
         """Tell the user something."""
@@ -90,6 +97,7 @@ class Speaking(QObject):
             self._is_first = before
 
     def _act(self, what: Callable[[], Any]) -> None:
+        self._n_acts += 1
         try:
             if self.is_held:
                 raise NotYetError("a file is being read or written: one moment")
@@ -99,6 +107,10 @@ class Speaking(QObject):
             raise
         except (ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError) as error:
             self.refuse(error)
+        finally:
+            self._n_acts -= 1
+            if not self._n_acts:
+                self.acted.emit()
 
     def forget_waiting(self) -> None:
         """Do nothing of what waits."""

@@ -60,6 +60,7 @@ class SegmentWidget(QWidget):
         self._focus = FocusClick(viewer, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
+        self._is_stale = False  # whether something has changed since all was drawn
         self._alike = AlikePart(viewer, self.work, self.panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -165,6 +166,7 @@ class SegmentWidget(QWidget):
         panel.question.go_on.clicked.connect(weakly(work.recovery.go_on))
         panel.question.anew.clicked.connect(weakly(work.recovery.start_anew))
         work.changed.connect(self._redraw)
+        work.acted.connect(self._redraw_once)
         work.view.shown.connect(panel.gallery.set_current)
         work.said.connect(panel.status.say)
         work.asking.background.busy.connect(self._redraw)
@@ -208,10 +210,17 @@ class SegmentWidget(QWidget):
         self.setStyleSheet(sheet(self._viewer))
 
     def _redraw(self, _: Any = None) -> None:
-        """Draw what follows from the session of the image at work."""
+        """Draw what follows from the session of the image at work, once for all that a verb changes."""
+        self._is_stale = self.work.is_acting
+        if self._is_stale:
+            return
         self._draw_images()
         self._draw(self.state())
         self._draw_candidates()
+
+    def _redraw_once(self) -> None:
+        if self._is_stale:
+            self._redraw()
 
     def state(self) -> ViewState:
         """Return what there is to draw."""

@@ -105,29 +105,44 @@ class _ClosingWorker(GeneratorWorker):
 
 
 class Latest(QObject):
-    """Runs one task at a time and of those that come meanwhile the latest alone: for sliders."""
+    """Runs one task at a time and of those that come meanwhile the latest alone: for sliders.
 
+    Where the first of what a task finds is there, it gives way to the next one.
+    """
+
+    came = Signal(object)  # before the rest
     done = Signal(object)
     failed = Signal(Exception)
 
     def __init__(self) -> None:
         super().__init__()
         self._background = Background()
+        self._background.came.connect(self._come)
         self._background.done.connect(self._finish)
         self._background.failed.connect(self._fail)
         self._next: Task | None = None
+        self._has_come = False
 
     def start(self, task: Task) -> None:
-        """Run a task, when the one that runs has ended."""
-        if self._background.is_busy:
+        """Run a task, when the one that runs has ended, or found the first."""
+        if self._background.is_busy and not self._has_come:
             self._next = task
         else:
-            self._background.start(task)
+            self._begin(task)
 
     def forget(self) -> None:
         """Drop what runs and what waits."""
         self._next = None
         self._background.cancel()
+
+    def _begin(self, task: Task) -> None:
+        self._has_come = False
+        self._background.start(task)
+
+    def _come(self, found: Any) -> None:
+        self._has_come = True
+        self._go_on()
+        self.came.emit(found)
 
     def _finish(self, result: Any) -> None:
         self._go_on()
@@ -140,7 +155,7 @@ class Latest(QObject):
     def _go_on(self) -> None:
         task, self._next = self._next, None
         if task is not None:
-            self._background.start(task)
+            self._begin(task)
 
 
 def _make_room() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
-from napari_probseg.engine.requests import Complete
+from napari_probseg.engine.requests import Complete, Live
 from napari_probseg.proposers.completion import CutConfig
-from napari_probseg.session.request import Offer, Request
-from napari_probseg.widgets.tasks.propose import Answer, answer_of, answering
+from napari_probseg.session.request import Request
+from napari_probseg.widgets.tasks.propose import Answer, answer_of, answering, answering_both
 
 FROM_WHAT_WAS_LEARNT = "From what was learnt of this image: accept it, move the sliders, or brush and go on."
 
@@ -34,12 +34,12 @@ def completing(
     return (yield from _answering(engine, request, asked))
 
 
-def cutting_again(
-    engine: Engine | Local, offer: Offer, cut: CutConfig, *, axes: tuple[int, int]
-) -> Generator[Any, None, Answer]:
-    """Cut a completion on offer in another way: the network is not asked again."""
+def cutting_again(engine: Engine | Local, request: Request, asked: Complete | Live) -> Generator[Any, None, Answer]:
+    """Answer a request that was answered before, cut in another way: the network is not asked for the object again."""
     yield ""
-    return (yield from _answering(engine, offer.request, replace(offer.completion, cut=cut, axes=axes)))
+    if isinstance(asked, Live):
+        return (yield from answering_both(engine, request, asked))
+    return (yield from _answering(engine, request, asked))
 
 
 def _answering(engine: Engine | Local, request: Request, asked: Complete) -> Generator[Any, None, Answer]:

@@ -26,19 +26,26 @@ class Answer:
         What made them.
     candidates : Candidates
     exhibit : Exhibit
-    completion : Complete, optional
-        What was asked of a completer: with another cut, it is cut anew.
+    completion : Complete or Live, optional
+        What was asked of a completer, and of a proposer beside it: with another cut, it is cut anew.
     """
 
     request: Request
     maker: Any
     candidates: Candidates
     exhibit: Exhibit
-    completion: Complete | None = None
+    completion: Complete | Live | None = None
 
 
 def proposing(
-    engine: Engine | Local, request: Request, model: Any, *, reach: float, axes: tuple[int, int], device: str
+    engine: Engine | Local,
+    request: Request,
+    model: Any,
+    *,
+    cut: CutConfig,
+    reach: float,
+    axes: tuple[int, int],
+    device: str,
 ) -> Generator[Any, None, Answer]:
     """Answer a request, yielding what is told meanwhile.
 
@@ -47,6 +54,8 @@ def proposing(
     engine : Engine or Local
     request : Request
     model : Model or Proposer
+    cut : CutConfig
+        How candidates are cut out; for proposers that can.
     reach : float
         How far to grow, in (0, 1]; for proposers that can.
     axes : (int, int)
@@ -55,8 +64,7 @@ def proposing(
         Where the network runs.
     """
     yield "Looking at the strokes…"
-    asked = Propose(request.question, model, request.arguments, reach, axes, device)
-
+    asked = Propose(request.question, model, request.arguments, reach, axes, device, cut)
     return (yield from answering(engine, asked, lambda found: answer_of(request, found, model)))
 
 
@@ -82,20 +90,30 @@ def going_along(
         As for `proposing` and `completing`.
     """
     yield ""
-    others = None if proposer is None else Propose(request.question, proposer, request.arguments, reach, axes, device)
+    others = None
+    if proposer is not None:
+        others = Propose(request.question, proposer, request.arguments, reach, axes, device, cut)
     if completer is None:
         return (yield from answering(engine, others, lambda found: answer_of(request, found, proposer)))
     look = "" if others is None else " look at the others,"
     advice = f"Accept it,{look} or brush on: the answer follows."
     completion = Complete(request.question, completer, request.plane, cut, axes, device, advice)
+    return (yield from answering_both(engine, request, Live(completion, others)))
+
+
+def answering_both(engine: Engine | Local, request: Request, live: Live) -> Generator[Any, None, Answer]:
+    """Yield the whole object as an answer, and return the other ways to go on beside it, if they are asked for."""
 
     def answer(found: Found) -> Answer:
-        return answer_of(request, found, completer if found.verb == "complete" else proposer, completion)
+        if live.others is None or found.verb == "complete":
+            return answer_of(request, found, live.model, live)
+        asked = replace(request, verb="propose", arguments=live.others.arguments)
+        return answer_of(asked, found, live.others.model, live)
 
-    return (yield from answering(engine, Live(completion, others), answer))
+    return (yield from answering(engine, live, answer))
 
 
-def answer_of(request: Request, found: Found, maker: Any, completion: Complete | None = None) -> Answer:
+def answer_of(request: Request, found: Found, maker: Any, completion: Complete | Live | None = None) -> Answer:
     """Return what was found as the answer to a request; a completion is told as one."""
     if found.verb == "complete" != request.verb:
         request = replace(request, verb="complete", arguments={"plane": request.plane, **found.options})
