@@ -76,11 +76,9 @@ def test_the_usual_work_is_in_view_in_a_small_window(make_napari_viewer_proxy, q
     room = panel.work.viewport()
     for part in (panel.inside, panel.gallery, panel.accept, panel.undo, panel.finish_image, panel.objects.rows):
         assert part.isVisible() and room.rect().contains(part.mapTo(room, part.rect().bottomLeft())), part
-    lines = ["A sentence of two lines, as most of them are that tell what there is to be done."]
-    lines += (
-        [] if len(shape) == 3 else ["Saved 1 object as a name that is rather long_objects.tif. " + "Image 2 of 3. " * 3]
-    )
-    for sentence in lines:
+    two = "A sentence of two lines, as most of them are that tell what there is to be done."
+    three = "Saved 1 object as a name that is rather long_objects.tif. " + "Image 2 of 3. " * 3
+    for sentence in (two, three):
         panel.status.say(sentence)
         for _ in range(3):
             turned(qtbot)

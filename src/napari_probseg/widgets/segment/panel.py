@@ -157,7 +157,7 @@ class Panel(QWidget):
         work = QWidget()
         rows = QVBoxLayout(work)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(3)
+        rows.setSpacing(2)
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
         rows.addLayout(row(QLabel("Brush, px"), self.brush_size, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
