@@ -20,77 +20,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import napari
 import numpy as np
 import tifffile
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
 import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
 from napari_probseg.widgets.settings import LIVE_ON, Settings
+from turns import PARTS_OF_TURN, Application, begin, longest, trace, turns
 
 SIZES = {"512x512": (512, 512), "8000x8000": (8000, 8000), "512x512x300": (300, 512, 512), "128x128x128": (128,) * 3}
 N_STROKES = 12
-PARTS_OF_TURN = "clock", "rest", "processor"
+TITLES = "longest turn, ms | without drawing | ms of the processor"
 PARTS = ["work", "brush", "series", "answers"]
-
-
-class Turn(NamedTuple):
-    """How long a turn of the event loop took, in seconds."""
-
-    clock: float
-    drawing: float  # of it, until Qt had drawn the window anew
-    processor: float  # of the window's thread
-
-    @property
-    def rest(self) -> float:
-        return self.clock - self.drawing
-
-
-class Application(QApplication):
-    """Notes how long it draws its windows."""
-
-    drawing = 0.0
-
-    def notify(self, receiver: Any, event: Any) -> bool:
-        if event.type() != QEvent.Type.UpdateRequest:
-            return super().notify(receiver, event)
-        begun = time.perf_counter()
-        is_handled = super().notify(receiver, event)
-        self.drawing += time.perf_counter() - begun
-        return is_handled
-
-
-def turn(act: Callable[[], object]) -> Turn:
-    """Do something, and let Qt rest for a moment."""
-    app = QApplication.instance()
-    before, clock, busy = app.drawing, time.perf_counter(), time.thread_time()
-    act()
-    found = Turn(time.perf_counter() - clock, app.drawing - before, time.thread_time() - busy)
-    time.sleep(0.001)
-    return found
-
-
-def turns(
-    done: Callable[[], bool], at_least: float = 0.3, at_most: float = 120, first: Callable[[], object] | None = None
-) -> tuple[float, list[Turn]]:
-    """Let the window live until ``done``; return the seconds that took, and its turns, beside what was done first."""
-    begin, found = time.perf_counter(), [] if first is None else [turn(first)]
-    while (took := time.perf_counter() - begin) < at_least or not done():
-        if took > at_most:
-            raise TimeoutError("the window waits for something that does not come")
-        found.append(turn(QApplication.processEvents))
-    return took, found
-
-
-def longest(found: list[Turn], *names: str) -> str:
-    """Return the longest of some parts of turns, in ms, as cells of a table."""
-    return " | ".join(f"{1000 * max(getattr(one, name) for one in found):.0f}" for name in names)
 
 
 def image(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -161,9 +107,11 @@ def gaps_at(name: str, *, volume: bool) -> list[str]:
     work, lines = play.work, []
 
     def note(what: str, act: Callable[[], object], done: Callable[[], bool]) -> None:
+        begin(f"{name} {what}")
         took, found = turns(done, first=act)
+        begin(f"{name}, between")
         n_long = sum(one.clock > 0.05 for one in found)
-        lines.append(f"| {name} | {what} | {1000 * took:.0f} | {longest(found, 'clock', 'rest')} | {n_long} |")
+        lines.append(f"| {name} | {what} | {1000 * took:.0f} | {longest(found, *PARTS_OF_TURN)} | {n_long} |")
 
     layer = play.viewer.layers["image"]
     for opacity in (0.99, 1.0):
@@ -189,6 +137,7 @@ def seconds_to_screen(name: str, *, volume: bool) -> str:
     zeros = (0,) * (len(play.shape) - 2)
     firsts, alls = [], []
     for i in range(N_STROKES):
+        begin(f"{name} answer {i}")
         before = play.work.view.offer
         begun = time.perf_counter()
         play.dab((*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
@@ -222,6 +171,7 @@ def first_brush(name: str) -> list[str]:
     }
     lines = []
     for what, of in acts.items():
+        begin(f"{name} {what}")
         found = [one for act in of for one in turns(lambda: True, 0.3 / len(of), first=act)[1]]
         lines.append(f"| {name} | {what} | {longest(found, *PARTS_OF_TURN)} |")
     turns(lambda: not play.work.asking.is_busy and play.work.on_offer is not None)
@@ -235,6 +185,7 @@ def series(name: str) -> list[str]:
         paths = [Path(place) / f"image{i}.tif" for i in range(3)]
         for i, path in enumerate(paths):
             tifffile.imwrite(path, image(SIZES[name], seed=i))  # none is taken for another
+        begin(f"{name}, opening")
         play = Play(SIZES[name], live="never", path=paths[0])
         play.panel.volume.setChecked(len(play.shape) == 3)
         work, canvas = play.work, play.viewer.window._qt_viewer.canvas.native
@@ -242,6 +193,7 @@ def series(name: str) -> list[str]:
         lines = []
 
         def note(what: str, act: Callable[[], object], done: Callable[[], bool] = lambda: not work.is_held) -> None:
+            begin(f"{name} {what}")
             lines.append(f"| {name} | {what} | {longest(turns(done, 1.0, first=act)[1], *PARTS_OF_TURN)} |")
 
         def is_at(i: int) -> Callable[[], bool]:
@@ -278,17 +230,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file to write the tables to")
     parser.add_argument("--sizes", nargs="*", default=["512x512", "8000x8000", "512x512x300"])
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--trace", type=Path, help="a file to write to where turns over 50 ms went")
     options = parser.parse_args()
     lines, sizes = list[str](), options.sizes
     app = Application(sys.argv[:1])
+    tracer = trace() if options.trace else None
     if "work" in options.parts:
-        lines += ["| image | what | ms in all | longest turn, ms | without drawing | turns > 50 ms |"]
-        lines += ["|---|---|--:|--:|--:|--:|"]
+        lines += [
+            "| image | what | ms in all | longest turn, ms | without drawing | ms of the processor | turns > 50 ms |"
+        ]
+        lines += ["|---|---|--:|--:|--:|--:|--:|"]
         lines += [line for name in sizes for line in gaps_at(name, volume=name == "512x512x300")]
     for part, title, measured in (("brush", "first brush", first_brush), ("series", "in a series", series)):
         if part in options.parts:
-            lines += ["", f"| image | {title} | longest turn, ms | without drawing | ms of the processor |"]
-            lines += ["|---|---|--:|--:|--:|"]
+            lines += ["", f"| image | {title} | {TITLES} |", "|---|---|--:|--:|--:|"]
             lines += [line for name in sizes for line in measured(name)]
     if "answers" in options.parts:
         lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
@@ -296,6 +251,8 @@ def main() -> None:
     del app
     lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]
     print("\n".join(lines), flush=True)
+    if tracer is not None:
+        options.trace.write_text("\n".join(tracer.told) + "\n")
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_probseg.widgets.garbage import Garbage
 from napari_probseg.widgets.segment import beforehand
 from window import click, disk, finished, offer, stroke, turned
 
@@ -50,6 +51,35 @@ def test_an_image_that_goes_does_not_stay_in_memory(set_aside, qtbot):
     assert image() is None
     viewer.add_image(2 * IMAGE, name="next")
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=20_000)
+
+
+@pytest.mark.parametrize("gone", ["nothing", "layer", "window"])
+def test_all_is_searched_where_a_layer_or_a_window_has_gone_and_else_what_is_new(
+    make_napari_viewer_proxy, monkeypatch, gone
+):
+    """A search through all takes a fifth of a second, in which the window stands still."""
+    gc.unfreeze()
+    viewer, searched, collect = make_napari_viewer_proxy(), [], gc.collect
+    image, before = viewer.add_image(IMAGE.copy()), Garbage(viewer)
+    assert before.set_aside()
+    if gone == "layer":
+        viewer.layers.remove(image)
+    elif gone == "window":
+        before.release()
+    later = Garbage(viewer) if gone == "window" else before
+    if gone == "nothing":
+        monkeypatch.setattr(Garbage, "_may_hold_images", False)
+        gc.unfreeze()
+        later = Garbage(viewer)
+
+    def noted(generation: int = 2) -> int:
+        searched.append((generation, gc.get_freeze_count() > 0))
+        return collect(generation)
+
+    monkeypatch.setattr(gc, "collect", noted)
+    assert later.set_aside()
+    assert searched == [(1 if gone == "nothing" else 2, False), (2, True)]
+    later.release()
 
 
 def test_a_layer_that_came_later_and_goes_changes_nothing(set_aside, qtbot):

@@ -18,6 +18,7 @@ from napari_probseg.widgets.still import units_may_differ
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+Seen = tuple[int, ...] | None  # what the canvas shows of a layer; see `seen`
 MAX_DRAWN_REGIONS = 4  # that are drawn one after the other
 
 
@@ -61,16 +62,16 @@ def used_again(
     name: str,
     where: dict[str, Any],
     *,
-    in_part: bool = True,
+    plane: Seen = (),
 ) -> Labels:
     """Return a layer with other data of as many axes, laid elsewhere, visible, and without a history of painting.
 
-    Values of regions are written into the data that it has, of which napari takes 20 ms to draw others.
+    Values of regions are written into the data that it has, of which napari takes 20 ms to draw others; see `write`.
     """
     if isinstance(data, np.ndarray):
         layer.data = data
     else:
-        write(layer, data, in_part=in_part)
+        write(layer, data, plane=plane)
     if layer.name != name:
         layer.name = name
     lay_over(layer, where)
@@ -81,43 +82,61 @@ def used_again(
     return layer
 
 
-def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, in_part: bool = True) -> None:
-    """Write regions of a layer; of an image on a flat canvas napari draws these, and not all anew.
+def write(layer: Labels, values: Iterable[tuple[Region, Any]], *, plane: Seen = ()) -> None:
+    """Write regions of a layer, of which napari draws those that are seen, and not all anew.
 
     Parameters
     ----------
     layer : Labels
     values : iterable of (region, array)
-    in_part : bool
-        Whether the canvas is flat; see `is_flat`.
+    plane : tuple of int, optional
+        What the canvas shows of it; see `seen`.
     """
     changed = []
     for where, new in values:
         if not np.array_equal(layer.data[where], new):
             layer.data[where] = new
             changed.append(where)
-    draw(layer, changed, in_part=in_part)
+    draw(layer, changed, plane=plane)
 
 
-def draw(layer: Labels, regions: Sequence[Region], *, in_part: bool = True) -> None:
+def draw(layer: Labels, regions: Sequence[Region], *, plane: Seen = ()) -> None:
     """Let napari draw regions of a layer anew, whose data was changed in place; see `write`.
 
     Where there are many, all between them is drawn, too: napari takes its time for each, and until a layer is on the
     screen it draws all of it for each.
     """
-    has_copy = layer.ndim > 2 or not layer.visible or layer.data.itemsize > 2  # that napari draws
-    if regions and (has_copy or not in_part):
-        layer.refresh()
+    has_copy = not layer.visible or layer.data.itemsize > 2  # that napari draws
+    if plane is None or len(plane) + 2 != layer.ndim or has_copy:
+        if regions:
+            layer.refresh()
         return
-    for where in regions if len(regions) <= MAX_DRAWN_REGIONS else [reduce(hull, regions)]:
-        offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape, strict=True)]
-        layer.events.labels_update(data=layer.data[where], offset=offset)
+    parts = [where[len(plane) :] for where in regions if crosses(where, plane)]
+    for where in parts if len(parts) <= MAX_DRAWN_REGIONS else [reduce(hull, parts)]:
+        offset = [part.indices(n)[0] for part, n in zip(where, layer.data.shape[len(plane) :], strict=True)]
+        layer.events.labels_update(data=layer.data[(*plane, *where)], offset=offset)
 
 
-def is_flat(viewer: Viewer) -> bool:
-    """Return whether the canvas shows two axes, in their order."""
-    order = tuple(viewer.dims.order)
-    return bool(viewer.dims.ndisplay == 2 and order == tuple(range(len(order))))
+def crosses(where: Region, index: Sequence[int]) -> bool:
+    """Return whether a region has a part on the plane of an index along the first axes."""
+    along = zip(where, index, strict=False)
+    return all((part.start or 0) <= i and (part.stop is None or i < part.stop) for part, i in along)
+
+
+def seen(viewer: Viewer, layer: Labels) -> Seen:
+    """Return the index of the plane of a volume that the canvas shows, () of an image.
+
+    None where it shows more than a plane, or one that does not go along two axes of the layer in their order.
+    """
+    order, n_extra = tuple(viewer.dims.order), viewer.dims.ndim - layer.ndim
+    if viewer.dims.ndisplay != 2 or order != tuple(range(len(order))) or n_extra < 0 or layer.ndim > 3:
+        return None
+    if layer.ndim == 2:
+        return ()
+    here = np.asarray(viewer.dims.point[n_extra:], float)
+    beside = here + np.array([0.0, *np.ptp(layer.extent.world, axis=0)[-2:]])
+    at, there = (float(layer.world_to_data(place)[0]) for place in (here, beside))
+    return (round(at),) if np.isclose(at, there, atol=1e-3) and 0 <= round(at) < layer.data.shape[0] else None
 
 
 def numbers_for(largest: int) -> Any:

@@ -14,7 +14,7 @@ from napari_probseg.pages import zeros
 from napari_probseg.region import Region
 from napari_probseg.widgets.layers.colours import RING, passing_colours
 from napari_probseg.widgets.layers.image import bare, finest, has_channels_first, placement
-from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, draw, empty_again, is_flat, lay_over, remove
+from napari_probseg.widgets.layers.overlay import add_quietly, at_rest, draw, empty_again, lay_over, remove, seen
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -211,4 +211,4 @@ class PassingLayer:
 
     def _draw(self, regions: Sequence[Region]) -> None:
         if self._layer is not None:
-            draw(self._layer, regions, in_part=is_flat(self._viewer))
+            draw(self._layer, regions, plane=seen(self._viewer, self._layer))

@@ -17,7 +17,7 @@ from napari_probseg.session.shown import Answer
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import Strokes, following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
-from napari_probseg.widgets.layers.overlay import add, draw, is_flat, lay_over, numbers_for, used_again, write
+from napari_probseg.widgets.layers.overlay import add, draw, lay_over, numbers_for, seen, used_again, write
 from napari_probseg.widgets.layers.spare import Spare, are_few, new_layer
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class SessionLayers:
         foreign = (new != old) & (locked | (new > Marker.BACKGROUND))
         if foreign.any():
             new[foreign] = old[foreign]
-            draw(self.markers, [where], in_part=is_flat(self._viewer))
+            draw(self.markers, [where], plane=seen(self._viewer, self.markers))
         return strokes
 
     def repaint(self, regions: Iterable[Region] | None = None) -> None:
@@ -163,13 +163,13 @@ class SessionLayers:
         self.colour_objects()
         if self.session.max_label > np.iinfo(self.objects.dtype).max:
             self.objects.data = self._objects(...)
-        wheres, in_part = [] if regions is None else list(regions), is_flat(self._viewer)
+        wheres = [] if regions is None else list(regions)
         for layer, values in ((self.markers, self._shown), (self.objects, self._objects)):
             if regions is None:
                 layer.data[...] = values(...)
                 layer.refresh()
             else:
-                write(layer, [(where, values(where)) for where in wheres], in_part=in_part)
+                write(layer, [(where, values(where)) for where in wheres], plane=seen(self._viewer, layer))
 
     def leave_open(self, taken_back: Answer | None) -> None:
         """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour."""
@@ -299,8 +299,8 @@ class SessionLayers:
         held = self.held[kind] if spare.is_empty_over(kind, shape) and self.session.max_label < 256 else None
         values = self._shown if kind == "markers" else self._objects
         written = [(where, values(where)) for where in held or ()] if are_few(held) else data()
-        name, in_part = f"{kind} of {self.image_name}", is_flat(self._viewer)
-        return used_again(layer, written, name, self._placement, in_part=in_part)
+        name, plane = f"{kind} of {self.image_name}", seen(self._viewer, layer)
+        return used_again(layer, written, name, self._placement, plane=plane)
 
     @property
     def held(self) -> dict[str, list[Region]]:

@@ -13,7 +13,7 @@ from napari_probseg.pages import zeros
 from napari_probseg.region import Region, n_voxels
 from napari_probseg.widgets.layers.colours import marker_colours, object_colours
 from napari_probseg.widgets.layers.image import bare, placement
-from napari_probseg.widgets.layers.overlay import add_quietly, is_flat, lay_over, remove, shrunk, used_again, will_do
+from napari_probseg.widgets.layers.overlay import add_quietly, lay_over, remove, seen, shrunk, used_again, will_do
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -97,7 +97,8 @@ class Spare:
                 remove(viewer, self._layers.pop(kind))
                 return True
             if layer is not None and is_there:
-                used_again(layer, self._emptied(kind, shape), f"{kind} of {image.name}", where, in_part=is_flat(viewer))
+                plane = seen(viewer, layer)
+                used_again(layer, self._emptied(kind, shape), f"{kind} of {image.name}", where, plane=plane)
                 layer.editable = False
             else:
                 in_depth = viewer.dims.ndisplay == 3
