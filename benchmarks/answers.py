@@ -14,13 +14,11 @@ import time
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 import napari_probseg as ps
-from napari_probseg.dataset.raw import LabelledImage, datasets_at
+from cubes import cube
+from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.simulate.annotator import dab
-
-SIDE = 128
 
 
 def main() -> None:
@@ -53,22 +51,6 @@ def main() -> None:
         clock, busy = 1000 * np.median(times[1:], axis=0)  # not the first one, which loads the network
         dice = ps.metrics.dice(result, truth)
         print(f"| {dataset.folder.name} | {len(times)} | {clock:.0f} | {busy:.0f} | {dice:.2f} |", flush=True)
-
-
-def cube(labelled: LabelledImage) -> tuple[ps.Case, np.ndarray]:
-    """Return the cube around the object of medium size in a case, and that object."""
-    labels, counts = np.unique(labelled.label[labelled.label > 0], return_counts=True)
-    truth = labelled.label == labels[np.argsort(counts)[len(counts) // 2]]
-    zoom = [max(1.0, SIDE / n) for n in truth.shape]
-    image = ndimage.zoom(labelled.image[0], zoom, order=1)
-    truth = ndimage.zoom(truth.astype(np.uint8), zoom, order=0) > 0
-    low = [
-        int(np.clip(round(middle) - SIDE // 2, 0, n - SIDE))
-        for middle, n in zip(ndimage.center_of_mass(truth), truth.shape, strict=True)
-    ]
-    where = tuple(slice(start, start + SIDE) for start in low)
-    spacing = [mm / factor for mm, factor in zip(labelled.spacing, zoom, strict=True)]
-    return ps.Case(np.ascontiguousarray(image[where]), spacing=spacing), np.ascontiguousarray(truth[where])
 
 
 if __name__ == "__main__":

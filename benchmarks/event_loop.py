@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -26,10 +28,14 @@ import numpy as np
 import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
 import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
+from cubes import cube
+from napari_probseg.dataset.raw import datasets_at
+from napari_probseg.simulate.annotator import dab
 from napari_probseg.widgets.settings import LIVE_ON, Settings
 from turns import PARTS_OF_TURN, Application, begin, longest, trace, turns
 
@@ -57,23 +63,25 @@ def image(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 class Play:
     """A person at one image in a real window."""
 
-    def __init__(self, shape: tuple[int, ...], *, live: str, brush: bool = True, path: Path | None = None) -> None:
+    def __init__(
+        self, values: np.ndarray | Path, *, live: str, brush: bool = True, spacing: tuple[float, ...] | None = None
+    ) -> None:
         module.read_settings = lambda: Settings(live=live)
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
         self.viewer = napari.Viewer()
-        if path is None:
-            self.viewer.add_image(image(shape), name="image")
+        if isinstance(values, Path):
+            (layer,) = self.viewer.open(str(values), plugin="napari")
         else:
-            self.viewer.open(str(path), plugin="napari")
+            layer = self.viewer.add_image(values, name="image", scale=spacing)
         self.widget = module.SegmentWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.widget, name="Segment")
-        self.work, self.panel, self.shape = self.widget.work, self.widget.panel, shape
+        self.work, self.panel, self.shape = self.widget.work, self.widget.panel, layer.data.shape
         turns(lambda: True, 1.0)
         if brush:
             self.panel.inside.click()
-        if len(shape) == 3:
-            self.viewer.dims.set_point(0, shape[0] // 2)
+        if len(self.shape) == 3:
+            self.viewer.dims.set_point(0, self.shape[0] // 2 * layer.scale[0])
         self.wait_for_worker()
 
     def wait_for_worker(self) -> None:
@@ -101,7 +109,7 @@ class Play:
 
 def gaps_at(name: str, *, volume: bool) -> list[str]:
     """Return lines of the longest gaps at a size."""
-    play = Play(SIZES[name], live="never")
+    play = Play(image(SIZES[name]), live="never")
     play.dabs()
     play.panel.volume.setChecked(volume)
     work, lines = play.work, []
@@ -129,30 +137,66 @@ def gaps_at(name: str, *, volume: bool) -> list[str]:
     return lines
 
 
-def seconds_to_screen(name: str, *, volume: bool) -> str:
-    """Return a line of the time from the end of a stroke until its answer is on show, and until all others are."""
-    play = Play(SIZES[name], live=LIVE_ON)
-    play.panel.volume.setChecked(volume)
-    play.dabs()
+def ball_strokes(play: Play) -> Iterator[Callable[[], object]]:
+    """Yield strokes in and around a ball."""
     zeros = (0,) * (len(play.shape) - 2)
-    firsts, alls = [], []
+    play.dabs()
     for i in range(N_STROKES):
+        yield lambda i=i: play.dab((*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
+
+
+def corrections(play: Play, truth: np.ndarray, spacing: tuple[float, ...]) -> Iterator[Callable[[], object]]:
+    """Yield strokes as the annotator of ``napari-probseg evaluate`` draws them, each where the answer errs most."""
+    markers = play.work.layers.markers
+
+    def draw(marks: tuple[np.ndarray, np.ndarray]) -> None:
+        for mask, label in zip(marks, (1, 2), strict=True):
+            if mask.any():
+                markers.data_setitem(np.nonzero(mask), label)
+
+    for _ in range(N_STROKES):
+        shown = np.zeros_like(truth)
+        if (offer := play.work.on_offer) is not None:
+            shown[offer.candidates.where] = offer.candidates.patches[0] == 1
+        if (marks := dab(shown, truth, spacing=spacing)) is None:
+            return
+        yield partial(draw, marks)
+
+
+def seconds_to_screen(name: str, play: Play, strokes: Iterator[Callable[[], object]]) -> str:
+    """Return a line of the time from the end of a stroke until its answer is drawn, and until all others are there."""
+    app, shown, firsts, alls = QApplication.instance(), [0.0], [], []
+    play.work.view.shown.connect(lambda _: shown.append(time.perf_counter()))
+    for i, stroke in enumerate(strokes):
         begin(f"{name} answer {i}")
-        before = play.work.view.offer
-        begun = time.perf_counter()
-        play.dab((*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
-        turns(lambda b=before: play.work.on_offer is not None and play.work.view.offer is not b, 0)
-        firsts.append(time.perf_counter() - begun)
+        begun, before = time.perf_counter(), len(shown)
+        stroke()
+        turns(lambda b=before: len(shown) > b and app.drawn > shown[b], 0)
+        firsts.append(app.drawn - begun)
         turns(lambda: not play.work.asking.is_busy, 0)
         alls.append(time.perf_counter() - begun)
+        turns(lambda: True, 0.3)
     play.close()
-    first, every = (f"{1000 * statistics.median(times):.0f}" for times in (firsts, alls))
+    first, every = (f"{1000 * statistics.median(times[1:]):.0f}" for times in (firsts, alls))
     return f"| {name} | {first} | {every} |"
+
+
+def answers(options: argparse.Namespace) -> Iterator[str]:
+    """Yield lines of the time until an answer is on show: of balls, and of objects of data sets."""
+    for name in ("512x512", "128x128x128"):
+        play = Play(image(SIZES[name]), live=LIVE_ON)
+        play.panel.volume.setChecked(len(play.shape) == 3)
+        yield seconds_to_screen(name, play, ball_strokes(play))
+    for dataset in datasets_at(options.data, options.sets) if options.data else ():
+        case, truth = cube(dataset.load(dataset.split("training")[0]))
+        play = Play(np.asarray(case.image), live=LIVE_ON, spacing=case.spacing)
+        play.panel.volume.setChecked(True)
+        yield seconds_to_screen(f"128x128x128, {dataset.folder.name}", play, corrections(play, truth, case.spacing))
 
 
 def first_brush(name: str) -> list[str]:
     """Return lines of the longest turns while a person draws for the first time, on layers laid beforehand."""
-    play = Play(SIZES[name], live=LIVE_ON, brush=False)
+    play = Play(image(SIZES[name]), live=LIVE_ON, brush=False)
     turns(lambda: play.work.layers is None and len(play.viewer.layers) == 4, 2.0)
     canvas, button = play.viewer.window._qt_viewer.canvas.native, Qt.MouseButton.LeftButton
     none, middle = Qt.KeyboardModifier.NoModifier, canvas.rect().center()
@@ -186,7 +230,7 @@ def series(name: str) -> list[str]:
         for i, path in enumerate(paths):
             tifffile.imwrite(path, image(SIZES[name], seed=i))  # none is taken for another
         begin(f"{name}, opening")
-        play = Play(SIZES[name], live="never", path=paths[0])
+        play = Play(paths[0], live="never")
         play.panel.volume.setChecked(len(play.shape) == 3)
         work, canvas = play.work, play.viewer.window._qt_viewer.canvas.native
         shift, alt = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
@@ -230,6 +274,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file to write the tables to")
     parser.add_argument("--sizes", nargs="*", default=["512x512", "8000x8000", "512x512x300"])
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser.add_argument("--sets", nargs="*", default=["Hippocampus", "HeartCT"], help="those to answer objects of")
     parser.add_argument("--trace", type=Path, help="a file to write to where turns over 50 ms went")
     options = parser.parse_args()
     lines, sizes = list[str](), options.sizes
@@ -247,7 +293,7 @@ def main() -> None:
             lines += [line for name in sizes for line in measured(name)]
     if "answers" in options.parts:
         lines += ["", "| image | answer on show, ms | all candidates, ms |", "|---|--:|--:|"]
-        lines += [seconds_to_screen(name, volume=name == "128x128x128") for name in ("512x512", "128x128x128")]
+        lines += answers(options)
     del app
     lines += ["", f"torch imported by the window's process: {'torch' in sys.modules}"]
     print("\n".join(lines), flush=True)

@@ -29,16 +29,17 @@ class Turn(NamedTuple):
 
 
 class Application(QApplication):
-    """Notes how long it draws its windows."""
+    """Notes how long it draws its windows, and when it has drawn one last."""
 
-    drawing = 0.0
+    drawing = drawn = 0.0
 
     def notify(self, receiver: Any, event: Any) -> bool:
         if event.type() != QEvent.Type.UpdateRequest:
             return super().notify(receiver, event)
         begun = time.perf_counter()
         is_handled = super().notify(receiver, event)
-        self.drawing += time.perf_counter() - begun
+        self.drawn = time.perf_counter()
+        self.drawing += self.drawn - begun
         return is_handled
 
 

@@ -37,7 +37,10 @@ class StatusLine(QLabel):
         """Show a sentence, which may have a link."""
         # Qt draws links in a blue of its own, which the dark theme swallows.
         link = f'<a style="color: {colour(self._viewer, "text").name()}"'
-        self.setText(sentence.replace("<a", link))
+        text = sentence.replace("<a", link)
+        if (text, is_error) == (self.text(), self.property("error")):
+            return
+        self.setText(text)
         self.setToolTip(sentence)
         self.setProperty("error", is_error)
         self.style().unpolish(self)

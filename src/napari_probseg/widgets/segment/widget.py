@@ -25,6 +25,7 @@ from napari_probseg.widgets.segment.objects_part import ObjectsPart
 from napari_probseg.widgets.segment.panel import Panel
 from napari_probseg.widgets.segment.reading_anew import ReadingAnew
 from napari_probseg.widgets.segment.slider_scales import edges_at, nearest_step, smoothness_at
+from napari_probseg.widgets.segment.steady import Steady
 from napari_probseg.widgets.segment.view_state import ViewState, view_state
 from napari_probseg.widgets.settings import read_settings
 from napari_probseg.widgets.style import KeyButton, sheet, use_all_height
@@ -64,7 +65,7 @@ class SegmentWidget(QWidget):
         self._alike = AlikePart(viewer, self.work, self.panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel, 1)
+        layout.addWidget(Steady(self.panel), 1)
         use_all_height(self)
         self.verbs = {
             "inside": self._brush_inside,
