@@ -218,6 +218,17 @@ def test_the_circle_of_the_brush_is_drawn_out_of_sight_once(open_widget, qtbot):
     assert styles == ["circle", "standard"], "it is there for all images"
 
 
+def test_the_circle_of_a_brush_in_hand_is_drawn_before_the_mouse_comes(open_widget, qtbot):
+    """Else it is drawn first as the mouse comes, which takes a tenth of a second."""
+    viewer, widget = open_widget(IMAGE)
+    click(qtbot, widget.panel.inside)
+    assert str(viewer.cursor.style) == "circle" and not viewer.mouse_over_canvas, "test invalid"
+    came = []
+    viewer.events.mouse_over_canvas.connect(lambda event: came.append(event.value))
+    qtbot.waitUntil(lambda: came[-1:] == [False] and True in came, timeout=20_000)
+    assert str(viewer.cursor.style) == "circle" and viewer.cursor.size == widget.work.tools.brush_size
+
+
 def test_a_brush_that_is_taken_up_while_its_circle_is_drawn_keeps_it(open_widget, qtbot):
     viewer, widget = open_widget(IMAGE)
     styles = seen_styles(viewer)

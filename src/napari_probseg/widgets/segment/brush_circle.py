@@ -36,9 +36,14 @@ class BrushCircle:
         _drawn.add(viewer)
         if self._is_shown:
             self._put_away(viewer)
-        elif str(viewer.cursor.style) == "standard":
+        elif str(viewer.cursor.style) == "standard" or self._awaits_mouse(viewer):
             self._show(viewer)
         return True
+
+    @staticmethod
+    def _awaits_mouse(viewer: Viewer) -> bool:
+        """Return whether a brush is in hand already whose circle nobody has seen, as the mouse is elsewhere."""
+        return str(viewer.cursor.style) == "circle" and not viewer.mouse_over_canvas
 
     def _show(self, viewer: Viewer) -> None:
         viewer.cursor.size = math.ceil(SCREEN_PIXELS / camera_of(viewer).zoom)
