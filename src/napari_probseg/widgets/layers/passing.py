@@ -199,6 +199,11 @@ class PassingLayer:
         """Return whether a layer is this one."""
         return self._layer is not None and bare(layer) is self._layer
 
+    @property
+    def emptiness(self) -> list[tuple[Labels, bool]]:
+        """The layer, if there is one, with whether it shows nothing."""
+        return [] if self._layer is None else [(self._layer, not self._drawn and self._ringed is None)]
+
     def _blank(self, over: Region | None = None) -> list[Region]:
         """Take away what is drawn, and return where that changes the layer; what is written over stays."""
         drawn, self._drawn, self._painter = self._drawn, [], None

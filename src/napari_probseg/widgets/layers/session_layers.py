@@ -308,6 +308,12 @@ class SessionLayers:
         boxes, in_work = [one.box for one in self.session.finished], self.session.in_work
         return {"objects": boxes, "markers": [in_work] if n_voxels(in_work) else []}
 
+    @property
+    def emptiness(self) -> list[tuple[Labels, bool]]:
+        """The layers, each with whether it holds nothing and nobody is about to draw on it."""
+        held = self.held
+        return [(self.objects, not held["objects"]), (self.markers, not held["markers"] and not self.has_brush_in_hand)]
+
     def _objects(self, where: Any) -> NDArray[Any]:
         """Return the objects to show, in as few bits as will do."""
         return self.session.objects[where].astype(numbers_for(self.session.max_label))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
@@ -159,6 +159,11 @@ class Images:
             If the image is none that can be worked on.
         """
         return image not in self._all and self._spare.lay_over(self._viewer, image, case_of(image).shape)
+
+    @property
+    def emptiness(self) -> list[tuple[Labels, bool]]:
+        """The layers over the image at work, and those that lie ready, each with whether it holds nothing."""
+        return [*((layer, True) for layer in self._spare), *(() if self.layers is None else self.layers.emptiness)]
 
     def recolour(self) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""

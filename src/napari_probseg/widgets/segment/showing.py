@@ -17,6 +17,7 @@ from napari_probseg.session.session import Session
 from napari_probseg.widgets.engines import engine
 from napari_probseg.widgets.garbage import Garbage
 from napari_probseg.widgets.layers.colours import warm_up
+from napari_probseg.widgets.layers.depth import Depth
 from napari_probseg.widgets.layers.image import (
     bare,
     displayed_axes,
@@ -81,7 +82,8 @@ class Showing(Following):
         self.view.preview.is_filled = self.settings.fill
         self.overlays = Overlays(viewer, self.owns)
         self.resuming = Resuming()
-        self._circle, self._garbage = BrushCircle(viewer), Garbage(viewer)
+        self._circle, self._garbage, self._depth = BrushCircle(viewer), Garbage(viewer), Depth(viewer)
+        self.changed.connect(self._show_in_depth)
         self._beforehand = Beforehand(self.lay_beforehand, self._must_wait)
         warm_up()
         if proposer is not None:
@@ -191,7 +193,9 @@ class Showing(Following):
         """
         if self.image is None:
             return False
-        return self._lay_next() or self._circle.draw_beforehand() or self._garbage.set_aside()
+        if laid := self._lay_next():
+            self._show_in_depth(hides=True)
+        return laid or self._circle.draw_beforehand() or self._garbage.set_aside()
 
     def _lay_next(self) -> bool:
         """Lay one of the layers over the image at work, if no work has begun on it; return False if all are there."""
@@ -353,8 +357,13 @@ class Showing(Following):
                 self.layers.markers.brush_size = size
             self.changed.emit()
 
+    def _show_in_depth(self, *, hides: bool = False) -> None:
+        """In depth show the layers that hold something; see `Depth`."""
+        self._depth.settle([*self.images.emptiness, *self.view.passing.emptiness], hides=hides)
+
     def _turned(self, _: Any) -> None:
         """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
+        self._show_in_depth(hides=True)
         self.view.passing.recolour()
         self.images.recolour()
         if self.layers is not None:

@@ -304,6 +304,7 @@ class Stage(Showing):
         self.elsewhere.stop()
         self._beforehand.stop()
         self._garbage.release()
+        self._depth.release()
         self._hide()
         self.view.release()
         self.recovery.forget()
