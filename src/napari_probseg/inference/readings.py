@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case
-from napari_probseg.inference.alike import Alike
+from napari_probseg.inference.alike import MIN_HELD, Alike
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.area import Area
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
@@ -108,7 +108,7 @@ def candidates_of(
     hinted = _hinted(case)
     of_one = answered if answered is not None and answered.is_on(device) else answer(network, hinted, device)
     found = given(hinted, of_one)
-    kept = _on_show(hinted, found)
+    kept = _on_show(hinted, found, of_one)
     readings = kept + _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
     readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
     boxes = [_box(case, found), *readings.boxes(case.shape)]
@@ -220,9 +220,13 @@ def _also(found: Answer) -> Readings:
     return _whole(found.window, found.logit, found.confidence)
 
 
-def _on_show(case: Case, found: Answer) -> Readings:
-    """Return the reading that what was on show is right but near the latest correction, if anything was."""
-    if (shown := Area.shown(case)) is None:
+def _on_show(case: Case, found: Answer, of_one: Answer) -> Readings:
+    """Return the reading that what was on show is right but near the latest correction, if anything was.
+
+    There is none where the answer is not the network's, but goes on with what was on show: all that looks alike.
+    """
+    shown = Area.shown(case)
+    if shown is None or (found is not of_one and shown.dice(Area.of(found, case)) > MIN_HELD):
         return _none()
     kept = corrected(case, found, shown)
     return _whole(kept.window, kept.logit, KEPT_SCORE)
