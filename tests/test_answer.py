@@ -186,6 +186,21 @@ def test_what_was_on_show_is_among_the_candidates_with_the_correction_alone(
     assert again.kept is None or dice(objects(again)[again.kept], objects(again)[0]) < 0.99, "it is said once"
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_where_a_likeness_goes_on_nothing_is_kept_beside_it(
+    network: AdvisedCVAE, case: ps.Case, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    shown = np.zeros(SHAPE, dtype=bool)
+    shown[10:110, 40:140] = True
+    likeness = shown if goes_on else ~shown
+    logit = torch.from_numpy(np.where(likeness, 3.0, -3.0).astype(np.float32))
+    monkeypatch.setattr(
+        readings, "given", lambda _, found: replace(found, window=Window((0, 0), SHAPE), logit=logit, confidence=0.5)
+    )
+    asked = case.mark(outside=dab(20, 130)).with_shown(tuple(slice(0, n) for n in SHAPE), shown, 0.3)
+    assert (candidates_of(network, asked, 6, seed=3, reach=1.0, device=CPU).kept is None) == goes_on
+
+
 @pytest.fixture(scope="module")
 def quiet_in_noise() -> ps.Case:
     rng = np.random.default_rng(0)
