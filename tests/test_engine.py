@@ -199,18 +199,17 @@ def test_what_is_told_to_stop_comes_to_its_own_end(engine, where):
         assert (ended := rest_of(steps, "stop"))[0] == "stopped" and ended[1] >= 3
 
 
-@pytest.mark.parametrize(("set_by_person", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_threads_of_a_worker_sleep_where_they_wait_unless_a_person_wants_it_otherwise(
-    monkeypatch, set_by_person, policy
-):
+@pytest.mark.parametrize("set_by_person", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_of_a_worker_soon_sleep_where_they_wait_unless_a_person_wants_it_otherwise(monkeypatch, set_by_person):
     """Threads that spin take the core that the window needs, and wait for it all the longer."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in set_by_person.items():
         monkeypatch.setenv(name, value)
     started = []
     monkeypatch.setattr(process.subprocess, "Popen", lambda command, **options: started.append(options["env"]))
     process._started(sys.stderr)
-    assert started[0] == {**os.environ, "OMP_WAIT_POLICY": policy}
+    assert started[0] == {**({} if set_by_person else process.CALM), **os.environ}
 
 
 def test_where_no_process_can_be_started_it_is_said_and_done_here(monkeypatch):

@@ -15,9 +15,10 @@ from threading import Timer
 from typing import IO, Any
 
 START_SECONDS = 120.0  # after which a worker that has not told its address is taken to hang
-# The threads of a network sleep where they wait for one another. By default they spin, and where the window draws, or
-# anything else has a core, all wait for the thread that has none. What a person has set holds.
-CALM = {"OMP_WAIT_POLICY": "PASSIVE"}
+# Where the threads of a network wait for one another they spin a little, and sleep then. By default they spin 150 times
+# as long, and where the window draws, or anything else has a core, all wait for the thread that has none. Asleep at
+# once they take longer for a volume. What a person has set holds.
+CALM = {"GOMP_SPINCOUNT": "2000"}
 
 
 class WorkerProcess:
@@ -98,5 +99,5 @@ def _started(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a worker: not by `multiprocessing`, which would run the main script a second time."""
     command = [sys.executable, "-P", "-m", "napari_probseg.engine"]  # -P: nothing from the folder it is started in
     no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
-    pipe, around = subprocess.PIPE, {**CALM, **os.environ}
+    pipe, around = subprocess.PIPE, {**({} if "OMP_WAIT_POLICY" in os.environ else CALM), **os.environ}
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, creationflags=no_window, env=around)
