@@ -15,7 +15,6 @@ from napari_probseg.inference.inputs import enlarged, window_input, window_input
 from napari_probseg.inference.windows import (
     Window,
     is_scale_known,
-    n_strokes,
     window_on,
     windows_around,
     windows_on_parts,
@@ -27,6 +26,7 @@ from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
 from napari_probseg.region import absolute, bounding_box, hull
+from napari_probseg.strokes import n_strokes
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
@@ -98,7 +98,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     around = [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
     looks, found, window = _looks(network, case, around, device)
     is_doubted = case.evidence is not None and looks.confidence < MIN_EXPECTED
-    if is_doubted and sum(n_strokes(case, case.drawn)) <= MAX_EARLY:
+    if is_doubted and sum(n_strokes(case.strokes[case.drawn])) <= MAX_EARLY:
         by_strokes = case.with_markers(case.partial, case.strokes, marked=case.marked)
         more, features, _ = _looks(network, by_strokes, around, device)
         looks, found = looks + more, found + features
@@ -140,7 +140,7 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
     size = fine_size(window)
     x = window_input(case, window, size).to(device)
     probability = looks.probability(window, size).to(device)
-    n_inside, n_outside = n_strokes(case, window.within(case.shape))
+    n_inside, n_outside = n_strokes(case.strokes[window.within(case.shape)])
     both, seen = (0.0, 0.0), None
     if foretold is not None and min(n_inside, n_outside) >= MIN_EACH:
         image, inside, outside = x[None, :-N_MARKS], x[-N_MARKS] > 0, x[1 - N_MARKS] > 0
@@ -153,7 +153,7 @@ def refinable(case: Case, window: Window, looks: Looks, foretold: float | None, 
 @torch.inference_mode()
 def _foresight(network: AdvisedCVAE, case: Case, window: Window, device: torch.device) -> float | None:
     """Return how well the network foretells half of the strokes in a window from the others; see `Answer`."""
-    n_inside, n_outside = n_strokes(case, window.within(case.shape))
+    n_inside, n_outside = n_strokes(case.strokes[window.within(case.shape)])
     if n_inside < MIN_EACH or not n_outside or n_inside + n_outside < MIN_FORETOLD:
         return None
     x = window_input(case, window, WINDOW_SIDE[2])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -91,18 +92,18 @@ def changed_near(missed: Mask, flooded: Mask, is_old: Mask, new: Tensor, *, min_
     min_depth : float
         Of a correction, in places.
     """
-    is_new = (new > 0).numpy()
-    grows = is_new & _near(missed, ~is_old, most=is_old, min_depth=min_depth)
-    shrinks = ~is_new & _near(flooded, is_old, most=is_old, min_depth=min_depth)
+    is_new, inside = (new > 0).numpy(), ndimage.distance_transform_edt(is_old)
+    outside = ndimage.distance_transform_edt(~is_old).clip(max=inside.max())
+    grows = is_new & _near(missed, outside, min_depth)
+    shrinks = ~is_new & _near(flooded, inside, min_depth)
     stays = torch.from_numpy((is_new != is_old) & ~grows & ~shrinks)
     old = torch.from_numpy(np.where(is_old, HELD_LOG_ODDS, -HELD_LOG_ODDS).astype(np.float32))
     return torch.where(stays, old, new)
 
 
-def _near(correction: Mask, wrong: Mask, *, most: Mask, min_depth: float) -> Mask:
-    """Return what lies no farther from a correction than it lies deep in what is wrong, and another mask is deep."""
+def _near(correction: Mask, depth: NDArray[np.float64], least: float) -> Mask:
+    """Return what lies no farther from a correction than that lies deep, or than the least."""
     if not correction.any():
         return np.zeros_like(correction)
-    depth = float(ndimage.distance_transform_edt(wrong)[correction].max())
-    reach = max(min_depth, min(depth, float(ndimage.distance_transform_edt(most).max())))
+    reach = max(least, float(depth[correction].max()))
     return np.asarray(ndimage.distance_transform_edt(~correction) <= reach)

@@ -19,13 +19,14 @@ from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
-from napari_probseg.inference.windows import Window, cut_off, n_strokes, window_on, windows_around
+from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels
+from napari_probseg.strokes import n_strokes
 
 Evidence = tuple[Region, NDArray[np.uint8]]  # a `Marker` for every voxel of a region
 
@@ -218,7 +219,7 @@ def _judged(
     ways = look()
     refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
     refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
-    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case, grid.region)))
+    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
     return VolumeAnswer(grid, logit, lambda: ways)
 
 
@@ -242,7 +243,7 @@ def look_at_all(
     so_far = (by_slices + logit.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))[0].cpu() / 2
     crossing = across_slices(of_images, case, slices, grid, so_far, device)
     by_slices = torch.stack([by_slices[0], *(seen.on(grid)[0].to(device) for seen in crossing)]).mean(0)[None]
-    n_inside, n_outside = n_strokes(case, grid.region)
+    n_inside, n_outside = n_strokes(case.strokes[grid.region])
     facts = facts_of(
         n_inside,
         n_outside,

@@ -119,12 +119,13 @@ def _readings(
         MAX_LOG_ODDS * found.ways.maps[0],
         MAX_LOG_ODDS * found.ways.maps[1],
     ]
+    kept = None
     if case.evidence is not None:
-        own.insert(1, _on_show(found, case.evidence))
+        kept = 1
+        own.insert(kept, _on_show(found, case.evidence))
     maps = [moved(found.grid, logit, grid) for logit in own]
     maps += [grid.sampled(s, w, beyond=-MAX_LOG_ODDS) for s, w in zip(samples, of, strict=True)]
     confidence = found.confidence
-    kept = None if case.evidence is None else 1
     alone = np.full(len(own) - 1, ALONE_RATIO * confidence)
     score = np.concatenate([[confidence], alone, quality * confidence * ALONE_RATIO])
     if kept is not None:

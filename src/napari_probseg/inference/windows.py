@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box, n_voxels
+from napari_probseg.strokes import n_strokes
 
 MIN_SIDE_VOXELS = 24
 MAX_WIDENING = 2.2  # how much a window is larger than the one before it, at most ...
@@ -194,17 +195,9 @@ def wider(case: Case, window: Window) -> Window | None:
     )
 
 
-def n_strokes(case: Case, where: Region) -> tuple[int, int]:
-    """Return how many strokes lie in a region, inside and outside."""
-    strokes = case.strokes[where]
-    box = bounding_box(strokes)
-    drawn = strokes[:0] if box is None else strokes[box]
-    return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
-
-
 def is_scale_known(case: Case) -> bool:
     """Return whether more of the object is known than a single stroke."""
-    if case.evidence is not None or sum(n_strokes(case, case.drawn)) != 1:
+    if case.evidence is not None or sum(n_strokes(case.strokes[case.drawn])) != 1:
         return True
     accepted = (case.partial[case.marked] == Marker.OBJECT) & (case.strokes[case.marked] == Marker.UNKNOWN)
     return bool(accepted.any())

@@ -11,12 +11,12 @@ import numpy as np
 from napari_probseg.candidates import NOTHING_LEFT, Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.metrics import iou
-from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer, OnShow, expected_dice
+from napari_probseg.strokes import n_strokes
 
 # Intersection over union with what was chosen, below which an answer is another one:
 DEPARTED = 0.6  # where a candidate happens to hold what was chosen, ...
@@ -298,14 +298,10 @@ class Offers(Alike):
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         if (kept := candidates.kept) is not None:
-            is_late = self._n_strokes() >= MIN_STROKES
+            is_late = sum(n_strokes(self._case.strokes[self._case.drawn])) >= MIN_STROKES
             return kept if likeness[0] < (DEPARTED_LATE if is_late else DEPARTED_EARLY) else 0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
-
-    def _n_strokes(self) -> int:
-        drawn = self._case.strokes[self._case.drawn]
-        return sum(numbered_parts(drawn == marker)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND))
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.special import expit, logit
 
 from napari_probseg.case import Marker
+from napari_probseg.strokes import n_strokes
 
 MIN_STROKES = 3  # strokes; fewer flood the image at random
 WEIGHT_LOG_ODDS = 2.0  # in log-odds; chosen on training parts
@@ -38,9 +38,8 @@ def with_flood(
     from skimage.filters import sobel
     from skimage.segmentation import watershed
 
-    every = np.ones((3,) * markers.ndim)
-    n_strokes = [ndimage.label(markers == marker, every)[1] for marker in (Marker.OBJECT, Marker.BACKGROUND)]
-    if min(n_strokes) == 0 or sum(n_strokes) < MIN_STROKES:
+    n_inside, n_outside = n_strokes(markers)
+    if min(n_inside, n_outside) == 0 or n_inside + n_outside < MIN_STROKES:
         return probability
     edges = np.max([sobel(channel) for channel in image], axis=0)
     side = np.where(watershed(edges, markers.astype(np.int32)) == Marker.OBJECT, WEIGHT_LOG_ODDS, -WEIGHT_LOG_ODDS)

@@ -311,8 +311,8 @@ class SessionLayers:
     @property
     def emptiness(self) -> list[tuple[Labels, bool]]:
         """The layers, each with whether it holds nothing and nobody is about to draw on it."""
-        held = self.held
-        return [(self.objects, not held["objects"]), (self.markers, not held["markers"] and not self.has_brush_in_hand)]
+        is_drawn_on = self.has_brush_in_hand or n_voxels(self.session.in_work) > 0
+        return [(self.objects, not self.session.finished), (self.markers, not is_drawn_on)]
 
     def _objects(self, where: Any) -> NDArray[Any]:
         """Return the objects to show, in as few bits as will do."""

@@ -76,10 +76,15 @@ class Recovery(QObject):
 
     def refuse_while_pending(self) -> None:
         """Raise if it is not known yet, or not answered, whether to go on with earlier work."""
-        if self._background.is_busy or self._restored is not None:
+        if self._is_at_work:
             raise NotYetError("earlier work on this image is looked for: one moment")
         if self.earlier is not None:
             raise RuntimeError("earlier work on this image was found: choose Go on or Start anew first")
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether earlier work is looked for, or made into a session with its layers."""
+        return self._background.is_busy or self._restored is not None
 
     @property
     def is_pending(self) -> bool:
@@ -89,7 +94,7 @@ class Recovery(QObject):
     @property
     def is_asking(self) -> bool:
         """Whether a person is asked whether to go on with earlier work."""
-        return self.earlier is not None and not self._background.is_busy and self._restored is None
+        return self.earlier is not None and not self._is_at_work
 
     def keep(self, session: Session, image: Image) -> None:
         """Let a session have a journal from now on."""

@@ -1,0 +1,23 @@
+"""Strokes: how many were drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_probseg.case import Marker
+from napari_probseg.morphology import numbered_parts
+from napari_probseg.region import bounding_box
+
+
+def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how many strokes there are, inside and outside.
+
+    Parameters
+    ----------
+    markers : (...) uint8 array
+        A `Marker` for every voxel, of strokes alone.
+    """
+    box = bounding_box(markers)
+    drawn = markers[:0] if box is None else markers[box]
+    return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
