@@ -306,9 +306,31 @@ def test_what_cannot_be_an_example_is_said() -> None:
     whole.mark(np.ones(image.shape, dtype=bool)), whole.finish()
     with pytest.raises(ValueError, match="no room"):
         whole.propose_similar()
+    both = ps.Session(ps.Case(image), completer=NO_NETWORK)
+    both.mark(~dot), both.finish(), both.mark(dot), both.finish()  # one is too large, the other too small
+    with pytest.raises(ValueError, match="too small"):
+        both.propose_similar()
     flat = finished(np.zeros(image.shape, np.float32), labels)
     with pytest.raises(ValueError, match="constant"):
         flat.propose_similar()
+
+
+def test_in_a_time_series_objects_at_another_time_are_what_is_looked_for_where_there_are_none_yet() -> None:
+    image, labels = disks()
+    series = np.stack([image, np.roll(image, 3, axis=1), np.zeros_like(image)])
+    session = ps.Session(ps.Case(series, in_time=True), completer=NO_NETWORK)
+    for label, kind in ((6, "cell"), (7, "cell")):
+        session.mark(labels[None] == label, where=(slice(0, 1), slice(0, 160), slice(0, 160)))
+        session.finish(kind=kind)
+    session.propose_similar(None, plane=(0, 1))
+    assert {(o.where[0].start, o.where[0].stop) for o in session.similar.objects} == {(1, 2)}
+    moved = np.roll(labels, 3, axis=1)[None] * np.array([0, 1, 0])[:, None, None]
+    assert right(session, moved).sum() == labels.max()
+    step = session.take_similar()
+    assert set(session.kinds.values()) == {"cell"} and step.arguments["first"] == 2
+    assert session.query_similar(plane=(0, 1)).elsewhere() is None, "it has one of its own now"
+    with pytest.raises(ValueError, match="constant"):
+        session.propose_similar(plane=(0, 2))
 
 
 def test_nothing_alike_is_an_empty_offer_that_says_so() -> None:

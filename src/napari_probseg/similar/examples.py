@@ -67,6 +67,13 @@ class Query:
     known: tuple[Example, ...] = ()
     plane: Plane | None = None
 
+    def elsewhere(self) -> Query | None:
+        """Return what is asked at the nearest time with the latest example; None if the image that is meant has one."""
+        if self.plane is None or not self.examples or any(part.at(self.plane) for part in self.examples):
+            return None
+        times = self.examples[-1].where[0]
+        return replace(self, plane=(0, min(max(self.plane[1], times.start), times.stop - 1)))
+
     def checked(self) -> Query:
         """Return it without examples that are too small to be like; of a time series, of the image that is meant.
 
@@ -85,14 +92,15 @@ class Query:
             raise ValueError("there is no finished object to be like: finish one first")
         size = float(np.prod(self.case.shape, dtype=float))
         n_voxels = [int(np.count_nonzero(part.mask)) for part in self.examples]
-        if self.examples and not self.known and max(n_voxels) < MIN_VOXELS:
+        kept = tuple(p for p, n in zip(self.examples, n_voxels, strict=True) if MIN_VOXELS <= n <= MAX_SHARE * size)
+        if self.examples and not kept and not self.known:
+            if min(n_voxels) > MAX_SHARE * size:
+                raise ValueError("the finished object fills most of the image: there is no room for others like it")
+            n = max(n for n in n_voxels if n < MIN_VOXELS)
             raise ValueError(
-                f"the finished objects are too small to find others like them ({max(n_voxels)} voxels, "
+                f"the finished objects are too small to find others like them ({n} voxels, "
                 f"{MIN_VOXELS} are needed): finish a larger one"
             )
-        if self.examples and not self.known and min(n_voxels) > MAX_SHARE * size:
-            raise ValueError("the finished object fills most of the image: there is no room for others like it")
-        kept = tuple(p for p, n in zip(self.examples, n_voxels, strict=True) if MIN_VOXELS <= n <= MAX_SHARE * size)
         return replace(self, examples=kept)
 
 

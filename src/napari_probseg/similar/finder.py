@@ -115,6 +115,9 @@ class Finder:
         """
         if n is not None and n < 1:
             raise ValueError(f"at least one object must be asked for, got n={n}")
+        if query.elsewhere() is not None:  # objects at other times are what is looked for at this one
+            query = replace(query, known=(*query.known, *self.examples_of(query)))
+        like = query.examples[-1].label if query.examples else 0
         query, plane = query.checked(), query.plane
         seen = self._look_at(query)
         examples = self._learn(query, seen)
@@ -134,13 +137,15 @@ class Finder:
                 break
         yield Progress(len(tiles), len(tiles))
         kept = without_overlaps([o for o in found[:n] if o.score >= MIN_LIKELIHOOD])
-        like = query.examples[-1].label if query.examples else 0
         objects = tuple(replace(o, number=i).in_series(plane) for i, o in enumerate(kept))
         return Similar(objects, len(examples), like, ndim=query.case.ndim)
 
     def examples_of(self, query: Query) -> list[Example]:
-        """Return what the examples of this image look like, to be known in other images."""
-        query = query.checked()
+        """Return what the examples of this image look like, to be known in other images.
+
+        Of a time series, those at the nearest time where the image that is meant has none.
+        """
+        query = (query.elsewhere() or query).checked()
         return self._learn(replace(query, known=()), self._look_at(query)) if query.examples else []
 
     # What examples look like --------------------------------------------------------------------------------------
