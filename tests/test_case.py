@@ -121,6 +121,8 @@ def test_the_axis_without_a_spacing_counts_channels(
         (np.zeros(5), {}, r"got shape \(5,\)"),
         (np.zeros((1, 1)), {}, "nothing to segment"),
         (np.zeros((1, 1, 9)), {}, "nothing to segment"),
+        (np.zeros((0, 5, 5)), {}, r"image of \(0, 5, 5\): it has no voxel"),
+        (np.zeros((0, 5, 5)), {"channel_axis": 0}, "it has no voxel"),
         (np.zeros((4, 4), dtype=complex), {}, "complex128.*numpy.abs"),
         (np.array([["a", "b"]]), {}, "real numbers"),
         ([np.zeros((8, 8)), np.zeros((4, 4))], {}, "multiscale"),

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,7 @@ import napari_probseg as ps
 from fakes import GrowingProposer
 from napari_probseg import batch, more
 from napari_probseg.cli import measure, segment
-from napari_probseg.cli.main import app
+from napari_probseg.cli.main import app, main
 from napari_probseg.evaluate.run import EvaluateConfig
 from napari_probseg.morphology import ball
 from napari_probseg.proposers.completion import CutConfig
@@ -258,3 +259,23 @@ def test_mistakes_get_one_sentence(arguments: list[str], says: str) -> None:
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_gets_one_sentence_and_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, inside, _ = drawn(tmp_path, (64, 70))
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "complete_file", interrupted)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which `main` replaces
+    monkeypatch.setattr(
+        sys, "argv", ["napari-probseg", "complete", str(image), str(tmp_path / "out.tif"), "--inside", str(inside)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("napari-probseg: stopped; what was written is whole")
+    assert not (tmp_path / "out.tif").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,43 @@ def test_the_proposer_of_the_documentation_keeps_the_contract() -> None:
     disk = np.hypot(y - 40, x - 40) < 20
     overlaps = [2 * (p[1][disk] == 1).sum() / ((p[1] == 1).sum() + disk.sum()) for p in first.partial]
     assert max(overlaps) > 0.95
+
+
+CARDS = sorted(str(card.relative_to(REPOSITORY)) for card in (REPOSITORY / "src").rglob("weights/*.md"))
+
+
+def commands_of(page: str) -> list[tuple[str, bool]]:
+    """Return what a page says to run, with what may be left out; and whether it is a line of its own, so all of it."""
+    text = re.sub(r"\\\n\s*", "", (REPOSITORY / page).read_text(encoding="utf-8"))
+    lines = [(line, True) for line in re.findall(r"^ {4}((?:napari-probseg|python) .*)$", text, re.M)]
+    named = [(line, False) for line in re.findall(r"`((?:napari-probseg|python) .*?)`", text)]
+    return [(re.sub(r"\$\(.*?\)|\$\w+|\s#\s.*$| \| \w+|[\[\]]", "", line), whole) for line, whole in [*lines, *named]]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS])
+def test_the_commands_of_a_page_are_understood(page: str) -> None:
+    """None is run: the command line knows their names and options, and of programs of ours there is the file."""
+    import typer
+
+    from napari_probseg.cli.main import app
+
+    for line, is_whole in commands_of(page):
+        program, *given = shlex.split(line)
+        if program == "python":
+            assert all((REPOSITORY / word).is_file() for word in given if word.endswith(".py")), line
+            continue
+        command: Any = typer.main.get_command(app)
+        while given and (below := getattr(command, "commands", {})) and given[0] != "--help":
+            assert given[0] in below, line
+            command = below[given.pop(0)]
+        options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        assert {word for word in given if re.match("--?[a-z]", word)} <= options, line
+        if is_whole:
+            command.make_context(command.name, given)
+
+
+def test_a_command_that_is_not_understood_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in ("napari-probseg mor IMAGE", "napari-probseg more IMAGE --lable A --out B", "python benchmarks/no.py"):
+        monkeypatch.setattr(__import__(__name__), "commands_of", lambda page, line=line: [(line, True)])
+        with pytest.raises(AssertionError):
+            test_the_commands_of_a_page_are_understood("README.md")

@@ -109,6 +109,13 @@ def test_channels(n_channels: int) -> None:
     assert right(session, labels)[:10].mean() >= 0.9
 
 
+def test_as_many_as_there_is_room_for_are_found() -> None:
+    image, labels = disks((240, 240), n=15, radius=6.5)
+    session = finished(image, labels, 100)
+    session.propose_similar(None)
+    assert right(session, labels).sum() >= 0.95 * labels.max()
+
+
 def test_touching_objects_are_told_apart() -> None:
     image, labels = disks((160, 160), n=4, radius=7)
     touching = np.roll(labels > 0, 14, axis=1) & (labels == 0)  # beside each another one

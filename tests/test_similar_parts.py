@@ -9,7 +9,7 @@ import pytest
 
 import napari_probseg as ps
 from napari_probseg.region import grown
-from napari_probseg.similar import Part, Query, Similar, SimilarObject
+from napari_probseg.similar import Part, Query, Similar, SimilarObject, border
 from napari_probseg.similar.completion import Answer
 from napari_probseg.similar.examples import form_of
 from napari_probseg.similar.features import View
@@ -143,3 +143,44 @@ def test_what_was_offered_and_drawn_otherwise_was_wrong() -> None:
     much_more[grown(o.where, [12, 12], objects.shape)] = 9
     assert Decisions(much_more, ()).about(o) == 0
     assert Decisions(session.objects, (Part(o.where, o.mask),)).about(o) == 0
+
+
+def ramp(offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return log-odds that fall by 1 a voxel away from a middle, 0 at 9 voxels from there, and the disk of radius 9."""
+    away = np.hypot(*np.ogrid[-24:25, -24:25])
+    return (9.0 - away + offset).astype(np.float32), away <= 9.0
+
+
+def seen(log_odds: np.ndarray, truth: np.ndarray, by_look: np.ndarray | None = None) -> border.Foretold:
+    answer = Answer((slice(0, 49), slice(0, 49)), log_odds, 0.8)
+    nothing = np.zeros(truth.shape, dtype=bool)
+    return border.Foretold(answer, np.zeros_like(log_odds) if by_look is None else by_look, (24, 24), truth, nothing)
+
+
+def test_others_end_where_examples_do() -> None:
+    """An image whose borders lie farther out, or in, than the network has them: one example tells, more tell more."""
+    for off in (-1.5, 1.5):
+        log_odds, truth = ramp(off)  # the network sees the border so many voxels too far out
+        one, four = (border.learnt_border(2, [seen(log_odds, truth)] * n, by_look=False) for n in (1, 4))
+        assert 0 < -one.offset * np.sign(off) < -four.offset * np.sign(off) <= 1.5
+        again = four.log_odds(log_odds, np.zeros_like(log_odds)) > 0
+        assert np.count_nonzero(again ^ truth) < 0.6 * np.count_nonzero((log_odds > 0) ^ truth)
+    log_odds, truth = ramp()
+    assert abs(border.learnt_border(2, [seen(log_odds, truth)] * 4, by_look=False).offset) < 0.5
+
+
+def test_an_example_of_which_something_else_is_seen_tells_nothing_of_the_border() -> None:
+    log_odds, truth = ramp(-6.0)  # the network sees its middle alone
+    assert border.learnt_border(2, [seen(log_odds, truth)], by_look=False) == border.FIRST_BORDER[2]
+    assert border.learnt_border(3, [], by_look=True) == border.FIRST_BORDER[3]
+    sure, _ = ramp(3.0)
+    far = border.learnt_border(2, [seen(20 * sure, truth)] * 4, by_look=False)
+    assert -border.MAX_OFFSET <= far.offset < 0, "a sure network is not moved without end"
+
+
+def test_the_classifier_counts_where_it_foretells_examples_better() -> None:
+    wrong, truth = ramp(-5.0)
+    right, _ = ramp()
+    assert border.learnt_border(2, [seen(wrong, truth, right)] * 2, by_look=True).look > 0
+    assert border.learnt_border(2, [seen(right, truth, wrong)] * 2, by_look=True).network > 0
+    assert border.learnt_border(2, [seen(wrong, truth, right)], by_look=False).look == 0

@@ -105,6 +105,8 @@ def checked_axes(
             f"{wanted}, and channel_axis=... names an axis of channels{series}; "
             f"got shape {tuple(image.shape)} with channel_axis={channel_axis}"
         )
+    if 0 in image.shape:
+        raise ValueError(f"there is nothing to segment in an image of {tuple(image.shape)}: it has no voxel")
     if sum(n > 1 for n in of_space) < 2:
         raise ValueError(f"there is nothing to segment in an image of {of_space}: two axes need at least 2 voxels")
     return channel_axis, shape, checked_spacing(spacing, len(of_space))

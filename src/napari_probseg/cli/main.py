@@ -14,6 +14,9 @@ from napari_probseg.cli.measure import evaluate, reproduce
 from napari_probseg.cli.segment import complete, demo, more, propose
 from napari_probseg.cli.train import train
 
+INTERRUPTED = 130  # exit status after Ctrl+C, as in shells
+STOPPED = "stopped; what was written is whole, and the same command goes on where it fills a folder or trains"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -30,6 +33,10 @@ def main() -> None:
     warnings.showwarning = _show  # type: ignore[assignment]
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo(f"napari-probseg: {STOPPED}", err=True)
+        raise
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
         typer.echo(f"napari-probseg: {_sentence_of(error)}", err=True)
         sys.exit(1)

@@ -25,7 +25,6 @@ DAB_RADIUS_RATIO = 0.12  # radius of the mark on a seed, over that diameter
 N_BATCH = {2: 8, 3: 4}  # seeds
 WINDOW_WEIGHT_POWER = 4.0  # power of what a window's answer is worth, by which it counts
 SMOOTHNESS, EDGES = 1.0, 2.0  # of the cut: lambda, and sigma over the noise of the image
-MAX_LOG_ODDS = 4.0  # that the classifier has beside the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +107,6 @@ def ends_with(mask: NDArray[np.bool_], where: Region, shape: Sequence[int]) -> b
         (s.start > 0 and mask.take(0, axis).any()) or (s.stop < n and mask.take(-1, axis).any())
         for axis, (s, n) in enumerate(zip(where, shape, strict=True))
     )
-
-
-def mixed(
-    by_network: NDArray[np.float32], by_look: NDArray[np.float32], mix: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Return log-odds of object by the network and the classifier together."""
-    return np.float32(mix[0]) * by_network + np.float32(mix[1]) * np.clip(by_look, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def object_at(

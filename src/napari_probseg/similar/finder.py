@@ -17,6 +17,7 @@ from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
 from napari_probseg.region import Region, overlap, relative
+from napari_probseg.similar.border import BY_LOOK, N_FORETOLD, Border, Foretold, learnt_border
 from napari_probseg.similar.classifier import Classifier, Scale, sides
 from napari_probseg.similar.completion import (
     N_BATCH,
@@ -25,7 +26,6 @@ from napari_probseg.similar.completion import (
     cut_out,
     divided,
     ends_with,
-    mixed,
     object_at,
 )
 from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Query, diameter_of, form_of
@@ -44,10 +44,6 @@ MAX_EXAMPLES = 24  # the latest finished objects that are learnt from
 LARGER_WINDOW = 1.6  # times as large, where an object ends with the window that it is looked at in
 SEEDS_PER_OBJECT = 3  # that are completed at most for each object asked for, those that stand out most first
 MAX_KEPT_TILES = 12  # whose features are kept for the next time
-# How much the network and the classifier count, in log-odds, where an object ends: what foretells the examples best.
-EXPERT_MIXES = ((1.0, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0))
-FIRST_MIX = {2: (1.0, 0.0), 3: (1.0, 0.5)}  # with one example, from which nothing can be foretold
-N_FORETOLD = 4  # of the latest examples, each from the others
 SIZES_APART = 2**0.25  # ratio of diameters that share the features of an image
 
 
@@ -58,14 +54,14 @@ class _Sought:
     Parameters
     ----------
     classifier : Classifier
-    mix : (float, float)
-        How much the network and the classifier count.
+    border : Border
+        Where such an object ends.
     forms : sequence of Form
         Of the examples.
     """
 
     classifier: Classifier
-    mix: tuple[float, float]
+    border: Border
     forms: Sequence[Form]
 
 
@@ -125,8 +121,8 @@ class Finder:
             self._example_of(query, part, seen).inside for part in (*query.others[-MAX_EXAMPLES:], *query.skipped)
         ]
         unknown = np.concatenate([rows for _, rows in seen.unknown])
-        mix = self._mix(query, seen, examples, lambda kept: Classifier.of(kept, against, unknown))
-        sought = _Sought(Classifier.of(examples, against, unknown), mix, [example.form for example in examples])
+        border = self._border(query, seen, examples, lambda kept: Classifier.of(kept, against, unknown))
+        sought = _Sought(Classifier.of(examples, against, unknown), border, [example.form for example in examples])
         tiles = _from_near(seen.view.frame.tiles(TILE_SIDE_SAMPLES[query.case.ndim]), seen.view.frame, query)
         found: list[SimilarObject] = []
         most = None if n is None else SEEDS_PER_OBJECT * n + N_BATCH[query.case.ndim]
@@ -189,37 +185,33 @@ class Finder:
             seen.examples[key] = _example(query, part, seen)
         return seen.examples[key]
 
-    def _mix(
+    def _border(
         self,
         query: Query,
         seen: _Seen,
         examples: Sequence[Example],
         learn: Callable[[Sequence[Example]], Classifier],
-    ) -> tuple[float, float]:
-        """Return how much network and classifier count: each of the latest examples is foretold by the others."""
+    ) -> Border:
+        """Return where such objects end: each of the latest examples is foretold by the others."""
         case, network = query.case, self.networks.get(query.case.ndim)
         if network is None:
-            return 0.0, 1.0
-        parts = query.examples[-N_FORETOLD:]
-        if len(examples) < 2 or not parts:
-            return FIRST_MIX[case.ndim]
-        reached = np.zeros(len(EXPERT_MIXES))
-        for part in parts:
+            return BY_LOOK
+        foretold, has_others = [], len(examples) > 1
+        for part in query.examples[-N_FORETOLD:] if has_others or case.ndim == 2 else ():
             own = self._example_of(query, part, seen)
             inside = deepest(part.mask, np.asarray(case.spacing, dtype=float))
             place = [p + s.start for p, s in zip(inside, part.where, strict=True)]
             [answer] = completed(network, case, [place], [own.form.diameter])
-            frame = seen.view.frame.part(seen.view.frame.holding(part.where), round(1.5 * DIAMETER_SAMPLES[case.ndim]))
-            odds = learn([e for e in examples if e is not own])(seen.scale(seen.view.features(frame)))
-            by_look = _on_voxels(frame, odds, answer.where)
+            by_look = np.zeros_like(answer.log_odds)
+            if has_others:
+                side = round(1.5 * DIAMETER_SAMPLES[case.ndim])
+                frame = seen.view.frame.part(seen.view.frame.holding(part.where), side)
+                odds = learn([e for e in examples if e is not own])(seen.scale(seen.view.features(frame)))
+                by_look = _on_voxels(frame, odds, answer.where)
+            at = tuple(p - s.start for p, s in zip(place, answer.where, strict=True))
             locked = _locked(answer.where, [p for p in (*query.examples, *query.others) if p is not part])
-            truth = _locked(answer.where, [part])
-            at = [p - s.start for p, s in zip(place, answer.where, strict=True)]
-            for i, mix in enumerate(EXPERT_MIXES):
-                found = object_at(mixed(answer.log_odds, by_look, mix), at, locked)
-                if found is not None:
-                    reached[i] += np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
-        return EXPERT_MIXES[int(reached.argmax())]
+            foretold.append(Foretold(answer, by_look, at, _locked(answer.where, [part]), locked))
+        return learnt_border(case.ndim, foretold, by_look=has_others)
 
     # What is in a tile --------------------------------------------------------------------------------------------
 
@@ -322,7 +314,7 @@ def _objects_of(
     """
     case = query.case
     by_look = _on_voxels(frame, odds, answer.where)
-    answer = replace(answer, log_odds=mixed(answer.log_odds, by_look, sought.mix))
+    answer = replace(answer, log_odds=sought.border.log_odds(answer.log_odds, by_look))
     locked = _locked(answer.where, (*query.examples, *query.others))
     at = _within(frame, seed, answer, case.shape)
     at = tuple(min(max(0, p), n - 1) for p, n in zip(at, locked.shape, strict=True))

@@ -12,7 +12,7 @@ from scipy import ndimage
 MIN_RESPONSE = 0.1
 RADIUS_RATIOS = (0.7, 1.0, 1.4)  # of the radii that are looked for, over those of the examples
 MAX_RADIUS_RATIO = 2.0  # ratio by which radii reach beyond the typical one, where the examples differ as much
-MAX_SEEDS = 160  # in one tile
+MAX_SEEDS = 400  # in one tile: as many as there is room for objects that touch
 MIN_SEED_DISTANCE_RATIO = 0.6  # of the smaller radius, within which two seeds of like radii are one
 MAX_RATIO_ALIKE = 1.9
 
