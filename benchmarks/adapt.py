@@ -11,6 +11,7 @@ import numpy as np
 
 import napari_probseg as ps
 from napari_probseg.morphology import ball
+from napari_probseg.proposers.unet_cut import UNetCut
 
 SHAPES = ((300, 400), (60, 70, 80))
 
@@ -27,6 +28,7 @@ def case_of(shape: tuple[int, ...]) -> ps.Case:
 
 def main() -> None:
     completer = ps.load_completer(device="cpu")
+    assert isinstance(completer, UNetCut)
     for shape in SHAPES:
         case, start, cpu = case_of(shape), time.perf_counter(), time.process_time()
         completer.adapt(case)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("--weights", default="general")
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
-    proposer: CVAEProposer = ps.load_proposer(arguments.weights, device="cpu")
+    proposer = cast(CVAEProposer, ps.load_proposer(arguments.weights, device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         thin, thick = volume((30, 512, 512), folder), volume((1000, 512, 512), folder)
         plane, case_30, case_1000 = marked(np.asarray(thin[15])), marked(thin), marked(thick)

@@ -19,9 +19,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import napari
 import numpy as np
@@ -35,6 +37,7 @@ import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
 from cubes import cube
 from napari_probseg.dataset.raw import datasets_at
+from napari_probseg.engine.client import Engine
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.widgets.settings import LIVE_ON, Settings
 from turns import PARTS_OF_TURN, Application, begin, longest, trace, turns
@@ -64,9 +67,9 @@ class Play:
     """A person at one image in a real window."""
 
     def __init__(
-        self, values: np.ndarray | Path, *, live: str, brush: bool = True, spacing: tuple[float, ...] | None = None
+        self, values: np.ndarray | Path, *, live: str, brush: bool = True, spacing: Sequence[float] | None = None
     ) -> None:
-        module.read_settings = lambda: Settings(live=live)
+        mock.patch.object(module, "read_settings", return_value=Settings(live=live)).start()
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
         self.viewer = napari.Viewer()
@@ -87,11 +90,17 @@ class Play:
     def wait_for_worker(self) -> None:
         """Wait until all is done that is done beforehand, and the worker is there, for which the first answer waits."""
         engine = self.work.asking._engine
-        turns(lambda: engine.pid is not None and gc.get_freeze_count() > 0)
+        turns(lambda: isinstance(engine, Engine) and engine.pid is not None and gc.get_freeze_count() > 0)
+
+    @property
+    def markers(self) -> Any:
+        """The layer that is drawn on."""
+        assert self.work.layers is not None
+        return self.work.layers.markers
 
     def dab(self, at: tuple[int, ...], label: int) -> None:
-        self.work.layers.markers.selected_label = label
-        self.work.layers.markers.paint(tuple(n // 2 + d for n, d in zip(self.shape, at, strict=True)), label)
+        self.markers.selected_label = label
+        self.markers.paint(tuple(n // 2 + d for n, d in zip(self.shape, at, strict=True)), label)
 
     def dabs(self) -> None:
         """Draw a little inside and a little outside, and wait for the answer."""
@@ -101,6 +110,7 @@ class Play:
         turns(lambda: not self.work.asking.is_busy, 1.0)
 
     def close(self) -> None:
+        assert self.work.session is not None
         self.work.session.note_saved("", whole=False)  # else it asks what is to become of it
         self.widget.release()
         self.viewer.close()
@@ -121,6 +131,9 @@ def gaps_at(name: str, *, volume: bool) -> list[str]:
         n_long = sum(one.clock > 0.05 for one in found)
         lines.append(f"| {name} | {what} | {1000 * took:.0f} | {longest(found, *PARTS_OF_TURN)} | {n_long} |")
 
+    def has_other_offer(before: object) -> bool:
+        return work.on_offer is not before
+
     layer = play.viewer.layers["image"]
     for opacity in (0.99, 1.0):
         layer.opacity = opacity
@@ -130,7 +143,7 @@ def gaps_at(name: str, *, volume: bool) -> list[str]:
         note(what, button.click, lambda: not work.asking.is_busy)
     for step in (3, 12):
         before = work.on_offer
-        note("cut anew", lambda s=step: play.panel.smoothness.setValue(s), lambda b=before: work.on_offer is not b)
+        note("cut anew", partial(play.panel.smoothness.setValue, step), partial(has_other_offer, before))
     note("accept", work.accept, lambda: True)
     note("finish", work.finish, lambda: True)
     play.close()
@@ -142,12 +155,12 @@ def ball_strokes(play: Play) -> Iterator[Callable[[], object]]:
     zeros = (0,) * (len(play.shape) - 2)
     play.dabs()
     for i in range(N_STROKES):
-        yield lambda i=i: play.dab((*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
+        yield partial(play.dab, (*zeros, (-1) ** i * (8 + i), 3 * i), 1 if i % 2 else 2 if i > 8 else 1)
 
 
-def corrections(play: Play, truth: np.ndarray, spacing: tuple[float, ...]) -> Iterator[Callable[[], object]]:
+def corrections(play: Play, truth: np.ndarray, spacing: Sequence[float]) -> Iterator[Callable[[], object]]:
     """Yield strokes as the annotator of ``napari-probseg evaluate`` draws them, each where the answer errs most."""
-    markers = play.work.layers.markers
+    markers = play.markers
 
     def draw(marks: tuple[np.ndarray, np.ndarray]) -> None:
         for mask, label in zip(marks, (1, 2), strict=True):
@@ -167,11 +180,15 @@ def seconds_to_screen(name: str, play: Play, strokes: Iterator[Callable[[], obje
     """Return a line of the time from the end of a stroke until its answer is drawn, and until all others are there."""
     app, shown, firsts, alls = QApplication.instance(), [0.0], [], []
     play.work.view.shown.connect(lambda _: shown.append(time.perf_counter()))
+
+    def is_drawn(before: int) -> bool:
+        return len(shown) > before and app.drawn > shown[before]
+
     for i, stroke in enumerate(strokes):
         begin(f"{name} answer {i}")
         begun, before = time.perf_counter(), len(shown)
         stroke()
-        turns(lambda b=before: len(shown) > b and app.drawn > shown[b], 0)
+        turns(partial(is_drawn, before), 0)
         firsts.append(app.drawn - begun)
         turns(lambda: not play.work.asking.is_busy, 0)
         alls.append(time.perf_counter() - begun)
@@ -191,7 +208,9 @@ def answers(options: argparse.Namespace) -> Iterator[str]:
         case, truth = cube(dataset.load(dataset.split("training")[0]))
         play = Play(np.asarray(case.image), live=LIVE_ON, spacing=case.spacing)
         play.panel.volume.setChecked(True)
-        yield seconds_to_screen(f"128x128x128, {dataset.folder.name}", play, corrections(play, truth, case.spacing))
+        yield seconds_to_screen(
+            f"128x128x128, {dataset.folder.name}", play, corrections(play, truth, case.spacing or ())
+        )
 
 
 def first_brush(name: str) -> list[str]:

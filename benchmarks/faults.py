@@ -153,20 +153,22 @@ def run(code: str, folder: Path) -> str:
 def interrupted(command: list[str], seconds: float, *, ready: str) -> tuple[bool, list[str]]:
     """Press Ctrl-C some time after a program has said that it is at work; return whether it ended, and what it said."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
-    said, end = [], time.monotonic() + LIMIT
+    said: list[str] = []
+    end, output = time.monotonic() + LIMIT, process.stdout
+    assert output is not None
     try:
-        os.set_blocking(process.stdout.fileno(), False)
+        os.set_blocking(output.fileno(), False)
         while time.monotonic() < end and not any(ready in line for line in said):
-            said += process.stdout.readlines()
+            said += output.readlines()
             if process.poll() is not None:
                 break
             time.sleep(0.02)
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         while process.poll() is None and time.monotonic() < end + 60:
-            said += process.stdout.readlines()
+            said += output.readlines()
             time.sleep(0.02)
-        said += process.stdout.readlines()
+        said += output.readlines()
         return process.poll() is not None, said
     finally:
         process.kill()

@@ -19,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import maxflow
 import numpy as np
@@ -60,7 +61,8 @@ def row(shape: str, options: argparse.Namespace) -> str:
     """Return a row of the table."""
     with tempfile.TemporaryDirectory() as name:
         # Made here, so that a method's own process holds nothing but its inputs before it starts.
-        np.savez(Path(name) / "problem.npz", **problem(shape, noisy=options.noisy))
+        arrays: dict[str, Any] = problem(shape, noisy=options.noisy)
+        np.savez(Path(name) / "problem.npz", **arrays)
         kept, whole = (run(method, shape, options, Path(name)) for method in ("kept", "whole"))
         excess = excess_energy(shape, options, Path(name))
     cells = [f"{whole['s'][c] / kept['s'][c]:.1f} ({1e3 * kept['s'][c]:.0f})" for c in CHANGES]
@@ -68,7 +70,7 @@ def row(shape: str, options: argparse.Namespace) -> str:
     return f"| {shape} | " + " | ".join(cells) + f" | {memory} | {excess:.1e} |"
 
 
-def run(method: str, shape: str, options: argparse.Namespace, folder: Path) -> dict:
+def run(method: str, shape: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measure a method in processes of its own, and return the least that it took."""
     command = [sys.executable, __file__, "--measure", method, "--shape", shape, "--folder", str(folder)]
     command += ["--smoothness", str(options.smoothness)]
@@ -80,7 +82,7 @@ def run(method: str, shape: str, options: argparse.Namespace, folder: Path) -> d
     return {"s": {c: min(r["s"][c] for r in runs) for c in CHANGES}, "mib": min(r["mib"] for r in runs)}
 
 
-def measure(options: argparse.Namespace) -> dict:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Cut a sequence of changes; return seconds and MiB, and save the masks."""
     (shape,) = options.shape
     case, steps = load(shape, options.folder, options.smoothness)
@@ -124,7 +126,7 @@ def problem(shape: str, *, noisy: bool = False) -> dict[str, np.ndarray]:
 
     def smooth_noise(width: float) -> np.ndarray:
         noise = ndimage.gaussian_filter(rng.standard_normal(size, dtype=np.float32), width / thick)
-        return noise / noise.std()
+        return np.asarray(noise / noise.std())
 
     centre = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in size), indexing="ij")
     shape_of = 0.4 * smooth_noise(16) - 3 * sum(centre)
@@ -136,13 +138,17 @@ def problem(shape: str, *, noisy: bool = False) -> dict[str, np.ndarray]:
         logits = [3 * (inside - 0.5) + 2 * rng.standard_normal(size, dtype=np.float32) for _ in range(2)]
     first, second = (expit(logit).astype(np.float32) for logit in logits)
     stroke = np.zeros(size, dtype=np.uint8)
-    middle = tuple(n // 2 for n in size[:-2])
-    rows, columns = (slice(n // 2 - 3, n // 2 + 4) for n in size[-2:])
-    stroke[(*middle, rows, columns)] = Marker.BACKGROUND
     border = np.argwhere(np.abs(logits[0]) < 0.5)[::1000][:5]
+    stroke[square(tuple(n // 2 for n in size), 3)] = Marker.BACKGROUND
     for voxel in border:
-        stroke[tuple(slice(max(0, n - 2), n + 3) if a >= len(size) - 2 else n for a, n in enumerate(voxel))] = 1
+        stroke[square(voxel.tolist(), 2)] = Marker.OBJECT
     return {"image": image.astype(np.float32), "first": first, "second": second, "stroke": stroke}
+
+
+def square(middle: Sequence[int], reach: int) -> tuple[slice, ...]:
+    """Return a square around a place, on its plane."""
+    reaches = [reach if axis >= len(middle) - 2 else 0 for axis in range(len(middle))]
+    return tuple(slice(max(0, n - r), n + r + 1) for n, r in zip(middle, reaches, strict=True))
 
 
 def kept(case: Case, connectivity: int | None) -> Callable[..., np.ndarray]:
@@ -163,7 +169,7 @@ def whole(case: Case, connectivity: int | None) -> Callable[..., np.ndarray]:
     image = case.image
     # Known in advance, so that what depends on sigma alone is not counted.
     sigma = noise_of(image)
-    spacing = np.array(case.spacing) / min(case.spacing)
+    spacing = np.array(case.spacing) / np.min(case.spacing or ())
 
     def solve(probability: np.ndarray, markers: np.ndarray, smoothness: float) -> np.ndarray:
         graph = maxflow.GraphFloat(image.size, image.size * connectivity // 2)
@@ -183,7 +189,7 @@ def whole(case: Case, connectivity: int | None) -> Callable[..., np.ndarray]:
         sink[markers == Marker.BACKGROUND] = source[markers == Marker.OBJECT] = 0
         graph.add_grid_tedges(nodes, source, sink)
         graph.maxflow()
-        return graph.get_grid_segments(nodes)
+        return np.asarray(graph.get_grid_segments(nodes))
 
     return solve
 

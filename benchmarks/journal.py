@@ -16,6 +16,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TextIO
@@ -58,28 +60,38 @@ def window(folder: Path, seed: int) -> None:
     viewer.window.add_dock_widget(widget, name="Segment")
     work, panel, rng = widget.work, widget.panel, np.random.default_rng(seed)
 
-    def until(done, seconds: float = 10.0) -> None:
+    def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
         end = time.perf_counter() + seconds
         while not done() and time.perf_counter() < end:
             QApplication.processEvents()
             time.sleep(0.001)
 
-    until(lambda: not work.recovery.is_pending or work.question)
+    def at_work() -> ps.Session:
+        assert work.session is not None
+        return work.session
+
+    def told() -> tuple[int, int]:
+        return len(at_work().steps), len(at_work().undone)
+
+    def has_moved(before: tuple[int, int]) -> bool:
+        return told() != before
+
+    until(lambda: not work.recovery.is_pending or bool(work.question))
     if work.question:
         panel.question.go_on.click()
         until(lambda: work.session is not None)
-        print("recovered", digest(work.session), flush=True)
+        print("recovered", digest(at_work()), flush=True)
     panel.inside.click()
-    told = lambda: (len(work.session.steps), len(work.session.undone))  # noqa: E731
     while True:
-        before, session = told(), work.session
+        before, session = told(), at_work()
         act = rng.choice(["inside", "outside", "accept", "accept", "finish", "undo", "undo", "redo"])
         if act in ("inside", "outside"):
             getattr(panel, act).click()
-            open_ones = np.argwhere(session.objects == 0) if session is not None else [(SIDE // 2, SIDE // 2)]
+            open_ones = np.argwhere(session.objects == 0)
             at = tuple(int(i) for i in open_ones[rng.integers(len(open_ones))])  # what is finished is locked
+            assert work.layers is not None
             work.layers.markers.paint(at, 1 if act == "inside" else 2)
-            until(lambda b=before: told() != b, 2)
+            until(partial(has_moved, before), 2)
         elif act == "accept":
             panel.propose.click()
             until(lambda: not work.asking.is_busy)
@@ -214,8 +226,9 @@ def sequence(rng: np.random.Generator, volume: np.ndarray) -> tuple[ps.Session, 
 
 
 def _any_slice(rng: np.random.Generator, size: int) -> slice:
-    ends = [None if rng.random() < 0.3 else int(rng.integers(-size - 2, size + 3)) for _ in range(2)]
-    return slice(*ends, rng.choice([None, 1, 2, 3, -1, -2]))
+    first, last = (None if rng.random() < 0.3 else int(rng.integers(-size - 2, size + 3)) for _ in range(2))
+    steps = (None, 1, 2, 3, -1, -2)
+    return slice(first, last, steps[rng.integers(len(steps))])
 
 
 # Cost -------------------------------------------------------------------------------------------------------------
@@ -258,8 +271,8 @@ def cost_of_strokes(apart: int) -> None:
         load = time.perf_counter() - begin
         journal.close()
     ms = [1000 * float(np.median(times)) for times in (here, without, flushed)]
-    where = f"{shape}, within {apart} voxels of one another"
-    print(f"strokes of 13 voxels on {where}: {ms[0]:.1f} ms with a journal, {ms[1]:.1f} ms without (median)")
+    print(f"strokes of 13 voxels on {shape}, within {apart} voxels of one another:")
+    print(f"  {ms[0]:.1f} ms with a journal, {ms[1]:.1f} ms without (median)")
     print(f"  on the disk after {ms[2]:.1f} ms (median; at most {1000 * max(flushed):.1f} ms), in a thread")
     n_voxels = int(np.prod(shape))
     print(f"  {size / 60:.0f} bytes a stroke; 60 strokes take {100 * size / n_voxels:.3f} % of the volume")
@@ -293,9 +306,11 @@ def widgets(n: int) -> None:
     del application
 
 
+PROGRAMS: tuple[Callable[..., None], ...] = (kills, sequences, cost, widgets)
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     if command == "window":
         window(Path(arguments[0]), int(arguments[1]))
     else:
-        {"kills": kills, "sequences": sequences, "widgets": widgets, "cost": cost}[command](*map(int, arguments))
+        {program.__name__: program for program in PROGRAMS}[command](*map(int, arguments))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,7 +92,7 @@ def ratio(path: Path) -> tuple[float, float]:
     completer = ps.load_completer(device="cpu")
     image = opened(path, "memory map")
     cases = (marked(image, MIDDLE), marked(np.ascontiguousarray(image[CROP]), (64, 64, 64)))
-    times = [[seconds(lambda case=case: completer.propose(case)) for case in cases] for _ in range(ROUNDS + 1)][1:]
+    times = [[seconds(partial(completer.propose, case)) for case in cases] for _ in range(ROUNDS + 1)][1:]
     whole, crop = zip(*times, strict=True)
     return median(whole), median(crop)
 

@@ -117,7 +117,8 @@ class Stages:
         if n == 0:
             return start
         folder = self.out / way.replace(", ", "_").replace(" ", "_") / f"Dataset{700 + n}_{n}"
-        collection = AllForTraining(folder) if (folder / "dataset.json").is_file() else None
+        is_there = (folder / "dataset.json").is_file()
+        collection: Collection | None = AllForTraining(folder) if is_there else None
         if collection is None or len(collection.cases) < n:
             shutil.rmtree(folder, ignore_errors=True)
             collection = self._filled(folder, self._chosen(way, start, n))

@@ -29,6 +29,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import napari
 import numpy as np
@@ -40,6 +42,7 @@ from scipy import ndimage
 import napari_probseg as ps
 import napari_probseg.widgets.segment.recovery as recovery
 import napari_probseg.widgets.segment.widget as module
+from napari_probseg.engine.client import Engine
 from napari_probseg.morphology import deepest
 from napari_probseg.simulate.annotator import dab, first_dabs, largest_error
 from napari_probseg.widgets.layers.image import bring_into_view
@@ -103,7 +106,7 @@ class Person:
     """A hand at the mouse and the keys of a window with a folder of images."""
 
     def __init__(self, loop: Loop) -> None:
-        module.read_settings = lambda: Settings(live=LIVE_ON)
+        mock.patch.object(module, "read_settings", return_value=Settings(live=LIVE_ON)).start()
         folder = Path(tempfile.mkdtemp(prefix="probseg-journals-"))  # nobody asks about the work before
         recovery.settings_folder = lambda: folder
         self.loop, self.viewer = loop, napari.Viewer()
@@ -113,7 +116,24 @@ class Person:
         self.viewer.window.resize(*WINDOW)
         self.work, self.panel = self.widget.work, self.widget.panel
         self.canvas = self.viewer.window._qt_viewer.canvas.native
-        self.loop.until(lambda: self.work.asking._engine.pid is not None, at_least=1.0)
+        self.loop.until(self.has_worker, at_least=1.0)
+
+    @property
+    def image(self) -> Any:
+        """The image at work."""
+        assert self.work.image is not None
+        return self.work.image
+
+    @property
+    def session(self) -> ps.Session:
+        """Its session."""
+        assert self.work.session is not None
+        return self.work.session
+
+    def has_worker(self) -> bool:
+        """Whether the process for heavy work is there."""
+        engine = self.work.asking._engine
+        return isinstance(engine, Engine) and engine.pid is not None
 
     def open(self, path: Path) -> None:
         self.viewer.open(str(path), plugin="napari-probseg" if path.name.endswith(".nii.gz") else "napari")
@@ -122,7 +142,7 @@ class Person:
     def on_canvas(self, at: tuple[int, ...]) -> QPoint:
         """Return where a voxel of the markers is on the canvas."""
         camera = getattr(self.viewer, "scene", self.viewer).camera
-        world = np.asarray(self.work.image.data_to_world(at))[-2:]
+        world = np.asarray(self.image.data_to_world(at))[-2:]
         y, x = (world - np.asarray(camera.center)[-2:]) * camera.zoom
         return QPoint(round(self.canvas.width() / 2 + x), round(self.canvas.height() / 2 + y))
 
@@ -145,19 +165,20 @@ class Person:
 
     def dab(self, cost: Cost, mask: np.ndarray, wanted: np.ndarray) -> None:
         """Dab in the deepest place of a mask, on one side of the truth, and wait until the answer is on show."""
-        at = deepest(mask, np.asarray(self.work.image.scale))
+        at = deepest(mask, np.asarray(self.image.scale))
         self.loop.doing = "a stroke"
         self.key(cost, Qt.Key.Key_8 if wanted is self.truth else Qt.Key.Key_9)
         self.loop.until(lambda: self.work.layers is not None)
         if len(at) == 3 and self.viewer.dims.current_step[0] != at[0]:
+            assert self.work.layers is not None
             bring_into_view(self.viewer, self.work.layers.markers, at)
             cost.clicks += 1
             self.loop.until(lambda: True)
         self.fit_brush(cost, ndimage.distance_transform_edt(np.pad(wanted[at[:-2]], 1))[at[-2] + 1, at[-1] + 1])
-        n = len(self.work.session.steps)
+        n = len(self.session.steps)
         self.stroke(cost, self.on_canvas(at))
         cost.strokes += 1
-        self.loop.until(lambda: len(self.work.session.steps) > n, at_most=20)
+        self.loop.until(lambda: len(self.session.steps) > n, at_most=20)
         self.loop.doing = "an answer"
         cost.machine += self.loop.until(lambda: not self.work.asking.is_busy or self.work.on_offer is not None)
 
@@ -193,16 +214,16 @@ class Person:
 
     def shown(self, i: int | None = None) -> np.ndarray:
         """Return the object that is on show, or that another candidate would be."""
-        session, offer = self.work.session, self.work.on_offer
+        session, offer = self.session, self.work.on_offer
         inside = session.case.partial == ps.Marker.OBJECT
         if offer is not None and len(offer.candidates):
             patches = offer.candidates.patches[self.work.view.current if i is None else i]
             inside[offer.candidates.where] = patches == ps.Marker.OBJECT
-        return inside & (session.objects == 0)
+        return np.asarray(inside & (session.objects == 0))
 
     def segment(self, truth: np.ndarray, seed: int) -> Cost:
         """Segment one object of the image at work."""
-        cost, spacing = Cost(), self.work.image.scale
+        cost, spacing = Cost(), self.image.scale
         self.truth, background, self.brush = truth, ~truth, 0
         self.panel.volume.setChecked(truth.ndim == 3)
         for mask, wanted in zip(first_dabs(truth, seed=seed, spacing=spacing), (truth, background), strict=True):
@@ -219,10 +240,10 @@ class Person:
 
     def finish_image(self, cost: Cost, is_last: bool) -> None:
         self.loop.doing = "the next image"
-        before = self.work.image.name
+        before = self.image.name
         self.key(cost, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
         cost.opening += self.loop.until(
-            lambda: not self.work.is_held and (is_last or self.work.image.name != before), at_least=0.2
+            lambda: not self.work.is_held and (is_last or self.image.name != before), at_least=0.2
         )
 
     def close(self) -> None:
@@ -241,7 +262,7 @@ class Person:
             if plane.any():
                 border = np.count_nonzero(plane & ~ndimage.binary_erosion(plane))
                 camera = getattr(self.viewer, "scene", self.viewer).camera
-                cost.drawn += border * float(camera.zoom) * float(np.min(self.work.image.scale[-2:]))
+                cost.drawn += border * float(camera.zoom) * float(np.min(self.image.scale[-2:]))
                 cost.strokes, cost.clicks = cost.strokes + 1, cost.clicks + 1
                 cost.keys += 2 + (truth.ndim == 3)  # brush, fill, next slice
         cost.dice = 1.0
@@ -268,7 +289,7 @@ def by_watershed_from_dabs(task: Task, seed: int) -> Cost:
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
+    return 2 * int(np.count_nonzero(a & b)) / max(1, int(np.count_nonzero(a)) + int(np.count_nonzero(b)))
 
 
 def play(loop: Loop, series: Sequence[Sequence[Task]]) -> dict[str, list[Cost]]:
@@ -278,8 +299,8 @@ def play(loop: Loop, series: Sequence[Sequence[Task]]) -> dict[str, list[Cost]]:
         person = Person(loop)
         person.open(tasks[0].path)
         for i, task in enumerate(tasks):
-            if person.work.image.name != task.path.name.split(".")[0]:
-                raise RuntimeError(f"{person.work.image.name} is open, and not {task.path.name}")
+            if person.image.name != task.path.name.split(".")[0]:
+                raise RuntimeError(f"{person.image.name} is open, and not {task.path.name}")
             cost = person.segment(task.truth, i)
             costs["brush and fill"].append(person.by_hand(task.truth))
             person.finish_image(cost, i == len(tasks) - 1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,8 @@ from napari_probseg.dataset.targets import MIN_LABEL_VOXELS
 from napari_probseg.inference.volume import answer_in_volume
 from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.metrics import dice
+from napari_probseg.nn.advised import AdvisedCVAE
+from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.slice_propagation import SlicePropagator
 from napari_probseg.proposers.unet_cut import UNetCut
 
@@ -55,7 +57,7 @@ def interpolated(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     return found
 
 
-def signed_distance(mask: Mask, mm: tuple[float, ...]) -> NDArray[np.float64]:
+def signed_distance(mask: Mask, mm: Sequence[float]) -> NDArray[np.float64]:
     """Return the distance to a mask's border, mm; negative outside of it."""
     inside, outside = (ndimage.distance_transform_edt(m, sampling=mm) for m in (mask, ~mask))
     return np.asarray(inside - outside)
@@ -74,7 +76,10 @@ def carried_to_the_ends(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
 
 def walked(completer: UNetCut, case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
     """Return what the network of images alone says from slice to slice, with the true slices."""
-    found = answer_in_volume(completer.networks[3], completer.networks[2], case, torch.device("cpu"))
+    of_volumes, of_images = completer.networks[3], completer.networks[2]
+    assert isinstance(of_volumes, VolumeCVAE)
+    assert isinstance(of_images, AdvisedCVAE)
+    found = answer_in_volume(of_volumes, of_images, case, torch.device("cpu"))
     mask = in_voxels_of(tuple(slice(0, n) for n in truth.shape), found.grid, (found.ways.maps[1] > 0).float()) > 0.5
     mask[slices] = truth[slices]
     return mask
@@ -113,6 +118,7 @@ def main() -> None:
     }
     if not arguments.no_network:
         completer = ps.load_completer(device="cpu")
+        assert isinstance(completer, UNetCut)
         methods["slice to slice"] = partial(walked, completer)
         methods["completer of volumes"] = lambda case, truth, slices: objects_of(completer.propose(case), case)
     lines = [f"| data set | objects | slices | {' | '.join(methods)} |", f"|---|---|---|{'---|' * len(methods)}"]

@@ -37,7 +37,8 @@ def main() -> None:
     print("| data set | objects | dabs in 3-D | Dice | dabs slice by slice | as many times | not reached |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for dataset in datasets_at(arguments.data, arguments.sets):
-        in_space, by_slices = [], []
+        in_space: list[list[float]] = []
+        by_slices: list[list[float]] = []
         for target in targets_of(dataset, arguments.cases, ndim=3):
             for name, n, found in (("complete", max(AFTER), in_space), (SLICES, arguments.most, by_slices)):
                 found.append([i.dice for i in interact(methods[name](target), target, n=n)])

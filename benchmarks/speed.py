@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ from napari_probseg.morphology import ball
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
+from napari_probseg.proposers.cvae import CVAEProposer
+from napari_probseg.proposers.unet_cut import UNetCut
 
 SIDE, CROP = 256, 128  # pixels of the image that we are asked about, and of the U-Net's input
 GOAL = 0.5
@@ -43,6 +47,7 @@ class PlainUNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1) for _ in range(n_levels))
         self.out = nn.Conv2d(width, 1, 1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         maps = [F.leaky_relu(self.down[0](x))]
@@ -51,7 +56,7 @@ class PlainUNet(nn.Module):
         h = maps.pop()
         for up in self.up:
             h = F.leaky_relu(up(torch.cat([maps.pop(), F.interpolate(h, scale_factor=2.0)], 1)))
-        return self.out(h)
+        return cast(Tensor, self.out(h))
 
 
 def main() -> None:
@@ -65,7 +70,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     proposer = ps.load_proposer(arguments.weights, device=arguments.device)
     completer = ps.load_completer(arguments.weights, device=arguments.device)
-    peer = PlainUNet().eval().to(arguments.device, memory_format=torch.channels_last)
+    assert isinstance(proposer, CVAEProposer)
+    assert isinstance(completer, UNetCut)
+    peer = PlainUNet().eval().to(arguments.device)
     ours = proposer.networks[2]
     lines = [
         f"Medians of {arguments.rounds} rounds on {arguments.threads} thread(s), of images of {SIDE}x{SIDE}.",
@@ -83,9 +90,9 @@ def main() -> None:
             {
                 "unet": lambda: one_pass(peer),
                 "network": lambda: samples(ours),
-                "propose": lambda case=case: proposer.propose(case, 8),
-                "complete": lambda case=case: completer.propose(case),
-                "after": lambda case=case, answered=answered: proposer.propose(case, 8, answered=answered),
+                "propose": partial(proposer.propose, case, 8),
+                "complete": partial(completer.propose, case),
+                "after": partial(proposer.propose, case, 8, answered=answered),
             },
             arguments.rounds,
         )

@@ -183,7 +183,7 @@ def renumbered(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def deep(content: bytes, rng: np.random.Generator) -> bytes:
-    return content[: rng.integers(0, len(content))] + rng.choice([b"[", b'{"a":', b"<a>"]) * 100_000
+    return content[: rng.integers(0, len(content))] + bytes(rng.choice([b"[", b'{"a":', b"<a>"])) * 100_000
 
 
 def grown(content: bytes, rng: np.random.Generator) -> bytes:

@@ -43,7 +43,7 @@ def main() -> None:
 def measured(dataset: RawDataset, n_images: int) -> np.ndarray:
     """Return uncertainty, error after one dab and after three of each image, (images, 3)."""
     _, completer = load_models(GENERAL, device="cpu")
-    rows = []
+    rows: list[list[float]] = []
     for labelled in map(dataset.load, dataset.split("test")):
         objects = objects_of(labelled)
         if objects and len(rows) < n_images:
