@@ -251,8 +251,10 @@ def test_others_like_it_are_found_in_one_image_of_a_series() -> None:
     series.skip_similar(len(found) - 1)
     series.take_all_similar()
     assert not series.objects[[0, 2]].any()
+    elsewhere = series.propose_similar(20, plane=(0, 0))  # where none is finished yet, others at the nearest time tell
+    assert len(elsewhere) and {o.where[0].start for o in elsewhere.objects} == {0}
     with pytest.raises(ValueError, match="no finished object to be like"):
-        series.propose_similar(20, plane=(0, 0))
+        ps.Session(series.case, completer=ps.GraphCut()).propose_similar(20, plane=(0, 0))
     with pytest.raises(ValueError, match="leave out plane"):
         alone.query_similar(plane=(0, 0))
 
