@@ -139,25 +139,6 @@ def test_undo_takes_a_completion_back(open_widget, qtbot):
     assert np.array_equal(viewer.layers["markers of image"].data, before)
 
 
-def test_a_box_drawn_on_the_canvas_starts_it(open_widget, qtbot):
-    viewer, widget = open_widget()
-    click(qtbot, widget.panel.box)
-    assert viewer.layers.selection.active.name == "box" and str(viewer.layers["box"].mode) == "add_rectangle"
-    viewer.layers["box"].add_rectangles([[17, 17], [17, 47], [47, 47], [47, 17]])
-    qtbot.waitUntil(lambda: "box" not in viewer.layers)
-    assert not widget.panel.box.isChecked()
-    markers = viewer.layers["markers of image"].data
-    assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
-    assert dice(completed(qtbot, widget), truth()) > 0.9
-
-
-def test_box_is_put_away_by_a_second_click(open_widget, qtbot):
-    viewer, widget = open_widget()
-    click(qtbot, widget.panel.box)
-    click(qtbot, widget.panel.box)
-    assert "box" not in viewer.layers and not widget.panel.box.isChecked()
-
-
 def test_the_rectangle_of_a_selected_shapes_layer_is_taken(open_widget, qtbot):
     viewer, widget = open_widget(scale=(0.5, 0.5))
     click(qtbot, widget.panel.inside)
@@ -166,15 +147,6 @@ def test_the_rectangle_of_a_selected_shapes_layer_is_taken(open_widget, qtbot):
     markers = viewer.layers["markers of image"].data
     assert not markers[17:48, 17:48].any() and (markers[15:17, 15:50] == ps.Marker.BACKGROUND).all()
     assert "mine" in viewer.layers, "a layer of the user stays"
-
-
-def test_a_box_outside_of_the_image_is_refused(open_widget, qtbot):
-    viewer, widget = open_widget()
-    click(qtbot, widget.panel.box)
-    viewer.layers["box"].add_rectangles([[100, 100], [100, 120], [120, 120], [120, 100]])
-    qtbot.waitUntil(lambda: "box" not in viewer.layers)
-    assert "outside of the image" in widget.panel.status.text()
-    assert not viewer.layers["markers of image"].data.any()
 
 
 def test_a_slice_or_the_volume(open_widget, qtbot):

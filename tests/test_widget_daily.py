@@ -196,15 +196,6 @@ def test_a_click_that_frees_the_focus_does_not_paint(open_widget, qtbot):
             assert not handled(), "the next click paints"
 
 
-def test_the_brush_keys_are_those_of_the_markers_after_a_box(open_widget, qtbot):
-    viewer, widget = open_widget(disk().astype(np.float32))
-    click(qtbot, widget.panel.box)
-    viewer.layers["box"].add(np.array([[10, 10], [50, 50]]), shape_type="rectangle")
-    turned(qtbot)
-    active = viewer.layers.selection.active
-    assert (active.name, str(active.mode), active.selected_label) == ("markers of image", "paint", 1)
-
-
 def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
     assert fitting(1.0, (1, 1)) == WIDTH and fitting(0.1, (1, 1)) == 10 * WIDTH and fitting(1.0, (2, 0.5)) == 2 * WIDTH
     assert fitting(1e-9, (1, 1)) == 400 and fitting(100, (1, 1)) == 1

@@ -28,7 +28,7 @@ from napari_probseg.widgets.segment.view_state import (
     STROKES_HINT,
     view_state,
 )
-from window import Balls, click, disk, offer, press, stroke
+from window import Balls, click, disk, offer, press, stroke, threads_ended
 
 
 class Gated(Balls):
@@ -179,6 +179,27 @@ def test_a_question_about_one_image_is_given_up_on_another(two_images, qtbot):
     assert widget.work.candidates.case.image is widget.work.session.case.image
     turn_to(widget, "A")
     nothing_to_accept(qtbot, widget)
+
+
+def test_an_answer_that_a_stroke_waited_for_comes_when_its_image_is_turned_to_again(two_images, qtbot):
+    _, widget, proposer = two_images
+    turn_to(widget, "A")
+    widget.panel.live.setChecked(True)
+    proposer.gate.clear()
+    stroke(qtbot, widget, (30, 30))
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    turn_to(widget, "B")
+    proposer.gate.set()
+    threads_ended(qtbot)
+    assert widget.work.on_offer is None
+    n_asked = len(proposer.asked)
+    turn_to(widget, "A")
+    qtbot.waitUntil(lambda: widget.work.on_offer is not None, timeout=20_000)
+    assert len(proposer.asked) == n_asked + 1 and widget.work.on_offer.candidates.case.strokes[30, 30]
+    turn_to(widget, "B")
+    turn_to(widget, "A")
+    threads_ended(qtbot)
+    assert len(proposer.asked) == n_asked + 1, "it is there: nothing is asked again"
 
 
 def test_a_saved_session_knows_how_often_it_asked(two_images, qtbot, tmp_path):

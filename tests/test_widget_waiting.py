@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 
 import napari_probseg as ps
 from napari_probseg.case import Marker
 from napari_probseg.widgets.settings import LIVE_ON
-from window import click, disk, finished, on, press, stroke, threads_ended
+from window import canvas_of, click, disk, drag, finished, laid_out, on, place, press, stroke, threads_ended
 
 LIVE = LIVE_ON
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -32,27 +32,6 @@ def refused(monkeypatch):
     return errors
 
 
-def canvas_of(viewer):
-    return viewer.__wrapped__.window._qt_viewer.canvas.native
-
-
-def place(viewer, at):
-    """Return where a pixel of an image of distance 1 is on the canvas."""
-    camera = getattr(viewer.__wrapped__, "scene", viewer.__wrapped__).camera
-    y, x = (np.asarray(at) - np.asarray(camera.center)[-2:]) * camera.zoom
-    canvas = canvas_of(viewer)
-    return QPoint(round(canvas.width() / 2 + x), round(canvas.height() / 2 + y))
-
-
-def drag(viewer, start, end):
-    canvas = canvas_of(viewer)
-    QTest.mouseMove(canvas, place(viewer, start))
-    QTest.mousePress(canvas, LEFT, NONE, place(viewer, start))
-    for part in (0.3, 0.6, 1.0):
-        QTest.mouseMove(canvas, place(viewer, np.asarray(start) * (1 - part) + np.asarray(end) * part))
-    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
-
-
 def drawn(widget, at):
     return widget.work.session.case.strokes[at]
 
@@ -61,10 +40,7 @@ def begun(viewer, widget, qtbot):
     """Finish an object, and let the view be drawn."""
     finished(qtbot, widget)
     qtbot.waitUntil(lambda: bool(widget.work.session.finished))
-    viewer.__wrapped__.window._qt_window.show()
-    qtbot.wait(300)  # the canvas is laid out
-    viewer.reset_view()
-    QApplication.processEvents()
+    laid_out(qtbot, viewer)
 
 
 def test_brush_and_stroke_right_after_finish_image_are_on_the_next_one(opened, qtbot, refused):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from qtpy.QtCore import Qt, QThreadPool, QTimer
+from qtpy.QtCore import QPoint, Qt, QThreadPool, QTimer
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 import drawn
 from napari_probseg.candidates import Candidates
@@ -13,6 +15,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.session.session import Session
 
 DISK_RADIUS = 12
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
 class Balls:
@@ -82,6 +85,36 @@ def names(viewer) -> list[str]:
 def press(qtbot, widget, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
     """Press a key on the panel; the dock hands it to the canvas."""
     qtbot.keyClick(widget.panel, key, modifier)
+
+
+def canvas_of(viewer):
+    return viewer.__wrapped__.window._qt_viewer.canvas.native
+
+
+def place(viewer, at):
+    """Return where a pixel of an image of distance 1 is on the canvas."""
+    camera = getattr(viewer.__wrapped__, "scene", viewer.__wrapped__).camera
+    y, x = (np.asarray(at) - np.asarray(camera.center)[-2:]) * camera.zoom
+    canvas = canvas_of(viewer)
+    return QPoint(round(canvas.width() / 2 + x), round(canvas.height() / 2 + y))
+
+
+def drag(viewer, start, end):
+    """Draw with the left button from one pixel to another."""
+    canvas = canvas_of(viewer)
+    QTest.mouseMove(canvas, place(viewer, start))
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, start))
+    for part in (0.3, 0.6, 1.0):
+        QTest.mouseMove(canvas, place(viewer, np.asarray(start) * (1 - part) + np.asarray(end) * part))
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
+
+
+def laid_out(qtbot, viewer):
+    """Show the window, and let its canvas be laid out: from then on there is a mouse."""
+    viewer.__wrapped__.window._qt_window.show()
+    qtbot.wait(300)
+    viewer.reset_view()
+    QApplication.processEvents()
 
 
 def turned(qtbot) -> None:

@@ -61,7 +61,7 @@ def following(layers: Any) -> Callable[[Any, Any], Generator[None, None, None]]:
 
     def follow(_: Any, event: Any) -> Generator[None, None, None]:
         if (alive := me()) is not None:
-            alive.is_drawing = True
+            alive.begin_stroke(event)
             del alive
         yield
         while event.type == "mouse_move":

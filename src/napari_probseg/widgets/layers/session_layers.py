@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, ref
+from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 from napari_probseg.case import Marker
 from napari_probseg.region import Region, hull, n_voxels, overlap, relative
 from napari_probseg.session.shown import Answer
+from napari_probseg.widgets.layers import encircling
 from napari_probseg.widgets.layers.colours import ObjectColours, marker_colours
 from napari_probseg.widgets.layers.edits import Strokes, following, touched_region
 from napari_probseg.widgets.layers.image import GEOMETRY, bare, finest, placement
 from napari_probseg.widgets.layers.overlay import add, draw, lay_over, numbers_for, seen, used_again, write
 from napari_probseg.widgets.layers.spare import Spare, are_few, new_layer
+from napari_probseg.widgets.layers.wiring import Wiring
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -26,30 +27,6 @@ if TYPE_CHECKING:
     from napari_probseg.session.session import Session
 
 _BRUSH = ("mode", "selected_label", "brush_size")
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """What a person does on the layers of a session calls these bound methods, with the layers; held weakly.
-
-    Parameters
-    ----------
-    painted : bound method
-        After a stroke.
-    brushed : bound method
-        When another brush is taken up.
-    undo, redo, cancel : bound methods
-        For Ctrl+Z, Ctrl+Shift+Z and Esc.
-    moved : bound method
-        When the image was laid elsewhere.
-    """
-
-    painted: Callable[[SessionLayers], Any]
-    brushed: Callable[[SessionLayers], Any]
-    undo: Callable[[SessionLayers], Any]
-    redo: Callable[[SessionLayers], Any]
-    cancel: Callable[[SessionLayers], Any]
-    moved: Callable[[SessionLayers], Any]
 
 
 class SessionLayers:
@@ -91,7 +68,8 @@ class SessionLayers:
         self._touched: Region | None = None
         self._open: Answer | None = None  # what the candidate on show takes back, and is not shown as decided
         self.is_drawing = False  # a stroke, of which napari tells when it is complete
-        self._escape_cancels = False
+        self.is_encircling = False  # a stroke that goes on without a button
+        self._escape_cancels = self._may_cancel = False
         self._hidden: list[Labels] = []  # while another image is at work
         self._placement = placement(image, session.case.ndim)
         self._metadata = dict(image.metadata)
@@ -134,7 +112,7 @@ class SessionLayers:
 
     def take_strokes(self) -> Strokes | None:
         """Return what was painted since the last call; whatever may not be painted is taken off the layer."""
-        if self.is_drawing:
+        if self.is_drawing or self.is_encircling:
             self._touched = self._whole
         if self._touched is None:
             return None
@@ -153,6 +131,8 @@ class SessionLayers:
         if foreign.any():
             new[foreign] = old[foreign]
             draw(self.markers, [where], plane=seen(self._viewer, self.markers))
+        if self.is_encircling:
+            self.stop_encircling()
         return strokes
 
     def repaint(self, regions: Iterable[Region] | None = None) -> None:
@@ -172,9 +152,20 @@ class SessionLayers:
                 write(layer, [(where, values(where)) for where in wheres], plane=seen(self._viewer, layer))
 
     def leave_open(self, taken_back: Answer | None) -> None:
-        """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour."""
-        before, self._open = self._open, taken_back
-        if regions := [region for region, _ in filter(None, (before, taken_back))]:
+        """Show what a candidate takes back as unknown: napari tells of no stroke over voxels that have its colour.
+
+        A stroke that is being drawn stays.
+        """
+        regions = [region for region, _ in filter(None, (self._open, taken_back))]
+        is_midst = self.is_drawing or self.is_encircling
+        before = [(self.markers.data[where].copy(), self._shown(where)) for where in regions if is_midst]
+        self._open = taken_back
+        if is_midst:
+            after = [
+                np.where(now != shown, now, self._shown(at)) for at, (now, shown) in zip(regions, before, strict=True)
+            ]
+            write(self.markers, zip(regions, after, strict=True), plane=seen(self._viewer, self.markers))
+        elif regions:
             self.repaint(regions)
 
     def brush(self, marker: Marker, size: int) -> None:
@@ -214,8 +205,26 @@ class SessionLayers:
         if on:
             self._hidden = []
 
+    def begin_stroke(self, event: Any) -> None:
+        """Note that a button was pressed on the markers."""
+        self.is_drawing = True
+        if not self.is_encircling and encircling.begins(self.markers, event):
+            self._note_encircling(True)
+            self._encircled(event)
+
+    def stop_encircling(self) -> None:
+        """Give up the stroke that goes on without a button."""
+        self._note_encircling(False)
+        encircling.give_up(self.markers)
+
+    def _note_encircling(self, on: bool) -> None:
+        self.is_encircling = on
+        self.let_escape_cancel(self._may_cancel)
+
     def let_escape_cancel(self, on: bool) -> None:
-        """Let Esc give up what runs; it is napari's own key, of polygons, while nothing does."""
+        """Let Esc give up what runs, or encircling; it is napari's own key, of polygons, while there is neither."""
+        self._may_cancel = on
+        on = on or self.is_encircling
         if on != self._escape_cancels:
             self._escape_cancels = on
             for layer in (self.markers, self.objects):
@@ -232,6 +241,7 @@ class SessionLayers:
 
     def release(self) -> None:
         """Leave the layers to the viewer as ordinary ones."""
+        self._note_encircling(False)
         self.let_escape_cancel(False)
         self.leave_open(None)
         self.set_on_view(True)
@@ -255,19 +265,9 @@ class SessionLayers:
                 layer.bind_key(key, None)
 
     def _wire(self, wiring: Wiring) -> None:
-        self._painted, self._brushed = self._telling(wiring.painted), self._telling(wiring.brushed)
-        self._undo, self._redo = self._telling(wiring.undo), self._telling(wiring.redo)
-        self._cancel, self._moved = self._telling(wiring.cancel), self._telling(wiring.moved)
-
-    def _telling(self, method: Callable[[SessionLayers], Any]) -> Callable[[Any], None]:
-        """Return a function that calls a method with these layers, as long as both live."""
-        called, me = WeakMethod(method), ref(self)
-
-        def tell(_: Any) -> None:
-            if (alive := called()) is not None and (layers := me()) is not None:
-                alive(layers)
-
-        return tell
+        self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved, self._encircled = wiring.of(
+            self
+        )
 
     def _shown(self, where: Any) -> NDArray[np.uint8]:
         """Return the markers to show: what is decided, without the finished objects and what is taken back."""
@@ -375,9 +375,12 @@ class SessionLayers:
             self._moved(None)
 
     def _note_paint(self, event: Any) -> None:
+        self._note_encircling(False)
         self._touch(touched_region(getattr(event, "value", None), self.markers.data.shape))
 
     def _note_brush(self, event: Any) -> None:
+        if self.markers.mode != "paint":
+            self._note_encircling(False)
         self._brushed(event)
 
     def _note_data(self, event: Any = None) -> None:

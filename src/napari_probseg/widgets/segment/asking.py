@@ -96,6 +96,11 @@ class Asking(QObject):
         return self._is_live and self.is_busy
 
     @property
+    def awaiting(self) -> Session | None:
+        """The session whose strokes wait for an answer that comes by itself, if there is one."""
+        return self._session if self.is_live else None
+
+    @property
     def was_live(self) -> bool:
         """Whether the latest question was asked by itself."""
         return self._is_live

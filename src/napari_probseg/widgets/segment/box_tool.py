@@ -2,67 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 import numpy as np
-from napari.layers import Shapes
+from napari.layers import Labels, Shapes
 from numpy.typing import NDArray
+from qtpy.QtCore import QPoint, QRect, QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QMainWindow, QRubberBand, QWidget
 
 from napari_probseg.region import Region, grown, relative
+from napari_probseg.widgets.layers.image import bare
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _FRAME = 2  # voxels
+_LEFT_BUTTON = 1
+_MIN_PIXELS = 4  # of the screen, along the longer side: less is a click
 
 
 class BoxTool:
-    """Waits for a rectangle on the canvas.
+    """Waits for a rectangle on the canvas; none of napari's layers is needed for it, which take their time.
 
     Parameters
     ----------
     viewer : napari.Viewer
         Where it is drawn.
+    widget : QWidget
+        Anything in the window.
     drawn : bound method
-        Called with the rectangle's corners, (4, ndim) in voxels of the layer; held weakly.
+        Called with two opposite corners, (2, ndim) in voxels of the layer; held weakly.
+    stopped : bound method
+        Called when no rectangle is awaited any longer; held weakly.
     """
 
-    def __init__(self, viewer: Viewer, drawn: Callable[[NDArray[np.float64]], Any]) -> None:
-        self._viewer = viewer
-        self._drawn = WeakMethod(drawn)
-        self._layer: Shapes | None = None
+    def __init__(
+        self,
+        viewer: Viewer,
+        widget: QWidget,
+        drawn: Callable[[NDArray[np.float64]], Any],
+        stopped: Callable[[], Any],
+    ) -> None:
+        self._viewer, self._widget = viewer, widget
+        self._drawn, self._stopped = WeakMethod(drawn), WeakMethod(stopped)
+        self._layer: Labels | None = None
+        self._band: QRubberBand | None = None
 
     @property
     def is_waiting(self) -> bool:
         return self._layer is not None
 
-    def start(self, ndim: int, placement: dict[str, Any]) -> None:
-        """Lay a Shapes layer over the image and take up its rectangle."""
+    def start(self, layer: Labels) -> None:
+        """Wait for a rectangle over a layer; another tool, or another layer, ends that.
+
+        Raises
+        ------
+        ValueError
+            If the viewer shows volumes in 3-D.
+        """
         self.stop()
-        self._layer = Shapes(
-            ndim=ndim, name="box", edge_color="#ffd54a", face_color="transparent", edge_width=0, **placement
-        )
-        self._layer.current_edge_width = max(1.0, 0.002 * float(np.max(self._viewer.dims.range[-1])))
-        self._viewer.add_layer(self._layer)
-        self._layer.mode = "add_rectangle"
-        self._layer.events.data.connect(self._changed)
+        if self._viewer.dims.ndisplay == 3:
+            raise ValueError("a box is drawn on a slice: switch the viewer back to 2-D first")
+        self._viewer.layers.selection.active = layer
+        layer.mode = "pan_zoom"
+        layer.mouse_pan, layer.cursor = False, "cross"
+        self._layer = layer
+        layer.events.mode.connect(self._end)
+        self._viewer.layers.selection.events.active.connect(self._look_soon)
+        self._viewer.mouse_drag_callbacks.append(self._drag)
 
     def stop(self) -> None:
-        """Wait no longer, and take the layer away."""
+        """Wait no longer."""
         layer, self._layer = self._layer, None
-        if layer is not None:
-            layer.events.data.disconnect(self._changed)
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-
-    def _changed(self, event: Any) -> None:
-        layer, drawn = self._layer, self._drawn()
-        if layer is None or drawn is None or not len(layer.data) or str(getattr(event, "action", "added")) != "added":
+        self._show(None)
+        if layer is None:
             return
-        corners = np.asarray(layer.data[-1], dtype=float)
+        layer.events.mode.disconnect(self._end)
+        self._viewer.layers.selection.events.active.disconnect(self._look_soon)
+        self._viewer.mouse_drag_callbacks.remove(self._drag)
+        if layer.mode == "pan_zoom":
+            layer.mouse_pan, layer.cursor = True, "standard"
+        if (stopped := self._stopped()) is not None:
+            stopped()
+
+    def _end(self, _: Any) -> None:
+        self.stop()
+
+    def _look_soon(self, _: Any) -> None:
+        """Look a turn later which layer is selected: one that is added is for a moment."""
+        QTimer.singleShot(0, self._look)
+
+    def _look(self) -> None:
+        if bare(self._viewer.layers.selection.active) is not self._layer:
+            self.stop()
+
+    def _drag(self, _: Any, event: Any) -> Generator[None, None, None]:
+        if event.button != _LEFT_BUTTON or len(event.dims_displayed) != 2:
+            return
+        start, pressed = event.position, QPoint(*map(int, event.pos))
+        yield
+        while event.type == "mouse_move":
+            self._show(QRect(pressed, QPoint(*map(int, event.pos))).normalized())
+            yield
+        moved, layer, drawn = QPoint(*map(int, event.pos)) - pressed, self._layer, self._drawn()
+        self._show(None)
+        if layer is None or drawn is None or max(abs(moved.x()), abs(moved.y())) < _MIN_PIXELS:
+            return
+        corners = np.array([layer.world_to_data(place[-layer.ndim :]) for place in (start, event.position)])
+        self.stop()
         drawn(corners)
+
+    def _show(self, where: QRect | None) -> None:
+        """Draw the rectangle so far over the canvas, in pixels of the screen."""
+        window = self._widget.window()
+        if where is None:
+            if self._band is not None:
+                self._band.hide()
+        elif isinstance(window, QMainWindow) and (middle := window.centralWidget()) is not None:
+            canvas = middle.findChild(QOpenGLWidget)
+            if self._band is None or self._band.parent() is not canvas:
+                self._band = QRubberBand(QRubberBand.Shape.Rectangle, canvas)
+            self._band.setGeometry(where)
+            self._band.show()
 
 
 def carried_over(corners: NDArray[np.float64], source: Any, target: Any) -> NDArray[np.float64]:

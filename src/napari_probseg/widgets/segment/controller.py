@@ -306,13 +306,21 @@ class Workspace(MoreLikeThis):
         plane = None if how == "between" or finished else self._place().plane
         what = Refinement(how, finished, plane, across)
         self.asking.give_up()
+        self._begin_refining(session, what)
+
+    def _begin_refining(self, session: Session, what: Refinement) -> None:
         self.hold()
         self._refining.start(lambda: refining(session, what))
         self.changed.emit()
 
     def _refined(self, got: Refined) -> None:
+        """Do what was found, unless something was brushed meanwhile: then it is found anew."""
         self.release_hold()
-        if got.session is self.session:
+        if got.session is not self.session:
+            return
+        if got.case is not got.session.case:
+            self._begin_refining(got.session, got.what)
+        else:
             step = got.session.refine(got.what, got.changes)
             is_done = "Done: Undo takes it back." if step.changes else "There is nothing to change."
             self._stepped(step, is_done)

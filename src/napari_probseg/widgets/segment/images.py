@@ -12,8 +12,9 @@ from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
 from napari_probseg.widgets.layers.image import bare, case_of, finest, misread
 from napari_probseg.widgets.layers.overlay import remove
-from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
+from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.layers.spare import Spare
+from napari_probseg.widgets.layers.wiring import Wiring
 from napari_probseg.widgets.models import given
 
 if TYPE_CHECKING:

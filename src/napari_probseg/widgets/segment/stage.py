@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Proposer
-from napari_probseg.session.session import Step
+from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, case_of
-from napari_probseg.widgets.layers.session_layers import SessionLayers, Wiring
+from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.layers.wiring import Wiring
 from napari_probseg.widgets.messages import name_of, sentence_of
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.brush_fit import camera_of
@@ -36,6 +38,7 @@ class Stage(Showing):
 
     def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
         super().__init__(viewer, proposer, settings)
+        self._unanswered: WeakSet[Session] = WeakSet()  # whose strokes still wait, as another image was turned to
         self.recovery.changed.connect(self.changed)
         self.resuming.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
@@ -59,8 +62,8 @@ class Stage(Showing):
         camera_of(viewer).events.zoom.connect(self._fit_brush)
         if proposer is None:
             self.asking.start()
-        told = Wiring(self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved)
-        self.images.connect(self.recovery.keep, told)
+        told = self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved, self._encircling
+        self.images.connect(self.recovery.keep, Wiring(*told))
 
     # Strokes ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +120,20 @@ class Stage(Showing):
         self._show()
         self.say(sentence)
 
+    def _turn_to(self, image: Image | None) -> None:
+        """Put an image to work; the answer that its strokes still wait for is asked for again."""
+        before, awaiting = self.image, self.asking.awaiting
+        super()._turn_to(image)
+        if image is before:
+            return
+        if awaiting is not None:
+            self._unanswered.add(awaiting)
+        session = self.session
+        if session is not None and session in self._unanswered:
+            self._unanswered.discard(session)
+            self._go_along()
+            self._show()
+
     def _go_along(self) -> None:
         """Ask for the answer to a stroke, if it is to come by itself."""
         session = self.session
@@ -161,7 +178,8 @@ class Stage(Showing):
                 self.layers.leave_open(self.session.taken_back)
 
     def _recut(self, got: Answer) -> None:
-        """Go on with what was accepted as it is cut now."""
+        """Go on with what was accepted as it is cut now, unless something was brushed meanwhile."""
+        self.take_strokes()
         if (session := self.session) is not None and session.accepted is not None:
             step = session.accept_instead(got.candidates, got.request, completion=got.completion)
             self._stepped(step, "Changed what was accepted; strokes hold.")
@@ -263,9 +281,16 @@ class Stage(Showing):
         self.choose(self.images.image_of(layers))
         self.redo()
 
-    def _cancel(self, _: SessionLayers) -> None:
+    def _cancel(self, layers: SessionLayers) -> None:
         """Give up what runs, by Esc on a layer."""
-        self.cancel()
+        if layers.is_encircling:
+            layers.stop_encircling()
+            self.say("Given up; nothing has changed.")
+        else:
+            self.cancel()
+
+    def _encircling(self, _: SessionLayers) -> None:
+        self.say("The right button encircles: go round to where you began and it is filled; Esc gives it up.")
 
     def _note_removed(self, event: Any) -> None:
         self._is_removing = False

@@ -12,9 +12,9 @@ from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.keys import Keys, short, weakly
-from napari_probseg.widgets.layers.image import bare, displayed_axes, placement
+from napari_probseg.widgets.layers.image import bare, displayed_axes
 from napari_probseg.widgets.segment.alike_part import AlikePart
-from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
+from napari_probseg.widgets.segment.box_part import BoxPart
 from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
@@ -56,7 +56,7 @@ class SegmentWidget(QWidget):
         self._objects = ObjectsPart(viewer, self.work, self.panel)
         self._series = ImageSeries(self.work, self)
         self._anew = ReadingAnew(self.work, self)
-        self._box = BoxTool(viewer, self._box_drawn)
+        self._box = BoxPart(viewer, self.work, self.panel)
         self._menu = Menu(self.panel.menu, self.panel.channels_menu, viewer, self.work, self._files, self._series, self)
         self._focus = FocusClick(viewer, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
         self._was_docked = False
@@ -71,7 +71,7 @@ class SegmentWidget(QWidget):
             "inside": self._brush_inside,
             "outside": self._brush_outside,
             "erase": self._erase,
-            "box": self._draw_box,
+            "box": self._box.begin,
             "propose": self.work.propose,
             "complete": self.work.complete,
             "tune": self.work.tune,
@@ -328,7 +328,9 @@ class SegmentWidget(QWidget):
 
     # What the parts do --------------------------------------------------------------------------------------------
 
-    def _list_images(self, _: Any = None) -> None:
+    def _list_images(self, event: Any = None) -> None:
+        if event is not None and event.type == "inserted" and self.work.image is None:
+            self.panel.status.say("")  # what was said is of an image that was removed
         self.work.list_images()
 
     def _follow(self, event: Any) -> None:
@@ -369,31 +371,3 @@ class SegmentWidget(QWidget):
         panel = self.panel
         smoothness, edges = smoothness_at(panel.smoothness.value()), edges_at(panel.edges.value())
         self.work.set(cut=replace(self.work.tools.cut, smoothness=smoothness, edges=edges))
-
-    def _draw_box(self) -> None:
-        """Take the rectangle of the Shapes layer that is selected, or have one drawn."""
-        if self._box.is_waiting:
-            self._stop_box()
-            return
-        active = bare(self._viewer.layers.selection.active)
-        if (corners := rectangle_of(active)) is not None:
-            self.work.mark_box(corners, active)
-        else:
-            self.work.act(self._take_up_box)
-        self.panel.box.setChecked(self._box.is_waiting)
-
-    def _take_up_box(self) -> None:
-        if (image := self.work.image) is not None:
-            layers = self.work.open_layers()
-            self.work.prepare()
-            self._box.start(layers.markers.ndim, placement(image, layers.markers.ndim))
-            self.panel.status.say("Draw a rectangle around the object.")
-            self.panel.box.setChecked(True)
-
-    def _stop_box(self) -> None:
-        self._box.stop()
-        self.panel.box.setChecked(False)
-
-    def _box_drawn(self, corners: Any) -> None:
-        self._stop_box()
-        self.work.mark_box(corners)

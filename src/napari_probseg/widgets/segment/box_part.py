@@ -1,0 +1,61 @@
+"""Box part of the Segment widget: a rectangle around the object, of a Shapes layer or drawn on the canvas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
+from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.panel import Panel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class BoxPart(QObject):
+    """Lets a person box the object in.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    work : Workspace
+        What takes the box.
+    panel : Panel
+        Whose button shows whether one is awaited.
+    """
+
+    def __init__(self, viewer: Viewer, work: Workspace, panel: Panel) -> None:
+        super().__init__(panel)
+        self._viewer, self._work, self._panel = viewer, work, panel
+        self._tool = BoxTool(viewer, panel, self._drawn, self._put_away)
+
+    def begin(self) -> None:
+        """Take the rectangle of the Shapes layer that is selected, or have one drawn; while one is, give that up."""
+        active = bare(self._viewer.layers.selection.active)
+        if self._tool.is_waiting:
+            self.stop()
+        elif (corners := rectangle_of(active)) is not None:
+            self._work.mark_box(corners, active)
+        else:
+            self._work.act(self._take_up)
+        self._put_away()
+
+    def stop(self) -> None:
+        """Wait for none any longer."""
+        self._tool.stop()
+
+    def _take_up(self) -> None:
+        layers = self._work.open_layers()
+        self._work.prepare()
+        self._tool.start(layers.markers)
+        self._work.say("Draw a rectangle around the object.")
+        self._put_away()
+
+    def _put_away(self) -> None:
+        self._panel.box.setChecked(self._tool.is_waiting)
+
+    def _drawn(self, corners: Any) -> None:
+        self._work.mark_box(corners)

@@ -1,0 +1,121 @@
+"""A box around the object, drawn on the canvas with the mouse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QRubberBand
+
+from napari_probseg.case import Marker
+from window import LEFT, NONE, canvas_of, click, disk, drag, laid_out, names, place, press, turned
+
+
+@pytest.fixture
+def shown(open_widget, qtbot):
+    """Return a viewer and the widget, in a window that is shown."""
+    viewer, widget = open_widget(disk().astype(np.float32))
+    laid_out(qtbot, viewer)
+    return viewer, widget
+
+
+def framed(widget, low, high):
+    """Return whether a box was taken: two pixels around it are background, and nothing is in it."""
+    marks = widget.work.session.case.strokes
+    frame = np.zeros(marks.shape, bool)
+    frame[low - 2 : high + 3, low - 2 : high + 3] = True
+    frame[low : high + 1, low : high + 1] = False
+    return np.array_equal(marks == Marker.BACKGROUND, frame)
+
+
+def test_a_box_is_drawn_with_the_mouse_and_adds_no_layer(shown, qtbot):
+    viewer, widget = shown
+    click(qtbot, widget.panel.inside)
+    turned(qtbot)
+    before, camera = names(viewer), getattr(viewer.__wrapped__, "scene", viewer.__wrapped__).camera
+    center = tuple(camera.center)
+    click(qtbot, widget.panel.box)
+    assert widget.panel.box.isChecked() and names(viewer) == before
+    canvas = canvas_of(viewer)
+    QTest.mouseMove(canvas, place(viewer, (17, 17)))
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, (17, 17)))
+    QTest.mouseMove(canvas, place(viewer, (30, 30)))
+    qtbot.wait(20)
+    QTest.mouseMove(canvas, place(viewer, (47, 47)))
+    qtbot.wait(20)
+    band = canvas.findChild(QRubberBand)
+    assert band.isVisible()
+    drawn = band.geometry()
+    assert (drawn.topLeft() - place(viewer, (17, 17))).manhattanLength() <= 3
+    assert (drawn.bottomRight() - place(viewer, (47, 47))).manhattanLength() <= 3
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, (47, 47)))
+    qtbot.waitUntil(lambda: not widget.panel.box.isChecked())
+    assert not band.isVisible() and tuple(camera.center) == center and names(viewer) == before
+    assert framed(widget, 17, 47)
+    active = viewer.layers.selection.active
+    assert (active.name, str(active.mode), active.selected_label) == ("markers of image", "paint", 1)
+    drag(viewer, (30, 30), (30, 34))
+    qtbot.waitUntil(lambda: widget.work.session.case.strokes[30, 32] == Marker.OBJECT)
+
+
+def test_a_click_is_no_box_and_is_no_stroke(shown, qtbot):
+    viewer, widget = shown
+    click(qtbot, widget.panel.box)
+    QTest.mouseClick(canvas_of(viewer), LEFT, NONE, place(viewer, (30, 30)))
+    turned(qtbot)
+    assert widget.panel.box.isChecked() and not widget.work.session.steps
+    drag(viewer, (17, 17), (47, 47))
+    qtbot.waitUntil(lambda: bool(widget.work.session.steps))
+    assert framed(widget, 17, 47)
+
+
+@pytest.mark.parametrize("how", ["click", "brush", "layer", "mode"])
+def test_whatever_is_taken_up_instead_ends_it(shown, qtbot, how):
+    viewer, widget = shown
+    click(qtbot, widget.panel.box)
+    if how == "click":
+        click(qtbot, widget.panel.box)
+    elif how == "brush":
+        press(qtbot, widget, Qt.Key.Key_9)
+    elif how == "layer":
+        viewer.layers.selection.active = viewer.layers["image"]
+    else:
+        viewer.layers["markers of image"].mode = "erase"
+    turned(qtbot)
+    assert not widget.panel.box.isChecked()
+    drag(viewer, (17, 17), (47, 47))
+    turned(qtbot)
+    strokes = widget.work.session.case.strokes
+    assert bool((strokes == Marker.BACKGROUND).any()) is (how == "brush") and not framed(widget, 17, 47)
+
+
+def test_a_box_outside_of_the_image_is_refused(shown, qtbot):
+    viewer, widget = shown
+    getattr(viewer.__wrapped__, "scene", viewer.__wrapped__).camera.zoom /= 4
+    click(qtbot, widget.panel.box)
+    drag(viewer, (100, 100), (120, 120))
+    qtbot.waitUntil(lambda: not widget.panel.box.isChecked())
+    assert "outside of the image" in widget.panel.status.text()
+    assert not widget.work.session.steps
+
+
+def test_in_depth_no_box_can_be_drawn(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((8, 16, 16), np.float32))
+    viewer.dims.ndisplay = 3
+    click(qtbot, widget.panel.box)
+    assert "2-D first" in widget.panel.status.text() and not widget.panel.box.isChecked()
+
+
+def test_on_a_slice_of_a_volume_it_lies_on_that_slice(open_widget, qtbot):
+    viewer, widget = open_widget(np.zeros((9, 64, 64), np.float32), scale=(2, 1, 1))
+    viewer.dims.set_current_step(0, 3)
+    laid_out(qtbot, viewer)
+    click(qtbot, widget.panel.box)
+    drag(viewer, (17, 17), (47, 47))
+    qtbot.waitUntil(lambda: bool(widget.work.session.steps))
+    marked = widget.work.session.case.strokes == Marker.BACKGROUND
+    assert marked[3].any() and marked.sum() == marked[3].sum()

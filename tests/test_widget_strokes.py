@@ -1,0 +1,176 @@
+"""Strokes in the midst of something: an answer that comes, a refinement that runs, napari's encircling."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_probseg.case import Marker
+from napari_probseg.session.refinement import Refinement
+from napari_probseg.widgets.layers.encircling import IS_KNOWN
+from window import (
+    LEFT,
+    NONE,
+    canvas_of,
+    disk,
+    laid_out,
+    offer,
+    place,
+    press,
+    stroke,
+    threads_ended,
+    turned,
+)
+
+RIGHT = Qt.MouseButton.RightButton
+
+
+@pytest.fixture
+def shown(open_widget, qtbot):
+    """Return a viewer and the widget, in a window that is shown, with a brush in hand."""
+    viewer, widget = open_widget(disk().astype(np.float32))
+    laid_out(qtbot, viewer)
+    widget.work.set(brush_size=3)
+    press(qtbot, widget, Qt.Key.Key_8)
+    turned(qtbot)
+    return viewer, widget
+
+
+def brushed(qtbot, viewer, start, end):
+    """Draw a line of some pixels with the mouse, slowly enough that napari sees it move."""
+    canvas = canvas_of(viewer)
+    QTest.mouseMove(canvas, place(viewer, start))
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, start))
+    for at in np.linspace(start, end, 5)[1:]:
+        QTest.mouseMove(canvas, place(viewer, at))
+        qtbot.wait(15)
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
+
+
+def agrees(widget):
+    """Return whether the markers that are seen are those of the session."""
+    return np.array_equal(widget.work.layers.markers.data, widget.work.session.case.partial)
+
+
+def test_an_answer_that_takes_something_back_leaves_the_stroke_that_is_being_drawn(shown, qtbot):
+    viewer, widget = shown
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    widget.work.accept(5)  # radius 16
+    stroke(qtbot, widget, (30, 41), Marker.BACKGROUND)  # contradicts it: all that was accepted is evidence
+    canvas = canvas_of(viewer)
+    QTest.mouseMove(canvas, place(viewer, (20, 20)))
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, (20, 20)))
+    QTest.mouseMove(canvas, place(viewer, (20, 30)))
+    qtbot.wait(20)
+    markers = widget.work.layers.markers
+    assert widget.work.layers.is_drawing and (markers.data[20, 21:29] == Marker.BACKGROUND).all()
+    n_steps, session = len(widget.work.session.steps), widget.work.session
+    layers, taken = widget.work.layers, np.zeros(session.case.shape, bool)
+    taken[15:35, 15:35] = session.case.partial[15:35, 15:35] == Marker.OBJECT
+    layers.leave_open(((slice(0, 64), slice(0, 64)), taken))  # as a candidate on show does
+    assert (markers.data[20, 21:29] == Marker.BACKGROUND).all(), "the stroke stays"
+    assert markers.data[25, 25] == Marker.UNKNOWN, "test invalid"
+    layers.leave_open(None)
+    assert (markers.data[20, 21:29] == Marker.BACKGROUND).all() and markers.data[25, 25] == Marker.OBJECT
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, (20, 30)))
+    qtbot.waitUntil(lambda: len(session.steps) > n_steps)
+    assert (session.case.strokes[20, 21:29] == Marker.BACKGROUND).all() and agrees(widget)
+
+
+def test_a_stroke_while_the_object_is_refined_stays_and_is_refined_too(shown, qtbot, monkeypatch):
+    viewer, widget = shown
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    widget.work.accept(5)
+    gate, plain, n_asked = threading.Event(), Refinement.changes, []
+
+    def slow(self, *args):
+        n_asked.append(None)
+        assert gate.wait(20)
+        return plain(self, *args)
+
+    monkeypatch.setattr(Refinement, "changes", slow)
+    widget.work.refine("smooth")
+    qtbot.waitUntil(lambda: bool(n_asked))
+    brushed(qtbot, viewer, (30, 44), (30, 54))  # on from the object's rim
+    gate.set()
+    qtbot.waitUntil(lambda: widget.work.session.steps[-1].verb == "refine", timeout=20_000)
+    threads_ended(qtbot)
+    session = widget.work.session
+    assert [step.verb for step in session.steps][-2:] == ["mark", "refine"] and len(n_asked) == 2
+    assert (session.case.strokes[30, 47:53] == Marker.OBJECT).all()
+    assert (session.case.partial[30, 45:53] == Marker.OBJECT).all() and agrees(widget)
+    widget.work.undo()
+    widget.work.undo()
+    assert not session.case.strokes[30, 47:53].any() and agrees(widget)
+
+
+def encircle(qtbot, viewer, *, upto):
+    """Click with the right button beside the middle and go around it without a button, as far as an angle."""
+    canvas = canvas_of(viewer)
+    way = [(30 + 12 * np.sin(t), 30 + 12 * np.cos(t)) for t in np.linspace(0, upto, 30)]
+    QTest.mouseMove(canvas, place(viewer, way[0]))
+    QTest.mouseClick(canvas, RIGHT, NONE, place(viewer, way[0]))
+    for at in way:
+        QTest.mouseMove(canvas, place(viewer, at))
+        qtbot.wait(8)
+
+
+@pytest.mark.skipif(not IS_KNOWN, reason="this napari cannot encircle")
+class TestEncircling:
+    def test_what_is_encircled_is_a_stroke(self, shown, qtbot):
+        viewer, widget = shown
+        encircle(qtbot, viewer, upto=1)
+        assert "encircle" in widget.panel.status.text()
+        press(qtbot, widget, Qt.Key.Key_U)  # gives up what was drawn by now: it is the latest stroke
+        turned(qtbot)
+        assert not widget.work.session.case.strokes.any() and agrees(widget)
+        encircle(qtbot, viewer, upto=2 * np.pi)
+        qtbot.waitUntil(lambda: len(widget.work.session.steps) == 1)
+        strokes = widget.work.session.case.strokes
+        assert strokes[30, 30] == Marker.OBJECT and (strokes == Marker.OBJECT).sum() > 350 and agrees(widget)
+        assert not widget.work.layers.is_encircling
+
+    def test_escape_gives_it_up(self, shown, qtbot):
+        viewer, widget = shown
+        encircle(qtbot, viewer, upto=3)
+        assert widget.work.layers.markers.data.any()
+        QTest.keyClick(canvas_of(viewer), Qt.Key.Key_Escape)
+        turned(qtbot)
+        assert not widget.work.layers.markers.data.any() and not widget.work.session.steps
+        assert "Given up" in widget.panel.status.text()
+        brushed(qtbot, viewer, (20, 20), (20, 26))
+        qtbot.waitUntil(lambda: widget.work.session.case.strokes[20, 23] == Marker.OBJECT)
+
+    @pytest.mark.parametrize("key", [Qt.Key.Key_9, Qt.Key.Key_0, Qt.Key.Key_G, Qt.Key.Key_Q])
+    def test_a_verb_takes_in_what_was_drawn_and_ends_it(self, shown, qtbot, key):
+        viewer, widget = shown
+        stroke(qtbot, widget, (30, 30))
+        encircle(qtbot, viewer, upto=3)
+        press(qtbot, widget, key)
+        threads_ended(qtbot)
+        session = widget.work.session
+        assert [step.verb for step in session.steps][:2] == ["mark", "mark"]
+        assert not widget.work.layers.is_encircling
+        before = widget.work.layers.markers.data.copy()
+        QTest.mouseMove(canvas_of(viewer), place(viewer, (55, 55)))
+        qtbot.wait(30)
+        assert np.array_equal(widget.work.layers.markers.data, before), "it does not go on"
+        finished = session.objects > 0
+        assert finished.any() if key == Qt.Key.Key_Q else (session.case.strokes == Marker.OBJECT).sum() > 60
+
+    def test_it_is_not_begun_with_the_eraser_nor_with_the_left_button(self, shown, qtbot):
+        viewer, widget = shown
+        brushed(qtbot, viewer, (20, 20), (20, 26))
+        assert not widget.work.layers.is_encircling
+        press(qtbot, widget, Qt.Key.Key_0)
+        QTest.mouseClick(canvas_of(viewer), RIGHT, NONE, place(viewer, (40, 40)))
+        assert not widget.work.layers.is_encircling
