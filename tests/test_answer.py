@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 import napari_probseg as ps
@@ -21,7 +22,7 @@ from napari_probseg.inference.windows import Window, is_scale_known, windows_on_
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
 from napari_probseg.nn.general import Features, Sample
-from napari_probseg.region import n_voxels
+from napari_probseg.region import Region, n_voxels
 
 SHAPE = (120, 150)
 CPU = torch.device("cpu")
@@ -264,6 +265,43 @@ def test_a_network_sees_a_mark_where_nobody_has_drawn_one_inside(case: ps.Case) 
     assert hinted.evidence is not None
     with pytest.raises(ValueError, match="neither a stroke inside nor a box"):
         with_hint(ps.Case(case.image).mark(outside=dab(5, 5)))
+
+
+def framed(where: Region, shape: tuple[int, int] = (120, 150)) -> np.ndarray:
+    """Return the frame of a box as marks, two pixels wide."""
+    frame = np.zeros(shape, bool)
+    frame[where] = True
+    return frame & ~ndimage.binary_erosion(frame, iterations=2)
+
+
+@pytest.mark.parametrize(
+    ("finished", "expected"),
+    [
+        ([], (35, 110)),
+        ([(slice(80, 110), slice(5, 30)), (slice(5, 15), slice(130, 145))], (35, 110)),  # elsewhere
+        ([(slice(15, 25), slice(85, 100))], (35, 110)),  # over a corner of the box
+        ([(slice(28, 42), slice(103, 117))], None),  # in the midst of it
+    ],
+)
+def test_a_box_is_that_of_the_strokes_whatever_was_finished_before(case: ps.Case, finished, expected) -> None:
+    box, locked = (slice(20, 51), slice(90, 131)), np.zeros((120, 150), bool)
+    for where in finished:
+        locked[where] = True
+    others = np.where(locked, np.uint8(ps.Marker.BACKGROUND), np.uint8(0))
+    outside = framed(box) & ~locked
+    hinted = with_hint(ps.Case(case.image, partial=others).mark(outside=outside))
+    inside = np.argwhere(hinted.strokes == ps.Marker.OBJECT)
+    assert len(inside) and not locked[tuple(inside.T)].any()
+    assert (inside.min(0) > (20, 90)).all() and (inside.max(0) < (50, 130)).all(), "in the box"
+    if expected is not None:
+        assert np.abs(inside.mean(0) - expected).max() <= 1
+
+
+def test_finished_objects_alone_are_no_box(case: ps.Case) -> None:
+    others = np.zeros((120, 150), np.uint8)
+    others[10:20, 10:20] = others[80:90, 100:120] = ps.Marker.BACKGROUND
+    with pytest.raises(ValueError, match="no stroke yet"):
+        with_hint(ps.Case(case.image, partial=others))
 
 
 def test_parts_far_apart_are_looked_at_one_by_one() -> None:

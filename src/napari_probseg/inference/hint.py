@@ -31,15 +31,16 @@ def with_hint(case: Case) -> Case:
     if box is not None:
         place = deepest(accepted[box], np.asarray(case.spacing, dtype=float))
         return _marked(case, absolute(box, where), place, accepted[box])
-    strokes = case.partial[case.marked] == Marker.BACKGROUND
-    box = bounding_box(strokes)
+    box = bounding_box(case.strokes[case.drawn] == Marker.BACKGROUND)  # finished objects are background, too
     if box is None:
         raise ValueError("there is no stroke yet: brush a little inside the object, and a little outside")
-    box = absolute(box, case.marked)
+    box = absolute(box, case.drawn)
     middle = tuple((s.stop - s.start) // 2 for s in box)
     is_open = case.partial[box] == Marker.UNKNOWN
-    if not is_open[middle]:
+    if case.strokes[box][middle] or not is_open.any():
         raise ValueError("there is neither a stroke inside nor a box around the object: brush a little inside it")
+    if not is_open[middle]:  # a finished object lies there
+        middle = deepest(is_open, np.asarray(case.spacing, dtype=float))
     return _marked(case, box, middle, is_open)
 
 
