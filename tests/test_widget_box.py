@@ -54,7 +54,8 @@ def test_a_box_is_drawn_with_the_mouse_and_adds_no_layer(shown, qtbot):
     assert (drawn.bottomRight() - place(viewer, (47, 47))).manhattanLength() <= 3
     QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, (47, 47)))
     qtbot.waitUntil(lambda: not widget.panel.box.isChecked())
-    assert not band.isVisible() and tuple(camera.center) == center and names(viewer) == before
+    qtbot.waitUntil(lambda: canvas.findChild(QRubberBand) is None)
+    assert tuple(camera.center) == center and names(viewer) == before
     assert framed(widget, 17, 47)
     active = viewer.layers.selection.active
     assert (active.name, str(active.mode), active.selected_label) == ("markers of image", "paint", 1)
@@ -119,3 +120,14 @@ def test_on_a_slice_of_a_volume_it_lies_on_that_slice(open_widget, qtbot):
     qtbot.waitUntil(lambda: bool(widget.work.session.steps))
     marked = widget.work.session.case.strokes == Marker.BACKGROUND
     assert marked[3].any() and marked.sum() == marked[3].sum()
+
+
+def test_a_widget_that_is_closed_waits_for_no_box(shown, qtbot):
+    viewer, widget = shown
+    click(qtbot, widget.panel.box)
+    n_callbacks = len(viewer.mouse_drag_callbacks)
+    viewer.window.remove_dock_widget(widget)
+    turned(qtbot)
+    assert len(viewer.mouse_drag_callbacks) < n_callbacks
+    drag(viewer, (17, 17), (47, 47))
+    turned(qtbot)

@@ -43,7 +43,7 @@ class Engine:
     """Answers requests in a worker process, one at a time.
 
     The worker is started when `start` is called, or by the first request. One that dies, or runs out of memory, or does
-    not give a request up, is started anew.
+    not give a request up, is started anew; one that died between two requests costs neither.
 
     Parameters
     ----------
@@ -86,6 +86,8 @@ class Engine:
         while not self._turn.acquire(timeout=POLL):
             yield None
         try:
+            if self._worker is not None and self._worker.has_ended():
+                self._bury(self._worker)
             if self._worker is None and self._local is None:
                 yield STARTING
                 self._restart()
@@ -144,15 +146,20 @@ class Engine:
         patience : float
             Seconds that it has to end by itself.
         """
+        died_of = self._bury(worker, why, patience=patience)
+        self.start()
+        reason = ", perhaps for lack of memory," if died_of in (-9, 137) else ""
+        return f"the process for heavy work ended{reason} and is started anew: nothing is lost, ask again"
+
+    def _bury(self, worker: _Worker, why: str = "", *, patience: float = 0.0) -> int | None:
+        """End a worker, or what is left of it, and return what it ended with; see `_replace`."""
         died_of, last_words = worker.link.end(patience)
         self._worker = None
         if why or self._is_closed:
             logger.info("the worker was ended: %s", why or "its window is closed")
         else:
             logger.warning("the worker ended (%s):\n%s", died_of, last_words)
-        self.start()
-        reason = " for lack of memory" if died_of in (-9, 137) else ""
-        return f"the process for heavy work ended{reason} and is started anew: nothing is lost, ask again"
+        return died_of
 
     def _start_quietly(self) -> None:
         with self._turn:
@@ -201,6 +208,15 @@ class _Worker:
             self.send("region", ticket, self._region(*what))
             return "", None
         return (verb, what) if ticket == wanted else ("", None)
+
+    def has_ended(self) -> bool:
+        """Return whether it ended while nothing was asked of it: a request is not to blame, and is sent to the next."""
+        try:
+            while self.link.connection.poll(0):
+                self.receive(0)  # what comes late, of a request that was given up
+        except (EOFError, OSError):
+            return True
+        return False
 
     def gives_up(self, ticket: int) -> bool:
         """Tell the worker to give a request up; return whether it did in time."""

@@ -51,11 +51,12 @@ class BoxPart(QObject):
         layers = self._work.open_layers()
         self._work.prepare()
         self._tool.start(layers.markers)
-        self._work.say("Draw a rectangle around the object.")
         self._put_away()
+        self._work.say("Draw a rectangle around the object.")
 
     def _put_away(self) -> None:
         self._panel.box.setChecked(self._tool.is_waiting)
 
     def _drawn(self, corners: Any) -> None:
+        self._put_away()
         self._work.mark_box(corners)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
@@ -36,7 +37,7 @@ class BoxTool:
     drawn : bound method
         Called with two opposite corners, (2, ndim) in voxels of the layer; held weakly.
     stopped : bound method
-        Called when no rectangle is awaited any longer; held weakly.
+        Called when none is awaited any longer, since something else was taken up; held weakly.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class BoxTool:
         self._viewer, self._widget = viewer, widget
         self._drawn, self._stopped = WeakMethod(drawn), WeakMethod(stopped)
         self._layer: Labels | None = None
-        self._band: QRubberBand | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -77,7 +77,6 @@ class BoxTool:
     def stop(self) -> None:
         """Wait no longer."""
         layer, self._layer = self._layer, None
-        self._show(None)
         if layer is None:
             return
         layer.events.mode.disconnect(self._end)
@@ -85,48 +84,54 @@ class BoxTool:
         self._viewer.mouse_drag_callbacks.remove(self._drag)
         if layer.mode == "pan_zoom":
             layer.mouse_pan, layer.cursor = True, "standard"
+
+    def _end(self, _: Any = None) -> None:
+        """Wait no longer, since something else was taken up."""
+        self.stop()
         if (stopped := self._stopped()) is not None:
             stopped()
-
-    def _end(self, _: Any) -> None:
-        self.stop()
 
     def _look_soon(self, _: Any) -> None:
         """Look a turn later which layer is selected: one that is added is for a moment."""
         QTimer.singleShot(0, self._look)
 
     def _look(self) -> None:
-        if bare(self._viewer.layers.selection.active) is not self._layer:
-            self.stop()
+        if self.is_waiting and bare(self._viewer.layers.selection.active) is not self._layer:
+            self._end()
 
     def _drag(self, _: Any, event: Any) -> Generator[None, None, None]:
         if event.button != _LEFT_BUTTON or len(event.dims_displayed) != 2:
             return
-        start, pressed = event.position, QPoint(*map(int, event.pos))
-        yield
-        while event.type == "mouse_move":
-            self._show(QRect(pressed, QPoint(*map(int, event.pos))).normalized())
+        start, pressed, band = event.position, _pixel(event), self._band()
+        try:
             yield
-        moved, layer, drawn = QPoint(*map(int, event.pos)) - pressed, self._layer, self._drawn()
-        self._show(None)
+            while event.type == "mouse_move":
+                if band is not None:
+                    band.setGeometry(QRect(pressed, _pixel(event)).normalized())
+                    band.setVisible(self.is_waiting)
+                yield
+        finally:
+            with suppress(RuntimeError):  # it went with the canvas
+                if band is not None:
+                    band.hide()
+                    band.deleteLater()
+        moved, layer, drawn = _pixel(event) - pressed, self._layer, self._drawn()
         if layer is None or drawn is None or max(abs(moved.x()), abs(moved.y())) < _MIN_PIXELS:
             return
         corners = np.array([layer.world_to_data(place[-layer.ndim :]) for place in (start, event.position)])
         self.stop()
         drawn(corners)
 
-    def _show(self, where: QRect | None) -> None:
-        """Draw the rectangle so far over the canvas, in pixels of the screen."""
+    def _band(self) -> QRubberBand | None:
+        """Return what shows the rectangle so far, over the canvas, if the window has one."""
         window = self._widget.window()
-        if where is None:
-            if self._band is not None:
-                self._band.hide()
-        elif isinstance(window, QMainWindow) and (middle := window.centralWidget()) is not None:
-            canvas = middle.findChild(QOpenGLWidget)
-            if self._band is None or self._band.parent() is not canvas:
-                self._band = QRubberBand(QRubberBand.Shape.Rectangle, canvas)
-            self._band.setGeometry(where)
-            self._band.show()
+        middle = window.centralWidget() if isinstance(window, QMainWindow) else None
+        canvas = None if middle is None else middle.findChild(QOpenGLWidget)
+        return None if canvas is None else QRubberBand(QRubberBand.Shape.Rectangle, canvas)
+
+
+def _pixel(event: Any) -> QPoint:
+    return QPoint(*map(int, event.pos))
 
 
 def carried_over(corners: NDArray[np.float64], source: Any, target: Any) -> NDArray[np.float64]:
