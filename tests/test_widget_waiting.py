@@ -215,3 +215,22 @@ def test_an_image_that_is_selected_while_a_file_is_written_is_turned_to_then(ope
     assert widget.work.image.name == "image"
     qtbot.waitUntil(lambda: widget.work.image.name == "B", timeout=20_000)
     assert widget.panel.images.currentText() == "B"
+
+
+def test_a_long_stroke_on_the_way_is_drawn_to_its_end(opened, qtbot, refused):
+    """All that was kept is done in one turn, in which napari looks at the mouse once."""
+    viewer, widget = opened
+    begun(viewer, widget, qtbot)
+    canvas = canvas_of(viewer)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    corner, way = (10, 50), [(10, x) for x in range(10, 51, 4)] + [(y, 50) for y in range(14, 55, 4)]
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, way[0]))
+    for at in way:
+        QTest.mouseMove(canvas, place(viewer, at))
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, way[-1]))
+    on(qtbot, widget, "cell1")
+    qtbot.waitUntil(lambda: widget.work.session is not None and bool(widget.work.session.steps))
+    strokes = widget.work.session.case.strokes
+    assert all(strokes[at] == Marker.OBJECT for at in [*way, corner]), np.argwhere(strokes).tolist()
+    assert not strokes[30, 20:40].any() and not refused
+    assert [step.verb for step in widget.work.session.steps] == ["mark"], "it is one stroke"

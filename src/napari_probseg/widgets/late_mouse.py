@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +12,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 _DOWN = (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
+_REST_MS = 8  # between moves of the mouse: napari looks at one in 5 ms, and lets go of what comes within
 
 
 class LateMouse(QObject):
@@ -29,6 +32,12 @@ class LateMouse(QObject):
         self._middle: QWidget | None = None
         self._pressed: QObject | None = None
         self._is_off = False
+        self._moved = 0.0  # when a move was sent last
+
+    @property
+    def rest_ms(self) -> int:
+        """Milliseconds until napari sees what is sent next."""
+        return max(0, math.ceil(_REST_MS - 1000 * (time.monotonic() - self._moved)))
 
     def begin(self) -> None:
         """Keep what is done from now on."""
@@ -63,3 +72,5 @@ class LateMouse(QObject):
             QApplication.sendEvent(watched, event)
         finally:
             self._is_off = False
+            if event.type() == QEvent.Type.MouseMove:
+                self._moved = time.monotonic()

@@ -62,6 +62,8 @@ class Passage:
         what()
 
     def _draw(self, draw: Callable[[], Any]) -> None:
+        if (rest := self._mouse.rest_ms) > 0:
+            raise NotYetError("a stroke is being drawn: one moment", rest)
         if not self._work.recovery.is_asking:  # else a question lies over the work
             draw()
 

@@ -13,12 +13,24 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_probseg.widgets.messages import sentence_of
 
 AGAIN_MS = 20  # until it is tried again to do what waits
+_NO_VERB = "no verb"
 
 logger = logging.getLogger(__name__)
 
 
 class NotYetError(RuntimeError):
-    """What was asked for waits for something short, and is done after that."""
+    """What was asked for waits for something short, and is done after that.
+
+    Parameters
+    ----------
+    sentence : str
+    again_ms : int
+        Milliseconds until it is tried again.
+    """
+
+    def __init__(self, sentence: str = "", again_ms: int = AGAIN_MS) -> None:
+        super().__init__(sentence)
+        self.again_ms = again_ms
 
 
 class Speaking(QObject):
@@ -32,7 +44,7 @@ class Speaking(QObject):
         super().__init__()
         self.is_held = False  # while a file is read or written: verbs wait
         self._n_acts = 0  # under way, one within another
-        self._waiting: deque[tuple[Callable[[], Any], str]] = deque()
+        self._waiting: deque[tuple[Callable[[], Any], str]] = deque()  # each with its name
         self._is_first = False  # whether what is asked for is done before what waits
         self._again = QTimer(self, singleShot=True)
         self._again.timeout.connect(self._go_on)
@@ -81,8 +93,8 @@ class Speaking(QObject):
                 self.say(sentence_of(reason))
 
     def wait(self, what: Callable[[], Any]) -> None:
-        """Do something after all that waits, in a turn of its own."""
-        self._wait(what)
+        """Do something after all that waits, in a turn of its own: no verb, it may be a part of a stroke."""
+        self._wait(what, _NO_VERB)
 
     def awaits(self, name: str) -> bool:
         """Return whether something of a name waits."""
@@ -96,12 +108,13 @@ class Speaking(QObject):
         finally:
             self._is_first = before
 
-    def _act(self, what: Callable[[], Any]) -> None:
+    def _act(self, what: Callable[[], Any], name: str = "") -> None:
         self._n_acts += 1
         try:
             if self.is_held:
                 raise NotYetError("a file is being read or written: one moment")
-            self.take_strokes()
+            if name != _NO_VERB:
+                self.take_strokes()
             self.at_once(what)
         except NotYetError:
             raise
@@ -125,10 +138,10 @@ class Speaking(QObject):
         while self._waiting:
             first = self._waiting.popleft()
             try:
-                self._act(first[0])
-            except NotYetError:
+                self._act(*first)
+            except NotYetError as reason:
                 self._waiting.appendleft(first)
-                self._again.start(AGAIN_MS)
+                self._again.start(reason.again_ms)
                 return
 
 
