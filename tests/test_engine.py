@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from engine_requests import End, Fail, Look, Process, Tell, UntilStopped, asked, of_tests, rest_of
+from engine_requests import Fail, Look, Process, Tell, UntilStopped, asked, of_tests, rest_of
 from napari_probseg.case import Marker
 from napari_probseg.engine import images, process, wire
 from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
@@ -181,26 +181,6 @@ def test_without_memory_the_worker_is_started_anew(engine, error):
     with pytest.raises(MemoryError, match="not enough memory for this: try a smaller region"):
         asked(engine, Fail(error, "CUDA out of memory"))
     assert asked(engine, Process())[0] != before
-
-
-def test_a_worker_that_is_killed_costs_a_sentence(engine):
-    before = asked(engine, Process())[0]
-    with pytest.raises(
-        RuntimeError, match="ended, perhaps for lack of memory, and is started anew: nothing is lost, ask again"
-    ):
-        asked(engine, End())
-    assert asked(engine, Process())[0] != before
-
-
-def test_a_worker_that_is_killed_between_two_requests_costs_nothing(engine):
-    before, _ = asked(engine, Process())
-    engine._worker.link._process.kill()
-    while engine._worker.link._process.poll() is None:
-        time.sleep(0.01)
-    after, told = asked(engine, Process())
-    assert after != before and after == engine.pid and STARTING in told
-    case = case_of(np.random.default_rng(0).random((20, 30)))
-    assert asked(engine, Look(case))[0] is not None, "what the one before had been sent is sent anew"
 
 
 @pytest.mark.parametrize("where", ["there", "here"])
