@@ -352,45 +352,14 @@ def test_what_was_on_show_is_doubted_where_little_is_expected_after_it() -> None
     assert network.n_looks <= 2
 
 
-def test_after_one_stroke_what_is_seen_from_close_by_is_believed_less() -> None:
-    near, far, whole = (Window((128 - n // 2,) * 2, (n, n)) for n in (48, 106, 233))
-    y, x = np.ogrid[:32, :32]
-    from_middle = np.hypot(y - 15.5, x - 15.5) / 32
-    nucleus, cell = 10, 40  # pixels: radii
-    seen = [from_middle * w.size[0] < radius for w, radius in ((near, nucleus), (far, cell), (whole, cell))]
-    logit = torch.from_numpy(np.where(seen, 8.0, -8.0).astype(np.float32))
-    looks = Looks([near, far, whole], logit, torch.tensor([0.9, 0.7, 0.7]), torch.zeros(3).bool(), False)
-    said = replace(looks, is_scale_known=True)
-    assert said.probability(whole, 64)[32, 36] < 0.5 < looks.probability(whole, 64)[32, 36]
-    assert (said.confidence, looks.confidence) == pytest.approx((0.9, 0.7))
-
-    alone = Looks([near], logit[:1], torch.tensor([0.8]), torch.zeros(1).bool(), False)
-    assert alone.weight == pytest.approx(0.8**4)
-    part = Looks([near], logit[:1], torch.tensor([0.8]), torch.ones(1).bool(), False)
-    assert (looks + part).weight[3] == pytest.approx(0.8**4)
-
-
 def test_a_single_stroke_does_not_tell_the_scale(case: ps.Case, network: AdvisedCVAE) -> None:
     one = ps.Case(case.image).mark(dab(60, 75))
     everywhere = tuple(slice(0, n) for n in SHAPE)
     assert not is_scale_known(one) and not answer(network, one, CPU).looks.is_scale_known
     finished = np.where(dab(20, 20, r=9), ps.Marker.BACKGROUND, ps.Marker.UNKNOWN).astype(np.uint8)
-    assert not is_scale_known(one.with_part("partial", everywhere, np.maximum(one.partial, finished)))
+    assert not is_scale_known(one.with_parts([("partial", everywhere, np.maximum(one.partial, finished))]))
     assert is_scale_known(case) and answer(network, case, CPU).looks.is_scale_known
     assert is_scale_known(one.mark(dab(90, 75)))
     assert is_scale_known(one.with_shown(everywhere, np.ones(SHAPE, dtype=bool)))
     accepted = np.where(dab(60, 75, r=20), ps.Marker.OBJECT, ps.Marker.UNKNOWN).astype(np.uint8)
-    assert is_scale_known(one.with_part("partial", everywhere, accepted))
-
-
-def test_a_window_on_a_part_does_not_judge_what_is_outside_of_it(case: ps.Case) -> None:
-    whole, part = Window((0, 0), (64, 64)), Window((0, 0), (32, 32))
-    says_all, says_nothing = torch.full((1, 32, 32), 8.0), torch.full((1, 32, 32), -8.0)
-    good = torch.full((1,), 4.0)
-    looks = Looks([whole], says_all, torch.ones(1), torch.tensor([False]))
-    looks += Looks([part], says_nothing, 3 * torch.ones(1), torch.tensor([True]))
-    p = looks.probability(whole, 64)
-    assert p[40:, 40:].min() > 0.99
-    assert p[12:20, 12:20].max() < 0.3
-    assert Looks.of(case, [part], says_nothing, good, parts=True).is_part.all()
-    assert looks.whole.windows == [whole]
+    assert is_scale_known(one.with_parts([("partial", everywhere, accepted)]))

@@ -248,9 +248,26 @@ def test_the_box_of_strokes_holds_them_alone_and_not_what_finished_objects_made_
     case = Case(np.zeros((60, 70)))
     assert not case.strokes[case.drawn].size
     far = np.zeros((4, 4), np.uint8) + int(Marker.BACKGROUND)
-    case = case.with_part("partial", (slice(50, 54), slice(60, 64)), far)
+    case = case.with_parts([("partial", (slice(50, 54), slice(60, 64)), far)])
     inside = np.ones((2, 3), bool)
     marked = case.mark(inside, where=(slice(5, 7), slice(8, 11)))
     assert marked.drawn == (slice(5, 7), slice(8, 11)) and marked.marked[0].stop == 54
     erased = marked.mark(erase=inside, where=(slice(5, 7), slice(8, 11)))
     assert not erased.strokes[erased.drawn].size
+
+
+def test_sizes_are_kept_by_strokes_planes_and_answers() -> None:
+    case = Case(np.zeros((4, 8, 8)) + np.arange(8), sizes=[3, 4.5])
+    assert case.sizes == (3.0, 4.5) and Case(case.image).sizes == ()
+    inside = np.zeros(case.shape, dtype=bool)
+    inside[1, 2:4, 2:4] = True
+    marked = case.mark(inside)
+    assert marked.sizes == marked.plane(0, 1).sizes == (3.0, 4.5)
+    assert marked.with_shown((slice(0, 4),) * 3, inside[:, :4, :4]).sizes == (3.0, 4.5)
+    assert marked.with_sizes([]).sizes == () and marked.sizes == (3.0, 4.5)
+
+
+@pytest.mark.parametrize("sizes", [[0.0], [-1], [float("nan")], [float("inf")], ["large"], 5.0, None])
+def test_sizes_that_are_none_are_refused(sizes: object) -> None:
+    with pytest.raises(ValueError, match="sizes must be"):
+        Case(np.zeros((8, 8)), sizes=sizes)  # type: ignore[arg-type]

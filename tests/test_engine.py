@@ -127,7 +127,7 @@ def test_what_finished_objects_made_background_far_apart_travels_by_pages(engine
     case, one = ps.Case(np.zeros((300, 900), np.uint8)), np.ones((2, 3), np.uint8)
     for at in range(n):
         corner = slice(70 * at, 70 * at + 2), slice((310 * at) % 890, (310 * at) % 890 + 3)
-        case = case.with_part("partial", corner, one + 1)
+        case = case.with_parts([("partial", corner, one + 1)])
     case = case.mark(one > 0, where=(slice(297, 299), slice(1, 4))) if n == 5 else case
     values, pages = wire._decided(case)
     assert (pages is not None) == (n == 5) and values.size < case.partial.size / 2

@@ -48,6 +48,46 @@ def test_numbers_may_be_large(most: int) -> None:
     assert tally.max_label == 0
 
 
+def test_finished_objects_tell_of_which_size_the_next_one_may_be() -> None:
+    session = ps.Session(ps.Case(IMAGE, spacing=(0.5, 2.0), sizes=[7.0]), GrowingProposer())
+    assert session.question().sizes == (7.0,)
+    for side in (2, 3, 4):
+        mask = np.zeros(IMAGE.shape, dtype=bool)
+        mask[8 * side : 9 * side, :side] = True
+        session.mark(mask)
+        session.finish()
+    sizes = [np.sqrt(side * side * 1.0) for side in (4, 3, 2)]  # mm, the latest first
+    assert session.question().sizes == pytest.approx((*sizes, 7.0))
+    session.mark(square(5, 20))
+    assert session.ask().question.sizes == pytest.approx((*sizes, 7.0))
+    session.undo(), session.undo()
+    assert session.question().sizes == pytest.approx((*sizes[1:], 7.0))
+    for i in range(9):
+        session.mark(square(2 + 4 * i, 30))
+        session.finish()
+    assert len(session.question().sizes) == 8, "those of long ago tell nothing"
+
+
+def test_sizes_on_planes_and_in_time_series_are_of_what_lies_there() -> None:
+    mask = np.zeros((6, 20, 30), dtype=bool)
+    mask[1:5, 2:6, 2:11] = True  # on each of four planes 4x9
+    volume = ps.Session(ps.Case(np.random.default_rng(0).random(mask.shape), spacing=(3.0, 1.0, 1.0)))
+    series = ps.Session(ps.Case(volume.case.image, in_time=True))
+    for session in (volume, series):
+        session.mark(mask)
+        session.finish()
+    assert volume.sizes() == pytest.approx((432 ** (1 / 3),)) and volume.sizes((0, 2)) == pytest.approx((6,))
+    assert volume.question((0, 2)).at((0, 2)).sizes == pytest.approx((6,))
+    assert volume.sizes((2, 4)) == pytest.approx((48**0.5,)), "planes along x: 4 planes of 3 mm by 4 pixels"
+    assert series.sizes() == series.sizes((0, 2)) == pytest.approx((6,))
+
+
+def test_a_script_begins_with_the_sizes_that_its_session_began_with(tmp_path: Path) -> None:
+    session = ps.Session(ps.Case(IMAGE, sizes=(4.0, 5.5)))
+    assert "sizes=(4.0, 5.5)" in session.script("image.tif")
+    assert "sizes" not in ps.Session(ps.Case(IMAGE)).script("image.tif")
+
+
 def finished(session: ps.Session, y: int, x: int, kind: str = "") -> int:
     session.mark(square(y, x))
     return int(session.finish(kind).arguments["label"])

@@ -37,7 +37,9 @@ def answered(object_: np.ndarray, window: Window | None = None) -> Answer:
     """What a network may have said."""
     window = window or Window((0, 0), SHAPE)
     logit = torch.from_numpy(np.where(object_[window.region], 4.0, -4.0).astype(np.float32))
-    return Answer(Looks([window], logit[None], torch.ones(1), torch.zeros(1).bool()), window, logit, 0.6, [])
+    return Answer(
+        Looks([window], logit[None], torch.ones(1), torch.zeros(1).bool(), torch.ones(1)), window, logit, 0.6, []
+    )
 
 
 def in_image(answer: Answer) -> np.ndarray:

@@ -11,7 +11,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.images import Marker, checked_axes, checked_image, checked_markers, checked_mask, checked_plane
+from napari_probseg.images import (
+    Marker,
+    checked_axes,
+    checked_image,
+    checked_markers,
+    checked_plane,
+    checked_sizes,
+    checked_strokes,
+)
 from napari_probseg.intensities import finite, single, unmasked
 from napari_probseg.pages import Pages, copied, no_pages, pages_of, pages_with_values
 from napari_probseg.region import Region, absolute, bounding_box, boxed, hull, on_plane, overlap, parts, relative
@@ -44,6 +52,9 @@ class Case:
         what the object may be like.
     expected_dice : float
         What the network that made the ``evidence`` expects of it, in [0, 1]; 0 where nobody told.
+    sizes : sequence of float
+        Sizes in mm of objects that this one may be like, such as those finished before it: of each the square root of
+        its area, in a volume the cube root of its volume. A single stroke does not tell how large an object is.
     in_time : bool
         Whether the first axis of ``image`` that counts no channels is time: (T, Y, X) or (T, Z, Y, X). It is an axis of
         the shape and of the markers, but never a length: each image is asked about by itself, as ``plane=(0, t)``.
@@ -62,13 +73,15 @@ class Case:
     evidence: tuple[Region, NDArray[np.uint8]] | None = None
     expected_dice: float = 0.0
     in_time: bool = False
+    sizes: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         image = checked_image(self.image)
         channel_axis, shape, spacing = checked_axes(image, self.channel_axis, self.spacing, in_time=self.in_time)
         given = (self.partial, self.strokes)
         markers = {name: checked_markers(getattr(self, name), shape, name) for name in ("partial", "strokes")}
-        of_image = {"image": image, "channel_axis": channel_axis, "spacing": spacing}
+        sizes = checked_sizes(self.sizes)
+        of_image = {"image": image, "channel_axis": channel_axis, "spacing": spacing, "sizes": sizes}
         for name, value in {**of_image, **markers}.items():
             object.__setattr__(self, name, value)
         if all(markers is None for markers in given):
@@ -176,6 +189,7 @@ class Case:
             strokes=self.strokes[where],
             evidence=None if self.evidence is None else on_plane(*self.evidence, axis, index),
             expected_dice=self.expected_dice,
+            sizes=self.sizes,
         )
 
     def at(self, plane: Plane | None) -> Case:
@@ -206,10 +220,6 @@ class Case:
         ----------
         plane : (axis, index) or None
             See `plane`.
-
-        Returns
-        -------
-        int
         """
         return self.ndim - (plane is not None)
 
@@ -244,17 +254,7 @@ class Case:
         """
         box, within = (None, None) if where is None else boxed(where, self.shape)
         shape = self.shape if box is None else self.partial[box][within].shape
-        drawn_by: dict[Marker, NDArray[Any]] = {}
-        for name, mask, marker in (
-            ("erase", erase, Marker.UNKNOWN),
-            ("inside", inside, Marker.OBJECT),
-            ("outside", outside, Marker.BACKGROUND),
-        ):
-            if mask is None:
-                continue
-            drawn_by[marker] = checked_mask(mask, name)
-            if drawn_by[marker].shape != shape:
-                raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
+        drawn_by = checked_strokes(shape, inside=inside, outside=outside, erase=erase)
         drawn = {marker: parts(mask) for marker, mask in drawn_by.items()}
         touched = [part for found in drawn.values() for part in found] if box is None else [box]
         if not any(drawn.values()):
@@ -283,17 +283,7 @@ class Case:
             The region, and a `Marker` for every voxel; UNKNOWN leaves it open.
         """
         before = self.partial[where]
-        return self.with_part("partial", where, np.where(before == Marker.UNKNOWN, patch, before))
-
-    def with_part(self, name: str, where: Region, values: NDArray[np.uint8]) -> Case:
-        """Return the case with other markers in a region.
-
-        Parameters
-        ----------
-        name, where, values
-            One of the parts of `with_parts`.
-        """
-        return self.with_parts([(name, where, values)])
+        return self.with_parts([("partial", where, np.where(before == Marker.UNKNOWN, patch, before))])
 
     def with_parts(self, parts: Iterable[tuple[str, Region, NDArray[np.uint8]]]) -> Case:
         """Return the case with other markers in some regions; for callers whose values are `Marker` values already.
@@ -322,10 +312,17 @@ class Case:
         expected_dice : float
             See `Case`.
         """
-        case = copy(self)
-        object.__setattr__(case, "evidence", (where, patch))
-        object.__setattr__(case, "expected_dice", expected_dice)
-        return case
+        return self._with(evidence=(where, patch), expected_dice=expected_dice)
+
+    def with_sizes(self, sizes: Sequence[float]) -> Case:
+        """Return the case with other `sizes` that this object may be of.
+
+        Parameters
+        ----------
+        sizes : sequence of float
+            See `Case`.
+        """
+        return self._with(sizes=checked_sizes(sizes))
 
     def with_shown(self, where: Region, mask: NDArray[np.bool_], expected_dice: float = 0.0) -> Case:
         """Return the case with the answer that was on show as `evidence`: what the latest stroke corrects.
@@ -380,13 +377,17 @@ class Case:
         Case
             Without `evidence`.
         """
-        case = copy(self)
-        for name, value in {"evidence": None, "expected_dice": 0.0, "partial": partial, "strokes": strokes}.items():
-            object.__setattr__(case, name, value)
+        case = self._with(evidence=None, expected_dice=0.0, partial=partial, strokes=strokes)
         for known in ("marked", "drawn", "pages"):
             case.__dict__.pop(known, None)
         if marked is not None:
             case.__dict__["marked"] = marked
+        return case
+
+    def _with(self, **values: Any) -> Case:
+        case = copy(self)
+        for name, value in values.items():
+            object.__setattr__(case, name, value)
         return case
 
     def _with_written(self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8], regions: Sequence[Region]) -> Case:

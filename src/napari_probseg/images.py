@@ -214,6 +214,41 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     return values
 
 
+def checked_sizes(sizes: Any) -> tuple[float, ...]:
+    """Return sizes of objects, in mm.
+
+    Raises
+    ------
+    ValueError
+        If one is no number above 0.
+    """
+    try:
+        values = tuple(float(mm) for mm in sizes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sizes must be numbers, in mm, got {sizes!r:.60}") from error
+    if not all(np.isfinite(mm) and mm > 0 for mm in values):
+        raise ValueError(f"sizes must be above 0, in mm, got {values!r:.60}")
+    return values
+
+
+def checked_strokes(shape: tuple[int, ...], **masks: Any) -> dict[Marker, NDArray[Any]]:
+    """Return masks by what a stroke over them draws: ``erase``, ``inside`` or ``outside``; those of None are left out.
+
+    Raises
+    ------
+    ValueError
+        If one is no mask, or is not of the shape.
+    """
+    drawn_by = {}
+    for name, marker in (("erase", Marker.UNKNOWN), ("inside", Marker.OBJECT), ("outside", Marker.BACKGROUND)):
+        if (mask := masks.get(name)) is None:
+            continue
+        drawn_by[marker] = checked_mask(mask, name)
+        if drawn_by[marker].shape != shape:
+            raise ValueError(f"{name} must have the shape {shape} of the image, got {drawn_by[marker].shape}")
+    return drawn_by
+
+
 def checked_mask(mask: Any, name: str) -> NDArray[Any]:
     """Return a mask as an array, of bool or of whole numbers, of which all but 0 are in it.
 

@@ -68,6 +68,13 @@ def numbered_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return parts, int(n)
 
 
+def parts_at(mask: NDArray[np.bool_], places: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the connected parts of a mask that hold some of its places; all of it where none does."""
+    parts, _ = numbered_parts(mask)
+    here = np.unique(parts[places & mask])
+    return np.isin(parts, here) if here.size else mask
+
+
 def with_rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return an object and what is as near to it as half of its radius, that of a disk or a ball of its size."""
     box = bounding_box(inside)

@@ -104,6 +104,7 @@ class Sent:
             strokes,
             case.evidence,
             case.expected_dice,
+            case.sizes,
         )
 
     def case_of(self, number: int) -> Case | None:
@@ -160,8 +161,9 @@ def _case(
     strokes: NDArray[np.uint8],
     evidence: tuple[Region, NDArray[np.uint8]] | None,
     expected_dice: float,
+    sizes: tuple[float, ...],
 ) -> Case:
-    case = Case(image, spacing, channel_axis, in_time=in_time)
+    case = Case(image, spacing, channel_axis, in_time=in_time, sizes=sizes)
     values, pages = decided
     partial = zeros(case.shape, np.uint8) if pages is None else unpacked(values, pages, case.shape)
     if pages is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_probseg.dataset.raw import RawDataset, datasets_at, names_of
 from napari_probseg.evaluate.many_objects import (
+    Known,
     Person,
     Scene,
     more_like_this,
@@ -108,7 +108,7 @@ def evaluate_instances(data: str | Path, out: str | Path, config: InstancesConfi
         for dataset in datasets:
             name = dataset.folder.name
             for scene in _scenes(dataset, config):
-                drawn: dict[int, Any] = {}
+                drawn: Known = {}
                 for method in methods:
                     if (name, scene.name, method) in done:
                         continue

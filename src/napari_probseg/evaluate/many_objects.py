@@ -29,6 +29,7 @@ MAX_CLASSIFIER_STROKES = 12
 
 Mask = NDArray[np.bool_]
 Drawn = tuple[Region, Mask, int, float]  # where and what, by how many strokes, in how many seconds of the machine
+Known = dict[tuple[int, tuple[float, ...]], Drawn]  # by the object, and the sizes of those that were finished before
 
 
 @dataclass(eq=False)
@@ -124,12 +125,13 @@ class Person:
     scene : Scene
     completer : Completer
     drawn : dict
-        What came of strokes on each object: it is the same for every method, and done once.
+        What came of strokes on each object, by what was finished before: where it is the same for several methods, it
+        is done once.
     seed : int
         Of the order of the objects.
     """
 
-    def __init__(self, scene: Scene, completer: Any, drawn: dict[int, Drawn], seed: int) -> None:
+    def __init__(self, scene: Scene, completer: Any, drawn: Known, seed: int) -> None:
         self.scene, self.completer, self.drawn = scene, completer, drawn
         self.session = Session(scene.case, completer=completer)
         self.effort = Effort()
@@ -152,10 +154,10 @@ class Person:
 
     def finish_one(self) -> None:
         """Finish the next object by strokes."""
-        i = self.left[0]
-        if i not in self.drawn:
-            self.drawn[i] = drawn_by_hand(self.scene, self.completer, i)
-        where, mask, n_strokes, seconds = self.drawn[i]
+        what = self.left[0], self.session.sizes()
+        if what not in self.drawn:
+            self.drawn[what] = drawn_by_hand(self.scene, self.completer, *what)
+        where, mask, n_strokes, seconds = self.drawn[what]
         self.effort.strokes += n_strokes
         self.effort.looks += n_strokes
         self.effort.keys += 1
@@ -278,7 +280,7 @@ def _right_of(scene: Scene, found: NDArray[np.int32]) -> list[tuple[Region, Mask
     return list(right.values())
 
 
-def drawn_by_hand(scene: Scene, completer: Any, i: int) -> Drawn:
+def drawn_by_hand(scene: Scene, completer: Any, i: int, sizes: Sequence[float] = ()) -> Drawn:
     """Return where an object lies and what `complete` makes of dabs on it, how many, and the seconds that it took.
 
     Each dab lies where the result near the object is most wrong, as in `napari-probseg evaluate`, but no larger than
@@ -290,7 +292,7 @@ def drawn_by_hand(scene: Scene, completer: Any, i: int) -> Drawn:
     where = grown(box, margins, scene.case.shape)
     truth = scene.truth[where] == i
     radius = min(dab_radius(scene.case.shape, mm), 0.5 * _depth(truth, mm))
-    case, result, expected_dice = scene.case, np.zeros_like(truth), 0.0
+    case, result, expected_dice = scene.case.with_sizes(sizes), np.zeros_like(truth), 0.0
     best = (0.0, result)
     begun = time.perf_counter()
     n = 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.fusion import Looks
-from napari_probseg.inference.inputs import enlarged, window_input, window_inputs
+from napari_probseg.inference.inputs import enlarged, marks_on, window_input, window_inputs
 from napari_probseg.inference.windows import (
     Window,
     is_scale_known,
@@ -19,7 +19,7 @@ from napari_probseg.inference.windows import (
     windows_around,
     windows_on_parts,
 )
-from napari_probseg.morphology import numbered_parts
+from napari_probseg.morphology import numbered_parts, parts_at
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.appearance import foresight, seen_in
 from napari_probseg.nn.general import WINDOW_SIDE, Features
@@ -181,8 +181,10 @@ def _last_window(case: Case, looks: Looks) -> Window:
     """Return the window that fits what was found, and the strokes."""
     far = looks.windows[int(np.argmax([max(w.size) for w in looks.windows]))]
     size = 2 * WINDOW_SIDE[2]
-    fused = looks.probability(far, size).numpy()
-    box = bounding_box(fused > 0.5)
+    found = looks.probability(far, size).numpy() > 0.5
+    if case.sizes and not looks.is_scale_known:  # it is one object, and others like it are no parts of it
+        found = parts_at(found, marks_on(case, Marker.OBJECT, far, size))
+    box = bounding_box(found)
     boxes = [_box_of_strokes(case)]
     if box is not None:
         scale = [n / size for n in far.size]

@@ -15,10 +15,13 @@ from napari_probseg.case import Case
 from napari_probseg.inference.inputs import enlarged
 from napari_probseg.inference.windows import Window, cut_off
 from napari_probseg.region import Region, overlap, relative
+from napari_probseg.strokes import n_strokes
 
 WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
 AGREEMENT_SHARE = 0.5  # after one stroke: share of a weight that hangs on whether the next larger window sees the same
 SCALE_POWER = 0.2  # after one stroke: power of a window's side in its weight
+SIZE_SPREAD = 0.6  # of the logarithm of an object's size around one that it may be of ...
+ANY_SIZE = 0.6  # ... beside which so many are known of every size
 RIM_PENALTY = 4.0  # of an answer that is cut off by its window, per share of the rim
 MIN_EXPECTED = 0.1  # Dice, of an answer that is cut off
 FEATHER_STEEPNESS = 8.0  # over the width of a window on a part: how steeply its weight rises from its rim
@@ -37,6 +40,8 @@ class Looks:
         The Dice that is expected of each window's answer, less what is cut off, above 0.
     is_part : (W,) bool tensor
         Which windows lie on a part of the object alone: what is outside of them they do not judge.
+    likely : (W,) tensor
+        How likely each window's object is of its size, in (0, 1], by what was finished before.
     is_scale_known : bool
         Whether more than a single stroke tells how large the object is.
     """
@@ -45,6 +50,7 @@ class Looks:
     logit: Tensor
     expected: Tensor
     is_part: Tensor
+    likely: Tensor
     is_scale_known: bool = True
 
     @classmethod
@@ -65,6 +71,7 @@ class Looks:
             logit,
             (quality.sigmoid() * free).clamp(min=MIN_EXPECTED),
             torch.full(free.shape, parts),
+            likely(case, windows, logit > 0),
         )
 
     @cached_property
@@ -73,15 +80,16 @@ class Looks:
 
         Where a single stroke is all that is known, a network is surer of what it sees from close by than it is right:
         the nucleus under the stroke is as good an object as the gland around it. Then a window on the whole counts the
-        more the larger it is, and the more the next larger one sees the same.
+        more the larger it is, and the more the next larger one sees the same. What was finished before tells of which
+        size it may be.
         """
-        trust = torch.ones(len(self.windows))
+        trust = self.likely.clone()
         by_side = sorted(torch.nonzero(~self.is_part)[:, 0].tolist(), key=lambda i: max(self.windows[i].size))
         if not self.is_scale_known and len(by_side) > 1:
             largest = max(self.windows[by_side[-1]].size)
             for i, other in zip(by_side, [*by_side[1:], by_side[-2]], strict=True):
                 agreement = AGREEMENT_SHARE * self._agreement(i, other) + 1 - AGREEMENT_SHARE
-                trust[i] = agreement * (max(self.windows[i].size) / largest) ** SCALE_POWER
+                trust[i] *= agreement * (max(self.windows[i].size) / largest) ** SCALE_POWER
         return (self.expected * trust).pow(WEIGHT_POWER)
 
     @property
@@ -95,7 +103,12 @@ class Looks:
         kept = ~self.is_part
         windows = [window for window, is_kept in zip(self.windows, kept.tolist(), strict=True) if is_kept]
         return replace(
-            self, windows=windows, logit=self.logit[kept], expected=self.expected[kept], is_part=self.is_part[kept]
+            self,
+            windows=windows,
+            logit=self.logit[kept],
+            expected=self.expected[kept],
+            is_part=self.is_part[kept],
+            likely=self.likely[kept],
         )
 
     def __add__(self, other: Looks) -> Looks:
@@ -106,6 +119,7 @@ class Looks:
             logit=torch.cat([self.logit, other.logit]),
             expected=torch.cat([self.expected, other.expected]),
             is_part=torch.cat([self.is_part, other.is_part]),
+            likely=torch.cat([self.likely, other.likely]),
         )
 
     def probability(self, over: Window, size: int) -> Tensor:
@@ -126,6 +140,28 @@ class Looks:
         is_far = self.logit[far] > 0
         on_far = resampled((self.logit[near] > 0).float(), self.windows[near], self.windows[far], len(is_far))
         return float(2 * (is_far & (on_far > 0.5)).sum() / (is_far.sum() + (on_far > 0.5).sum()).clamp(min=1))
+
+
+def likely(case: Case, windows: list[Window], inside: Tensor) -> Tensor:
+    """Return how likely objects are of their sizes, (W,) in (0, 1]: 1 where no sizes are known; see `Case`.
+
+    With each stroke that counts less: they tell themselves how large the object is.
+
+    Parameters
+    ----------
+    case : Case
+    windows : list of Window
+    inside : (W, S, ...) bool tensor
+        An object over each.
+    """
+    if not case.sizes:
+        return torch.ones(len(windows))
+    mm = torch.tensor([w.size for w in windows]) * torch.tensor(case.spacing)  # along each side
+    share = inside.flatten(1).float().mean(1).clamp(min=1 / inside[0].numel())
+    size = (share * mm.prod(1)) ** (1 / case.ndim)
+    apart = (size[:, None] / torch.tensor(case.sizes)).log() / SIZE_SPREAD
+    known = (ANY_SIZE + (-(apart**2) / 2).exp().sum(1)) / (ANY_SIZE + len(case.sizes))
+    return known ** (1 / max(1, sum(n_strokes(case.strokes[case.drawn]))))
 
 
 def feathered(shape: torch.Size) -> Tensor:

@@ -96,7 +96,7 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
     if len(image) > n_channels:
         image = with_channels(image, n_channels)
     sampled = _with_padding(torch.from_numpy(image), window, where, padding, step, size)
-    inside, outside = (_marks(case, marker, window, size) for marker in _MARKERS)
+    inside, outside = (marks_on(case, marker, window, size) for marker in _MARKERS)
     outside = outside & ~inside
     accepted = _accepted(case, window, size) * ~(inside | outside)
     marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted)]
@@ -200,7 +200,7 @@ def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
     return found
 
 
-def _marks(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
+def marks_on(case: Case, marker: Marker, window: Window, size: int) -> NDArray[np.bool_]:
     """Return (S, ...) in which the smallest stroke in a window survives, at the cost of the region that is marked."""
     marks = np.zeros((size,) * case.ndim, dtype=bool)
     near = overlap(case.marked, window.within(case.shape))

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.fusion import likely
 from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
@@ -191,6 +192,7 @@ def look_around(network: VolumeCVAE, case: Case, device: torch.device) -> Volume
     chosen = [window for window in around if window.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
     windows, logit = _said(network, case, chosen, device)
     trust = np.array(beliefs(case, windows, logit)) * TRUST_IN_FARTHER ** np.arange(len(windows))
+    trust *= likely(case, windows, logit > 0).numpy()
     far = VolumeLooks(windows, logit, trust)
     box, believed = far.box(case.shape), windows[int(np.argmax(trust))]
     again = None if box is None else window_on(case, box, margin=MARGIN_AGAIN)

@@ -54,7 +54,7 @@ def opened_by_corrections(
     accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (objects[where] == 0)
     if not accepted.any():
         return case
-    opened = case.with_part("partial", where, np.where(accepted, Marker.UNKNOWN, partial))
+    opened = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
     return opened.with_evidence(where, np.where(accepted, partial, Marker.UNKNOWN))
 
 

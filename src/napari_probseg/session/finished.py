@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_probseg.case import Plane
 from napari_probseg.region import Region, absolute, hull
 from napari_probseg.session.history import Change, Step
 
+N_LATEST = 8  # objects, whose sizes the next one may have
 _MAX_COUNTED = 2**16  # of the largest number, up to which voxels are counted without sorting them
 
 
@@ -58,6 +62,22 @@ class Tally:
     def objects(self, kinds: dict[int, str]) -> tuple[FinishedObject, ...]:
         """Return the objects by number, of these classes."""
         return tuple(FinishedObject(label, kinds.get(label, ""), *self._found[label]) for label in sorted(self._found))
+
+    def sizes(self, spacing: Sequence[float], plane: Plane | None = None) -> tuple[float, ...]:
+        """Return the sizes in mm of the objects that were finished last, as a `Case` has them; on a plane the mean one.
+
+        Parameters
+        ----------
+        spacing : sequence of float
+            Of each axis of the label image, in mm.
+        plane : (axis, index), optional
+            The plane, or the image of a time series, that they are for.
+        """
+        across = [axis for axis in range(len(spacing)) if plane is None or axis != plane[0]]
+        voxel = math.prod(spacing[axis] for axis in across)
+        found = [self._found[label] for label in nlargest(N_LATEST, self._found)]
+        depths = [1 if plane is None else box[plane[0]].stop - box[plane[0]].start for _, box in found]
+        return tuple((n / depth * voxel) ** (1 / len(across)) for (n, _), depth in zip(found, depths, strict=True))
 
     def take(self, change: Change) -> None:
         """Take in a change of the label image."""

@@ -13,6 +13,7 @@ from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.metrics import iou
 from napari_probseg.region import Region, hull
 from napari_probseg.session.alike import Alike
+from napari_probseg.session.finished import N_LATEST
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer, OnShow, expected_dice
@@ -130,6 +131,21 @@ class Offers(Alike):
         """
         self._asked = self._request("question", {"plane": plane})
         return self._asked.question
+
+    def sizes(self, plane: Plane | None = None) -> tuple[float, ...]:
+        """Return the sizes in mm of the objects that were finished last, one of which the next may be like; see `Case`.
+
+        While they are few, those that the case came with are told, too: of objects in the images before, say.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            A plane of a volume, for the sizes of mean cross-sections. In a time series they always are of one image.
+        """
+        case = self._case
+        plane = (0, 0) if case.in_time else plane
+        found = self._tally.sizes([1.0] * case.in_time + list(case.spacing or ()), plane)
+        return (*found, *case.sizes)[:N_LATEST]
 
     def offer(
         self,
@@ -305,8 +321,8 @@ class Offers(Alike):
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}
-        steps, shown = self.steps, self._shown.evidence
-        return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected_dice(steps))
+        steps, shown, sizes = self.steps, self._shown.evidence, self.sizes(told.get("plane"))
+        return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected_dice(steps), sizes)
 
     def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""

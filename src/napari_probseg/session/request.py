@@ -40,6 +40,8 @@ class Request:
         The answer that the latest stroke corrects: a `Marker` for every voxel of a region.
     expected_dice : float
         What was expected of that answer, see `Case`.
+    sizes : tuple of float
+        Sizes of the latest finished objects in mm, see `Case`; on a plane, if one is asked about.
     """
 
     verb: str
@@ -50,6 +52,7 @@ class Request:
     steps: tuple[Step, ...]
     shown: tuple[Region, NDArray[np.uint8]] | None = None
     expected_dice: float = 0.0
+    sizes: tuple[float, ...] = ()
 
     @property
     def plane(self) -> Plane | None:
@@ -62,11 +65,13 @@ class Request:
 
         So is all that was accepted where the whole object is asked for, on a plane.
 
-        What was on show when the latest stroke was drawn is its evidence, beside the strokes.
+        What was on show when the latest stroke was drawn is its evidence, beside the strokes; finished objects tell of
+        which size it may be.
         """
         is_flat = self.case.ndim_at(self.plane) == 2
         is_whole = self.verb == "complete" and is_flat  # of a volume, slices that were accepted are held
         opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane, anyhow=is_whole)
+        opened = opened.with_sizes(self.sizes) if self.sizes else opened
         return opened if self.shown is None else opened.with_evidence(*self.shown, self.expected_dice)
 
     def with_arguments(self, **arguments: Any) -> Request:

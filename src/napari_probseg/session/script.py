@@ -32,6 +32,7 @@ def script_of(case: Case, steps: Sequence[Step], image: str, *, proposer: str, c
         What made the candidates of steps that do not say it.
     """
     how = f"spacing={case.spacing}, channel_axis={case.channel_axis}" + ", in_time=True" * case.in_time
+    how += f", sizes={case.sizes}" if case.sizes else ""
     lines = [
         '"""What was done in napari-probseg; the strokes are packed into the text."""',
         "",

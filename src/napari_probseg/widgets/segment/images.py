@@ -43,6 +43,7 @@ class Images:
         self._unwritten: list[SessionLayers] = []  # of images that are gone, whose journals could not be written
         self._spare = Spare()  # for the next image
         self.at_work: Image | None = None
+        self._sizes: dict[str, tuple[float, ...]] = {}  # of the objects finished last, by the axes of their image
         self.colours = ObjectColours()
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
@@ -87,8 +88,13 @@ class Images:
         return next((image for image, own in self._all.items() if own is layers), None)
 
     def turn_to(self, image: Image | None) -> None:
-        """Put an image to work."""
+        """Put an image to work; the next one that is new has objects of like sizes."""
+        if image is not self.at_work and self.layers is not None:
+            self._note_sizes(self.layers.session)
         self.at_work = image
+
+    def _note_sizes(self, session: Session) -> None:
+        self._sizes[session.case.axes] = session.sizes()
 
     @property
     def channels(self) -> list[Image]:
@@ -122,7 +128,8 @@ class Images:
             layers = None
             said.append("The image has new data: work on it begins anew, the earlier layers stay.")
         if layers is None:
-            session = Session(case_of(image, self.channels_of(image)), given(self._viewer).proposer)
+            case = case_of(image, self.channels_of(image))
+            session = Session(case.with_sizes(self._sizes.get(case.axes, ())), given(self._viewer).proposer)
             if self._keep is not None:
                 self._keep(session, image)
             layers = self._new_layers(image, session)
@@ -209,6 +216,7 @@ class Images:
         is_written = True
         if (layers := self._all.pop(image, None)) is not None:
             layers.release()
+            self._note_sizes(layers.session)
             if layers.session.journal is not None and not layers.session.journal.close():
                 is_written = False
                 self._unwritten.append(layers)

@@ -1,0 +1,90 @@
+"""What the sizes of finished objects bring the next one: Dice after each dab of `complete`, without and with them.
+
+    python benchmarks/finished_sizes.py --data FOLDER --sets Nuclei NerveAxonsSEM [--part test] [--images 6]
+
+Of each image some objects are completed dab by dab, as in ``napari-probseg evaluate``, each as if none, one, three or
+eight others of the image had been finished before. Of a volume it is the plane, along its first axis, with the most
+objects. Where ids do not tell objects apart, they are the connected parts of the first label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+import napari_probseg as ps
+from napari_probseg.dataset.raw import LabelledImage, RawDataset, datasets_at
+from napari_probseg.dataset.targets import Target
+from napari_probseg.evaluate.interaction import strokes_on
+from napari_probseg.evaluate.many_objects import scene_of
+from napari_probseg.evaluate.methods import Completing
+
+N_FINISHED = 0, 1, 3, 8
+N_DABS = 4
+MIN_OBJECTS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser.add_argument("--sets", nargs="+", required=True, help="their names")
+    parser.add_argument("--part", default="test", choices=["training", "test"])
+    parser.add_argument("--images", type=int, default=6, help="of each set")
+    parser.add_argument("--objects", type=int, default=4, help="of each image")
+    parser.add_argument("--weights", help="a network of images; the shipped one if absent")
+    arguments = parser.parse_args()
+    if not arguments.data:
+        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
+    weights = [arguments.weights] if arguments.weights else []
+    completer = ps.load_completer(*weights, device="cpu")
+    print("| data set | objects |", *(f"{n} finished |" for n in N_FINISHED))
+    print("|---|--:|" + "---|" * len(N_FINISHED), flush=True)
+    for dataset in datasets_at(arguments.data, arguments.sets):
+        found = [
+            [after_dabs(completer, target, others[:n]) for n in N_FINISHED]
+            for target, others in targets(dataset, arguments.part, arguments.images, arguments.objects)
+        ]
+        if found:
+            rows = [" / ".join(f"{dice:.2f}" for dice in row) for row in np.mean(found, axis=0)]
+            print(f"| {dataset.folder.name} | {len(found)} |", *(f"{row} |" for row in rows), flush=True)
+
+
+def targets(
+    dataset: RawDataset, part: str, n_images: int, n_objects: int
+) -> Iterator[tuple[Target, tuple[float, ...]]]:
+    """Yield objects, each with the sizes in mm of others in its image, in the order in which they were finished."""
+    scenes = filter(None, (scene_of(flat(dataset.load(name))) for name in dataset.split(part)))
+    for scene in [scene for _, scene in zip(range(n_images), scenes, strict=False)]:
+        pixel = float(np.prod(scene.case.spacing))
+        sizes = {i: (np.count_nonzero(scene.truth[box] == i) * pixel) ** 0.5 for i, box in scene.boxes.items()}
+        order = np.random.default_rng(zlib.crc32(scene.name.encode())).permutation(sorted(sizes)).tolist()
+        for i in order[:n_objects] if len(order) >= MIN_OBJECTS else ():
+            target = Target(scene.name, scene.case.read(), scene.truth == i, tuple(scene.case.spacing), scene.truth)
+            yield target, tuple(sizes[other] for other in reversed(order) if other != i)
+
+
+def flat(case: LabelledImage) -> LabelledImage:
+    """Return an image, or the plane of a volume with the most objects."""
+    if case.label.ndim == 2:
+        return case
+    plane = int(np.argmax([len(np.unique(label)) for label in case.label]))
+    return LabelledImage(case.name, case.image[:, plane], case.label[plane], case.spacing[1:], case.instances)
+
+
+def after_dabs(completer: ps.Completer, target: Target, sizes: tuple[float, ...]) -> list[float]:
+    """Return the Dice after each dab."""
+    method, result = Completing(target.case().with_sizes(sizes), completer), np.zeros_like(target.truth)
+    found: list[float] = []
+    for i in range(N_DABS):
+        dab = strokes_on(result, target, marks="dabs", is_first=i == 0)
+        result = result if dab is None else method.mark(*dab)
+        found.append(ps.metrics.dice(result, target.truth))
+    return found
+
+
+if __name__ == "__main__":
+    main()
