@@ -85,7 +85,7 @@ class Look:
     def answer(self, resources):
         yield ""
         case = self.case
-        return case, case.read(), case.partial, case.strokes, case.evidence, case.expected_dice
+        return case, case.read(), case.partial, case.strokes, case.evidence, case.expected_dice, case.sizes
 
 
 @dataclass(frozen=True, eq=False)

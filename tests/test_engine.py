@@ -114,9 +114,9 @@ def test_a_map_that_may_differ_from_its_file_is_copied(engine, tmp_path):
 def test_channels_volumes_and_evidence_travel(engine):
     case = case_of(big((12, 14, 16, 2)), spacing=(3.0, 1.0, 1.0), channel_axis=3)
     where = (slice(2, 5), slice(3, 9), slice(4, 8))
-    case = case.with_evidence(where, np.full((3, 6, 4), Marker.OBJECT, np.uint8), 0.75)
-    same, seen, partial, _, evidence, expected_dice = asked(engine, Look(case))[0]
-    assert same is case and evidence[0] == where and expected_dice == 0.75
+    case = case.with_evidence(where, np.full((3, 6, 4), Marker.OBJECT, np.uint8), 0.75).with_sizes([3.5, 8])
+    same, seen, partial, _, evidence, expected_dice, sizes = asked(engine, Look(case))[0]
+    assert same is case and evidence[0] == where and expected_dice == 0.75 and sizes == (3.5, 8.0)
     np.testing.assert_array_equal(seen, case.read())
     np.testing.assert_array_equal(partial, case.partial)
     np.testing.assert_array_equal(evidence[1], case.evidence[1])

@@ -57,6 +57,22 @@ def test_one_key_saves_the_objects_and_opens_the_next_image(opened, qtbot, folde
     assert widget.panel.progress_text.text().startswith("1 of 3 images · 1 object")
 
 
+def test_the_next_image_begins_with_the_sizes_of_what_was_finished(opened, qtbot):
+    viewer, widget = opened
+    finished(qtbot, widget)
+    sizes = widget.work.session.sizes()
+    assert len(sizes) == 1
+    for name in ("cell1", "cell2"):  # where nothing is finished they are those of the image before
+        press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+        on(qtbot, widget, name)
+        stroke(qtbot, widget, (10, 50))
+        assert widget.work.session.question().sizes == pytest.approx(sizes)
+        press(qtbot, widget, Qt.Key.Key_U)
+    viewer.add_image(np.random.default_rng(0).random((4, 30, 30)), name="volume")
+    stroke(qtbot, widget, (1, 10, 10))
+    assert widget.work.session.case.ndim == 3 and not widget.work.session.question().sizes
+
+
 def test_contrast_that_nobody_changed_is_that_of_each_image(opened, qtbot):
     _, widget = opened
     finished(qtbot, widget)
