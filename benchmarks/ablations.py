@@ -164,7 +164,8 @@ def weighed_alike(
     cls: type[Looks], case: Case, windows: list[Window], logit: Tensor, quality: Tensor, *, parts: bool = False
 ) -> Looks:
     """Do what `Looks.of` does, each window counting the same."""
-    return cls(windows, logit, torch.ones(len(windows)), torch.full((len(windows),), parts))
+    alike = torch.ones(len(windows))
+    return cls(windows, logit, alike, torch.full((len(windows),), parts), alike)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

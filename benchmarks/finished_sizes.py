@@ -59,11 +59,12 @@ def targets(
     """Yield objects, each with the sizes in mm of others in its image, in the order in which they were finished."""
     scenes = filter(None, (scene_of(flat(dataset.load(name))) for name in dataset.split(part)))
     for scene in [scene for _, scene in zip(range(n_images), scenes, strict=False)]:
-        pixel = float(np.prod(scene.case.spacing))
+        spacing = tuple(scene.case.spacing or ())
+        pixel = float(np.prod(spacing))
         sizes = {i: (np.count_nonzero(scene.truth[box] == i) * pixel) ** 0.5 for i, box in scene.boxes.items()}
         order = np.random.default_rng(zlib.crc32(scene.name.encode())).permutation(sorted(sizes)).tolist()
         for i in order[:n_objects] if len(order) >= MIN_OBJECTS else ():
-            target = Target(scene.name, scene.case.read(), scene.truth == i, tuple(scene.case.spacing), scene.truth)
+            target = Target(scene.name, scene.case.read(), scene.truth == i, spacing, scene.truth)
             yield target, tuple(sizes[other] for other in reversed(order) if other != i)
 
 
