@@ -39,7 +39,8 @@ def answered(case: ps.Case, object_: np.ndarray, foretold: float | None = 0.1) -
     """What a network may have said."""
     window = Window((0, 0), case.shape)
     logit = torch.from_numpy(np.where(object_, 4.0, -4.0).astype(np.float32))
-    return Answer(Looks([window], logit[None], torch.ones(1), torch.zeros(1).bool()), window, logit, 0.5, [], foretold)
+    looks = Looks([window], logit[None], torch.ones(1), torch.zeros(1).bool(), torch.ones(1))
+    return Answer(looks, window, logit, 0.5, [], foretold)
 
 
 def in_image(answer: Answer, case: ps.Case) -> np.ndarray:
