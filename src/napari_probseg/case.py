@@ -80,10 +80,8 @@ class Case:
         channel_axis, shape, spacing = checked_axes(image, self.channel_axis, self.spacing, in_time=self.in_time)
         given = (self.partial, self.strokes)
         markers = {name: checked_markers(getattr(self, name), shape, name) for name in ("partial", "strokes")}
-        sizes = checked_sizes(self.sizes)
-        of_image = {"image": image, "channel_axis": channel_axis, "spacing": spacing, "sizes": sizes}
-        for name, value in {**of_image, **markers}.items():
-            object.__setattr__(self, name, value)
+        of_image = {"image": image, "channel_axis": channel_axis, "spacing": spacing}
+        self.__dict__.update(of_image, sizes=checked_sizes(self.sizes), **markers)
         if all(markers is None for markers in given):
             self.__dict__["marked"] = (slice(0, 0),) * len(shape)
             self.__dict__["pages"] = no_pages(shape)
@@ -220,6 +218,10 @@ class Case:
         ----------
         plane : (axis, index) or None
             See `plane`.
+
+        Returns
+        -------
+        int
         """
         return self.ndim - (plane is not None)
 
@@ -386,8 +388,7 @@ class Case:
 
     def _with(self, **values: Any) -> Case:
         case = copy(self)
-        for name, value in values.items():
-            object.__setattr__(case, name, value)
+        case.__dict__.update(values)
         return case
 
     def _with_written(self, partial: NDArray[np.uint8], strokes: NDArray[np.uint8], regions: Sequence[Region]) -> Case:

@@ -141,6 +141,11 @@ class Offers(Alike):
         ----------
         plane : (axis, index), optional
             A plane of a volume, for the sizes of mean cross-sections. In a time series they always are of one image.
+
+        Returns
+        -------
+        tuple of float
+            The latest first, at most eight.
         """
         case = self._case
         plane = (0, 0) if case.in_time else plane
