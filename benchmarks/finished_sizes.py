@@ -19,7 +19,7 @@ import numpy as np
 import napari_probseg as ps
 from napari_probseg.dataset.raw import LabelledImage, RawDataset, datasets_at
 from napari_probseg.dataset.targets import Target
-from napari_probseg.evaluate.interaction import strokes_on
+from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.many_objects import scene_of
 from napari_probseg.evaluate.methods import Completing
 
@@ -78,13 +78,8 @@ def flat(case: LabelledImage) -> LabelledImage:
 
 def after_dabs(completer: ps.Completer, target: Target, sizes: tuple[float, ...]) -> list[float]:
     """Return the Dice after each dab."""
-    method, result = Completing(target.case().with_sizes(sizes), completer), np.zeros_like(target.truth)
-    found: list[float] = []
-    for i in range(N_DABS):
-        dab = strokes_on(result, target, marks="dabs", is_first=i == 0)
-        result = result if dab is None else method.mark(*dab)
-        found.append(ps.metrics.dice(result, target.truth))
-    return found
+    play = Completing(target.case().with_sizes(sizes), completer)
+    return [step.dice for step in interact(play, target, n=N_DABS)]
 
 
 if __name__ == "__main__":

@@ -68,9 +68,20 @@ def numbered_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return parts, int(n)
 
 
-def parts_at(mask: NDArray[np.bool_], places: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the connected parts of a mask that hold some of its places; all of it where none does."""
-    parts, _ = numbered_parts(mask)
+def parts_at(mask: NDArray[np.bool_], places: NDArray[np.bool_], *, over_corners: bool = False) -> NDArray[np.bool_]:
+    """Return the connected parts of a mask that hold some places; all of it where none does.
+
+    Parameters
+    ----------
+    mask, places : bool arrays of one shape
+    over_corners : bool
+        Whether voxels that touch at a corner hang together, too; else over faces (4 neighbours in 2-D, 6 in 3-D).
+
+    Returns
+    -------
+    bool array of that shape
+    """
+    parts, _ = numbered_parts(mask) if over_corners else ndimage.label(mask)
     here = np.unique(parts[places & mask])
     return np.isin(parts, here) if here.size else mask
 
@@ -133,6 +144,4 @@ def far_from(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.b
     -------
     bool array of that shape
     """
-    parts, _ = ndimage.label(mask)
-    near = np.unique(parts[marked & mask])
-    return np.zeros_like(mask) if not near.size else mask & ~np.isin(parts, near)
+    return mask & ~parts_at(mask, marked)

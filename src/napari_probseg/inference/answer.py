@@ -183,7 +183,7 @@ def _last_window(case: Case, looks: Looks) -> Window:
     size = 2 * WINDOW_SIDE[2]
     found = looks.probability(far, size).numpy() > 0.5
     if case.sizes and not looks.is_scale_known:  # it is one object, and others like it are no parts of it
-        found = parts_at(found, marks_on(case, Marker.OBJECT, far, size))
+        found = parts_at(found, marks_on(case, Marker.OBJECT, far, size), over_corners=True)
     box = bounding_box(found)
     boxes = [_box_of_strokes(case)]
     if box is not None:

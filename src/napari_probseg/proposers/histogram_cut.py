@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.inputs import differing
 from napari_probseg.inference.windows import window_for
-from napari_probseg.morphology import far_from
+from napari_probseg.morphology import far_from, parts_at
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.unaries.histogram import Codes
@@ -74,15 +73,10 @@ class GraphCut(Completer):
         outside = partial == Marker.BACKGROUND if (partial == Marker.BACKGROUND).any() else open_ & ~inside
         completion = Completion(case, window, codes.probability(inside, outside))
         for _ in range(self.config.n_rounds):
-            mask = _hanging_together(completion.mask(cut), marked)
+            mask = parts_at(completion.mask(cut), marked)
             if np.array_equal(mask, inside):
                 break
             inside, outside = mask, ~mask
             completion.probability = codes.probability(inside, outside)
         completion.probability = np.where(far_from(completion.mask(cut), marked), np.float32(0), completion.probability)
         return completion
-
-
-def _hanging_together(mask: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the parts of a mask that hold a mark; all of it where there is none."""
-    return mask & ~far_from(mask, marked)

@@ -30,7 +30,7 @@ class BoxPart(QObject):
     def __init__(self, viewer: Viewer, work: Workspace, panel: Panel) -> None:
         super().__init__(panel)
         self._viewer, self._work, self._panel = viewer, work, panel
-        self._tool = BoxTool(viewer, panel, self._drawn, self._put_away)
+        self._tool = BoxTool(viewer, panel, self._drawn, self._show)
 
     def begin(self) -> None:
         """Take the rectangle of the Shapes layer that is selected, or have one drawn; while one is, give that up."""
@@ -41,7 +41,7 @@ class BoxPart(QObject):
             self._work.mark_box(corners, active)
         else:
             self._work.act(self._take_up)
-        self._put_away()
+        self._show()
 
     def stop(self) -> None:
         """Wait for none any longer."""
@@ -51,12 +51,12 @@ class BoxPart(QObject):
         layers = self._work.open_layers()
         self._work.prepare()
         self._tool.start(layers.markers)
-        self._put_away()
+        self._show()
         self._work.say("Draw a rectangle around the object.")
 
-    def _put_away(self) -> None:
+    def _show(self) -> None:
         self._panel.box.setChecked(self._tool.is_waiting)
 
     def _drawn(self, corners: Any) -> None:
-        self._put_away()
+        self._show()
         self._work.mark_box(corners)
