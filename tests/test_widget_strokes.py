@@ -9,8 +9,10 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_probseg.case import Marker
 from napari_probseg.session.refinement import Refinement
@@ -54,9 +56,39 @@ def brushed(qtbot, viewer, start, end):
     QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
 
 
+def hurled(viewer, start, middle, end):
+    """Draw with the mouse through three pixels, and let the button go before napari looks at it again."""
+    canvas = canvas_of(viewer)
+    QTest.mouseMove(canvas, place(viewer, start))
+    QTest.mousePress(canvas, LEFT, NONE, place(viewer, start))
+    for at in (middle, end):
+        there = QPointF(place(viewer, at))
+        moved = QMouseEvent(QEvent.Type.MouseMove, there, QPointF(canvas.mapToGlobal(there)), LEFT, LEFT, NONE)
+        QApplication.sendEvent(canvas, moved)
+    QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
+
+
 def agrees(widget):
     """Return whether the markers that are seen are those of the session."""
     return np.array_equal(widget.work.layers.markers.data, widget.work.session.case.partial)
+
+
+def test_a_stroke_reaches_to_where_the_button_is_let_go(shown, qtbot):
+    viewer, widget = shown
+    hurled(viewer, (20, 20), (20, 24), (26, 40))
+    qtbot.waitUntil(lambda: widget.work.session is not None and len(widget.work.session.steps) == 1)
+    strokes = widget.work.session.case.strokes
+    assert all(strokes[at] == Marker.OBJECT for at in ((20, 20), (20, 24), (23, 32), (26, 40))) and agrees(widget)
+    assert not strokes[30, 40] and not strokes[20, 32], "and no farther"
+    press(qtbot, widget, Qt.Key.Key_0)
+    hurled(viewer, (26, 40), (25, 37), (20, 24))
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 2)
+    strokes = widget.work.session.case.strokes
+    assert not strokes[20, 24] and not strokes[26, 40] and strokes[20, 20] == Marker.OBJECT and agrees(widget)
+    press(qtbot, widget, Qt.Key.Key_9)
+    hurled(viewer, (50, 10), (50, 12), (90, 20))
+    qtbot.waitUntil(lambda: len(widget.work.session.steps) == 3)
+    assert (widget.work.session.case.strokes[63] == Marker.BACKGROUND).any(), "also to the border of the image"
 
 
 def test_an_answer_that_takes_something_back_leaves_the_stroke_that_is_being_drawn(shown, qtbot):

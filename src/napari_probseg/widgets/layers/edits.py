@@ -8,9 +8,12 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_probseg.region import Region
+
+LEFT_BUTTON = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +62,44 @@ def following(layers: Any) -> Callable[[Any, Any], Generator[None, None, None]]:
     """Return a mouse callback that notes whether a stroke is being drawn, as long as the layers live."""
     me = ref(layers)
 
-    def follow(_: Any, event: Any) -> Generator[None, None, None]:
+    def follow(layer: Labels, event: Any) -> Generator[None, None, None]:
         if (alive := me()) is not None:
             alive.begin_stroke(event)
             del alive
+        seen = event.position
         yield
         while event.type == "mouse_move":
+            seen = event.position
             yield
         if (alive := me()) is not None:
+            if not alive.is_encircling:
+                draw_end(layer, seen, event)
             alive.is_drawing = False
 
     return follow
+
+
+def draw_end(layer: Labels, seen: Any, event: Any) -> None:
+    """Draw a stroke on to where the button was let go.
+
+    napari looks at the mouse once in 5 ms, and not at all once the button is let go: where a person is quick, or the
+    window is slow, the end of a stroke was missing.
+
+    Parameters
+    ----------
+    layer : Labels
+        What is drawn on.
+    seen : sequence of float
+        Where napari saw the mouse last, in the world.
+    event : MouseEvent
+        The button's.
+    """
+    is_brush = layer.mode in ("paint", "erase") and layer.cursor == "circle"  # it is another while its size is dragged
+    if not is_brush or event.button != LEFT_BUTTON or len(event.dims_displayed) != 2:
+        return
+    start, end = (np.asarray(layer.world_to_data(at)) for at in (seen, event.position))
+    label = layer.selected_label if layer.mode == "paint" else layer.colormap.background_value
+    n_dabs = int(np.ceil(np.abs(end - start).max() / max(1, layer.brush_size / 4)))
+    with layer.block_history():
+        for i in range(n_dabs):
+            layer.paint(start + (end - start) * (i + 1) / n_dabs, label)
