@@ -21,14 +21,16 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 from napari_probseg.case import Marker
-from napari_probseg.widgets.layers.image import misread
+from napari_probseg.napari_io.layer_data import read_layers
+from napari_probseg.widgets.layers.misreading import misread
 from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.style import colour
 from test_widget_inputs import pillow
-from window import click, names, stroke
+from window import click, names, stroke, turned
 
 GREY = (np.random.default_rng(0).random((2, 3, 40, 50)) * 255).astype(np.uint8)
 IMAGEJ = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "ZCYX", "spacing": 3, "unit": "um"}}
+STACK = {**IMAGEJ, "metadata": {"axes": "ZYX", "spacing": 3, "unit": "um"}}
 
 
 def write_tiff(path: Path, data: np.ndarray, **options) -> None:
@@ -171,6 +173,38 @@ def test_what_was_misread_is_read_anew_by_one_click(open_widget, qtbot, tmp_path
     assert widget.work.image.name == "told"
     stroke(qtbot, widget, (1, 20, 20))
     assert widget.work.session.case.spacing == (3, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_where_the_place_alone_was_left_out_it_is_put_right_by_itself(open_widget, qtbot, tmp_path, n):
+    import napari_probseg as ps
+
+    viewer, widget = open_widget()
+    paths = [str(tmp_path / f"apart{i}.tif") for i in range(n)]
+    for path in paths:
+        write_tiff(path, GREY[:, 0], **STACK)
+    viewer.open(paths, plugin="napari")
+    qtbot.waitUntil(lambda: "lies as its file tells" in widget.panel.status.text())
+    ((_, told, _),) = read_layers(paths[0])
+    assert all(viewer.layers[f"apart{i}"].scale.tolist() == told["scale"] != [1, 1, 1] for i in range(n))
+    stroke(qtbot, widget, (1, 20, 20))
+    assert list(widget.work.session.case.spacing) == told["scale"]
+    assert "read it anew" not in widget.panel.status.text()
+    click(qtbot, widget.panel.finish_image)
+    qtbot.waitUntil(lambda: (tmp_path / f"apart{n - 1}_objects.tif").is_file(), timeout=20_000)
+    assert ps.read(tmp_path / f"apart{n - 1}_objects.tif").spacing == pytest.approx(ps.read(paths[0]).spacing)
+
+
+@pytest.mark.parametrize("beside", ["labels", "image"])
+def test_where_something_lies_beside_it_the_place_is_put_right_by_one_click_alone(open_widget, qtbot, tmp_path, beside):
+    viewer, widget = open_widget()
+    write_tiff(tmp_path / "apart.tif", GREY[:, 0], **STACK)
+    getattr(viewer, f"add_{beside}")(np.zeros((2, 40, 50), np.uint8))
+    viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
+    turned(qtbot)
+    assert tuple(viewer.layers["apart"].scale) == (1, 1, 1)
+    follow_the_link(qtbot, widget)
+    assert tuple(viewer.layers["apart"].scale) == (3, 0.5, 0.5)
 
 
 def test_the_brush_in_hand_goes_over_to_what_was_read_anew(open_widget, qtbot, tmp_path):

@@ -26,6 +26,8 @@ _DROPPED = "TCZQIRHLEAMPV"
 _SCREEN_DPI = (1.0, 72.0, 96.0)  # what programs write that know no resolution
 _OPACITY = (1, 2)  # of ExtraSamples
 _PLAIN = ("YX", "IYX", "QYX", "ZYX", "YXS")  # what any reader takes for the same as we
+_IN_ORDER = ("YX", "ZYX", "TYX", "TZYX")
+_GREY = ("MINISBLACK", "MINISWHITE")
 _BESIDE = ("thumbnail", "label", "macro")  # small pictures that scanners put beside the one of the slide
 MIN_RESOLUTION_MM = 1e-8  # of a pixel: what is finer, the resolution tags cannot hold
 _MAX_RATIOS = {  # of bytes that are unpacked over those that are stored
@@ -94,6 +96,31 @@ def tells_more_than_pixels(path: str | Path) -> bool:
         return False
     except NOT_READ:
         return False
+
+
+def geometry_of_tiff(path: str | Path) -> Picture | None:
+    """Return where the pixels of a TIFF file lie, and read none of them.
+
+    Returns
+    -------
+    Picture or None
+        Without voxels; None where another reader may make other numbers or axes of it: of colours, labels and channels,
+        and of axes in another order than (T, Z, Y, X).
+    """
+    import tifffile
+
+    try:
+        with _said_by_tifffile(None), tifffile.TiffFile(path) as file:
+            facts, series = _facts(file), _the_series(file)
+            is_grey = series.keyframe.photometric.name in _GREY or file.is_imagej
+    except (tifffile.TiffFileError, *NOT_READ):
+        return None
+    blank = np.broadcast_to(np.zeros((), series.dtype), series.shape)
+    data, axes = drop_axes(blank, "".join(_AXES.get(axis, axis) for axis in series.axes), _DROPPED)
+    if not is_grey or facts.is_label or series.dtype == bool or axes not in _IN_ORDER:
+        return None
+    spacing, unit = facts.spacing(Path(path), [axis for axis in axes if axis in "ZYX"])
+    return Picture(data, axes, spacing, unit).without_voxels()
 
 
 @dataclass(frozen=True)

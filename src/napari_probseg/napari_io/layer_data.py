@@ -18,6 +18,7 @@ from napari_probseg.io import (
     NIFTI,
     PLAIN,
     TIFF,
+    Picture,
     is_more_than_a_picture,
     read,
     tells_more_than_pixels,
@@ -26,6 +27,7 @@ from napari_probseg.io import (
 from napari_probseg.io.folder import stem_of
 from napari_probseg.io.mapped import in_memory_or_on_disk
 from napari_probseg.io.notice import tell
+from napari_probseg.io.tiff import geometry_of_tiff
 from napari_probseg.napari_io.layer_place import KEY, opened, picture_of
 from napari_probseg.napari_io.version import draws_any_byte_order
 from napari_probseg.simulate.phantoms import disks_image, phantom_2d, phantom_3d
@@ -49,6 +51,26 @@ def is_read_otherwise(path: str) -> bool:
     if name.endswith(TIFF):
         return tells_more_than_pixels(path)
     return name.endswith(NIFTI) or (name.endswith(PLAIN) and is_more_than_a_picture(path))
+
+
+def place_told(path: str, shape: tuple[int, ...]) -> dict[str, Any] | None:
+    """Return the attributes that lay a layer of a file where that tells that its pixels lie; reads none of them.
+
+    Parameters
+    ----------
+    path : str
+    shape : tuple of int
+        Of the layer, as another reader has made it.
+
+    Returns
+    -------
+    dict or None
+        None where more than the place is told otherwise by this plugin's reader.
+    """
+    picture = geometry_of_tiff(path) if path.lower().endswith(TIFF) else None
+    if picture is None or tuple(picture.data.shape) != shape:
+        return None
+    return {"metadata": {KEY: opened(path, picture)}, **_where(picture)}
 
 
 def read_layers(path: str | list[str]) -> list[LayerData]:
@@ -103,19 +125,24 @@ def _layer(path: str) -> LayerData:
         attributes["rgb"] = True
     elif picture.channel_axis is not None:
         attributes["channel_axis"] = picture.channel_axis
+    return (
+        _drawable(picture.data),
+        attributes | _where(picture),
+        "labels" if picture.is_label and picture.axes in ("YX", "ZYX") else "image",
+    )
+
+
+def _where(picture: Picture) -> dict[str, Any]:
+    """Return the attributes that lay a layer where a picture lies."""
     axes = picture.axes.replace("C", "")
     steps = dict(zip(picture.spatial_axes, picture.steps, strict=True))
-    attributes["scale"] = [steps.get(axis, 1.0) for axis in axes]
+    attributes: dict[str, Any] = {"scale": [steps.get(axis, 1.0) for axis in axes]}
     if "T" in axes:
         attributes["axis_labels"] = tuple(axes.lower())
     if picture.unit != "pixel":
         short = _PINT.get(picture.unit, picture.unit)
         attributes["units"] = ["s" if axis == "T" else short for axis in axes]
-    return (
-        _drawable(picture.data),
-        attributes,
-        "labels" if picture.is_label and picture.axes in ("YX", "ZYX") else "image",
-    )
+    return attributes
 
 
 def _drawable(data: Any) -> Any:

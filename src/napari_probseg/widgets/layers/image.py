@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +14,11 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.io import MM_PER, PIXEL, Picture
 from napari_probseg.io.labels import laid_on
 from napari_probseg.io.units import unit_named
-from napari_probseg.napari_io.layer_data import is_read_otherwise
 from napari_probseg.napari_io.layer_place import KEY, data_to_world, is_time, picture_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-READ_ANEW = "read anew"  # where the link of what `misread` says leads
 _RIM, _WELL_INSIDE = 0.05, 0.25  # of what the canvas shows: a place there is not seen well; where it is moved to
 _CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
@@ -58,17 +55,6 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
     if layer.rgb:  # a fourth value is opacity
         return Case(finest(layer)[..., :3], spacing, channel_axis=-1, in_time=in_time)
     return Case(finest(layer), spacing, channel_axis=0 if n_channel_axes else None, in_time=in_time)
-
-
-def misread(layer: Image) -> str:
-    """Return what to say, with a link, of an image that napari's own reader made something else of; else nothing."""
-    path = layer.source.path
-    if not path or layer.source.reader_plugin != "napari" or not is_read_otherwise(str(path)):
-        return ""
-    return (
-        f"napari's own reader left out what the file of “{escape(layer.name)}” tells (distances, axes, colours): "
-        f'<a href="{READ_ANEW}">read it anew</a>.'
-    )
 
 
 def may_be_channels(layer: Image, other: Any) -> bool:

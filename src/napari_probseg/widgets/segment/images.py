@@ -10,7 +10,8 @@ from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.colours import ObjectColours
-from napari_probseg.widgets.layers.image import bare, case_of, finest, misread
+from napari_probseg.widgets.layers.image import bare, case_of, finest
+from napari_probseg.widgets.layers.misreading import misread
 from napari_probseg.widgets.layers.overlay import remove
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.layers.spare import Spare

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from napari_probseg.case import Marker
-from napari_probseg.widgets.layers.image import unit_of
+from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.layers.misreading import distances_of, lay_as_told, misread
 from napari_probseg.widgets.layers.source import add_read, source_of
 from napari_probseg.widgets.readers import NAPARI
 from napari_probseg.widgets.segment.controller import Workspace
@@ -33,6 +34,7 @@ class ReadingAnew(QObject):
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
         self.background.failed.connect(self._fail)
+        work.turned.connect(self._look)
 
     def read(self) -> None:
         """Read the file of the image at work."""
@@ -45,6 +47,29 @@ class ReadingAnew(QObject):
             raise ValueError("its file is not there any more: open the image again")
         work.hold()
         self.background.start(lambda: arriving(path))
+
+    def _look(self) -> None:
+        """Tell of an image that was misread; where its place alone was left out, put that right.
+
+        In a turn of its own: several files may be on their way into the viewer.
+        """
+        work = self.work
+        if work.layers is None and work.image is not None and (sentence := misread(work.image)):
+            work.say(sentence)
+            QTimer.singleShot(0, self._put_right)
+
+    def _put_right(self) -> None:
+        work, image = self.work, self.work.image
+        if image is None or work.is_held or any(layers.session.steps for layers in work.images):
+            return
+        opened = [bare(layer) for layer in work.viewer.layers if not work.owns(layer)]
+        with units_may_differ():
+            is_right = lay_as_told(opened)
+        if is_right:
+            work.viewer.reset_view()
+            work.say(
+                f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
+            )
 
     def _take(self, got: Read) -> None:
         self.work.at_once(lambda: self._take_read(got))
@@ -114,5 +139,4 @@ def _told(layers: list[Any]) -> str:
     if not isinstance(first, Image):
         return "it holds labels"
     what = f"{len(layers)} channels, " if len(layers) > 1 else "colours, " if first.rgb else ""
-    unit = unit_of(first)
-    return f"{what}pixels {float(first.scale[-1]):.3g} {unit} apart" if unit else f"{what}without distances"
+    return what + distances_of(first)

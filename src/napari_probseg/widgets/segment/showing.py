@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.engine.models import Model
@@ -24,7 +24,6 @@ from napari_probseg.widgets.layers.image import (
     has_channels_first,
     hides,
     is_in_time,
-    misread,
     placement,
     plane_on_view,
     time_on_view,
@@ -65,6 +64,8 @@ class Showing(Following):
     settings : Settings, optional
         What the user has set.
     """
+
+    turned = Signal()  # to another image
 
     def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
         super().__init__()
@@ -325,8 +326,7 @@ class Showing(Following):
             self._fit_brush()
             if self.layers is None:
                 self.recovery.look(image, self.images.channels)
-            if self.layers is None and image is not None and (sentence := misread(image)):
-                self.say(sentence)
+            self.turned.emit()
         self._show()
 
     def _put_away(self) -> None:

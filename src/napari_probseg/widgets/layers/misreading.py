@@ -1,0 +1,70 @@
+"""Misreading: images of which napari's own reader made something else than their file tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_probseg.napari_io.layer_data import is_read_otherwise, place_told
+from napari_probseg.napari_io.layer_place import KEY
+from napari_probseg.widgets.layers.image import finest, unit_of
+from napari_probseg.widgets.readers import NAPARI
+
+READ_ANEW = "read anew"  # where the link of what `misread` says leads
+
+
+def misread(layer: Image) -> str:
+    """Return what to say, with a link, of an image that napari's own reader made something else of; else nothing."""
+    path = layer.source.path
+    if not path or layer.source.reader_plugin != NAPARI or KEY in layer.metadata or not is_read_otherwise(str(path)):
+        return ""
+    return (
+        f"napari's own reader left out what the file of “{escape(layer.name)}” tells (distances, axes, colours): "
+        f'<a href="{READ_ANEW}">read it anew</a>.'
+    )
+
+
+def lay_as_told(layers: Sequence[Any]) -> bool:
+    """Lay images where their files tell, if that is all that was misread, and nothing lies beside them otherwise.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        All that a person has opened.
+
+    Returns
+    -------
+    bool
+        Whether that was done.
+    """
+    places: list[tuple[Image, dict[str, Any]]] = []
+    for layer in layers:
+        if isinstance(layer, Image) and KEY in layer.metadata:
+            continue
+        if not isinstance(layer, Image) or not _is_as_read(layer) or not misread(layer):
+            return False
+        place = place_told(str(layer.source.path), tuple(finest(layer).shape))
+        if place is None:
+            return False
+        places.append((layer, place))
+    for layer, place in places:
+        layer.metadata = layer.metadata | place["metadata"]
+        for name in ("units", "axis_labels", "scale"):
+            if name in place and hasattr(layer, name):  # napari 0.7 has no units on every layer
+                setattr(layer, name, place[name])
+    return bool(places)
+
+
+def _is_as_read(layer: Image) -> bool:
+    """Return whether nobody has laid an image elsewhere since it was read."""
+    return not layer.rgb and np.array_equal(layer.data_to_world(np.ones(layer.ndim)), np.ones(layer.ndim))
+
+
+def distances_of(layer: Image) -> str:
+    """Return how far apart the pixels of a layer are: "pixels 0.5 µm apart"."""
+    unit = unit_of(layer)
+    return f"pixels {float(layer.scale[-1]):.3g} {unit} apart" if unit else "without distances"
