@@ -64,6 +64,14 @@ def test_the_next_image_is_the_first_behind_that_is_not_finished(folder: Path) -
     assert (again.n_objects, again.found(two)) == (6, Done(two, 5, 120.0))
 
 
+def test_the_way_back_leads_to_those_that_were_finished_before(folder: Path) -> None:
+    one, two, ten = (folder / f"cell{i}.tif" for i in (1, 2, 10))
+    series = Series.of(ten, before=[two, one])
+    assert series.before_that(ten) == two and series.before_that(two) == one and series.before_that(one) is None
+    series = series.with_done(Done(one, 1, 1.0))
+    assert series.before_that(ten) == one and series.before_that(one) == two, "the latest first"
+
+
 def test_an_image_with_a_file_of_objects_was_finished_before_and_that_file_is_no_image(folder: Path) -> None:
     one, two = folder / "cell1.tif", folder / "cell2.tif"
     path, aside = save(two, with_objects({}))

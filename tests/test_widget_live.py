@@ -22,7 +22,7 @@ from napari_probseg.widgets.segment.live import Live
 from napari_probseg.widgets.segment.slider_scales import smoothness_at
 from napari_probseg.widgets.segment.view_state import BUSY_HINT, LIVE_HINT, PROPOSE_HINT, STROKES_HINT
 from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_OFF, LIVE_ON, Settings
-from window import Balls, click, disk, press, stroke, threads_ended, turned
+from window import Balls, asked, click, crash, disk, gone_on, press, stroke, threads_ended, turned
 
 LIVE = LIVE_ON
 
@@ -52,6 +52,21 @@ def test_after_each_stroke_the_answer_is_on_show(open_widget, qtbot):
     assert not np.array_equal(shown(qtbot, widget), first)
     press(qtbot, widget, Qt.Key.Key_K)
     assert (widget.work.session.case.partial == Marker.OBJECT).sum() > 50
+    threads_ended(qtbot)
+
+
+def test_who_goes_on_sees_the_answer_to_the_latest_strokes_again(open_widget, qtbot):
+    image = disk().astype(np.float32)
+    _, widget = open_widget(image)
+    stroke(qtbot, widget, (30, 30))
+    before = shown(qtbot, widget).copy()
+    crash(widget)
+    _, again = open_widget(image)
+    asked(qtbot, again)
+    gone_on(qtbot, again)
+    assert np.array_equal(shown(qtbot, again), before)
+    press(qtbot, again, Qt.Key.Key_Q)
+    assert (again.work.session.objects > 0).sum() > 50, "the object is finished with it"
     threads_ended(qtbot)
 
 

@@ -207,6 +207,22 @@ def test_where_something_lies_beside_it_the_place_is_put_right_by_one_click_alon
     assert tuple(viewer.layers["apart"].scale) == (3, 0.5, 0.5)
 
 
+def test_of_a_folder_that_was_opened_as_a_stack_the_first_image_is_opened_by_one_click(open_widget, qtbot, tmp_path):
+    for i in (10, 9, 11):
+        write_tiff(tmp_path / f"cell{i}.tif", GREY[0, 0])
+    viewer, widget = open_widget()
+    viewer.open(str(tmp_path), plugin="napari")
+    assert viewer.layers[0].ndim == 3, "test invalid"
+    assert "open the first alone</a>" in widget.panel.status.text()
+    turned(qtbot)
+    widget.panel.status.linkActivated.emit("one by one")
+    qtbot.waitUntil(lambda: "is open alone" in widget.panel.status.text(), timeout=20_000)
+    assert names(viewer) == ["cell9"]
+    stroke(qtbot, widget, (20, 20))
+    click(qtbot, widget.panel.finish_image)
+    qtbot.waitUntil(lambda: "Image 2 of 3: “cell10”" in widget.panel.status.text(), timeout=20_000)
+
+
 def test_the_brush_in_hand_goes_over_to_what_was_read_anew(open_widget, qtbot, tmp_path):
     viewer, widget = open_widget()
     FILES["opacity.png"](tmp_path / "opacity.png")

@@ -183,6 +183,28 @@ def test_objects_of_an_earlier_day_are_taken_up_where_there_is_no_journal(opened
     assert widget.work.session.kinds == {1: "cell"}
 
 
+def test_where_nothing_can_be_written_beside_the_image_objects_that_were_saved_elsewhere_are_enough(
+    opened, qtbot, folder, monkeypatch, answer_dialog
+):
+    def refused(*_, **__):
+        raise OSError("cell0_objects.tif could not be written: choose another place")
+
+    monkeypatch.setattr("napari_probseg.widgets.tasks.series.write_beside", refused)
+    _, widget = opened
+    finished(qtbot, widget)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    qtbot.waitUntil(lambda: "choose another place: “Save objects…”" in widget.panel.status.text(), timeout=20_000)
+    assert widget.work.image.name == "cell0" and len(widget.work.session.finished) == 1
+    (folder / "elsewhere").mkdir()
+    answer_dialog(folder / "elsewhere" / "cell0.tif")
+    click(qtbot, widget.panel.save)
+    qtbot.waitUntil(lambda: not widget.work.session.has_unsaved_objects, timeout=20_000)
+    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
+    on(qtbot, widget, "cell1")
+    assert "where you saved them. Image 2 of 3" in widget.panel.status.text()
+    assert widget.panel.progress_text.text().startswith("1 of 3 images · 1 object")
+
+
 def test_an_image_without_objects_is_passed_over_and_nothing_is_written(opened, qtbot, folder):
     _, widget = opened
     press(qtbot, widget, Qt.Key.Key_Q, SHIFT)

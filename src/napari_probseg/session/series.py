@@ -85,8 +85,12 @@ class Series:
         return next((path for path in ahead if path != image and not self.is_done(path)), None)
 
     def before_that(self, image: Path | None) -> Path | None:
-        """Return the image that was finished before another one, or last if that is not finished; None if none was."""
-        paths = [one.path for one in self.done]
+        """Return the image that was finished before another one, or last if that is not finished; None if none was.
+
+        Those of before the series began come first, in their order.
+        """
+        now = [one.path for one in self.done]
+        paths = [*(path for path in self.images if path in self.before and path not in now), *now]
         earlier = paths[: paths.index(image)] if image in paths else paths
         return earlier[-1] if earlier else None
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
 
+from napari_probseg.io.folder import images_in, in_reading_order
 from napari_probseg.napari_io.layer_data import is_read_otherwise, place_told
 from napari_probseg.napari_io.layer_place import KEY
 from napari_probseg.widgets.layers.image import finest, unit_of
 from napari_probseg.widgets.readers import NAPARI
 
-READ_ANEW = "read anew"  # where the link of what `misread` says leads
+READ_ANEW, ONE_BY_ONE = "read anew", "one by one"  # where the links of what is said lead
 
 
 def misread(layer: Image) -> str:
@@ -25,6 +27,23 @@ def misread(layer: Image) -> str:
     return (
         f"napari's own reader left out what the file of “{escape(layer.name)}” tells (distances, axes, colours): "
         f'<a href="{READ_ANEW}">read it anew</a>.'
+    )
+
+
+def first_of(layer: Image) -> Path | None:
+    """Return the first of the images that a layer is a stack of, as napari opens a folder; None if it is none."""
+    path = Path(str(layer.source.path or ""))
+    images = images_in(path) if layer.source.path and path.is_dir() else []
+    return in_reading_order(images)[0] if images else None
+
+
+def stacked(layer: Image) -> str:
+    """Return what to say, with a link, of a folder of images that was opened as one stack; nothing of others."""
+    if first_of(layer) is None:
+        return ""
+    return (
+        f"“{escape(layer.name)}” is all images of a folder as the slices of one volume. To go from image to image with "
+        f'Finish image, <a href="{ONE_BY_ONE}">open the first alone</a>.'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.layers import Image
@@ -9,13 +10,23 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_probseg.case import Marker
 from napari_probseg.widgets.layers.image import bare
-from napari_probseg.widgets.layers.misreading import distances_of, lay_as_told, misread
+from napari_probseg.widgets.layers.misreading import (
+    ONE_BY_ONE,
+    READ_ANEW,
+    distances_of,
+    first_of,
+    lay_as_told,
+    misread,
+    stacked,
+)
 from napari_probseg.widgets.layers.source import add_read, source_of
 from napari_probseg.widgets.readers import NAPARI
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.still import units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Read, arriving
+
+SETTLED_MS = 200  # without another image that comes
 
 
 class ReadingAnew(QObject):
@@ -34,29 +45,32 @@ class ReadingAnew(QObject):
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
         self.background.failed.connect(self._fail)
+        self._later = QTimer(self, singleShot=True, interval=SETTLED_MS)
+        self._later.timeout.connect(self._put_right)
         work.turned.connect(self._look)
 
-    def read(self) -> None:
-        """Read the file of the image at work."""
-        self.work.act(self._read)
+    def read(self, link: str = READ_ANEW) -> None:
+        """Read the file of the image at work, or the first of those that it is a stack of."""
+        self.work.act(partial(self._read, link))
 
-    def _read(self) -> None:
+    def _read(self, link: str) -> None:
         work = self.work
-        path = None if work.image is None else source_of(work.image)
+        of = first_of if link == ONE_BY_ONE else source_of
+        path = None if work.image is None else of(work.image)
         if path is None:
             raise ValueError("its file is not there any more: open the image again")
         work.hold()
         self.background.start(lambda: arriving(path))
 
     def _look(self) -> None:
-        """Tell of an image that was misread; where its place alone was left out, put that right.
+        """Tell of an image that was misread; where its place alone was left out, put that right a moment later.
 
-        In a turn of its own: several files may be on their way into the viewer.
+        Others may be on their way into the viewer, and napari warns of one that comes beside other units.
         """
-        work = self.work
-        if work.layers is None and work.image is not None and (sentence := misread(work.image)):
+        work, image = self.work, self.work.image
+        if work.layers is None and image is not None and (sentence := misread(image) or stacked(image)):
             work.say(sentence)
-            QTimer.singleShot(0, self._put_right)
+            self._later.start()
 
     def _put_right(self) -> None:
         work, image = self.work, self.work.image
@@ -80,7 +94,8 @@ class ReadingAnew(QObject):
         work.release_hold()
         try:
             stay = self._worked_on()
-            goes = [one for one in work.choices() if _is_misread(one, got) and one not in stay]
+            goes = [one for one in work.choices() if _is_instead_of(one, got) and one not in stay]
+            was_stack = any(map(first_of, goes))
             had_brush = work.layers is not None and work.layers.has_brush_in_hand
             for layer in goes:
                 layer.name += " before"  # for what follows it is to have its name
@@ -99,7 +114,8 @@ class ReadingAnew(QObject):
             return
         work.viewer.reset_view()
         stays = " What was worked on stays, too." if stay else ""
-        work.say(f"“{got.path.name}” was read anew: {_told(opened)}.{stays}")
+        what = "is open alone: Finish image opens the next one" if was_stack else f"was read anew: {_told(opened)}"
+        work.say(f"“{got.path.name}” {what}.{stays}")
 
     def _turn_to(self, images: list[Image], goes: list[Image]) -> None:
         """Put the first of some images to work, with the empty layers of the one that it takes the place of."""
@@ -122,8 +138,9 @@ class ReadingAnew(QObject):
         self.work.refuse(error)
 
 
-def _is_misread(layer: Image, got: Read) -> bool:
-    return source_of(layer) == got.path and layer.source.reader_plugin == NAPARI
+def _is_instead_of(layer: Image, got: Read) -> bool:
+    """Return whether napari's own reader made a layer of the file that was read, or of all in its folder."""
+    return layer.source.reader_plugin == NAPARI and got.path in (source_of(layer), first_of(layer))
 
 
 def _give_units(layer: Image, got: Read) -> None:

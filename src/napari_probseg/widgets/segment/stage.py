@@ -134,6 +134,13 @@ class Stage(Showing):
             self._go_along()
             self._show()
 
+    def _recovered(self, image: Image, session: Session) -> None:
+        """Go on with earlier work, with the answer to its latest strokes."""
+        super()._recovered(image, session)
+        if session is self.session and session.steps and session.steps[-1].verb == "mark":
+            self._go_along()
+            self._show()
+
     def _go_along(self) -> None:
         """Ask for the answer to a stroke, if it is to come by itself."""
         session = self.session

@@ -156,7 +156,7 @@ class SegmentWidget(QWidget):
         panel.volume.toggled.connect(self._set_extent)
         panel.gallery.chosen.connect(work.accept)
         panel.gallery.visited.connect(work.visit)
-        panel.status.linkActivated.connect(weakly(self._anew.read))
+        panel.status.linkActivated.connect(self._anew.read)
         panel.save.clicked.connect(weakly(self._files.save_objects))
         panel.uncertainty.toggled.connect(work.show_uncertainty)
         panel.most_uncertain.clicked.connect(weakly(work.go_to_most_uncertain))
@@ -263,7 +263,7 @@ class SegmentWidget(QWidget):
         panel.finish.setEnabled(state.can_finish)
         self._objects.draw(state.objects)
         panel.finish_image.setEnabled(state.has_image and not state.is_busy)
-        panel.image_before.setEnabled(bool(self._series.series.done) and not state.is_busy)
+        panel.image_before.setEnabled(bool(self._series.series.n_done) and not state.is_busy)
         panel.progress_text.setText(self._series.progress)
         panel.progress_text.setVisible(bool(self._series.progress))
         for part in (panel.uncertainty, panel.most_uncertain):

@@ -80,17 +80,31 @@ def leaving(
         series = Series.of(done.path, channels, before=() if collection is None else _sources(collection))
     if session is not None and done.n_objects:
         yield "Saving the objects…"
-        is_own = series.found(done.path) is not None
-        path, aside = write_beside(done.path, session.objects, session.finished, like=like, is_own=is_own)
-        session.note_saved(path, whole=False)
-        sentence = f"Saved {counted_objects(done.n_objects)} as {path.name}."
-        if aside is not None:
-            sentence += f" What was there is {aside.name} now."
+        sentence = _saved_beside(session, done, like=like, is_own=series.found(done.path) is not None)
     elif done.n_objects:
         sentence = f"Added {counted_objects(done.n_objects)} to the data set."
     if session is not None and session.journal is not None:
         session.journal.flush()
     return Left(series.with_done(done), done, sentence)
+
+
+def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own: bool) -> str:
+    """Save the objects of an image beside it; else they have to be in another file. Return what to say.
+
+    Raises
+    ------
+    OSError
+        If they are in none.
+    """
+    try:
+        path, aside = write_beside(done.path, session.objects, session.finished, like=like, is_own=is_own)
+    except OSError as error:
+        if session.has_unsaved_objects:
+            raise OSError(f"{error}: “Save objects…” writes them there, and then the image can be finished") from error
+        return f"Nothing can be written beside “{done.path.name}”: its objects are where you saved them."
+    session.note_saved(path, whole=False)
+    moved = "" if aside is None else f" What was there is {aside.name} now."
+    return f"Saved {counted_objects(done.n_objects)} as {path.name}.{moved}"
 
 
 def arriving(
