@@ -36,6 +36,18 @@ def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
     assert not viewer.layers["preview"].data.any()
 
 
+def test_an_object_of_strokes_alone_is_told_of_as_it_is_finished(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.finish)
+    assert "your strokes alone" in widget.panel.status.text() and "Complete" in widget.panel.status.text()
+    click(qtbot, widget.panel.undo)
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    click(qtbot, widget.panel.finish)
+    assert "strokes alone" not in widget.panel.status.text()
+
+
 def test_every_step_is_undone_and_done_again(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))

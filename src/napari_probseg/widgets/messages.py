@@ -8,6 +8,7 @@ from datetime import datetime
 from napari_probseg.session.series import Series
 from napari_probseg.session.session import Step
 
+STROKES_ALONE = "it is your strokes alone; was more meant? Undo, then Complete."
 LACKS_LEARNT = " What was learnt of the image is not at hand: fine-tune again."
 _LONGEST = 240
 _LONGEST_NAME = 22  # that a button has room for

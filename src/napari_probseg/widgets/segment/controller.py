@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import bare, case_of, displayed_axes, may_be_channels, plane_on_view, voxels_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import LACKS_LEARNT
+from napari_probseg.widgets.messages import LACKS_LEARNT, STROKES_ALONE
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
 from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
@@ -232,11 +233,12 @@ class Workspace(MoreLikeThis):
             raise NotYetError("the answer to your strokes is on its way: the object is finished with it")
         if self.is_meant:
             session.accept(self.view.current)
+        told = STROKES_ALONE if _is_strokes_alone(session) else "brush the next one."
         step = session.finish(self.tools.kind)
         self.view.uncertainty.forget()
         if (layers := self.layers) is not None and layers.has_brush_in_hand:
             layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next one begins inside
-        self._stepped(step, f"Object {step.arguments['label']} is finished and locked: brush the next one.")
+        self._stepped(step, f"Object {step.arguments['label']} is finished and locked: {told}")
 
     @property
     def is_meant(self) -> bool:
@@ -358,3 +360,9 @@ class Workspace(MoreLikeThis):
         layers.repaint()
         self._show()
         self.say("The session is open: go on where it was left." + LACKS_LEARNT * session.lacks_learnt)
+
+
+def _is_strokes_alone(session: Session) -> bool:
+    """Return whether the object at work is what was brushed, and no answer was accepted."""
+    where = session.in_work
+    return np.array_equal(session.case.partial[where] == Marker.OBJECT, session.case.strokes[where] == Marker.OBJECT)
