@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -53,6 +54,26 @@ def begun(engine, request, sentence):
     while next(steps) != sentence:
         pass
     return steps
+
+
+@dataclass(frozen=True, eq=False)
+class Import:
+    """Imports a module, which is made to take its time; returns what that holds."""
+
+    folder: str
+    name: str = "slow_to_import"
+
+    def answer(self, _):
+        yield "importing"
+        Path(self.folder, "parts").mkdir(parents=True, exist_ok=True)
+        part = (
+            "from pathlib import Path; import time; Path(__file__).with_name('begun').touch(); time.sleep(0.5)\nx = 1"
+        )
+        Path(self.folder, f"{self.name}.py").write_text("import parts.slow", encoding="utf-8")
+        Path(self.folder, "parts", "slow.py").write_text(part, encoding="utf-8")
+        sys.path.insert(0, self.folder)
+        __import__(self.name)
+        return sys.modules["parts"].slow.x
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import napari_probseg as ps
-from engine_requests import Hang, Load, Look, Process, Spin, Swallow, Tell, asked, begun, of_tests
+from engine_requests import Hang, Import, Load, Look, Process, Spin, Swallow, Tell, asked, begun, of_tests
 from napari_probseg.engine import client
 from napari_probseg.engine.client import Engine
 
@@ -81,6 +81,12 @@ def test_a_worker_that_loads_something_stays(engine, tmp_path, n):
         next(steps)
         steps.close()
     assert asked(engine, Tell((), "answer"))[0] == "answer" and asked(engine, Process())[0] == before
+
+
+def test_what_is_imported_for_an_answer_that_is_given_up_is_imported_whole(engine, tmp_path):
+    before = asked(engine, Process())[0]
+    begun_with(tmp_path / "parts" / "begun", begun(engine, Import(str(tmp_path)), "importing")).close()
+    assert asked(engine, Import(str(tmp_path)))[0] == 1 and asked(engine, Process())[0] == before
 
 
 def test_strokes_while_the_worker_warms_up_do_not_start_it_anew(engine, tmp_path, caplog):

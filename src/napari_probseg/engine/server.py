@@ -14,6 +14,7 @@ import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,13 @@ class Server:
             raise GivenUp
 
     def _give_up(self, ticket: int) -> None:
-        """Give a request up where it stands; one that waits, or that must load something first, is told of at once.
+        """Give a request up where it stands; one that waits, or has to load or import something, is told of at once.
 
         Else the client would take this process to hang.
         """
         self._given_up.add(ticket)
-        if ticket != self._ticket or self._resources.is_loading:
+        main = sys._current_frames().get(threading.main_thread().ident or 0)
+        if ticket != self._ticket or self._resources.is_loading or _is_importing(main):
             self._tell_given_up(ticket)
         threading.Thread(target=self._insist, args=(ticket,), daemon=True).start()
 
@@ -121,9 +123,10 @@ class Server:
         with self._sending:
             wire.send(self._connection, ("failed", ticket, RuntimeError("given up")), self._cases.name_of)
 
-    def _interrupted(self, *_: Any) -> None:
-        """Called in the main thread, between two of its instructions."""
-        if self._ticket and self._ticket in self._given_up and not self._resources.is_loading:
+    def _interrupted(self, _: int, frame: FrameType | None) -> None:
+        """Called in the main thread, between two of its instructions: not of an import, which could not be repeated."""
+        is_meant = self._ticket and self._ticket in self._given_up
+        if is_meant and not self._resources.is_loading and not _is_importing(frame):
             raise GivenUp
 
     def _listen(self) -> None:
@@ -191,3 +194,12 @@ def _end_with_window(folders: list[bytes]) -> None:
     for folder in folders:
         shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
     os._exit(0)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether what is done in a frame is a part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

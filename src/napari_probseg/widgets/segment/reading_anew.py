@@ -26,7 +26,7 @@ from napari_probseg.widgets.still import units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Read, arriving
 
-SETTLED_MS = 200  # without another image that comes
+SETTLED_MS = 100  # without another image that comes; before anything is laid over it
 
 
 class ReadingAnew(QObject):
@@ -80,6 +80,7 @@ class ReadingAnew(QObject):
         with units_may_differ():
             is_right = lay_as_told(opened)
         if is_right:
+            work.begin_beforehand()
             work.viewer.reset_view()
             work.say(
                 f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
