@@ -248,7 +248,7 @@ def test_a_stroke_that_is_still_drawn_when_a_key_accepts_is_kept(open_widget, qt
     stroke(qtbot, widget, (30, 30))
     offer(qtbot, widget)
     layers, n_steps = widget.work.layers, len(widget.work.session.steps)
-    event = type("Event", (), {"type": "mouse_press", "button": 1})()
+    event = type("Event", (), {"type": "mouse_press", "button": 1, "position": (31, 29)})()
     drag = next(c for c in layers.markers.mouse_drag_callbacks if c.__name__ == "follow")(layers.markers, event)
     next(drag)
     layers.markers.data[31, 29:33] = 2  # what the brush has written so far: napari tells of it at the end

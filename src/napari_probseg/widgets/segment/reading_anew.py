@@ -74,7 +74,7 @@ class ReadingAnew(QObject):
 
     def _put_right(self) -> None:
         work, image = self.work, self.work.image
-        if image is None or work.is_held or any(layers.session.steps for layers in work.images):
+        if image is None or work.is_held or any(map(misread, self._worked_on())):
             return
         opened = [bare(layer) for layer in work.viewer.layers if not work.owns(layer)]
         with units_may_differ():
