@@ -94,6 +94,8 @@ def draw_end(layer: Labels, seen: Any, event: Any) -> None:
     event : MouseEvent
         The button's.
     """
+    if np.array_equal(seen, event.position):
+        return
     is_brush = layer.mode in ("paint", "erase") and layer.cursor == "circle"  # it is another while its size is dragged
     if not is_brush or event.button != LEFT_BUTTON or len(event.dims_displayed) != 2:
         return
