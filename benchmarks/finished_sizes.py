@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.many_objects import scene_of
 from napari_probseg.evaluate.methods import Completing
+from napari_probseg.region import Part
 
 N_FINISHED = 0, 1, 3, 8
 N_DABS = 4
@@ -45,7 +46,7 @@ def main() -> None:
     print("|---|--:|" + "---|" * len(N_FINISHED), flush=True)
     for dataset in datasets_at(arguments.data, arguments.sets):
         found = [
-            [after_dabs(completer, target, others[:n]) for n in N_FINISHED]
+            [after_dabs(completer, target, sizes_of(others[:n], target)) for n in N_FINISHED]
             for target, others in targets(dataset, arguments.part, arguments.images, arguments.objects)
         ]
         if found:
@@ -53,19 +54,22 @@ def main() -> None:
             print(f"| {dataset.folder.name} | {len(found)} |", *(f"{row} |" for row in rows), flush=True)
 
 
-def targets(
-    dataset: RawDataset, part: str, n_images: int, n_objects: int
-) -> Iterator[tuple[Target, tuple[float, ...]]]:
-    """Yield objects, each with the sizes in mm of others in its image, in the order in which they were finished."""
+def targets(dataset: RawDataset, part: str, n_images: int, n_objects: int) -> Iterator[tuple[Target, list[Part]]]:
+    """Yield objects, each with the others of its image in the order in which they were finished."""
     scenes = filter(None, (scene_of(flat(dataset.load(name))) for name in dataset.split(part)))
     for scene in [scene for _, scene in zip(range(n_images), scenes, strict=False)]:
         spacing = tuple(scene.case.spacing or ())
-        pixel = float(np.prod(spacing))
-        sizes = {i: (np.count_nonzero(scene.truth[box] == i) * pixel) ** 0.5 for i, box in scene.boxes.items()}
-        order = np.random.default_rng(zlib.crc32(scene.name.encode())).permutation(sorted(sizes)).tolist()
+        parts = {i: Part(box, scene.truth[box] == i, i) for i, box in scene.boxes.items()}
+        order = np.random.default_rng(zlib.crc32(scene.name.encode())).permutation(sorted(parts)).tolist()
         for i in order[:n_objects] if len(order) >= MIN_OBJECTS else ():
             target = Target(scene.name, scene.case.read(), scene.truth == i, spacing, scene.truth)
-            yield target, tuple(sizes[other] for other in reversed(order) if other != i)
+            yield target, [parts[other] for other in reversed(order) if other != i]
+
+
+def sizes_of(parts: Sequence[Part], target: Target) -> tuple[float, ...]:
+    """Return the sizes of objects in mm, as a case has them."""
+    voxel = float(np.prod(target.spacing))
+    return tuple((np.count_nonzero(part.mask) * voxel) ** (1 / part.mask.ndim) for part in parts)
 
 
 def flat(case: LabelledImage) -> LabelledImage:

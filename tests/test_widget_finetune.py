@@ -48,6 +48,10 @@ class Learner(GraphCut):
     def adapt(self, case, config=None, *, plane=None):
         return Learner(self.n_learnt + 1)
 
+    def learning(self, case, finished, config=None, *, plane=None):
+        yield Progress(1, 1)
+        return Learner(10 * len(finished))
+
 
 @pytest.fixture
 def learner():
@@ -113,6 +117,22 @@ def test_it_learns_and_completes_again_from_what_was_learnt(widget, qtbot):
     dab(qtbot, widget, (24, 30), 1)
     assert completed(qtbot, widget) == 1, "it stays learnt"
     assert tuned(qtbot, widget) == 2, "and learns on"
+
+
+def test_it_learns_from_what_is_finished_and_completes_only_what_is_marked(widget, qtbot):
+    brushed(qtbot, widget)
+    click(qtbot, widget.panel.finish)
+    click(qtbot, widget.panel.tune)
+    qtbot.waitUntil(lambda: widget.work.session.learnt is not None, timeout=20_000)
+    assert widget.panel.status.text().startswith("Learnt from 1 finished object:")
+    assert not widget.work.asking.is_busy and widget.work.on_offer is None
+    dab(qtbot, widget, (8, 40), 1)
+    assert completed(qtbot, widget) == 10
+    click(qtbot, widget.panel.finish)
+    dab(qtbot, widget, (40, 40), 1)
+    assert tuned(qtbot, widget) == 20
+    widget.work.undo()
+    assert completed(qtbot, widget) == 10, "the one before"
 
 
 def test_undo_redo_and_forget(widget, qtbot):

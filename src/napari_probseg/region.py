@@ -1,8 +1,9 @@
-"""Regions of an image: boxes of voxels as tuples of slices."""
+"""Regions of an image: boxes of voxels as tuples of slices, and masks in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
@@ -11,6 +12,33 @@ from numpy.typing import NDArray
 
 Region: TypeAlias = tuple[slice, ...]
 BLOCK_SIDE = 32  # voxels: what is closer together than that is one part
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A mask in a region of an image.
+
+    Parameters
+    ----------
+    where : tuple of slices
+    mask : bool array of the region's shape
+    label : int
+        Of a finished object, its number.
+    """
+
+    where: Region
+    mask: NDArray[np.bool_]
+    label: int = 0
+
+    def at(self, plane: tuple[int, int]) -> Part | None:
+        """Return what of it lies on a plane (axis, index), in the indices of that; None if nothing does."""
+        found = on_plane(self.where, self.mask, *plane)
+        return None if found is None or not found[1].any() else Part(*found, self.label)
+
+    def widest(self, axis: int) -> int:
+        """Return the plane along an axis that shows the most of it, in the indices of the image."""
+        across = tuple(a for a in range(self.mask.ndim) if a != axis)
+        return int(self.where[axis].start) + int(self.mask.sum(across).argmax())
 
 
 def bounding_box(mask: NDArray[Any]) -> Region | None:

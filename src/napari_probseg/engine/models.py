@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from threading import Event, Lock
-from typing import Any
+from typing import Any, cast
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
@@ -39,13 +39,17 @@ class Model:
         """Return the model of that name, fine-tuned."""
         return cls(name, tuned, blake2b(tuned, digest_size=16).hexdigest())
 
+    @property
+    def proposer(self) -> Model:
+        """What proposes by the same weights."""
+        return self
+
     def propose(
         self, case: Case, n: int = 8, *, seed: int = 0, plane: Plane | None = None, **options: Any
     ) -> Candidates:
         """Propose in this process, for scripts: see `load_proposer`."""
-        from napari_probseg.proposers import load_proposer
-
-        return load_proposer(self.name).propose(case, n, seed=seed, plane=plane, **options)
+        found = Resources().proposer(self, "auto").propose(case, n, seed=seed, plane=plane, **options)
+        return cast("Candidates", found)
 
 
 class Resources:
@@ -64,9 +68,11 @@ class Resources:
         self._seen: tuple[Any, Any] | None = None  # the latest completion: a graph in 3-D is large
 
     def proposer(self, model: Any, device: str) -> Any:
-        """Return a proposer."""
+        """Return a proposer, with the weights that were fine-tuned if the model says so."""
         if not isinstance(model, Model):
             return model
+        if model.tuned:
+            return self.completer(model, device).proposer
         return self._alone(lambda: _load_proposer(model.name, device))
 
     def completer(self, model: Any, device: str) -> Any:

@@ -19,7 +19,6 @@ from napari_probseg.proposers.plane import in_volume
 
 if TYPE_CHECKING:
     from napari_probseg.inference.answer import Answer
-    from napari_probseg.progress import Progress
 
 LOADING, LOOKING = "Loading the network…", "Looking at the image…"
 Axes = tuple[int, int]
@@ -285,74 +284,6 @@ class Follow:
         return Found(candidates, exhibit(candidates, self.axes, in_volume=True, advice=advice), verb="carry")
 
 
-@dataclass(frozen=True, eq=False)
-class Adapt:
-    """The completer, fine-tuned to the image.
-
-    Parameters
-    ----------
-    case : Case
-    model : Model or Completer
-    plane : (axis, index), optional
-        To learn from; the volume if absent.
-    device : str
-    """
-
-    case: Case
-    model: Any
-    plane: Plane | None
-    device: str
-
-    def answer(self, resources: Resources) -> Generator[str | Progress, None, tuple[Any, Any]]:
-        """Return the completer before and after; the same one if learning did not help."""
-        yield LOADING
-        before = resources.completer(self.model, self.device)
-        if not hasattr(before, "adapting"):
-            raise RuntimeError("there is no network to fine-tune: choose ••• > Complete by > a network first")
-        yield LOOKING
-        after = yield from before.adapting(self.case, plane=self.plane)
-        if not isinstance(self.model, Model):
-            return before, after
-        if after is before:
-            return self.model, self.model
-        learnt = Model.learnt(self.model.name, _packed(after))
-        resources.keep(learnt, after, self.device)
-        return self.model, learnt
-
-
-@dataclass(frozen=True, eq=False)
-class Recall:
-    """The completer that was fine-tuned to an image earlier.
-
-    Parameters
-    ----------
-    content : bytes
-        What is kept of it.
-    model : Model or Completer
-        What it may have been fine-tuned from, beside the shipped one.
-    device : str
-    """
-
-    content: bytes
-    model: Any
-    device: str
-
-    def answer(self, resources: Resources) -> Generator[str, None, Any]:
-        """Return it, or None if it is broken or was fine-tuned from other weights."""
-        from napari_probseg.proposers.fine_tuned import unpacked
-
-        yield LOADING
-        for base in dict.fromkeys((self.model, Model())):
-            with suppress(ValueError, OSError, RuntimeError):
-                found = unpacked(self.content, [resources.completer(base, self.device)])
-                if not isinstance(base, Model):
-                    return found
-                learnt = Model.learnt(base.name, self.content)
-                resources.keep(learnt, found, self.device)
-                return learnt
-        return None
-
-
 def taken_by(proposer: Any, **wanted: Any) -> dict[str, Any]:
     """Return those of the wanted options that a proposer takes."""
     taken = signature(proposer.propose).parameters
@@ -378,9 +309,3 @@ def n_new_slices(candidates: Candidates, *, axis: int) -> int:
     before = candidates.case.partial[candidates.where]
     new = (candidates.patches[0] == Marker.OBJECT) & (before != Marker.OBJECT)
     return int(np.count_nonzero(new.any(tuple(other for other in range(new.ndim) if other != axis))))
-
-
-def _packed(completer: Any) -> bytes:
-    from napari_probseg.proposers.fine_tuned import packed
-
-    return packed(completer)

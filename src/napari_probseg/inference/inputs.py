@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from napari_probseg.region import Region, hull, indices_of, overlap
 MAX_READ_VOXELS = {2: 2**24, 3: 2**21}
 
 _MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
+_T = TypeVar("_T", bound=np.generic)
 
 
 def window_inputs(
@@ -191,12 +193,16 @@ def _accepted(case: Case, window: Window, size: int) -> NDArray[np.float32]:
     known = case.accepted(where)
     if not known.any():
         return np.zeros((size,) * case.ndim, dtype=np.float32)
-    places = [(np.arange(size) + 0.5) * n / size + low for low, n in zip(window.low, window.size, strict=True)]
-    index = [np.floor(p).astype(int) for p in places]
+    return on_places((known == Marker.OBJECT) * np.float32(1) - (known == Marker.BACKGROUND), where, window, size)
+
+
+def on_places(values: NDArray[_T], where: Region, window: Window, size: int) -> NDArray[_T]:
+    """Return values of a region of an image on a grid over a window, (size, ...); 0 where the region does not reach."""
+    axes = zip(window.low, window.size, strict=True)
+    index = [np.floor((np.arange(size) + 0.5) * n / size + low).astype(int) for low, n in axes]
     held = [(i >= s.start) & (i < s.stop) for i, s in zip(index, where, strict=True)]
-    found = np.zeros((size,) * case.ndim, dtype=np.float32)
-    chosen = known[np.ix_(*(i[h] - s.start for i, h, s in zip(index, held, where, strict=True)))]
-    found[np.ix_(*held)] = (chosen == Marker.OBJECT) * 1.0 - (chosen == Marker.BACKGROUND) * 1.0
+    found = np.zeros((size,) * values.ndim, dtype=values.dtype)
+    found[np.ix_(*held)] = values[np.ix_(*(i[h] - s.start for i, h, s in zip(index, held, where, strict=True)))]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
 
@@ -26,9 +26,11 @@ from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.progress import Progress, result_of
 from napari_probseg.proposers.completer import Completer
 from napari_probseg.proposers.completion import Completion, CutConfig
+from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.networks import AsksNetworks
-from napari_probseg.region import bounding_box, overlap, relative
+from napari_probseg.region import Part, bounding_box, overlap, relative
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
+from napari_probseg.training.teach import Examples, TeachConfig, teach
 from napari_probseg.unaries.watershed import with_flood
 
 
@@ -86,6 +88,11 @@ class UNetCut(AsksNetworks, Completer):
         self.config = config or UNetCutConfig()
         self.untuned = dict(self.networks)  # as they were before any was fine-tuned
 
+    @property
+    def proposer(self) -> CVAEProposer:
+        """What proposes by the same networks."""
+        return CVAEProposer(self.networks, name=self.name, device=str(self.device))
+
     def complete(self, case: Case) -> Completion:
         """Look at a case once; masks are cut from what comes back.
 
@@ -108,8 +115,7 @@ class UNetCut(AsksNetworks, Completer):
             If no network is for such images, nothing is marked, or the marks lie too far apart.
         """
         case = case.at(None)
-        if case.ndim not in self.networks:
-            raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {case.ndim}-D ones")
+        self._require(case.ndim)
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
@@ -212,6 +218,57 @@ class UNetCut(AsksNetworks, Completer):
             kept, passed = tuned, reached
         return kept
 
+    def learn(
+        self, case: Case, finished: Sequence[Part], config: TeachConfig | None = None, *, plane: Plane | None = None
+    ) -> UNetCut:
+        """Return a completer that has learnt from finished objects of this image; this one stays as it is.
+
+        Parameters
+        ----------
+        case : Case
+            The image; its strokes do not count.
+        finished : sequence of Part
+            Finished objects, the latest last.
+        config : TeachConfig, optional
+        plane : (axis, index), optional
+            A plane of a volume if planes are to be learnt from: of each object that one along the same axis which shows
+            the most of it. In 3-D if absent.
+
+        Returns
+        -------
+        UNetCut
+
+        Raises
+        ------
+        ValueError
+            If there is no finished object, or they are too small.
+        """
+        return result_of(self.learning(case, finished, config, plane=plane))
+
+    def learning(
+        self, case: Case, finished: Sequence[Part], config: TeachConfig | None = None, *, plane: Plane | None = None
+    ) -> Generator[Progress, None, UNetCut]:
+        """Do what `learn` does, step by step, so that it can be shown and given up.
+
+        Yields
+        ------
+        Progress
+            After each step of training.
+        """
+        config, ndim = config or TeachConfig(), case.at(plane).ndim
+        self._require(ndim)
+        network = deepcopy(self.untuned[ndim])
+        objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
+        yield from teach(network, Examples.of(objects, network, config), config)
+        taught = copy(self)
+        taught.networks = self.networks | {ndim: network.requires_grad_(False).eval()}
+        return taught
+
+    def _require(self, ndim: int) -> None:
+        """Raise if no network is for images of so many axes."""
+        if ndim not in self.networks:
+            raise ValueError(f"these weights complete {sorted(self.networks)[0]}-D images, not {ndim}-D ones")
+
     def _lesson(self, case: Case, completion: Completion, config: AdaptConfig) -> Lesson:
         """Return what is to be learnt of the window that a completion looked at."""
         size, n_channels = WINDOW_SIDE[case.ndim], self.networks[case.ndim].config.n_image_channels
@@ -251,6 +308,16 @@ class UNetCut(AsksNetworks, Completer):
         )
         fitting = window_on(case, where, margin=self.config.margin)
         return None if 0.8 < fitting.size[-1] / window.size[-1] < 1.25 else fitting
+
+
+def _seen_at(case: Case, part: Part, plane: Plane | None) -> tuple[Case, Part]:
+    """Return an object with its image; where a plane is asked about, on the plane along its axis that shows most."""
+    if plane is None:
+        return case, part
+    widest = plane[0], part.widest(plane[0])
+    on_plane = part.at(widest)
+    assert on_plane is not None
+    return case.plane(*widest), on_plane
 
 
 def _require_both_sides(case: Case) -> None:

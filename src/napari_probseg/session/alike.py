@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
 from napari_probseg.progress import Progress, result_of
-from napari_probseg.region import Region, bounding_box, boxed, grown, overlap, relative
+from napari_probseg.region import Part, Region, bounding_box, boxed, grown, overlap, relative
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import OnShow
 from napari_probseg.session.work import Work
-from napari_probseg.similar.examples import Example, Part, Query
+from napari_probseg.similar.examples import Example, Query
 from napari_probseg.similar.offer import (
     DEFAULT_LINE,
     MAX_EARLIER,
@@ -112,17 +112,10 @@ class Alike(Work):
         """
         if plane is not None and not self._case.in_time:
             raise ValueError(f"objects are looked for in all of an image or a volume: leave out plane={plane}")
-        parts = {o.label: Part(o.box, self._objects[o.box] == o.label, o.label) for o in self.finished}
-        latest = self._latest_label()
-        kinds = self.kinds
-        wanted = {label for label in parts if kinds.get(label) == kinds.get(latest)} if like is None else set(like)
-        if missing := wanted - parts.keys():
-            raise ValueError(f"there is no finished object {min(missing)} to be like")
-        order = sorted(parts, key=lambda label: (label == latest, label))
-        examples = tuple(parts[label] for label in order if label in wanted)
-        others = tuple(parts[label] for label in order if label not in wanted)
+        examples, others = self._examples(like)
         if self._case.in_time and plane is None:
-            side = parts[latest].where[0] if latest in parts else slice(0, 1)
+            latest = self._latest_label()
+            side = self._tally.box(latest)[0] if latest in self._tally else slice(0, 1)
             plane = 0, (side.start + side.stop - 1) // 2
         return Query(self._case, examples, others, self.skipped, tuple(known), plane)
 
@@ -294,6 +287,22 @@ class Alike(Work):
         if not isinstance(i, Integral) or not 0 <= i < len(self.similar):
             raise IndexError(f"there is no object {i!r} on offer: choose one of 0 to {len(self.similar) - 1}")
         return self.similar.objects[i]
+
+    def _examples(self, like: Iterable[int] | None = None) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+        """Return the finished objects of some numbers, or of the class of the latest one, that last; and the others.
+
+        Raises
+        ------
+        ValueError
+            If there is no finished object of such a number.
+        """
+        latest, kinds, boxes = self._latest_label(), self.kinds, {o.label: o.box for o in self.finished}
+        wanted = {label for label in boxes if kinds.get(label) == kinds.get(latest)} if like is None else set(like)
+        if missing := wanted - boxes.keys():
+            raise ValueError(f"there is no finished object {min(missing)} to be like")
+        order = sorted(boxes, key=lambda label: (label == latest, label))
+        parts = [Part(boxes[label], self._objects[boxes[label]] == label, label) for label in order]
+        return tuple(p for p in parts if p.label in wanted), tuple(p for p in parts if p.label not in wanted)
 
     def _latest_label(self) -> int:
         """Return the number of the object that was finished last; 0 if there is none."""

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.io.labels import whole_numbers
-from napari_probseg.region import Region, hull, relative
+from napari_probseg.region import Part, Region, hull, relative
 from napari_probseg.session.history import Change, Step, change_between
-from napari_probseg.similar.examples import Part
 
 MAX_LABEL = 2**31 - 1  # what other programs and file formats can hold
 

@@ -327,7 +327,9 @@ class Offers(Alike):
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}
         steps, shown, sizes = self.steps, self._shown.evidence, self.sizes(told.get("plane"))
-        return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected_dice(steps), sizes)
+        finished = self._examples()[0][-N_LATEST:] if verb == "adapt" else ()
+        expected = expected_dice(steps)
+        return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected, sizes, finished)
 
     def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""

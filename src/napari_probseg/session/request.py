@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
-from napari_probseg.region import Region
+from napari_probseg.region import Part, Region
 from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Step
 
@@ -42,6 +42,9 @@ class Request:
         What was expected of that answer, see `Case`.
     sizes : tuple of float
         Sizes of the latest finished objects in mm, see `Case`; on a plane, if one is asked about.
+    finished : tuple of Part
+        The latest finished objects of the class of the latest one, that last, where they are to be learnt from
+        (``"adapt"``).
     """
 
     verb: str
@@ -53,6 +56,7 @@ class Request:
     shown: tuple[Region, NDArray[np.uint8]] | None = None
     expected_dice: float = 0.0
     sizes: tuple[float, ...] = ()
+    finished: tuple[Part, ...] = ()
 
     @property
     def plane(self) -> Plane | None:

@@ -40,7 +40,7 @@ class Session(Offers, Kept):
         if not isinstance(case, Case):
             raise TypeError(f"a session is of a case, got {type(case).__name__}: make one of the image, Case(image)")
         super().__init__(case)
-        self.proposer, self._completer = proposer, completer
+        self._proposer, self._completer = proposer, completer
 
     @property
     def learnt(self) -> Any:
@@ -61,13 +61,26 @@ class Session(Offers, Kept):
     @property
     def completer(self) -> Any:
         """What completes the object: the one that was set, fine-tuned to this image where that was done; can be set."""
-        learnt, own = self.learnt, self._completer
-        is_of_own = own is None or getattr(own, "name", "") == getattr(learnt, "name", "")
-        return learnt if learnt is not None and is_of_own else own
+        return self.learnt if self._has_learnt(self._completer) else self._completer
 
     @completer.setter
     def completer(self, completer: Proposer | None) -> None:
         self._completer = completer
+
+    @property
+    def proposer(self) -> Any:
+        """What makes candidates: the one that was set, by fine-tuned networks where that was done; can be set."""
+        own = self._proposer
+        return getattr(self.learnt, "proposer", own) if self._has_learnt(own) else own
+
+    @proposer.setter
+    def proposer(self, proposer: Proposer | None) -> None:
+        self._proposer = proposer
+
+    def _has_learnt(self, own: Any) -> bool:
+        """Return whether what was fine-tuned to this image is in the place of one that was set, of the same weights."""
+        learnt = self.learnt
+        return learnt is not None and (own is None or getattr(own, "name", "") == getattr(learnt, "name", ""))
 
     def propose(self, n: int = 8, *, seed: int | None = None, plane: Plane | None = None, **options: Any) -> Candidates:
         """Ask the proposer and put its candidates on offer.
@@ -94,11 +107,9 @@ class Session(Offers, Kept):
         ValueError
             If nothing is marked, or an argument is out of range.
         """
-        if self.proposer is None:
-            raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
+        proposer = self._required_proposer()
         request = self.ask(n=n, seed=seed, plane=plane, **options)
-        candidates = self.proposer.propose(request.question, **request.arguments)
-        return self.offer(candidates, request, maker=self.proposer)
+        return self.offer(proposer.propose(request.question, **request.arguments), request, maker=proposer)
 
     def complete(self, *, plane: Plane | None = None, **options: Any) -> Candidates:
         """Ask the completer for the whole object and put its answer on offer, as the one candidate.
@@ -175,9 +186,10 @@ class Session(Offers, Kept):
         return self.offer(found, request, maker=self.completer)
 
     def adapt(self, completer: Proposer | None = None, *, plane: Plane | None = None) -> Step:
-        """Complete with a completer that is fine-tuned to this image from now on; `undo` brings the earlier one back.
+        """Complete, and propose, by networks that are fine-tuned to this image from now on; `undo` brings back others.
 
-        A saved session and a journal keep the weights that it changed.
+        It learns from the latest finished objects, of the class of the latest one; where there is none, from its own
+        answer and the strokes on the object in work. A saved session and a journal keep the weights that it changed.
 
         Parameters
         ----------
@@ -195,14 +207,18 @@ class Session(Offers, Kept):
         RuntimeError
             If there is no completer, or it has no network.
         ValueError
-            If only one side of the border is marked.
+            If nothing is finished and only one side of the border is marked, or what is finished is too small.
         """
         if completer is None:
             if not hasattr(self.completer, "adapt"):
                 raise RuntimeError(
                     "there is no network to fine-tune: set session.completer = napari_probseg.load_completer()"
                 )
-            completer = self.completer.adapt(self.ask("adapt", plane=plane).question, plane=plane)
+            request = self.ask("adapt", plane=plane)
+            if request.finished and hasattr(self.completer, "learn"):
+                completer = self.completer.learn(request.case, request.finished, plane=plane)
+            else:
+                completer = self.completer.adapt(request.question, plane=plane)
         self.withdraw()
         arguments = {"plane": plain(plane), "maker": getattr(completer, "name", "")}
         return self._note(Step("adapt", arguments, learnt=completer))
@@ -232,11 +248,14 @@ class Session(Offers, Kept):
         RuntimeError
             If no proposer was set, or no candidates of one are on offer.
         """
-        if self.proposer is None:
-            raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
+        proposer = self._required_proposer()
         request = self.ask_others()
-        candidates = self.proposer.propose(request.question, **request.arguments)
-        return self.offer(candidates, request, maker=self.proposer)
+        return self.offer(proposer.propose(request.question, **request.arguments), request, maker=proposer)
+
+    def _required_proposer(self) -> Any:
+        if (proposer := self.proposer) is None:
+            raise RuntimeError("the session has no proposer: set session.proposer = napari_probseg.load_proposer()")
+        return proposer
 
     @classmethod
     def load(

@@ -11,33 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Plane
-from napari_probseg.region import Region, on_plane
+from napari_probseg.region import Part
 
 EXAMPLES_FILE = "examples.npz"  # in a folder of results, or of a data set: what is kept of its objects
 MIN_VOXELS = 6  # of an object that is an example
 MAX_SHARE = 0.5  # of the image, that an example may fill
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A mask in a region of an image.
-
-    Parameters
-    ----------
-    where : tuple of slices
-    mask : bool array of the region's shape
-    label : int
-        Of a finished object, its number.
-    """
-
-    where: Region
-    mask: NDArray[np.bool_]
-    label: int = 0
-
-    def at(self, plane: Plane) -> Part | None:
-        """Return what of it lies on a plane, or at a time, in the indices of that; None if nothing does."""
-        found = on_plane(self.where, self.mask, *plane)
-        return None if found is None or not found[1].any() else Part(*found, self.label)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from napari_probseg.morphology import deepest
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
-from napari_probseg.region import Region, overlap, relative
+from napari_probseg.region import Part, Region, overlap, relative
 from napari_probseg.similar.border import BY_LOOK, N_FORETOLD, Border, Foretold, learnt_border
 from napari_probseg.similar.classifier import Classifier, Scale, sides
 from napari_probseg.similar.completion import (
@@ -28,7 +28,7 @@ from napari_probseg.similar.completion import (
     ends_with,
     object_at,
 )
-from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Part, Query, diameter_of, form_of
+from napari_probseg.similar.examples import MIN_VOXELS, Example, Form, Query, diameter_of, form_of
 from napari_probseg.similar.features import DIAMETER_SAMPLES, View
 from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.likeness import facts_of

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_probseg.case import Plane
-from napari_probseg.region import Region, grown, overlap, relative
-from napari_probseg.similar.examples import Part
+from napari_probseg.region import Part, Region, grown, overlap, relative
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
 DEFAULT_LINE = 0.6  # the default one: on training images 0.85 of what was offered above it was right

@@ -55,7 +55,7 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
             "other": other.mean(),
             "control": control.mean(),
             "quality": quality,
-            "estimate": _estimate_loss(completed, entire),
+            "estimate": estimate_loss(completed, entire),
         }
         total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
         parts["total"] = 0.5 * total + 1.5 * parts["control"] + 0.5 * (quality + parts["estimate"])
@@ -126,7 +126,7 @@ def features_of(network: General, task: Task) -> Features:
     return network.features(network_input(task.image, task.inside, task.outside, task.accepted))
 
 
-def _estimate_loss(completed: Sample, task: Task) -> Tensor:
+def estimate_loss(completed: Sample, task: Task) -> Tensor:
     """Return the cross-entropy of the Dice that a completion expects of itself with the one that it has."""
     with torch.no_grad():
         answer = (((completed.object > 0) | task.inside) & ~task.outside).float()

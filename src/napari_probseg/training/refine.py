@@ -17,7 +17,7 @@ from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.dataset.targets import Target, targets_of, whole_targets
 from napari_probseg.graph_cut import cut, noise_of
 from napari_probseg.inference.answer import answer, refinable
-from napari_probseg.inference.windows import Window
+from napari_probseg.inference.inputs import on_places
 from napari_probseg.metrics import dice
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.refiner import MAX_LOG_ODDS, Refiner
@@ -64,7 +64,8 @@ def views_of(network: AdvisedCVAE, target: Target, *, n: int = 20) -> Iterator[V
         found = answer(network, case, torch.device("cpu"))
         if i in LEARNT_STROKE_COUNTS:
             seen = refinable(case, found.window, found.looks, found.foretold, torch.device("cpu"))[0]
-            yield View(seen.half(), _truth_over(found.window, target.truth, seen.shape[-1]))
+            truth = on_places(target.truth, everywhere, found.window, seen.shape[-1])
+            yield View(seen.half(), torch.from_numpy(truth))
         result = as_shown(case, found.window.within(case.shape), found.probability(case.shape))
 
 
@@ -127,18 +128,6 @@ def as_shown(case: Case, where: Region, probability: NDArray[np.float32]) -> NDA
     result = case.strokes == Marker.OBJECT
     result[where] = cut(probability, inner, smoothness=CUT_SMOOTHNESS, sigma=CUT_EDGES * noise)
     return np.asarray(result)
-
-
-def _truth_over(window: Window, truth: NDArray[np.bool_], size: int) -> Tensor:
-    """Return the truth on a grid over a window, (size, size); what sticks out of the image is background."""
-    index = [
-        np.floor((np.arange(size) + 0.5) * n / size + low).astype(int)
-        for low, n in zip(window.low, window.size, strict=True)
-    ]
-    within = [(i >= 0) & (i < n) for i, n in zip(index, truth.shape, strict=True)]
-    found = np.zeros((size,) * truth.ndim, dtype=bool)
-    found[np.ix_(*within)] = truth[np.ix_(*(i[w] for i, w in zip(index, within, strict=True)))]
-    return torch.from_numpy(found)
 
 
 def _batches(views: Sequence[View]) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:

@@ -246,7 +246,8 @@ class Asking(QObject):
             return
         session.offer(got.candidates, got.request, maker=got.maker, completion=got.completion)
         if got.request.verb == "propose":
-            session.proposer = got.maker
+            if got.maker is not session.learnt:
+                session.proposer = got.maker
         elif got.request.verb == "complete" and got.maker is not session.learnt:
             session.completer = got.maker
         self.offered.emit(got)

@@ -152,7 +152,7 @@ class Workspace(MoreLikeThis):
 
     @verb
     def tune(self) -> None:
-        """Fine-tune the network to the image, on the plane on view or in the volume, then complete anew."""
+        """Let the network learn from finished objects, or from strokes, on the plane on view or in the volume."""
         self.asking.tune(self._session(), self.tools, self._place(), given(self.viewer))
         self._show()
 

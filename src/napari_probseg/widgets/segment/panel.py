@@ -88,8 +88,8 @@ class Panel(QWidget):
         self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
         self.tune = KeyButton(
             "Fine-tune",
-            tip="Let the network learn this image from your strokes and its own answer (some seconds), then complete "
-            "again; Undo takes it back",
+            tip="Let the network learn from the finished objects; where there are none, from your strokes and its own "
+            "answer (some seconds). Undo takes it back",
         )
         self.tune.setObjectName("narrow")
         self.smoothness = _slider(0, 20, "How smooth the border is; 0 takes what is likelier, voxel by voxel")

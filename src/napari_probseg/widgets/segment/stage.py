@@ -192,7 +192,7 @@ class Stage(Showing):
             self._stepped(step, "Changed what was accepted; strokes hold.")
 
     def _learnt(self, got: Learnt) -> None:
-        """Go on with what was learnt of the image, and show what it changes."""
+        """Go on with what was learnt of the image, and show what it changes of the object in work."""
         if got.after is got.before:
             self.say("Learning did not help it to foresee your strokes: the network stays as it was.")
             self._show()
@@ -200,9 +200,13 @@ class Stage(Showing):
         session = self._session()
         if got.before is not session.learnt:
             session.completer = got.before
-        self._stepped(session.adapt(got.after, plane=got.request.plane), "Learnt this image.")
-        place = replace(self._place(anywhere=True), plane=got.request.plane)
-        self.asking.complete(session, self.tools, place, given(self.viewer))
+        n, plane = len(got.request.finished), got.request.plane
+        learnt = f"Learnt from {n} finished object{'s' * (n > 1)}: the next ones take fewer strokes."
+        self._stepped(session.adapt(got.after, plane=plane), learnt if n else "Learnt this image.")
+        at_work = session.case.at(plane)
+        if at_work.strokes[at_work.drawn].any():
+            place = replace(self._place(anywhere=True), plane=plane)
+            self.asking.complete(session, self.tools, place, given(self.viewer))
         self._show()
 
     # Verbs of the images and of their steps --------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 from napari_probseg.case import Case
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
-from napari_probseg.engine.requests import Recall
+from napari_probseg.engine.tuning import Recall
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.history import Step
 from napari_probseg.session.identity import Identity

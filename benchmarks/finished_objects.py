@@ -1,0 +1,70 @@
+"""What learning from finished objects brings the next one: Dice after each dab of `complete`, before and after it.
+
+    python benchmarks/finished_objects.py --data FOLDER --sets Nuclei NerveAxonsSEM [--part test] [--images 6]
+
+Of each image some objects are completed dab by dab, as in ``napari-probseg evaluate``, as if one, three or eight others
+of the image had been finished, whose sizes are known; and again after the network has learnt from those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+
+import napari_probseg as ps
+from finished_sizes import after_dabs, sizes_of, targets
+from napari_probseg.dataset.raw import datasets_at
+from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.training.teach import TeachConfig
+
+N_FINISHED = 1, 3, 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser.add_argument("--sets", nargs="+", required=True, help="their names")
+    parser.add_argument("--part", default="test", choices=["training", "test"])
+    parser.add_argument("--images", type=int, default=6, help="of each set")
+    parser.add_argument("--objects", type=int, default=3, help="of each image")
+    parser.add_argument("--finished", type=int, nargs="*", default=N_FINISHED, help="how many others")
+    parser.add_argument("--weights", help="a network of images; the shipped one if absent")
+    parser.add_argument("--change", nargs="*", default=[], metavar="NAME=VALUE", help="fields of TeachConfig")
+    arguments = parser.parse_args()
+    if not arguments.data:
+        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
+    config = TeachConfig()
+    for name, value in (change.split("=") for change in arguments.change):
+        config = replace(config, **{name: type(getattr(config, name))(float(value))})
+    weights = [arguments.weights] if arguments.weights else []
+    completer = ps.load_completer(*weights, device="cpu")
+    assert isinstance(completer, UNetCut)
+    print("| data set | objects | finished | before | after | seconds |\n|---|--:|--:|---|---|--:|", flush=True)
+    for dataset in datasets_at(arguments.data, arguments.sets):
+        rows: dict[int, list[list[list[float]]]] = {n: [] for n in arguments.finished}
+        seconds = []
+        found = targets(dataset, arguments.part, arguments.images, arguments.objects)
+        for _, of_image in groupby(found, lambda one: one[0].name):
+            objects = list(of_image)
+            chosen = {int(target.label[target.truth][0]) for target, _ in objects}
+            others = [part for part in objects[0][1] if part.label not in chosen]
+            for n, so_far in rows.items():
+                start = time.perf_counter()
+                learnt = completer.learn(objects[0][0].case(), others[:n], config)
+                seconds.append(time.perf_counter() - start)
+                for target, _ in objects:
+                    sizes = sizes_of(others[:n], target)
+                    so_far.append([after_dabs(one, target, sizes) for one in (completer, learnt)])
+        for n, dice in rows.items():
+            told = [" / ".join(f"{d:.2f}" for d in row) for row in np.mean(dice, axis=0)]
+            print(f"| {dataset.folder.name} | {len(dice)} | {n} |", *(f"{row} |" for row in told), end=" ")
+            print(f"{np.mean(seconds):.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

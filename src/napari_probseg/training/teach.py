@@ -1,0 +1,188 @@
+"""Learning from finished objects: a network sees them in windows of many scales, with simulated strokes.
+
+What is finished is right, and the next object looks like it. Kontogianni et al. (2020) adapt a network to the masks
+that a person has finished, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_probseg.case import Case
+from napari_probseg.inference.inputs import on_places, window_input
+from napari_probseg.inference.windows import Window, window_on
+from napari_probseg.nn.general import WINDOW_SIDE
+from napari_probseg.nn.inputs import N_MARKS
+from napari_probseg.nn.presets import General
+from napari_probseg.progress import Progress
+from napari_probseg.region import Part, absolute, bounding_box
+from napari_probseg.simulate.noise import Chance
+from napari_probseg.simulate.strokes import brush, first_strokes
+from napari_probseg.simulate.tasks import Task
+from napari_probseg.training.fit import FitConfig, Losses, fit
+from napari_probseg.training.objective import after_corrections, estimate_loss, reconstruction
+from napari_probseg.training.recipe import RECIPES
+
+MIN_PLACES = 6  # of a window, that an object must take for it to be learnt from
+_LEARNING = ("up", "guide", "control", "estimate")  # parts of a network, as far as it has them
+
+
+@dataclass(frozen=True)
+class TeachConfig:
+    """How a network learns from finished objects.
+
+    Parameters
+    ----------
+    n_objects : int
+        The latest ones, that it learns from.
+    n_windows : int
+        On each of them.
+    extents : (float, float)
+        Sides of these windows, over that of the object.
+    max_shift : float
+        Of their middles, in sides.
+    n_steps : int
+    n_batch : (int, int)
+        Windows in a step, of images and of volumes.
+    learning_rate : float
+    n_looks, n_dabs : int
+        The simulated person looks up to so often at the answer, and corrects it by up to so many dabs each time.
+    share_careless : float
+        Share of the strokes that are not clipped to their side of the border.
+    jitter : float
+        Of brightness and contrast, in standard deviations of the image.
+    estimate_weight : float
+        Of how good the network expects its answer to be.
+    """
+
+    n_objects: int = 8
+    n_windows: int = 6
+    extents: tuple[float, float] = (1.1, 5.0)
+    max_shift: float = 0.15
+    n_steps: int = 30
+    n_batch: tuple[int, int] = (8, 4)
+    learning_rate: float = 3e-4
+    n_looks: int = 2
+    n_dabs: int = 2
+    share_careless: float = 0.1
+    jitter: float = 0.1
+    estimate_weight: float = 0.3
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Finished objects in windows on them, as a network sees them.
+
+    Parameters
+    ----------
+    image : (N, C, S, ...) tensor
+    target : (N, S, ...) bool tensor
+        The object.
+    """
+
+    image: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(
+        cls, objects: Iterable[tuple[Case, Part]], network: General, config: TeachConfig, *, seed: int = 0
+    ) -> Examples:
+        """Return what a network sees of objects, each in its image.
+
+        Raises
+        ------
+        ValueError
+            If there is none that is large enough to be learnt from.
+        """
+        rng, images, targets = np.random.default_rng(seed), list[Tensor](), list[Tensor]()
+        for case, part in objects:
+            size, n_channels = WINDOW_SIDE[case.ndim], network.config.n_image_channels
+            for window in islice(_windows(case, part, config, rng), config.n_windows):
+                target = torch.from_numpy(on_places(part.mask, part.where, window, size))
+                if int(target.sum()) >= MIN_PLACES:
+                    images.append(window_input(case, window, size, n_channels=n_channels)[:-N_MARKS])
+                    targets.append(target)
+        if not images:
+            raise ValueError("the finished objects are too small to learn from: finish a larger one, or brush")
+        return cls(torch.stack(images), torch.stack(targets))
+
+
+def teach(network: General, examples: Examples, config: TeachConfig, *, seed: int = 0) -> Iterator[Progress]:
+    """Train the decoder and the deterministic head of a network in place.
+
+    Yields
+    ------
+    Progress
+        After each step.
+    """
+    network.requires_grad_(False)
+    for name in _LEARNING:
+        if hasattr(network, name):
+            getattr(network, name).requires_grad_(True)
+    fit_config = FitConfig(
+        config.n_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0,
+        n_warmup=4,
+        average=0.8,
+        clip=2.0,
+        seed=seed,
+    )
+    device = next(network.parameters()).device
+    yield from fit(network, _batches(examples, config, device), _loss(config), fit_config, device=device)
+
+
+def _windows(case: Case, part: Part, config: TeachConfig, rng: np.random.Generator) -> Iterator[Window]:
+    """Yield windows on an object, from all of it and little else to it and much around, each somewhat beside it."""
+    box = bounding_box(part.mask)
+    assert box is not None
+    low, high = np.log(config.extents)
+    while True:
+        window = window_on(case, absolute(box, part.where), margin=float(np.exp(rng.uniform(low, high))))
+        shift = [round(n * rng.uniform(-config.max_shift, config.max_shift)) for n in window.size]
+        yield replace(window, low=tuple(first + n for first, n in zip(window.low, shift, strict=True)))
+
+
+def _batches(
+    examples: Examples, config: TeachConfig, device: torch.device
+) -> Callable[[torch.Generator], tuple[Task, Chance]]:
+    """Return what draws some windows, turned over, in another light, with first strokes."""
+    ndim = examples.target.ndim - 1
+
+    def make(generator: torch.Generator) -> tuple[Task, Chance]:
+        chosen = torch.randperm(len(examples.target), generator=generator)[: config.n_batch[ndim - 2]]
+        order = torch.randperm(ndim, generator=generator).tolist()
+        turned = [axis for axis in range(-ndim, 0) if torch.rand((), generator=generator) < 0.5]
+        chance = Chance(generator, device)
+        image = examples.image[chosen].permute(0, 1, *(2 + a for a in order)).flip(turned).contiguous().to(device)
+        target = examples.target[chosen].permute(0, *(1 + a for a in order)).flip(turned).contiguous().to(device)
+        light = config.jitter * chance.normal(2, len(target), *[1] * (ndim + 1))
+        radius = brush(len(target), ndim, chance)
+        inside, outside = first_strokes(target, target, chance, radius=radius, share_careless=config.share_careless)
+        nothing, all_ = torch.zeros(target.shape, device=device), torch.ones_like(target)
+        reach = torch.ones(len(target), device=device)
+        return Task(image * (1 + light[0]) + light[1], inside, outside, nothing, target, all_, reach, radius), chance
+
+    return make
+
+
+def _loss(config: TeachConfig) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
+    """Return the loss of a step: of the completion after some corrections, and of how good it expects to be."""
+
+    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
+        assert isinstance(network, General)
+        task, chance = batch
+        recipe = RECIPES[task.target.ndim - 1].training
+        looks = replace(recipe, n_corrections=config.n_looks, n_dabs=config.n_dabs)
+        task, features = after_corrections(network, task, chance, looks)
+        completed = network.decode_control(features, task.reach)
+        parts = {"completion": reconstruction(completed, task).mean(), "estimate": estimate_loss(completed, task)}
+        return parts | {"total": parts["completion"] + config.estimate_weight * parts["estimate"]}
+
+    return loss
