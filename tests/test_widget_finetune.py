@@ -135,6 +135,15 @@ def test_it_learns_from_what_is_finished_and_completes_only_what_is_marked(widge
     assert completed(qtbot, widget) == 10, "the one before"
 
 
+def test_it_is_told_once_that_finished_objects_can_be_learnt_from(widget, qtbot):
+    told = []
+    for y in (4, 16, 28, 40):
+        dab(qtbot, widget, (y, 4), 1)
+        click(qtbot, widget.panel.finish)
+        told.append("Fine-tune" in widget.panel.status.text())
+    assert told == [False, False, True, False]
+
+
 def test_undo_redo_and_forget(widget, qtbot):
     brushed(qtbot, widget)
     tuned(qtbot, widget)

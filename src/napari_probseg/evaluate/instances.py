@@ -13,6 +13,7 @@ from napari_probseg.evaluate.many_objects import (
     Known,
     Person,
     Scene,
+    fine_tuned,
     more_like_this,
     one_by_one,
     pixel_classifier,
@@ -24,6 +25,7 @@ from napari_probseg.io.atomic import locked, write_whole
 INSTANCES = "instances.csv"
 METHODS: Mapping[str, Callable[[Person], None]] = {
     "more like this": more_like_this,
+    "fine-tuned": fine_tuned,
     "one by one": one_by_one,
     "pixel classifier": pixel_classifier,
 }

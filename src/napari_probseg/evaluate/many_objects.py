@@ -24,6 +24,7 @@ GOAL_IOU, GOAL_F1 = 0.7, 0.9  # what an object is finished at, and the share of 
 MAX_STROKES = 6  # on one object, after which it is left as it is
 MIN_VOXELS = 30  # of an object that counts
 N_OFFERED = 30
+MIN_LEARNT = 2  # finished objects, before which a person does not fine-tune
 PATIENCE = 3  # wrong objects in a row, after which the person looks at no more of an offer; 1 until one was right
 MAX_CLASSIFIER_STROKES = 12
 
@@ -132,11 +133,12 @@ class Person:
     """
 
     def __init__(self, scene: Scene, completer: Any, drawn: Known, seed: int) -> None:
-        self.scene, self.completer, self.drawn = scene, completer, drawn
+        self.scene, self.drawn = scene, drawn
         self.session = Session(scene.case, completer=completer)
         self.effort = Effort()
         self.reached: dict[int, float] = {}  # IoU of each object that is finished
         self.n_wrong = 0
+        self.n_to_learn = MIN_LEARNT  # finished objects, from which fine-tuning is worth a key
         self.was_offered_right = False  # whether any offer was right so far
         ids = sorted(scene.boxes)
         self.left = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
@@ -155,14 +157,24 @@ class Person:
     def finish_one(self) -> None:
         """Finish the next object by strokes."""
         what = self.left[0], self.session.sizes()
-        if what not in self.drawn:
-            self.drawn[what] = drawn_by_hand(self.scene, self.completer, *what)
-        where, mask, n_strokes, seconds = self.drawn[what]
+        known = self.drawn if self.session.learnt is None else {}
+        if what not in known:
+            known[what] = drawn_by_hand(self.scene, self.session.completer, *what)
+        where, mask, n_strokes, seconds = known[what]
         self.effort.strokes += n_strokes
         self.effort.looks += n_strokes
         self.effort.keys += 1
         self.effort.machine_seconds += seconds
         self.take([(where, mask)])
+
+    def fine_tune(self) -> None:
+        """Let the network learn from what is finished, with a key, once that is twice as much as before."""
+        if len(self.session.finished) >= self.n_to_learn and not self.is_done:
+            begun = time.perf_counter()
+            self.session.adapt()
+            self.effort.machine_seconds += time.perf_counter() - begun
+            self.effort.keys += 1
+            self.n_to_learn = 2 * len(self.session.finished)
 
     def take(self, masks: Sequence[tuple[Region, Mask]]) -> None:
         """Have these as finished objects."""
@@ -197,6 +209,16 @@ def more_like_this(person: Person) -> None:
         person.finish_one()
         while not person.is_done and person.session.may_find_more:
             _take_what_is_offered(person)
+
+
+def fine_tuned(person: Person) -> None:
+    """As `more_like_this`, but the network is fine-tuned to what is finished, from the second object on."""
+    while not person.is_done:
+        person.finish_one()
+        person.fine_tune()
+        while not person.is_done and person.session.may_find_more:
+            _take_what_is_offered(person)
+            person.fine_tune()
 
 
 def _take_what_is_offered(person: Person) -> None:

@@ -257,6 +257,8 @@ class UNetCut(AsksNetworks, Completer):
         """
         config, ndim = config or TeachConfig(), case.at(plane).ndim
         self._require(ndim)
+        if not finished:
+            raise ValueError("there is no finished object to learn from: finish one first")
         network = deepcopy(self.untuned[ndim])
         objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
         yield from teach(network, Examples.of(objects, network, config), config)

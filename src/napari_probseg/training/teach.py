@@ -30,7 +30,7 @@ from napari_probseg.training.objective import after_corrections, estimate_loss, 
 from napari_probseg.training.recipe import RECIPES
 
 MIN_PLACES = 6  # of a window, that an object must take for it to be learnt from
-_LEARNING = ("up", "guide", "control", "estimate")  # parts of a network, as far as it has them
+_LEARNING = ("guide", "control", "estimate")  # parts of a network, as far as it has them, beside its decoder
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TeachConfig:
     max_shift: float = 0.15
     n_steps: int = 30
     n_batch: tuple[int, int] = (8, 4)
-    learning_rate: float = 3e-4
+    learning_rate: float = 4e-4
     n_looks: int = 2
     n_dabs: int = 2
     share_careless: float = 0.1
@@ -114,7 +114,7 @@ class Examples:
 
 
 def teach(network: General, examples: Examples, config: TeachConfig, *, seed: int = 0) -> Iterator[Progress]:
-    """Train the decoder and the deterministic head of a network in place.
+    """Train the decoder, but for its deepest block, and the deterministic head of a network in place.
 
     Yields
     ------
@@ -122,9 +122,8 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
         After each step.
     """
     network.requires_grad_(False)
-    for name in _LEARNING:
-        if hasattr(network, name):
-            getattr(network, name).requires_grad_(True)
+    for part in (*list(network.up)[:-1], *(getattr(network, name) for name in _LEARNING if hasattr(network, name))):
+        part.requires_grad_(True)
     fit_config = FitConfig(
         config.n_steps,
         learning_rate=config.learning_rate,

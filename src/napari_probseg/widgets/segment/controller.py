@@ -26,6 +26,8 @@ from napari_probseg.widgets.settings import Settings, keep_setting
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.refine import Refined, refining
 
+N_WORTH_LEARNING = 3  # finished objects, at which it is told that the network can learn from them
+
 
 class Workspace(MoreLikeThis):
     """What the user does with the images of one viewer; the widget shows it and calls its verbs, as do keys."""
@@ -238,7 +240,9 @@ class Workspace(MoreLikeThis):
         self.view.uncertainty.forget()
         if (layers := self.layers) is not None and layers.has_brush_in_hand:
             layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next one begins inside
-        self._stepped(step, f"Object {step.arguments['label']} is finished and locked: {told}")
+        is_worth_learning = len(session.finished) == N_WORTH_LEARNING and session.learnt is None
+        hint = " Fine-tune lets the network learn from these." if is_worth_learning else ""
+        self._stepped(step, f"Object {step.arguments['label']} is finished and locked: {told}{hint}")
 
     @property
     def is_meant(self) -> bool:
