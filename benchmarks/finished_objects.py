@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -20,7 +19,6 @@ import napari_probseg as ps
 from finished_sizes import after_dabs, sizes_of, targets
 from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.proposers.unet_cut import UNetCut
-from napari_probseg.training.teach import TeachConfig
 
 N_FINISHED = 1, 3, 8
 
@@ -34,13 +32,9 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=3, help="of each image")
     parser.add_argument("--finished", type=int, nargs="*", default=N_FINISHED, help="how many others")
     parser.add_argument("--weights", help="a network of images; the shipped one if absent")
-    parser.add_argument("--change", nargs="*", default=[], metavar="NAME=VALUE", help="fields of TeachConfig")
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")
-    config = TeachConfig()
-    for name, value in (change.split("=") for change in arguments.change):
-        config = replace(config, **{name: type(getattr(config, name))(float(value))})
     weights = [arguments.weights] if arguments.weights else []
     completer = ps.load_completer(*weights, device="cpu")
     assert isinstance(completer, UNetCut)
@@ -55,7 +49,7 @@ def main() -> None:
             others = [part for part in objects[0][1] if part.label not in chosen]
             for n, so_far in rows.items():
                 start = time.perf_counter()
-                learnt = completer.learn(objects[0][0].case(), others[:n], config)
+                learnt = completer.learn(objects[0][0].case(), others[:n])
                 seconds.append(time.perf_counter() - start)
                 for target, _ in objects:
                     sizes = sizes_of(others[:n], target)

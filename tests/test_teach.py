@@ -50,7 +50,7 @@ def after_a_dab(completer: UNetCut, image: np.ndarray, at: tuple[int, int]) -> f
 
 
 def test_the_next_object_takes_fewer_strokes(completer: UNetCut, image: np.ndarray) -> None:
-    learnt = completer.learn(ps.Case(image), finished(3), replace(TeachConfig(), n_steps=24, learning_rate=2e-3))
+    learnt = completer.learn(ps.Case(image), finished(3), replace(TeachConfig(), n_steps=24, learning_rate=(2e-3, 0)))
     before, after = (np.mean([after_a_dab(one, image, at) for at in MIDDLES[5:8]]) for one in (completer, learnt))
     assert before < 0.7, "test invalid"
     assert after > before + 0.15

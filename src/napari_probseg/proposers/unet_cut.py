@@ -30,7 +30,7 @@ from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.region import Part, bounding_box, overlap, relative
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
-from napari_probseg.training.teach import Examples, TeachConfig, teach
+from napari_probseg.training.teach import Examples, TeachConfig, examined, teach
 from napari_probseg.unaries.watershed import with_flood
 
 
@@ -223,6 +223,8 @@ class UNetCut(AsksNetworks, Completer):
     ) -> UNetCut:
         """Return a completer that has learnt from finished objects of this image; this one stays as it is.
 
+        Before and after it completes the latest of them from two dabs each.
+
         Parameters
         ----------
         case : Case
@@ -237,6 +239,7 @@ class UNetCut(AsksNetworks, Completer):
         Returns
         -------
         UNetCut
+            This one itself if such objects are known already, or learning did not help.
 
         Raises
         ------
@@ -254,6 +257,11 @@ class UNetCut(AsksNetworks, Completer):
         ------
         Progress
             After each step of training.
+
+        Raises
+        ------
+        ValueError
+            As `learn`.
         """
         config, ndim = config or TeachConfig(), case.at(plane).ndim
         self._require(ndim)
@@ -261,10 +269,14 @@ class UNetCut(AsksNetworks, Completer):
             raise ValueError("there is no finished object to learn from: finish one first")
         network = deepcopy(self.untuned[ndim])
         objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
-        yield from teach(network, Examples.of(objects, network, config), config)
+        examples, exam = Examples.of(objects, network, config), objects[-config.n_examined :]
+        so_far = examined(self, exam)
+        if so_far >= config.known:
+            return self
+        yield from teach(network, examples, config)
         taught = copy(self)
         taught.networks = self.networks | {ndim: network.requires_grad_(False).eval()}
-        return taught
+        return taught if examined(taught, exam) > so_far else self
 
     def _require(self, ndim: int) -> None:
         """Raise if no network is for images of so many axes."""

@@ -1,27 +1,30 @@
 """Learning from finished objects: a network sees them in windows of many scales, with simulated strokes.
 
 What is finished is right, and the next object looks like it. Kontogianni et al. (2020) adapt a network to the masks
-that a person has finished, too.
+that a person has finished, too. What is learnt counts in part, beside what was known before (Wortsman et al. 2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Marker
 from napari_probseg.inference.inputs import on_places, window_input
 from napari_probseg.inference.windows import Window, window_on
+from napari_probseg.metrics import dice
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
-from napari_probseg.region import Part, absolute, bounding_box
+from napari_probseg.region import Part, absolute, bounding_box, grown, relative
+from napari_probseg.simulate.annotator import dab
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.strokes import brush, first_strokes
 from napari_probseg.simulate.tasks import Task
@@ -29,6 +32,8 @@ from napari_probseg.training.fit import FitConfig, Losses, fit
 from napari_probseg.training.objective import after_corrections, estimate_loss, reconstruction
 from napari_probseg.training.recipe import RECIPES
 
+N_EXAM_DABS = 2  # on each object that a network is examined on ...
+EXAM_MARGIN = 16  # ... in what is as wide as it on all sides, and so many voxels more
 MIN_PLACES = 6  # of a window, that an object must take for it to be learnt from
 _LEARNING = ("guide", "control", "estimate")  # parts of a network, as far as it has them, beside its decoder
 
@@ -48,9 +53,8 @@ class TeachConfig:
     max_shift : float
         Of their middles, in sides.
     n_steps : int
-    n_batch : (int, int)
-        Windows in a step, of images and of volumes.
-    learning_rate : float
+    n_batch, learning_rate : (int, int), (float, float)
+        Windows in a step, and how far it goes, of images and of volumes.
     n_looks, n_dabs : int
         The simulated person looks up to so often at the answer, and corrects it by up to so many dabs each time.
     share_careless : float
@@ -59,20 +63,29 @@ class TeachConfig:
         Of brightness and contrast, in standard deviations of the image.
     estimate_weight : float
         Of how good the network expects its answer to be.
+    share : float
+        Of what is learnt in the weights, beside those before.
+    n_examined : int
+        The latest objects, which the network is examined on before it learns and after it.
+    known : float
+        Dice, from which on it knows such objects.
     """
 
     n_objects: int = 8
     n_windows: int = 6
-    extents: tuple[float, float] = (1.1, 5.0)
+    extents: tuple[float, float] = (1.1, 7.0)
     max_shift: float = 0.15
     n_steps: int = 30
     n_batch: tuple[int, int] = (8, 4)
-    learning_rate: float = 4e-4
+    learning_rate: tuple[float, float] = (4e-4, 2e-4)
     n_looks: int = 2
     n_dabs: int = 2
     share_careless: float = 0.1
     jitter: float = 0.1
     estimate_weight: float = 0.3
+    share: float = 0.6
+    n_examined: int = 3
+    known: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,7 @@ class Examples:
 
     @classmethod
     def of(
-        cls, objects: Iterable[tuple[Case, Part]], network: General, config: TeachConfig, *, seed: int = 0
+        cls, objects: Sequence[tuple[Case, Part]], network: General, config: TeachConfig, *, seed: int = 0
     ) -> Examples:
         """Return what a network sees of objects, each in its image.
 
@@ -121,12 +134,13 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
     Progress
         After each step.
     """
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.requires_grad_(False)
     for part in (*list(network.up)[:-1], *(getattr(network, name) for name in _LEARNING if hasattr(network, name))):
         part.requires_grad_(True)
     fit_config = FitConfig(
         config.n_steps,
-        learning_rate=config.learning_rate,
+        learning_rate=config.learning_rate[examples.target.ndim - 3],
         weight_decay=0,
         n_warmup=4,
         average=0.8,
@@ -135,6 +149,27 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
     )
     device = next(network.parameters()).device
     yield from fit(network, _batches(examples, config, device), _loss(config), fit_config, device=device)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(torch.lerp(before[name], tensor, config.share) if tensor.is_floating_point() else tensor)
+
+
+def examined(completer: Any, objects: Sequence[tuple[Case, Part]]) -> float:
+    """Return how well a completer does objects again, the mean Dice after a dab and after one more where it is wrong."""
+    reached = []
+    for case, part in objects:
+        margins = [s.stop - s.start + EXAM_MARGIN for s in part.where]
+        where = grown(part.where, margins, case.shape)
+        asked = Case(case.read(where), spacing=case.spacing, channel_axis=0)
+        truth = np.zeros(asked.shape, dtype=bool)
+        truth[relative(part.where, where)] = part.mask
+        result = np.zeros_like(truth)
+        for _ in range(N_EXAM_DABS):
+            if (marks := dab(result, truth, spacing=case.spacing)) is not None:
+                asked = asked.mark(*marks)
+                result = completer.propose(asked, 1).partial[0] == Marker.OBJECT
+            reached.append(dice(result, truth))
+    return float(np.mean(reached))
 
 
 def _windows(case: Case, part: Part, config: TeachConfig, rng: np.random.Generator) -> Iterator[Window]:

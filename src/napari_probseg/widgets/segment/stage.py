@@ -194,7 +194,9 @@ class Stage(Showing):
     def _learnt(self, got: Learnt) -> None:
         """Go on with what was learnt of the image, and show what it changes of the object in work."""
         if got.after is got.before:
-            self.say("Learning did not help it to foresee your strokes: the network stays as it was.")
+            objects = "Objects like the finished ones are known well, or learning did not help with them"
+            told = objects if got.request.finished else "Learning did not help it to foresee your strokes"
+            self.say(f"{told}: the network stays as it was.")
             self._show()
             return
         session = self._session()
