@@ -37,7 +37,7 @@ def empty() -> Iterator[tuple[str, Desk]]:
 
 
 def flat() -> Iterator[tuple[str, Desk]]:
-    """An image: opened, answered live, an object of a class finished, an error, and work that runs."""
+    """An image: opened, answered live, objects of a class finished and learnt from, an error, and work that runs."""
     with desk(data.cell(), "cell") as d:
         yield "opened", d
         d.viewer.add_image(data.cell()[::-1], name="a channel", visible=False)
@@ -56,6 +56,9 @@ def flat() -> Iterator[tuple[str, Desk]]:
         d.panel.objects.move(1)
         d.settle()
         yield "finished", d
+        d.click(d.panel.tune)
+        d.wait(lambda: d.widget.work.session.learnt is not None)
+        yield "learnt", d
         d.widget.work.reopen(77)
         d.settle()
         yield "error", d

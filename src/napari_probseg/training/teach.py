@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -116,7 +115,7 @@ class Examples:
         rng, images, targets = np.random.default_rng(seed), list[Tensor](), list[Tensor]()
         for case, part in objects:
             size, n_channels = WINDOW_SIDE[case.ndim], network.config.n_image_channels
-            for window in islice(_windows(case, part, config, rng), config.n_windows):
+            for window in _windows(case, part, config, rng):
                 target = torch.from_numpy(on_places(part.mask, part.where, window, size))
                 if int(target.sum()) >= MIN_PLACES:
                     images.append(window_input(case, window, size, n_channels=n_channels)[:-N_MARKS])
@@ -155,7 +154,7 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
 
 
 def examined(completer: Any, objects: Sequence[tuple[Case, Part]]) -> float:
-    """Return how well a completer does objects again, the mean Dice after a dab and after one more where it is wrong."""
+    """Return how well a completer does objects again: the mean Dice after a dab, and after one more on an error."""
     reached = []
     for case, part in objects:
         margins = [s.stop - s.start + EXAM_MARGIN for s in part.where]
@@ -177,7 +176,7 @@ def _windows(case: Case, part: Part, config: TeachConfig, rng: np.random.Generat
     box = bounding_box(part.mask)
     assert box is not None
     low, high = np.log(config.extents)
-    while True:
+    for _ in range(config.n_windows):
         window = window_on(case, absolute(box, part.where), margin=float(np.exp(rng.uniform(low, high))))
         shift = [round(n * rng.uniform(-config.max_shift, config.max_shift)) for n in window.size]
         yield replace(window, low=tuple(first + n for first, n in zip(window.low, shift, strict=True)))
