@@ -15,7 +15,7 @@ from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.region import Part
 from napari_probseg.training.teach import Examples, TeachConfig
 
-QUICK = TeachConfig(n_steps=2, n_batch=(2, 2), n_windows=2)
+QUICK = TeachConfig(n_steps=2, n_batch=(2, 2), n_windows=2, n_examined=0)
 MIDDLES = [(y, x) for y in (30, 80, 130) for x in (30, 80, 130)]
 ONE = np.ones(2)
 
@@ -50,10 +50,25 @@ def after_a_dab(completer: UNetCut, image: np.ndarray, at: tuple[int, int]) -> f
 
 
 def test_the_next_object_takes_fewer_strokes(completer: UNetCut, image: np.ndarray) -> None:
-    learnt = completer.learn(ps.Case(image), finished(3), replace(TeachConfig(), n_steps=24, learning_rate=(2e-3, 0)))
+    learnt = completer.learn(
+        ps.Case(image), finished(3), replace(TeachConfig(), n_steps=24, learning_rate=(2e-3, 0), share=1.0)
+    )
     before, after = (np.mean([after_a_dab(one, image, at) for at in MIDDLES[5:8]]) for one in (completer, learnt))
     assert before < 0.7, "test invalid"
     assert after > before + 0.15
+
+
+def test_what_is_known_and_what_learning_makes_worse_leave_the_completer_as_it_was(
+    completer: UNetCut, image: np.ndarray
+) -> None:
+    everywhere = (slice(0, 160), slice(0, 160))
+    disks = [Part(everywhere, ball((160, 160), at, 10, ONE), 1) for at in MIDDLES[:2]]
+    steps = completer.learning(ps.Case(image), disks)
+    with pytest.raises(StopIteration) as told:
+        next(steps)
+    assert told.value.value is completer, "known: not a step is taken"
+    harmful = replace(TeachConfig(), n_steps=2, n_batch=(2, 2), learning_rate=(5.0, 0), share=1.0)
+    assert completer.learn(ps.Case(image), finished(1), harmful) is completer
 
 
 def test_the_old_one_stays_and_the_encoder_and_the_other_network_are_shared(

@@ -269,14 +269,14 @@ class UNetCut(AsksNetworks, Completer):
             raise ValueError("there is no finished object to learn from: finish one first")
         network = deepcopy(self.untuned[ndim])
         objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
-        examples, exam = Examples.of(objects, network, config), objects[-config.n_examined :]
+        examples, exam = Examples.of(objects, network, config), objects[::-1][: config.n_examined]
         so_far = examined(self, exam)
         if so_far >= config.known:
             return self
         yield from teach(network, examples, config)
         taught = copy(self)
         taught.networks = self.networks | {ndim: network.requires_grad_(False).eval()}
-        return taught if examined(taught, exam) > so_far else self
+        return self if exam and examined(taught, exam) <= so_far else taught
 
     def _require(self, ndim: int) -> None:
         """Raise if no network is for images of so many axes."""

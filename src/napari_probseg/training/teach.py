@@ -65,7 +65,7 @@ class TeachConfig:
     share : float
         Of what is learnt in the weights, beside those before.
     n_examined : int
-        The latest objects, which the network is examined on before it learns and after it.
+        The latest objects, which the network is examined on before it learns and after it; not at all if 0.
     known : float
         Dice, from which on it knows such objects.
     """
@@ -168,7 +168,7 @@ def examined(completer: Any, objects: Sequence[tuple[Case, Part]]) -> float:
                 asked = asked.mark(*marks)
                 result = completer.propose(asked, 1).partial[0] == Marker.OBJECT
             reached.append(dice(result, truth))
-    return float(np.mean(reached))
+    return float(np.mean(reached or [0.0]))
 
 
 def _windows(case: Case, part: Part, config: TeachConfig, rng: np.random.Generator) -> Iterator[Window]:
