@@ -57,7 +57,7 @@ def flat() -> Iterator[tuple[str, Desk]]:
         d.settle()
         yield "finished", d
         d.click(d.panel.tune)
-        d.wait(lambda: d.widget.work.session.learnt is not None)
+        d.wait(lambda: not d.widget.work.asking.is_busy)
         yield "learnt", d
         d.widget.work.reopen(77)
         d.settle()

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import napari_probseg as ps
+from napari_probseg.engine.models import Model, Resources
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
+from napari_probseg.proposers.fine_tuned import packed
 from napari_probseg.proposers.unet_cut import UNetCut
 from napari_probseg.region import Part
 from napari_probseg.training.teach import Examples, TeachConfig
@@ -158,3 +160,19 @@ def test_a_session_learns_from_what_is_finished_with_no_stroke_in_work(
     session.undo()
     assert session.completer is completer
     assert not session.ask("complete").finished, "nothing travels where nothing is learnt"
+
+
+def test_what_was_learnt_proposes_too_here_and_where_it_is_sent(completer: UNetCut, image: np.ndarray) -> None:
+    own = ps.load_proposer(device="cpu")
+    session = ps.Session(ps.Case(image), own, completer)
+    learnt = completer.learn(ps.Case(image), finished(1), QUICK)
+    session.adapt(learnt)
+    assert session.proposer.networks[2] is learnt.networks[2]
+    sent = Model.learnt("general", packed(learnt))
+    there = Resources().proposer(sent, "cpu").networks[2].state_dict()
+    assert all(torch.equal(t, there[name]) for name, t in learnt.networks[2].state_dict().items())
+    session.undo()
+    assert session.proposer is own
+    session.redo()
+    session.proposer = other = ps.load_proposer("wong2022", device="cpu")
+    assert session.proposer is other, "of other weights"
