@@ -236,6 +236,21 @@ def compressed_volume(path: Path) -> None:
         ("plain.nii.gz", volume_of_bytes, r"holds an uncompressed NIfTI file.*rename it to plain\.nii$"),
         ("packed.nii", compressed_volume, r"holds a compressed file .*rename it to packed\.nii\.gz$"),
         ("picture.tif", lambda path: Image.fromarray(STACK[0]).save(path, "PNG"), r"rename it to picture\.png$"),
+        (
+            "twice.nii.gz",
+            lambda path: [compressed_volume(path), path.write_bytes(gzip.compress(path.read_bytes()))],
+            r"what is compressed in it is a compressed file \(gzip\), no NIfTI file: unpack it",
+        ),
+        (
+            "stack.nii.gz",
+            lambda path: path.write_bytes(gzip.compress(b"II*\0" + bytes(99))),
+            "in it is a TIFF file, no",
+        ),
+        (
+            "folder.nii.gz",
+            lambda path: path.write_bytes(gzip.compress(bytes(257) + b"ustar" + bytes(99))),
+            "a tar archive",
+        ),
         ("page.nii.gz", lambda path: path.write_text("<!DOCTYPE html><html>"), "holds a web page"),
         ("message.tif", lambda path: path.write_text('<?xml version="1.0"?><Error>'), "holds a message.*: get it anew"),
         ("packed.tif", lambda path: path.write_bytes(b"BZh91AY" + bytes(99)), r"compressed file \(bzip2\): unpack it"),
@@ -327,3 +342,14 @@ def test_a_nifti_file_with_a_code_of_a_unit_that_there_is_not_is_read(tmp_path: 
     (tmp_path / "a.nii").write_bytes(content)
     picture = ps.read(tmp_path / "a.nii")
     assert picture.shape == (5, 4, 3) and picture.spacing == (2, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_voxels_of_which_a_nifti_file_does_not_say_where_they_begin_are_behind_its_header(
+    tmp_path: Path, name: str
+) -> None:
+    volume_of_bytes(tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[108:112] = struct.pack("<f", 0)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert np.array_equal(ps.read(tmp_path / name).data, STACK)

@@ -101,9 +101,7 @@ def test_what_a_file_does_not_tell_is_assumed_aloud(tmp_path: Path) -> None:
     assert (picture.unit, picture.spacing) == ("pixel", (3.0, 1.0, 1.0))
 
 
-@pytest.mark.parametrize(
-    ("pixdim", "says"), [((1, 1, 1), "affine counts"), ((2, 3, 0), "affine counts"), ((2, 3, np.nan), "")]
-)
+@pytest.mark.parametrize(("pixdim", "says"), [((1, 1, 1), "affine counts"), ((2, 3, 0), ""), ((2, 3, np.nan), "")])
 def test_spacing_is_that_of_the_affine(tmp_path: Path, pixdim: tuple[float, ...], says: str) -> None:
     image = nibabel.Nifti1Image(np.zeros((9, 10, 11), np.int16), np.diag([2.0, 3, 4, 1]))
     image.set_sform(np.diag([2.0, 3, 4, 1]), 1)
@@ -121,6 +119,48 @@ def test_spacing_is_that_of_the_affine(tmp_path: Path, pixdim: tuple[float, ...]
     written = nibabel.load(tmp_path / "b.nii.gz")
     assert np.array_equal(written.affine, np.diag([2.0, 3, 4, 1]))
     assert np.isfinite(written.header.get_zooms()).all()
+
+
+def with_pixdim(path: Path, pixdim: tuple[float, ...], *, qform: int = 0) -> ps.io.Picture:
+    image = nibabel.Nifti1Image(np.zeros((9, 10, 11), np.int16), np.diag([2.0, 3, 4, 1]))
+    content = bytearray(image.to_bytes())
+    content[80:92] = struct.pack("<3f", *pixdim)
+    content[252:256] = struct.pack("<2h", qform, 0)
+    path.write_bytes(content)
+    return ps.read(path)
+
+
+@pytest.mark.parametrize("qform", [0, 1])
+@pytest.mark.parametrize(("pixdim", "unknown"), [((0, 0, 0), "x, y, z"), ((2, 3, 0), "z"), ((2, np.inf, 4), "y")])
+def test_a_distance_that_is_not_told_is_assumed_aloud(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], pixdim: tuple[float, ...], unknown: str, qform: int
+) -> None:
+    with pytest.warns(UserWarning, match="how far apart") as told:
+        picture = with_pixdim(tmp_path / "a.nii", pixdim, qform=qform)
+    assert [str(one.message) for one in told] == [
+        f"a.nii does not say how far apart its voxels are along {unknown}: 1 is assumed"
+    ]
+    assert picture.spacing == tuple(mm if 0 < mm < np.inf else 1.0 for mm in reversed(pixdim))
+    assert capfd.readouterr().err == "", "what nibabel says of it is not said beside it"
+    with_pixdim(tmp_path / "b.nii", (-2, 3, 4))  # warnings are errors
+
+
+def test_an_image_of_two_axes_has_no_distance_along_a_third(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 10), np.int16), np.diag([2.0, 3, 4, 1])), tmp_path / "a.nii.gz")
+    assert read_quietly(tmp_path / "a.nii.gz").spacing == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("wrong", ["nan", "abc", "-inf", ""])
+def test_a_distance_that_is_no_number_is_none_that_is_told(tmp_path: Path, wrong: str) -> None:
+    about = {"axes": "ZYX", "unit": "um", "spacing": wrong}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(2, 2), metadata=about)
+    xml = tifffile.OmeXml()
+    xml.addimage("uint16", STACK.shape, (6, 1, 1, 20, 30, 1), axes="ZYX", PhysicalSizeX=0.5, PhysicalSizeY=0.5)
+    text = xml.tostring().replace('PhysicalSizeX="0.5"', f'PhysicalSizeX="0.5" PhysicalSizeZ="{wrong}"')
+    tifffile.imwrite(tmp_path / "b.ome.tif", STACK, description=text, metadata=None)
+    for name in ("a.tif", "b.ome.tif"):
+        with pytest.warns(UserWarning, match=r"how far apart its slices are along Z: 0\.5 µm as along X is assumed"):
+            assert ps.read(tmp_path / name).spacing == pytest.approx((0.0005,) * 3)
 
 
 def test_units_of_pictures_are_those_that_are_known() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -26,6 +28,7 @@ DAMAGED = (  # what the libraries raise on a file whose bytes are wrong, found b
     zlib.error,
 )
 NOT_READ = (*DAMAGED, MemoryError, Image.DecompressionBombError)
+N_HEAD = 400  # bytes that tell of which kind a file is
 CONVERT, UNPACK, ANEW = "convert it to NIfTI or TIFF", "unpack it first", "get it anew"
 # What the first bytes tell: where, which, what it is, and the endings that it should have here; or what to do, if it is
 # not read.
@@ -57,6 +60,7 @@ _KINDS: tuple[tuple[int, bytes, str, tuple[str, ...] | str], ...] = (
     (4, b"ftyphei", "a HEIC picture", CONVERT),
     (8, b"WEBPVP8", "a WebP picture", (".png", ".jpg", ".jpeg", ".bmp", ".gif")),
     (0, b"%PDF", "a PDF document", CONVERT),
+    (257, b"ustar", "a tar archive", UNPACK),
     (0, b"PK\x03\x04", "a zip archive", UNPACK),
     (0, b"BZh", "a compressed file (bzip2)", UNPACK),
     (0, b"\xfd7zXZ\0", "a compressed file (xz)", UNPACK),
@@ -84,17 +88,35 @@ def refuse_misnamed(path: Path, ending: str) -> None:
         If it cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(400)
+        head = file.read(N_HEAD)
     if not head:
         raise ValueError("it is empty")
-    for at, magic, what, then in _KINDS:
-        if head[at : at + len(magic)].lower() != magic.lower():
-            continue
+    if (found := _kind(head)) is not None:
+        what, then = found
         if isinstance(then, str):
             raise NotReadHereError(f"it holds {what}: {then}")
         if ending not in then:
             stem = path.name[: -len(ending)]
             raise NotReadHereError(f"it holds {what}, and its name says {ending}: rename it to {stem}{then[0]}")
+        if ending == ".nii.gz":
+            _refuse_other_content(path)
+
+
+def _refuse_other_content(path: Path) -> None:
+    """Raise if a compressed file holds something else than NIfTI, as far as it can be unpacked."""
+    head = b""
+    with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
+        head = file.read(N_HEAD)
+    found = _kind(head)
+    if found is not None and ".nii" not in found[1]:
+        raise NotReadHereError(f"what is compressed in it is {found[0]}, no NIfTI file: {UNPACK}")
+
+
+def _kind(head: bytes) -> tuple[str, tuple[str, ...] | str] | None:
+    """Return what the first bytes of a file say that it is, and what to do or how it should end; None if nothing."""
+    return next(
+        ((what, then) for at, magic, what, then in _KINDS if head[at : at + len(magic)].lower() == magic.lower()), None
+    )
 
 
 def is_jpeg(path: str | Path) -> bool:

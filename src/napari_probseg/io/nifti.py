@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.io.limits import MAX_DEFLATE_RATIO, refuse_to_unpack
 from napari_probseg.io.mapped import MAX_BYTES_IN_MEMORY, OnDisk
-from napari_probseg.io.notice import tell
+from napari_probseg.io.notice import heard, tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
 from napari_probseg.io.units import MM_PER, PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
@@ -28,7 +28,8 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image: Any = nibabel.load(path)
+        with heard("nibabel.global") as said, np.errstate(invalid="ignore"):
+            image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):
             raise NotReadHereError(f"it holds a {type(image).__name__}, not a volume")
         try:
@@ -44,7 +45,7 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
             advice="unpack it to .nii, which is read piece by piece" if is_packed else "use a part of it",
             in_memory=is_packed,
         )
-        stored = image.dataobj.get_unscaled().T
+        stored = _voxels(image).get_unscaled().T
     except (ImageFileError, HeaderDataError) as error:
         raise ValueError(str(error)) from error
     while stored.ndim > max(_AXES) and len(stored) == 1:  # axes of length 1 beyond those that mean anything
@@ -54,6 +55,9 @@ def read_nifti(path: Path, axes: str | None) -> Picture:
         raise NotReadHereError(f"it has {stored.ndim} axes, {stored.shape[::-1]}: save two to five")
     if stored.ndim == 4 and duration != "unknown":
         given = "TZYX"
+    for sentence in (record.getMessage().splitlines()[0] for record in said):
+        if "setting" in sentence and not sentence.startswith("pixdim"):  # of which `_steps` tells
+            tell(f"{path.name}: {sentence[:200]}")
     steps = dict(zip("XYZ", _steps(path, image), strict=True))
     if stored.dtype.names:  # colour: R, G, B of uint8
         stored, given = np.stack([stored[name] for name in stored.dtype.names[:3]], axis=-1), given + "C"
@@ -117,18 +121,40 @@ def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> Any:
 
 def _steps(path: Path, image: Any) -> list[float]:
     """Return the distances between voxels along x, y and z in the file's unit: the affine's, where it is sound."""
-    zooms = [abs(float(zoom)) for zoom in image.header.get_zooms()[:3]]
-    zooms += [1.0] * (3 - len(zooms))
-    placed = _is_placed(image)
-    columns = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0).tolist()
+    n_axes = min(3, len(image.shape))
+    zooms = [abs(float(zoom)) for zoom in _pixdim(image)[1 : n_axes + 1]]
     sound = [bool(np.isfinite(zoom)) and zoom > 0 for zoom in zooms]
-    given = [bool(placed and np.isfinite(column)) and column > 0 for column in columns]
+    placed, has_own = _is_placed(image), bool(image.header["sform_code"] > 0)  # that of a qform has the pixdim's
+    columns = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0).tolist()[:n_axes]
+    given = [
+        bool(placed and np.isfinite(column)) and column > 0 and (has_own or s)
+        for column, s in zip(columns, sound, strict=True)
+    ]
     if any(s and t and abs(c / z - 1) > 0.01 for s, t, c, z in zip(sound, given, columns, zooms, strict=True)):
-        twice = f"its affine says {_listed(columns)} along x, y, z, its pixdim {_listed(zooms)}"
+        along = ", ".join("xyz"[:n_axes])
+        twice = f"its affine says {_listed(columns)} along {along}, its pixdim {_listed(zooms)}"
         tell(f"{path.name}: {twice}: the affine counts")
-    if unknown := [axis for axis, s, t in zip("xyz", sound, given, strict=True) if not (s or t)]:
+    if unknown := [axis for axis, s, t in zip("xyz", sound, given, strict=False) if not (s or t)]:
         tell(f"{path.name} does not say how far apart its voxels are along {', '.join(unknown)}: 1 is assumed")
-    return [c if t else z if s else 1.0 for c, t, z, s in zip(columns, given, zooms, sound, strict=True)]
+    steps = [c if t else z if s else 1.0 for c, t, z, s in zip(columns, given, zooms, sound, strict=True)]
+    return steps + [1.0] * (3 - n_axes)
+
+
+def _pixdim(image: Any) -> list[float]:
+    """Return the ``pixdim`` of a file as it is there; nibabel puts 1 in the place of 0."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        return image.header_class.from_fileobj(file, check=False)["pixdim"].tolist()  # type: ignore[no-any-return]
+
+
+def _voxels(image: Any) -> Any:
+    """Return where nibabel reads the voxels of a file: behind its header, also if it does not say where they begin."""
+    from nibabel.arrayproxy import ArrayProxy
+
+    there = image.dataobj
+    if there.offset:
+        return there
+    behind = image.header.single_vox_offset
+    return ArrayProxy(there.file_like, (there.shape, there.dtype, behind, there.slope, there.inter))
 
 
 def _is_placed(image: Any) -> bool:

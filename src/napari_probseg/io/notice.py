@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -17,3 +21,21 @@ def tell(sentence: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, stacklevel=level)
+
+
+@contextmanager
+def heard(logger: str) -> Iterator[list[logging.LogRecord]]:
+    """Yield what a library says to its log in this thread meanwhile, which nobody else hears then."""
+    said: list[logging.LogRecord] = []
+    mine = get_ident()
+
+    def is_for_others(record: logging.LogRecord) -> bool:
+        if get_ident() == mine:
+            said.append(record)
+        return get_ident() != mine
+
+    logging.getLogger(logger).addFilter(is_for_others)
+    try:
+        yield said
+    finally:
+        logging.getLogger(logger).removeFilter(is_for_others)

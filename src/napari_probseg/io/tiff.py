@@ -1,29 +1,27 @@
-"""TIFF: axes and distances from OME and ImageJ metadata, and from the resolution tags."""
+"""TIFF: what is in a file is read as it is stored; labels and images are written as OME-TIFF."""
 
 from __future__ import annotations
 
 import io
 import logging
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.failures import NOT_READ
 from napari_probseg.io.limits import MAX_DEFLATE_RATIO, MAX_LZW_RATIO, refuse_to_unpack
-from napari_probseg.io.notice import tell
+from napari_probseg.io.notice import heard, tell
 from napari_probseg.io.picture import NotReadHereError, Picture, drop_axes, in_order
-from napari_probseg.io.units import MM_PER, PIXEL, mm_of, unit_named
+from napari_probseg.io.tiff_facts import facts_of
+from napari_probseg.io.units import MM_PER, PIXEL
 
 _AXES = {"S": "C", "Q": "Z", "I": "Z", "R": "Z"}  # samples are channels; pages without a name are slices
 _DROPPED = "TCZQIRHLEAMPV"
-_SCREEN_DPI = (1.0, 72.0, 96.0)  # what programs write that know no resolution
 _OPACITY = (1, 2)  # of ExtraSamples
 _PLAIN = ("YX", "IYX", "QYX", "ZYX", "YXS")  # what any reader takes for the same as we
 _IN_ORDER = ("YX", "ZYX", "TYX", "TZYX")
@@ -38,7 +36,6 @@ _MAX_RATIOS = {  # of bytes that are unpacked over those that are stored
     "PACKBITS": 64,
 }
 _OME_UNITS = {"inch": "in"}
-_RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "µm"}
 _NO_COLOURS_HERE = ("SEPARATED", "CIELAB", "ICCLAB", "ITULAB")  # inks, and colours that are no intensities
 _IN_PILLOW = ("MINISBLACK", "RGB", "PALETTE", "YCBCR")  # which Pillow reads as they are, without inverting them
 
@@ -60,7 +57,7 @@ def read_tiff(path: Path, axes: str | None) -> Picture:
             else:
                 _refuse_to_unpack(path, series, in_memory=True)
                 data = _decoded(path, series)
-            facts = _facts(file)
+            facts = facts_of(file)
             colours = _palette(page) if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
             if file.is_imagej:
                 colours = None  # what ImageJ shows intensities in
@@ -85,7 +82,7 @@ def tells_more_than_pixels(path: str | Path) -> bool:
 
     try:
         with _said_by_tifffile(None), tifffile.TiffFile(path) as file:
-            facts, series = _facts(file), file.series[0]
+            facts, series = facts_of(file), file.series[0]
             is_plain = (
                 len(file.series) == 1 and series.axes in ("YX", "IYX", "QYX", "ZYX", "YXS") and series.dtype != bool
             )
@@ -111,7 +108,7 @@ def geometry_of_tiff(path: str | Path) -> Picture | None:
 
     try:
         with _said_by_tifffile(None), tifffile.TiffFile(path) as file:
-            facts, series = _facts(file), _the_series(file)
+            facts, series = facts_of(file), _the_series(file)
             is_grey = series.keyframe.photometric.name in _GREY or file.is_imagej
     except (tifffile.TiffFileError, *NOT_READ):
         return None
@@ -121,41 +118,6 @@ def geometry_of_tiff(path: str | Path) -> Picture | None:
         return None
     spacing, unit = facts.spacing(Path(path), [axis for axis in axes if axis in "ZYX"])
     return Picture(data, axes, spacing, unit).without_voxels()
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What a file tells of distances: a number and its unit, by axis, and whether it holds labels."""
-
-    lengths: Mapping[str, tuple[float, str]]
-    is_label: bool = False
-
-    def spacing(self, path: Path, axes: list[str]) -> tuple[tuple[float, ...], str]:
-        """Return the distances along some axes, and the unit that they were in; what had to be assumed is facts."""
-        units = {axis: unit_named(unit) for axis, (_, unit) in self.lengths.items() if axis in axes}
-        mm = {a: self.lengths[a][0] * mm_of(unit) for a, unit in units.items() if unit not in (None, PIXEL)}
-        if mm:
-            first = next(units[axis] for axis in "XYZ" if axis in mm)
-            unit = first if first in MM_PER else "mm"
-            length = f" {unit}"
-            factor = MM_PER[str(unit)]
-        else:
-            unknown = sorted({self.lengths[axis][1] for axis, unit in units.items() if unit is None})
-            if unknown:
-                tell(
-                    f"{path.name} gives lengths in {unknown[0]!r}, which is no unit that is known here: only how its "
-                    f"axes compare is kept"
-                )
-            mm, unit, length, factor = {axis: self.lengths[axis][0] for axis in units}, PIXEL, " pixels", 1.0
-        if not mm:
-            return (1.0,) * len(axes), PIXEL
-        for axis in [axis for axis in "XYZ" if axis in axes and axis not in mm]:
-            like = next(other for other in ("YX" if axis == "X" else "XY") + "Z" if other in mm)
-            mm[axis] = mm[like]
-            what = "slices" if axis == "Z" else "pixels"
-            as_there = f"{mm[like] / factor:.4g}{length} as along {like}"
-            tell(f"{path.name} does not say how far apart its {what} are along {axis}: {as_there} is assumed")
-        return tuple(mm[axis] for axis in axes), str(unit)
 
 
 def _the_series(file: Any) -> Any:
@@ -304,56 +266,6 @@ def _in_32_bits(array: NDArray[Any]) -> NDArray[Any]:
     raise ValueError(f"TIFF holds labels of 32 bits, these go up to {array.max()}: renumber them or use .nii.gz")
 
 
-def _facts(file: Any) -> _Facts:
-    """Return what a file tells of distances and labels."""
-    if file.is_ome:
-        facts = _facts_of_ome(file.ome_metadata)
-        if facts.lengths or facts.is_label:
-            return facts
-    tags = file.pages[0].tags
-    a_unit = {}
-    for axis, name in (("X", "XResolution"), ("Y", "YResolution")):
-        count, per = tags[name].value if name in tags else (0, 1)
-        if count > 0 and per > 0:
-            a_unit[axis] = per / count
-    if file.is_imagej:
-        return _facts_of_imagej(file.imagej_metadata or {}, a_unit)
-    unit = _RESOLUTION_UNITS.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1)
-    if unit is None:  # the two compare, and no more
-        compared = len(a_unit) == 2 and a_unit["X"] != a_unit["Y"]
-        return _Facts({axis: (step / a_unit["X"], PIXEL) for axis, step in a_unit.items()} if compared else {})
-    is_screen = unit == "inch" and all(1 / step in _SCREEN_DPI for step in a_unit.values())
-    return _Facts({} if is_screen else {axis: (step, unit) for axis, step in a_unit.items()})
-
-
-def _facts_of_imagej(about: Mapping[str, Any], a_unit: Mapping[str, float]) -> _Facts:
-    """Return what ImageJ tells: ``spacing`` is left out where slices are 1 apart, other units than of X have names."""
-    unit = str(about.get("unit", ""))
-    spacing = about.get("spacing")
-    if unit_named(unit) == PIXEL and spacing is None and len(set(a_unit.values())) < 2:
-        return _Facts({})
-    z = abs(float(spacing or 0)) or 1.0  # as ImageJ reads it
-    steps = {"X": a_unit.get("X", 1.0), "Y": a_unit.get("Y", 1.0), "Z": z}
-    return _Facts({axis: (step, str(about.get(f"{axis.lower()}unit", unit))) for axis, step in steps.items()})
-
-
-def _facts_of_ome(text: str) -> _Facts:
-    import tifffile
-
-    try:
-        image: Any = tifffile.xml2dict(text)["OME"]["Image"]
-        image = image[0] if isinstance(image, list) else image
-        pixels = image["Pixels"]
-        lengths = {}
-        for axis in "XYZ":
-            size = float(pixels.get(f"PhysicalSize{axis}", 0))
-            if np.isfinite(size) and size > 0:
-                lengths[axis] = size, str(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        return _Facts(lengths, image.get("Name") == "labels")
-    except (ParseError, KeyError, TypeError, ValueError, AttributeError):
-        return _Facts({})
-
-
 @contextmanager
 def _said_by_tifffile(path: Path | None) -> Iterator[None]:
     """Raise as ValueError what tifffile only logs as an error: a file that ends early would pass as a short one.
@@ -367,18 +279,11 @@ def _said_by_tifffile(path: Path | None) -> Iterator[None]:
     NotReadHereError
         If zeros would stand for what is missing.
     """
-    said: list[logging.LogRecord] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = said.append  # type: ignore[method-assign,assignment]
-    logger = logging.getLogger("tifffile")
-    propagates, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
+    with heard("tifffile") as said:
         yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagates
-    sentences = {record.getMessage().splitlines()[0]: record.levelno for record in said}
+    sentences = {
+        record.getMessage().splitlines()[0]: record.levelno for record in said if record.levelno >= logging.WARNING
+    }
     for sentence, level in sentences.items():
         if level >= logging.ERROR:
             raise ValueError(sentence)
