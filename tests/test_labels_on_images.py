@@ -1,5 +1,6 @@
 """Labels and masks lie on their image, whatever the order of voxels in their file, or are refused."""
 
+import warnings
 from itertools import permutations, product
 from pathlib import Path
 
@@ -174,6 +175,25 @@ def test_colours_are_no_labels(tmp_path: Path) -> None:
              labels=False)  # fmt: skip
     with pytest.raises(ValueError, match=r"a\.png has colours or channels, \(6, 7, 3\)"):
         laid_on(ps.read(tmp_path / "a.png"), ps.io.Picture(np.zeros((6, 7)), "YX", (1, 1)), name="a.png", of="b")
+
+
+def test_an_image_that_is_taken_for_labels_is_told_of(tmp_path: Path) -> None:
+    place = ps.io.Picture(np.zeros((64, 64)), "YX", (1, 1))
+    cells = np.kron(np.arange(256).reshape(16, 16), np.ones((4, 4), int)).astype(np.uint16)
+    dots = np.zeros((64, 64), np.uint16)
+    dots[::8, ::8] = np.arange(64).reshape(8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for labels in (cells, dots, cells > 3):
+            ps.write(tmp_path / "a.tif", labels)
+            read_labels(tmp_path / "a.tif", place, of="b")
+    noise = np.random.default_rng(0).integers(0, 200, (64, 64)).astype(np.uint8)
+    ps.write(tmp_path / "noise.tif", noise, labels=False)
+    for taken in (read_labels, read_mask):
+        with pytest.warns(
+            UserWarning, match=r"noise\.tif seems to hold intensities, not labels: 199 numbers, and only"
+        ):
+            taken(tmp_path / "noise.tif", place, of="b")
 
 
 # All ways in ----------------------------------------------------------------------------------------------------------

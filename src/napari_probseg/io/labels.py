@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io.failures import is_jpeg
+from napari_probseg.io.notice import tell
 from napari_probseg.io.picture import Picture
 from napari_probseg.io.units import PIXEL
 from napari_probseg.io.whole_numbers import in_whole_numbers
 
 MAX_OFF_VOXELS = 0.05  # how far corners may lie apart that are meant to be the same: affines are rounded in files
+MIN_ALIKE_SHARE = 0.5  # of neighbours in objects that have one number; less, and the numbers are intensities
+MIN_INTENSITIES = 16  # so many numbers, or more, not the dots that mark a few objects
+_MAX_LOOKED_AT = 2**20  # voxels
 MAX_SPACING_OFF = 0.01  # of spacings, where only they are known
 
 
@@ -84,12 +88,16 @@ def refuse_other_place(picture: Picture, other: Picture, *, name: str, of: str) 
 def read_labels(path: Path, image: Picture, *, of: Path | str, resample: bool = False) -> NDArray[Any]:
     """Return the labels of an image from a file: whole numbers, in the image's voxels.
 
+    What seems to be intensities is told of.
+
     Raises
     ------
     FileNotFoundError, PermissionError, ValueError
         As `read` and `laid_on`; also if they are no whole numbers.
     """
-    return whole_numbers(_laid(path, image, of, resample), name=str(path))
+    labels = whole_numbers(_laid(path, image, of, resample), name=str(path))
+    tell_if_intensities(labels, str(path))
+    return labels
 
 
 def read_mask(path: Path, image: Picture, *, of: Path | str, resample: bool = False) -> NDArray[np.bool_]:
@@ -120,10 +128,33 @@ def whole_numbers(values: NDArray[Any], *, name: str = "labels") -> NDArray[Any]
     if whole.dtype.kind != "f":
         raise ValueError(f"{name} must be whole numbers from 0, got {whole.dtype}")
     wrong = whole[~(np.isfinite(whole) & (whole == np.rint(whole)))]
+    is_finite = not wrong.size or np.isfinite(wrong).any()
+    advice = "take the labels, not probabilities" if is_finite else "put 0 in its place"
     such = f", such as {wrong.flat[0]:g}" if wrong.size else ""
-    raise ValueError(
-        f"{name} must be whole numbers from 0, got {whole.dtype}{such}: take the labels, not probabilities"
-    )
+    raise ValueError(f"{name} must be whole numbers from 0, got {whole.dtype}{such}: {advice}")
+
+
+def tell_if_intensities(labels: NDArray[Any], name: str) -> None:
+    """Warn if an image seems to be taken for its labels: each voxel has another number than the one beside it.
+
+    Parameters
+    ----------
+    labels : integer array
+        Some rows of it are looked at.
+    name : str
+        What they are called.
+    """
+    rows = labels.reshape(-1, labels.shape[-1])
+    rows = rows[:: max(1, rows.size // _MAX_LOOKED_AT)]
+    left, right = rows[:, :-1], rows[:, 1:]
+    is_inside = (left != 0) & (right != 0)
+    n = np.count_nonzero(is_inside)
+    n_alike = np.count_nonzero(is_inside & (left == right))
+    if n_alike < MIN_ALIKE_SHARE * n and (n_numbers := len(np.unique(rows[rows != 0]))) > MIN_INTENSITIES:
+        tell(
+            f"{name} seems to hold intensities, not labels: {n_numbers} numbers, and only {100 * n_alike / n:.0f} % of "
+            f"its voxels have the same one as the voxel beside them"
+        )
 
 
 def _laid(path: Path, image: Picture, of: Path | str, resample: bool) -> NDArray[Any]:
