@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ def taken() -> ps.Session:
     return session
 
 
+def of_unknown_size() -> Any:
+    """Return an image of which nobody has counted the rows, as dask makes them."""
+    return SimpleNamespace(shape=(np.nan, 24), dtype=IMAGE.dtype, ndim=2)
+
+
 CANDIDATES = GrowingProposer().propose(CASE, 3)
 COMPLETE = ps.GraphCut().propose
 
@@ -50,6 +56,11 @@ COMPLETE = ps.GraphCut().propose
         (of(COMPLETE, CASE, edges=None), TypeError, "edges must be a number, got None"),
         (of(ps.Session, IMAGE), TypeError, r"a session is of a case, got ndarray: make one.*Case\(image\)"),
         (of(ps.Case, IMAGE, channel_axis=np.nan), ValueError, "channel_axis=nan is not an axis"),
+        (of(ps.Case, [[1, 2], [3]]), TypeError, "rows of different lengths: make them as long"),
+        (of(ps.Case, IMAGE, spacing="12"), ValueError, "spacing must give one distance.*got '12'"),
+        (of(ps.Case, IMAGE, sizes="12"), ValueError, "sizes must be numbers, in mm, got '12'"),
+        (of(ps.Case, of_unknown_size()), ValueError, r"does not know its size: call image\.compute_chunk_sizes\(\)"),
+        (of(ps.Session(CASE).take, np.where(INSIDE, np.nan, 0)), ValueError, "such as nan: put 0 in its place"),
         (of(CASE.mark, np.full(IMAGE.shape, "a")), ValueError, "got an array of <U1"),
         (of(ps.graph_cut.cut, IMAGE + 1j, CASE), TypeError, "of real numbers in .*got complex128"),
         (of(ps.graph_cut.cut, IMAGE, CASE, smoothness="a"), TypeError, "smoothness must be a number"),
@@ -97,3 +108,11 @@ def test_an_offset_of_the_intensities_changes_no_distance(dtype: Any) -> None:
     image = np.round(IMAGE * 100).astype(dtype)
     expected = DISTANCE(image, INSIDE)
     assert np.array_equal(DISTANCE(image + dtype(10**9), INSIDE), expected)
+
+
+@pytest.mark.parametrize("least", [np.uint64(2**63), np.uint64(2**60), np.int64(-(2**62)), np.int64(2**53)])
+def test_integers_that_doubles_cannot_tell_apart_are_told_apart(least: Any) -> None:
+    small = np.arange(6, dtype=least.dtype).reshape(2, 3)
+    assert np.array_equal(ps.Case(small + least).read()[0], small)
+    ends = np.array([[np.iinfo(least.dtype).min, np.iinfo(least.dtype).max]] * 2)
+    assert np.array_equal(ps.Case(ends).read()[0] > 0, [[False, True]] * 2)

@@ -38,7 +38,10 @@ def checked_image(image: Any) -> Any:
     if isinstance(image, list | tuple):
         if image and hasattr(image[0], "shape"):
             raise TypeError("the image is a list of arrays (multiscale?): pass one of them, the finest being image[0]")
-        image = np.asarray(image)
+        try:
+            image = np.asarray(image)
+        except ValueError as error:
+            raise TypeError("the image is a list of rows of different lengths: make them as long") from error
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
         raise TypeError(f"an image must be an array, got {type(image).__name__}")
     try:
@@ -104,6 +107,10 @@ def checked_axes(
         raise ValueError(
             f"{wanted}, and channel_axis=... names an axis of channels{series}; "
             f"got shape {tuple(image.shape)} with channel_axis={channel_axis}"
+        )
+    if not all(n == n for n in image.shape):  # NaN, as dask has it where nobody has counted
+        raise ValueError(
+            f"an image of {tuple(image.shape)} does not know its size: call image.compute_chunk_sizes() first"
         )
     if 0 in image.shape:
         raise ValueError(f"there is nothing to segment in an image of {tuple(image.shape)}: it has no voxel")
@@ -204,7 +211,7 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     if spacing is None:
         return (1.0,) * ndim
     try:
-        values = tuple(float(mm) for mm in spacing)
+        values = _floats(spacing)
     except (TypeError, ValueError) as error:
         raise ValueError(f"spacing must give one distance for each of {ndim} axes, got {spacing!r:.60}") from error
     if len(values) != ndim:
@@ -212,6 +219,19 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     if not all(np.isfinite(mm) and mm > 0 for mm in values):
         raise ValueError(f"spacing must be positive distances, got {values}")
     return values
+
+
+def _floats(numbers: Any) -> tuple[float, ...]:
+    """Return numbers as floats; the letters of a text are none.
+
+    Raises
+    ------
+    TypeError
+        If they are a text.
+    """
+    if isinstance(numbers, str | bytes):
+        raise TypeError(f"numbers are wanted, got the text {numbers!r:.60}")
+    return tuple(float(number) for number in numbers)
 
 
 def checked_sizes(sizes: Any) -> tuple[float, ...]:
@@ -223,7 +243,7 @@ def checked_sizes(sizes: Any) -> tuple[float, ...]:
         If one is no number above 0.
     """
     try:
-        values = tuple(float(mm) for mm in sizes)
+        values = _floats(sizes)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sizes must be numbers, in mm, got {sizes!r:.60}") from error
     if not all(np.isfinite(mm) and mm > 0 for mm in values):

@@ -25,6 +25,8 @@ def single(values: NDArray[Any]) -> NDArray[np.float32]:
 
     What single precision cannot hold, or only as zero, is scaled by the largest of them.
     """
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and values.size:
+        values = _less_their_least(values)
     if values.dtype.itemsize > 2 and values.dtype != np.float32 and values.size:
         good = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
@@ -34,6 +36,14 @@ def single(values: NDArray[Any]) -> NDArray[np.float32]:
         if largest > LARGEST_FLOAT or 0 < largest < SMALLEST_NORMAL / MAX_ROUNDING_SHARE:
             values = values / largest
     return values.astype(np.float32)
+
+
+def _less_their_least(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers of 64 bits, less their least where doubles could not tell them apart; exactly, whatever it is."""
+    low, high = int(values.min()), int(values.max())
+    if max(abs(low), abs(high)) <= 2**53:
+        return values
+    return values.astype(np.uint64) - np.uint64(low % 2**64)  # modulo 2**64, where differences are the same
 
 
 def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:

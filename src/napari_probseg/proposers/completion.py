@@ -44,9 +44,9 @@ class CutConfig:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(checked_number(self.smoothness, "smoothness")) and self.smoothness >= 0):
-            raise ValueError(f"smoothness must be 0 or more, got {self.smoothness}")
+            raise ValueError(f"smoothness must be a number from 0, got {self.smoothness}")
         if not (np.isfinite(checked_number(self.edges, "edges")) and self.edges > 0):
-            raise ValueError(f"edges must be more than 0 (times the image's noise), got {self.edges}")
+            raise ValueError(f"edges must be a number above 0 (times the image's noise), got {self.edges}")
 
 
 class Completion:
