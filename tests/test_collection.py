@@ -247,7 +247,7 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
         ({"kinds": {2: "cell"}}, r"numbers 1 without a name"),
         ({"kinds": {1: "organ"}}, r"names organ, .*napari-probseg dataset label"),
         ({"name": "b", "image": image(2, DEEP), "labels": labels(DEEP)}, r"are 2-D, this one is \(5, 12, 15\)"),
-        ({"name": "b", "image": image(2, (*FLAT, 3)), "channel_axis": 2}, r"have 1 channels \(image\), this one has 3"),
+        ({"name": "b", "image": image(2, (*FLAT, 3)), "channel_axis": 2}, r"have 1 channel \(image\), this one has 3"),
         ({"labels": labels((12, 14))}, r"the image's shape \(12, 15\), got \(12, 14\)"),
         ({"labels": labels() * 0.5}, "whole numbers from 0, got float64"),
         ({"labels": -labels()}, "whole numbers from 0, got int64 from -1"),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import napari_probseg as ps
 from napari_probseg.cli.main import app
 from napari_probseg.dataset.collection import Collection
+from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.dataset.transfer import create_like, export, take_in
 from napari_probseg.io import Picture
 from napari_probseg.progress import Fate
@@ -208,6 +209,98 @@ def test_both_from_the_command_line(source: Collection, tmp_path: Path) -> None:
     assert "failed, the labels have" in run("import", tmp_path / "one", source.folder, code=1)
     assert "3 done" in run("import", tmp_path / "one", source.folder, "--label", "thing")
     assert "3 images written to" in run("export", tmp_path / "new", tmp_path / "Dataset702_Clean")
+
+
+def foreign(folder: Path, about: dict[str, Any], *, ending: str = ".tif", numbers: tuple[int, ...] = (1, 2)) -> Path:
+    """Write a data set of one volume as another program would."""
+    told = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ending}
+    for name, array in (("imagesTr/c_0000", image(0)), ("labelsTr/c", labels(*numbers))):
+        ps.write(folder / f"{name}{ending}", array)
+    (folder / "dataset.json").write_text(json.dumps({**told, "numTraining": 1, **about}))
+    return folder
+
+
+def test_the_spacing_beside_a_tiff_volume_counts_as_for_nnunet(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "set", {})
+    assert RawDataset(folder).load("c").spacing == (1.0, 1.0, 1.0), "test invalid"
+    beside = folder / "imagesTr" / "c.json"
+    beside.write_text('{"spacing": [3, 0.5, 0.25]}')
+    assert RawDataset(folder).load("c").spacing == (3.0, 0.5, 0.25)
+    taken = create_like(tmp_path / "new", Collection(folder))
+    assert [outcome.fate for outcome in take_in(taken, Collection(folder))] == [Fate.DONE]
+    assert ps.read(taken["c"].images[0]).spacing == pytest.approx((3.0, 0.5, 0.25))
+    beside.write_text('{"spacing": [3, 0.5]}')
+    with pytest.raises(ValueError, match=r"c\.json does not tell the spacing of a volume: correct or remove it"):
+        RawDataset(folder).load("c")
+
+
+@pytest.mark.parametrize("names", [{"a": 1, "b": 2}, {"BG": 0, "a": 1, "b": 2}])
+def test_background_goes_out_by_its_name(tmp_path: Path, names: dict[str, int]) -> None:
+    folder = foreign(tmp_path / "set", {"labels": names})
+    about = json.loads((export(Collection(folder), tmp_path / "Dataset700_X") / "dataset.json").read_text())
+    assert about["labels"] == {"background": 0, "a": 1, "b": 2}
+
+
+def test_channels_that_are_called_modality_keep_their_names(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "set", {"channel_names": None, "modality": {"0": "CT"}})
+    about = json.loads((export(Collection(folder), tmp_path / "Dataset700_X") / "dataset.json").read_text())
+    assert about["channel_names"] == {"0": "CT"}
+
+
+@pytest.mark.parametrize(
+    ("about", "numbers", "said"),
+    [
+        ({"labels": {"background": 0, "all": [1, 2], "b": 2}}, (1, 2), "wants regions_class_order: add it"),
+        ({}, (1, 2, 3), r"c\.tif holds the number 3, which dataset\.json gives no name: add one$"),
+        ({"labels": {"background": 0, "a": 1}}, (1, 2), "add one, or write 'one id per object' into its description"),
+        ({"channel_names": {"0": "T1", "1": "T2"}}, (1, 2), r"has 1 channel, and dataset\.json names 2 \(T1, T2\)"),
+    ],
+)
+def test_what_nnunet_would_refuse_does_not_go_out(
+    tmp_path: Path, about: dict[str, Any], numbers: tuple[int, ...], said: str
+) -> None:
+    folder = foreign(tmp_path / "set", about, numbers=numbers)
+    before = tree(folder)
+    with pytest.raises(ValueError, match=said):
+        export(Collection(folder), tmp_path / "Dataset700_X")
+    assert tree(folder) == before and not (tmp_path / "Dataset700_X").exists()
+
+
+def test_labels_go_out_in_the_voxels_of_their_image(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "set", {}, ending=".nii.gz")
+    place, turned = np.eye(4), np.diag([-1.0, 1, 1, 1])
+    turned[0, 3] = SHAPE[2] - 1
+    for name, affine in (("imagesTr/c_0000", place), ("labelsTr/c", turned)):
+        ps.write(folder / f"{name}.nii.gz", np.asarray(ps.read(folder / f"{name}.nii.gz").data), affine=affine)
+    out = export(Collection(folder), tmp_path / "Dataset700_X")
+    label = ps.read(out / "labelsTr" / "c.nii.gz")
+    assert np.array_equal(label.data, labels(1, 2)[..., ::-1]) and np.array_equal(label.affine, place)
+
+
+def test_what_is_no_number_is_one_in_a_data_set_and_in_an_export(tmp_path: Path) -> None:
+    values = image(0).astype(np.float32)
+    values[0, 0, :3], least = (np.nan, -np.inf, np.inf), values[0, 0, 3:].min()
+    collection = Collection.create(tmp_path / "set", ["a", "b"])
+    with pytest.warns(UserWarning, match="NaN and infinity, which nnU-Net refuses, become the least"):
+        added = collection.add("c", values, labels(1, 2))
+    kept = np.asarray(ps.read(added.images[0]).data)
+    assert kept[0, 0, :3].tolist() == [kept.min(), kept.min(), kept.max()] and kept.min() <= least
+    with pytest.warns(UserWarning, match="NaN and infinity"):
+        assert collection.add("c", values, labels(2, 1)).earlier, "it is known again"
+    ps.write(added.images[0], values, labels=False)
+    with pytest.warns(UserWarning, match=r"c_0000\.nii\.gz holds NaN or infinity, which nnU-Net refuses"):
+        out = export(collection, tmp_path / "Dataset700_X")
+    assert np.array_equal(ps.read(out / "imagesTr" / "c_0000.nii.gz").data, kept)
+
+
+def test_a_number_is_of_one_kind_and_none_of_background(tmp_path: Path) -> None:
+    for name, array in (("image", image(0)), ("labels", labels(1, 2))):
+        ps.write(tmp_path / f"{name}.tif", array)
+    for given, said in ((["a=0", "b=1", "c=2"], "0 is background"), (["a=1", "b=1"], "1 is 'a' already")):
+        options = [option for text in given for option in ("--label", text)]
+        command = ["dataset", "add", tmp_path / "set", tmp_path / "image.tif", tmp_path / "labels.tif", *options]
+        result = CliRunner().invoke(app, [str(part) for part in command])
+        assert said in str(result.exception) and not (tmp_path / "set").exists()
 
 
 def test_numbers_with_gaps_go_out_without(tmp_path: Path) -> None:

@@ -133,7 +133,11 @@ def _kinds(given: list[str], labels: NDArray[np.generic]) -> dict[int, str]:
         if not name or (parted and not number.isdigit()) or (not parted and len(given) > 1):
             raise ValueError(f"--label must be NAME=NUMBER, or one NAME alone for all numbers, got {text!r}")
         numbers = [int(number)] if parted else [int(n) for n in np.unique(labels) if n]
-        kinds.update(dict.fromkeys(numbers or [1], name))
+        for n in numbers or [1]:
+            if n == 0 or kinds.get(n, name) != name:
+                why = "0 is background" if n == 0 else f"{n} is {kinds[n]!r} already"
+                raise ValueError(f"--label {text} cannot be, for {why}: leave it out, or correct it")
+            kinds[n] = name
     return kinds
 
 

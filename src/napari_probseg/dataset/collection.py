@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.dataset.labelled import Finished, fingerprint, numbered
 from napari_probseg.dataset.provenance import KEY, VERSION, Entry, Note, as_json, circumstances, remembered
-from napari_probseg.dataset.raw import RawDataset, read_about
+from napari_probseg.dataset.raw import RawDataset, as_told_beside, read_about
 from napari_probseg.dataset.split import held_out_of
 from napari_probseg.io import NIFTI, TIFF, Picture, read, write
 from napari_probseg.io.atomic import (
@@ -35,6 +35,7 @@ from napari_probseg.io.atomic import (
 )
 from napari_probseg.io.labels import refuse_other_place
 from napari_probseg.io.paths import why_no_folder
+from napari_probseg.progress import counted
 
 ENDINGS = (*NIFTI, *TIFF, ".png")
 ANEW = "free space or make it writable, then try again"
@@ -308,8 +309,8 @@ class Collection(RawDataset):
         """Raise if an image does not belong into this data set under this name."""
         if len(finished.channels) != len(self.channels):
             raise ValueError(
-                f"the images of {self.folder} have {len(self.channels)} channels ({', '.join(self.channels)}), this "
-                f"one has {len(finished.channels)}: add it to a data set of its kind"
+                f"the images of {self.folder} have {counted(len(self.channels), 'channel')} "
+                f"({', '.join(self.channels)}), this one has {len(finished.channels)}: add it to a data set of its kind"
             )
         other = next((note for note in self._notes.values() if len(note.shape) != len(finished.shape)), None)
         if other is not None:
@@ -362,7 +363,7 @@ class Collection(RawDataset):
 
     def _place_of(self, name: str, given: Picture) -> Picture:
         """Return the geometry of an image that is there, which new labels of it must have."""
-        there = read(self._images[name][0])
+        there = as_told_beside(read(self._images[name][0]), self._images[name][0])
         if "pixel" not in (there.unit, given.unit) and not np.allclose(there.spacing, given.spacing, rtol=1e-3):
             raise ValueError(
                 f"{name} is in {self.folder} with a spacing of {there.told(there.spacing)}, now it came with "

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case
+from napari_probseg.intensities import finite
 from napari_probseg.io import Picture
 from napari_probseg.io.labels import whole_numbers
+from napari_probseg.io.notice import tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,7 @@ class Finished:
     Parameters
     ----------
     channels : (C, Y, X) or (C, Z, Y, X) array
-        Intensities, in the image's own dtype.
+        Intensities, in the image's own dtype; all finite, as `Case.read` has them.
     labels : (Y, X) or (Z, Y, X) array of unsigned integers
         0 is background.
     like : Picture
@@ -79,6 +81,9 @@ class Finished:
             raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype} from {labels.min()}")
         values = np.asarray(image)
         channels = values[None] if channel_axis is None else np.moveaxis(values, channel_axis, 0)
+        if channels.dtype.kind == "f" and not np.isfinite(channels).all():
+            tell("NaN and infinity, which nnU-Net refuses, become the least and the greatest number of the image")
+            channels = finite(channels)
         if like is None:
             distances = tuple(float(mm) for mm in case.spacing or ())
             like = Picture(channels[0], "ZYX"[-case.ndim :], distances, "pixel" if spacing is None else "mm")

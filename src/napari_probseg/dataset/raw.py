@@ -5,18 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.images import checked_spacing
 from napari_probseg.intensities import finite, single
-from napari_probseg.io import Picture, read
+from napari_probseg.io import PIXEL, TIFF, Picture, read
 from napari_probseg.io.json_file import read_json
 from napari_probseg.io.labels import laid_on, read_labels
+from napari_probseg.io.notice import tell
 from napari_probseg.io.paths import why_no_folder
 
 
@@ -93,7 +95,11 @@ class RawDataset:
         if not paths:
             raise FileNotFoundError(f"{self.folder / 'imagesTr'} has no image of the label {case}{self.ending}: add it")
         place, image = image_of(paths)
-        label = read_labels(self.folder / "labelsTr" / f"{case}{self.ending}", place, of=paths[0])
+        path = self.folder / "labelsTr" / f"{case}{self.ending}"
+        label = read_labels(path, place, of=paths[0])
+        if (highest := int(label.max(initial=0))) >= 2**31:
+            raise ValueError(f"{path} holds the number {highest}: renumber its labels, below 2147483648")
+        place = as_told_beside(place, paths[0])
         instances = self.instances or (self._has_one_label and int(label.max(initial=0)) > 1)
         return LabelledImage(case, finite(single(image)), label.astype(np.int32), place.spacing, instances)
 
@@ -114,7 +120,10 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not holds_data_set(folder):
         raise FileNotFoundError(f"{folder} is no nnU-Net v2 raw data set: it has no dataset.json")
     about = read_json(path)
-    if not isinstance(about.get("labels"), dict) or "file_ending" not in about:
+    if about.get("channel_names") is None and "modality" in about:  # as nnU-Net called them before
+        about["channel_names"] = about.pop("modality")
+    labels = about.get("labels")
+    if not isinstance(labels, dict) or "file_ending" not in about or _has_names_by_number(labels):
         raise ValueError(
             f"{path} is not of nnU-Net v2, which tells file_ending and labels by name: convert it first, from nnU-Net "
             f"v1 with nnUNetv2_convert_old_nnUNet_dataset"
@@ -128,6 +137,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not isinstance(channels, dict | None) or not isinstance(description, str | None):
         raise ValueError(f"{path} is damaged (channel_names must be a mapping, description a text): correct it")
     return {key: value for key, value in about.items() if value is not None}
+
+
+def _has_names_by_number(labels: Mapping[str, Any]) -> bool:
+    """Return whether labels are as nnU-Net v1 told them."""
+    is_turned = all(isinstance(name, str) and not name.isdigit() for name in labels.values())
+    return bool(labels) and is_turned and all(number.isdigit() for number in labels)
 
 
 def datasets_below(folder: str | Path) -> list[RawDataset]:
@@ -202,3 +217,30 @@ def image_of(paths: Sequence[Path]) -> tuple[Picture, NDArray[Any]]:
         return first, first.channels()
     others = [laid_on(read(path), first, name=str(path), of=str(paths[0])) for path in paths[1:]]
     return first, np.stack([np.asarray(first.data), *others])
+
+
+def as_told_beside(picture: Picture, path: Path) -> Picture:
+    """Return a TIFF volume with the spacing that ``CASE.json`` beside it tells, as nnU-Net has it; else as it is.
+
+    Parameters
+    ----------
+    picture : Picture
+    path : path
+        Of its first channel, ``CASE_0000.tif``.
+
+    Raises
+    ------
+    ValueError
+        If the ``.json`` file is damaged.
+    """
+    beside = path.with_name(re.sub(r"_[0-9]{4}\.[^.]+$", ".json", path.name))
+    if picture.spatial_axes != "ZYX" or not path.name.lower().endswith(TIFF) or not beside.is_file():
+        return picture
+    try:
+        spacing = checked_spacing(read_json(beside)["spacing"], 3)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{beside} does not tell the spacing of a volume: correct or remove it") from error
+    if picture.unit != PIXEL and not np.allclose(picture.spacing, spacing, rtol=1e-3, atol=0):
+        here = " x ".join(f"{mm:.4g}" for mm in spacing)
+        tell(f"{path} tells a spacing of {picture.told(picture.spacing)}, {beside.name} {here} mm: the latter counts")
+    return replace(picture, spacing=spacing, unit="mm")

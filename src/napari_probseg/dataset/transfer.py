@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.labelled import fingerprint, smallest
 from napari_probseg.dataset.provenance import Entry
-from napari_probseg.dataset.raw import image_of, read_about
+from napari_probseg.dataset.raw import as_told_beside, image_of, read_about
+from napari_probseg.intensities import finite
 from napari_probseg.io import Picture, read, write
-from napari_probseg.io.labels import read_labels, whole_numbers
+from napari_probseg.io.labels import read_labels
+from napari_probseg.io.notice import tell
 from napari_probseg.io.paths import why_no_folder
-from napari_probseg.progress import Fate, Outcome
+from napari_probseg.progress import Fate, Outcome, counted
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
             entry = source[name]
             picture = _picture_of(entry)
             labels = read_labels(entry.label, picture, of=entry.images[0])
+            picture = as_told_beside(picture, entry.images[0])
             known = fingerprint(picture.case().read())
         except (ValueError, TypeError, OSError) as error:
             yield Outcome(name, Fate.FAILED, str(error))
@@ -110,7 +114,8 @@ def take_in(collection: Collection, source: Collection, *, kinds: Mapping[int, s
 def export(collection: Collection, folder: str | Path) -> Path:
     """Write a copy for nnU-Net: images and labels alone, without what is remembered of how they were made.
 
-    Numbers of labels that leave some out become consecutive ones, which nnU-Net insists on.
+    What nnU-Net insists on is seen to: numbers of labels that leave some out become consecutive ones, 0 is called
+    ``background``, labels lie in the voxels of their image, and NaN becomes the least number of it.
     nnU-Net also trains on the dataset as it is, and ignores what lies beside. Labels that tell objects apart become
     the one kind that nnU-Net can learn.
 
@@ -128,7 +133,7 @@ def export(collection: Collection, folder: str | Path) -> Path:
     Raises
     ------
     ValueError
-        If nnU-Net would not take a folder of that name, or there is no image yet.
+        If nnU-Net would not take a folder of that name, or what is in it, or there is no image yet.
     FileExistsError
         If it is not empty.
     OSError
@@ -146,6 +151,13 @@ def export(collection: Collection, folder: str | Path) -> Path:
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: choose a new folder")
     numbers = _consecutive(collection)
+    if "regions_class_order" not in read_about(collection.folder) and any(
+        np.size(value) > 1 for value in collection.labels.values()
+    ):
+        raise ValueError(
+            f"{collection.folder / 'dataset.json'} has labels that are regions of several numbers, for which nnU-Net "
+            f"wants regions_class_order: add it"
+        )
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     for half in folder.parent.glob(f".{folder.name}.*.part"):  # of a program that was killed while it wrote
         shutil.rmtree(half, ignore_errors=True)
@@ -153,7 +165,7 @@ def export(collection: Collection, folder: str | Path) -> Path:
         for sub in ("imagesTr", "labelsTr"):
             (part / sub).mkdir(parents=True)
         for entry in collection.entries:
-            _copy(entry, part, numbers, merged=collection.instances)
+            _copy(entry, part, numbers, collection)
         about = json.dumps(_about(collection, numbers), indent=1)
         (part / "dataset.json").write_text(about, encoding="utf-8")
         if folder.exists():
@@ -181,8 +193,12 @@ def _about(collection: Collection, numbers: Mapping[int, int]) -> dict[str, Any]
         **{key: about[key] for key in own if key in about and not (key == "description" and collection.instances)},
         "channel_names": about.get("channel_names", {"0": "image"}),
         "labels": {
-            name: [numbers[int(n)] for n in value] if isinstance(value, list) else numbers[value]
-            for name, value in collection.labels.items()
+            "background": 0,
+            **{
+                name: [numbers[int(n)] for n in value] if isinstance(value, list) else numbers[value]
+                for name, value in collection.labels.items()
+                if value != 0
+            },
         },
         **{
             key: [numbers.get(n, n) for n in about[key]]
@@ -194,27 +210,53 @@ def _about(collection: Collection, numbers: Mapping[int, int]) -> dict[str, Any]
     }
 
 
-def _copy(entry: Entry, folder: Path, numbers: Mapping[int, int], *, merged: bool) -> None:
-    """Copy the files of a case, and those that tell nnU-Net the spacing of a TIFF volume."""
-    for path in (*entry.images, entry.label):
-        shutil.copyfile(path, folder / path.parent.name / path.name)
+def _copy(entry: Entry, folder: Path, numbers: Mapping[int, int], collection: Collection) -> None:
+    """Copy the files of a case, made anew where nnU-Net wants them otherwise, and those that tell it the spacing."""
+    picture, channels = image_of(entry.images)
+    if len(channels) != len(collection.channels):
+        raise ValueError(
+            f"{entry.images[0]} has {counted(len(channels), 'channel')}, and dataset.json names "
+            f"{len(collection.channels)} ({', '.join(collection.channels)}): correct the one or the other"
+        )
+    values = read_labels(entry.label, picture, of=entry.images[0])
+    renumbered = (values > 0).astype(np.uint8) if collection.instances else _renumbered(entry, values, numbers)
+    stored = np.asarray(read(entry.label).data)
+    if stored.shape == renumbered.shape and (stored == renumbered).all():
+        shutil.copyfile(entry.label, folder / "labelsTr" / entry.label.name)
+    else:
+        write(folder / "labelsTr" / entry.label.name, renumbered, like=picture)
+    for path in entry.images:
+        _copy_image(path, folder / "imagesTr" / path.name)
     for sub in ("imagesTr", "labelsTr"):
         spacing = entry.label.parents[1] / sub / f"{entry.name}.json"
         if spacing.is_file():
             shutil.copyfile(spacing, folder / sub / spacing.name)
-    if not merged and all(old == new for old, new in numbers.items()):
+
+
+def _copy_image(path: Path, copy: Path) -> None:
+    """Copy the file of an image; what is no finite number in it becomes one."""
+    picture = read(path)
+    channels = picture.channels()
+    if channels.dtype.kind != "f" or np.isfinite(channels).all():
+        shutil.copyfile(path, copy)
         return
-    label = read(entry.label)
-    values = whole_numbers(np.asarray(label.data), name=str(entry.label))
-    if merged:
-        renumbered = (values > 0).astype(np.uint8)
-    else:
-        found, where = np.unique(values, return_inverse=True)
-        unknown = [n for n in found.tolist() if n not in numbers]
-        if unknown:
-            raise ValueError(f"{entry.label} holds the number {unknown[0]}, which dataset.json gives no name: add one")
-        renumbered = smallest(np.array([numbers[n] for n in found.tolist()])[where].reshape(values.shape))
-    write(folder / "labelsTr" / entry.label.name, renumbered, like=label)
+    tell(f"{path} holds NaN or infinity, which nnU-Net refuses: they become the least and the greatest number of it")
+    axis = picture.channel_axis
+    values = finite(channels)
+    write(copy, values[0] if axis is None else np.moveaxis(values, 0, axis), like=picture, labels=False)
+
+
+def _renumbered(entry: Entry, values: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[Any]:
+    """Return labels in other numbers."""
+    found, where = np.unique(values, return_inverse=True)
+    unknown = [n for n in found.tolist() if n not in numbers]
+    if unknown:
+        ids = ", or write 'one id per object' into its description if numbers tell objects apart"
+        raise ValueError(
+            f"{entry.label} holds the number {unknown[0]}, which dataset.json gives no name: add one"
+            f"{ids if len(numbers) == 2 else ''}"
+        )
+    return smallest(np.array([numbers[n] for n in found.tolist()])[where].reshape(values.shape))
 
 
 def _kinds(collection: Collection, source: Collection) -> dict[int, str] | None:
