@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_probseg import batch
 from napari_probseg.batch import BatchConfig, Job, complete_all, jobs_of
 from napari_probseg.cli.main import app
 from napari_probseg.io.atomic import locked
+from napari_probseg.io.made_with import MADE_WITH
 from napari_probseg.morphology import ball
 from napari_probseg.progress import Fate, Outcome, report_of
 
@@ -86,6 +88,29 @@ def test_a_result_that_is_older_than_what_it_was_made_from_is_named_and_left(fol
     assert result.read_bytes() == before
 
 
+def test_a_result_that_was_made_otherwise_is_named_and_left(folders: dict[str, Path]) -> None:
+    list(complete_all(jobs(folders)[:1], WITHOUT_NETWORK))
+    smoother = replace(WITHOUT_NETWORK, smoothness=5.0)
+    others = [outcome.message for outcome in complete_all(jobs(folders), smoother)]
+    assert others[0] == "made with smoothness 1.0, not 5.0: remove it to have it made anew"
+    assert not any("made with" in message for message in others[1:])
+    inside_alone = jobs_of(folders["images"], folders["out"], inside=folders["inside"])
+    again = [outcome.message for outcome in complete_all(inside_alone, smoother)]
+    outside = folders["outside"] / "0.png"
+    assert again[0] == f"made with outside {outside}, not None, smoothness 1.0, not 5.0: remove it to have it made anew"
+    (folders["out"] / MADE_WITH).write_text("damaged")
+    assert not any(outcome.message for outcome in complete_all(jobs(folders), smoother)), (
+        "what is not known is not told"
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"smoothness": -1.0}, {"edges": 0.0}, {"weights": "nothing"}])
+def test_what_no_image_can_be_completed_with_is_told_once(folders: dict[str, Path], wrong: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=r"must be a number|there are no weights 'nothing'"):
+        list(complete_all(jobs(folders), replace(WITHOUT_NETWORK, **wrong)))
+    assert not folders["out"].exists()
+
+
 def test_one_bad_file_is_named_and_the_rest_goes_on(folders: dict[str, Path]) -> None:
     (folders["images"] / "1.tif").write_bytes(b"no image")
     (folders["inside"] / "2.png").unlink()
@@ -96,7 +121,7 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(folders: dict[str, Path]) ->
     assert "there is no stroke yet" in found["2.tif"].message
     assert "shape" in found["3.tif"].message
     assert [found[f"{i}.tif"].fate for i in (0, 4)] == [Fate.DONE] * 2
-    assert sorted(path.name for path in folders["out"].glob("*.*")) == [".lock", "0.tif", "4.tif"]
+    assert sorted(path.name for path in folders["out"].glob("*.*")) == [".lock", MADE_WITH, "0.tif", "4.tif"]
 
 
 def test_a_completer_that_knows_its_objects_needs_no_strokes(
@@ -206,7 +231,11 @@ def test_killed_at_any_moment_no_half_file_is_left(folders: dict[str, Path]) -> 
     for path in there:
         assert np.asarray(ps.read(path).data).any()
     assert set(fates(complete_all(jobs(folders), WITHOUT_NETWORK)).values()) <= {Fate.DONE, Fate.THERE}
-    assert sorted(path.name for path in folders["out"].iterdir()) == [".lock", *(f"{i}.tif" for i in range(5))]
+    assert sorted(path.name for path in folders["out"].iterdir()) == [
+        ".lock",
+        MADE_WITH,
+        *(f"{i}.tif" for i in range(5)),
+    ]
 
 
 def test_nothing_to_do_is_said() -> None:

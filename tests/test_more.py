@@ -71,6 +71,8 @@ def test_a_folder_is_gone_on_with_and_other_images_go_by_the_first(tmp_path: Pat
     again = list(more_all(jobs, MoreConfig()))
     assert all(o.fate is Fate.THERE for o in again)
     assert [bool(o.message) for o in again] == [True, False, False], "what has changed since is named"
+    others = list(more_all(jobs, MoreConfig(line=0.1)))
+    assert all(f"with line {DEFAULT_LINE}, not 0.1" in o.message for o in others), "and so is what is asked otherwise"
 
 
 def test_what_cannot_be_is_said_and_the_rest_is_done(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from napari_probseg.case import Marker, Plane
 from napari_probseg.io import NIFTI, READABLE, TIFF, read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_mask
+from napari_probseg.io.made_with import MadeWith
 from napari_probseg.io.paths import CHECK_ITS_NAME, why_no_folder
 from napari_probseg.progress import Fate, Outcome
 
@@ -52,6 +53,11 @@ class BatchConfig:
         Of volumes, the plane that is completed alone.
     resample : bool
         See `laid_on`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``smoothness`` or ``edges`` are no numbers in their range.
     """
 
     weights: str = "general"
@@ -61,6 +67,11 @@ class BatchConfig:
     plane: Plane | None = None
     label: str | None = None
     resample: bool = False
+
+    def __post_init__(self) -> None:
+        from napari_probseg.proposers.completion import CutConfig
+
+        CutConfig(self.smoothness, self.edges)
 
 
 def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Path | None = None) -> list[Job]:
@@ -94,7 +105,8 @@ def jobs_of(folder: Path, out: Path, *, inside: Path | None = None, outside: Pat
 def complete_all(jobs: Sequence[Job], config: BatchConfig, *, client: Any = None) -> Iterator[Outcome]:
     """Complete images; those whose result is there already are left as they are.
 
-    A result appears when it is whole. It can be broken off at any moment, and begun again with the same jobs.
+    Of these it is told where they were made otherwise than is asked, or before what they were made from changed. A
+    result appears when it is whole. It can be broken off at any moment, and begun again with the same jobs.
 
     Parameters
     ----------
@@ -114,17 +126,33 @@ def complete_all(jobs: Sequence[Job], config: BatchConfig, *, client: Any = None
     ------
     TimeoutError
         If another program is filling the folder.
+    FileNotFoundError, ValueError, RuntimeError
+        As `load_completer`.
     """
+    from napari_probseg.proposers import load_completer
+
     if not jobs:
         return
+    if client is None:  # else it is the workers' to load
+        load_completer(config.weights, label=config.label, device=config.device)
     folder = output_folder(jobs[0].out.parent)
     with locked(folder, timeout=1):
         for half in folder.glob(".*.part"):  # of a program that was killed while it wrote
             half.unlink()
-        if client is None:
-            yield from (_attempt(job, config) for job in jobs)
-        else:
-            yield from _on_cluster(jobs, partial(_attempt, config=config), client)
+        made = MadeWith(folder)
+        made.note({job.out.name: _asked(job, config) for job in jobs if not job.out.exists()})
+        to_do = []
+        for job in jobs:
+            if job.out.exists():
+                other = made.difference(job.out.name, _asked(job, config))
+                given = (job.image, job.inside, job.outside)
+                yield there_already(job.image.name, job.out, made_from=given, other=other)
+            elif client is None:
+                yield _attempt(job, config)
+            else:
+                to_do.append(job)
+        if to_do:
+            yield from _on_cluster(to_do, partial(_attempt, config=config), client)
 
 
 def complete_file(job: Job, config: BatchConfig) -> int:
@@ -154,8 +182,6 @@ def complete_file(job: Job, config: BatchConfig) -> int:
 
 def _attempt(job: Job, config: BatchConfig) -> Outcome:
     """Complete one image; an error becomes a failed outcome."""
-    if job.out.exists():
-        return there_already(job.image.name, job.out, made_from=(job.image, job.inside, job.outside))
     for strokes in (job.inside, job.outside):
         if strokes is not None and not strokes.is_file():
             why = f"there is no stroke yet: {strokes.parent} holds no mask named {strokes.stem}, in just these letters"
@@ -167,11 +193,29 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
     return Outcome(job.image.name, Fate.DONE, f"{n} voxels")
 
 
-def there_already(name: str, out: Path, *, made_from: Iterable[Path | None]) -> Outcome:
-    """Return the outcome of an image whose result is left as it is; what has changed since is named."""
+def there_already(name: str, out: Path, *, made_from: Iterable[Path | None], other: str = "") -> Outcome:
+    """Return the outcome of an image whose result is left as it is.
+
+    Parameters
+    ----------
+    name : str
+    out : path
+    made_from : iterable of path or None
+        Of which those are named that have changed since.
+    other : str
+        How it was made otherwise than is asked; see `MadeWith.difference`.
+    """
     changed = [str(path) for path in made_from if path and path.is_file() and _when(path) > _when(out)]
-    advice = f"made before {' and '.join(changed)} changed: remove it to have it made anew" if changed else ""
+    reasons = ([f"with {other}"] if other else []) + ([f"before {' and '.join(changed)} changed"] if changed else [])
+    advice = f"made {', and '.join(reasons)}: remove it to have it made anew" if reasons else ""
     return Outcome(name, Fate.THERE, advice)
+
+
+def _asked(job: Job, config: BatchConfig) -> dict[str, Any]:
+    """Return what a result depends on beside the content of files."""
+    strokes = {name: path and str(path.resolve()) for name, path in (("inside", job.inside), ("outside", job.outside))}
+    options = ("weights", "smoothness", "edges", "plane", "label", "resample")
+    return strokes | {name: getattr(config, name) for name in options}
 
 
 def _when(path: Path) -> float:

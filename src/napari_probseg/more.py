@@ -13,6 +13,7 @@ from napari_probseg.batch import by_stem, ending_of_result, there_already
 from napari_probseg.io import read, refuse_output, write
 from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_labels
+from napari_probseg.io.made_with import MadeWith
 from napari_probseg.io.paths import why_no_folder
 from napari_probseg.progress import Fate, Outcome, Progress, counted, result_of
 from napari_probseg.session.session import Session
@@ -164,7 +165,8 @@ def more_jobs(folder: Path, labels: Path, out: Path) -> list[MoreJob]:
 def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
     """Find objects in images, those with labels first; images without go by what was learnt of these.
 
-    A result appears when it is whole; what is there already is left as it is. What was learnt is kept beside the
+    A result appears when it is whole; what is there already is left as it is, and told of where it was made otherwise
+    than is asked, or before what it was made from changed. What was learnt is kept beside the
     results, so that it can be broken off at any moment, and begun again.
 
     Yields
@@ -189,9 +191,12 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
         known: list[Example] = []
         if (folder / EXAMPLES_FILE).is_file():
             known = load_examples(folder / EXAMPLES_FILE, networks)
+        made = MadeWith(folder)
+        made.note({job.out.name: _asked(job, config) for job in jobs if not job.out.exists()})
         for job in jobs:
             if job.out.exists():
-                yield there_already(job.image.name, job.out, made_from=(job.image, job.labels))
+                other = made.difference(job.out.name, _asked(job, config))
+                yield there_already(job.image.name, job.out, made_from=(job.image, job.labels), other=other)
                 continue
             try:
                 found = result_of(finding_more(job, config, known=known, completer=completer))
@@ -202,3 +207,9 @@ def more_all(jobs: Sequence[MoreJob], config: MoreConfig) -> Iterator[Outcome]:
                 known = joined(known, found.examples)
                 save_examples(folder / EXAMPLES_FILE, known, networks)
             yield Outcome(job.image.name, Fate.DONE, str(found))
+
+
+def _asked(job: MoreJob, config: MoreConfig) -> dict[str, Any]:
+    """Return what a result depends on beside the content of files."""
+    labels = job.labels and str(job.labels.resolve())
+    return {"labels": labels, "line": config.line, "weights": config.weights, "resample": config.resample}
