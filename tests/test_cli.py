@@ -162,6 +162,19 @@ def test_a_result_replaces_nothing_that_it_is_made_from(tmp_path: Path, given: l
     assert (image.read_bytes(), inside.read_bytes()) == before
 
 
+@pytest.mark.parametrize("picture", ["new_1.png", "new_2.png", "sub/../new_8.png"])
+def test_a_picture_of_candidates_replaces_none_of_them(tmp_path: Path, picture: str, no_work: None) -> None:
+    image, inside, _ = drawn(tmp_path, (64, 70))
+    (tmp_path / "sub").mkdir()
+    command = ["propose", image, tmp_path / "new.png", "--inside", inside, "--picture", tmp_path / picture]
+    done = CliRunner().invoke(app, [str(part) for part in command])
+    assert "is where a candidate goes, and would be replaced: choose another name" in str(done.exception)
+
+
+def test_the_release_is_told() -> None:
+    assert run("--version").strip() == ps.__version__
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from napari_probseg import __version__
 from napari_probseg.cli import active_learning
 from napari_probseg.cli.measure import evaluate, reproduce
 from napari_probseg.cli.segment import complete, demo, more, propose
@@ -21,11 +22,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Segment images that no model has seen: brush a little, choose among proposals, repeat.",
 )
 app.add_typer(active_learning.app, name="dataset")
 for command in (demo, propose, complete, more, train, evaluate, reproduce):
     app.command()(command)
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which release this is.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Segment images that no model has seen: brush a little, choose among proposals, repeat."""
 
 
 def main() -> None:

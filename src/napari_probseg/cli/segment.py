@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,6 +68,8 @@ def propose(
         refuse_output(path, made_from=(image, inside, outside))
     if picture is not None:
         refuse_picture(picture, made_from=(image, inside, outside))
+        if os.path.realpath(picture) in map(os.path.realpath, paths):
+            raise ValueError(f"{picture} is where a candidate goes, and would be replaced: choose another name")
     masks = [
         None if path is None else read_mask(path, source, of=image, resample=resample) for path in (inside, outside)
     ]
