@@ -329,6 +329,26 @@ for i in range(1000):
         assert n_told <= len(read_journal(path).stored.done) <= n_told + 1
 
 
+def test_a_program_that_ends_where_nothing_can_be_written_says_so_once(tmp_path: Path) -> None:
+    program = """
+import errno, os, sys
+import numpy as np
+import napari_probseg as ps
+from napari_probseg.session.journal import writer
+def full(about, step):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+writer.record_of = full
+session = ps.Session(ps.Case(np.zeros((40, 40))))
+journal = session.keep(sys.argv[1])
+session.mark(np.eye(40))
+"""
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, tmp_path / "program.py", tmp_path / "work.journal"]
+    done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
+    assert done.stderr.count("the journal cannot be written (No space left on device), save the session") == 1
+    assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
 def test_a_program_that_ends_leaves_a_whole_journal_and_no_lock(tmp_path: Path) -> None:
     program = """
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +99,11 @@ class Journal:
         _open.add(self)
 
     def __del__(self) -> None:
-        if hasattr(self, "_records"):
+        if not hasattr(self, "_records"):
+            return
+        if sys.is_finalizing():  # `_close_all` has tried, and what is needed to write is gone
+            self._let_go()
+        else:
             self._end()
 
     def did(self, step: Step, n_asked: int) -> None:
