@@ -226,6 +226,15 @@ def test_a_folder_that_is_read_only_is_told_before_any_work(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("command", ["complete", "propose", "more"])
+def test_a_volume_that_no_picture_holds_is_refused_before_any_work(tmp_path: Path, command: str, no_work: None) -> None:
+    image, inside, _ = drawn(tmp_path, (3, 64, 70))
+    out = tmp_path / "out.png"
+    given = ["--labels", inside, "--out", out] if command == "more" else [out, "--inside", inside]
+    done = CliRunner().invoke(app, [command, *(str(part) for part in (image, *given))])
+    assert "png cannot hold a volume of (3, 64, 70): use .tif or .nii.gz" in str(done.exception)
+
+
 def test_proposing_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Finder(GrowingProposer):
         def propose(self, case: ps.Case, *_: object, **__: object) -> ps.Candidates:

@@ -166,7 +166,7 @@ def complete_file(job: Job, config: BatchConfig) -> int:
     from napari_probseg.proposers import load_completer
 
     source = read(job.image)
-    refuse_output(job.out, made_from=(job.image, job.inside, job.outside))
+    refuse_output(job.out, made_from=(job.image, job.inside, job.outside), like=source)
     masks = [
         None if path is None else read_mask(path, source, of=job.image, resample=config.resample)
         for path in (job.inside, job.outside)

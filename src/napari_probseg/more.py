@@ -122,7 +122,7 @@ def finding_more(
     from napari_probseg.similar.finder import finder_of
 
     source = read(job.image)
-    refuse_output(job.out, made_from=(job.image, job.labels))
+    refuse_output(job.out, made_from=(job.image, job.labels), like=source)
     session = Session(source.case())
     if job.labels is not None:
         labels = read_labels(job.labels, source, of=job.image, resample=config.resample)

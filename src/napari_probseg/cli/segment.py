@@ -65,7 +65,7 @@ def propose(
     paths = [_numbered(out, ending, i + 1) for i in range(n)]
     refuse_output(out)
     for path in paths:
-        refuse_output(path, made_from=(image, inside, outside))
+        refuse_output(path, made_from=(image, inside, outside), like=source)
     if picture is not None:
         refuse_picture(picture, made_from=(image, inside, outside))
         if os.path.realpath(picture) in map(os.path.realpath, paths):

@@ -141,22 +141,28 @@ def write(
     write_whole(path, writer(path, array, axes=axes, like=like, labels=labels))
 
 
-def refuse_output(path: str | Path, *, made_from: Iterable[str | Path | None] = ()) -> None:
+def refuse_output(
+    path: str | Path, *, made_from: Iterable[str | Path | None] = (), like: Picture | None = None
+) -> None:
     """Raise, before anything is computed, if no result can be written at a path.
 
     Parameters
     ----------
     path, made_from
         See `refuse_to_write`.
+    like : Picture, optional
+        What the result will lie on.
 
     Raises
     ------
     ValueError
-        If its ending is unknown, or it is one of the files that it is made from.
+        If its ending is unknown, or it is one of the files that it is made from, or no volume can be kept so.
     OSError
         If there can be no file, or its folder may not be written to.
     """
     _by_ending(Path(path), _WRITERS)
+    if like is not None and len(like.shape) > 2 and _ending(Path(path)) in PLAIN:
+        raise ValueError(f"{path} cannot hold a volume of {like.shape}: use .tif or .nii.gz")
     refuse_to_write(path, made_from=made_from)
 
 
