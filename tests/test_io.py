@@ -213,6 +213,14 @@ def test_png_labels_have_the_bits_that_they_need(tmp_path: Path, dtype: type, la
         ps.write(tmp_path / "a.png", labels)
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif", ".nii"])
+@pytest.mark.parametrize("is_label", [True, False])
+def test_any_order_of_bytes_is_written(tmp_path: Path, ending: str, is_label: bool) -> None:
+    values = np.arange(300, 420, dtype=">u2").reshape(10, 12)
+    ps.write(tmp_path / f"a{ending}", values, labels=is_label)
+    assert np.array_equal(ps.read(tmp_path / f"a{ending}").data, values)
+
+
 def test_png_labels(tmp_path: Path) -> None:
     ps.write(tmp_path / "a.png", volume(np.uint16)[0])
     assert np.array_equal(ps.read(tmp_path / "a.png").data, volume(np.uint16)[0])

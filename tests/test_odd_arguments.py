@@ -72,6 +72,17 @@ COMPLETE = ps.GraphCut().propose
         (of(DISTANCE, IMAGE, INSIDE, edge_weight="a"), TypeError, "edge_weight must be a number"),
         *((of(DISTANCE, IMAGE, INSIDE, spacing=mm), ValueError, "spacing must give one distance") for mm in (1, "ab")),
         *((of(ps.write, "x.tif", IMAGE, spacing=mm), ValueError, "spacing must give one distance") for mm in (1, "ab")),
+        *(
+            (of(ps.write, "x.nii", IMAGE, affine=affine), ValueError, "an affine must be")
+            for affine in (
+                "abc",
+                np.eye(3),
+                np.zeros((4, 4)),
+                np.ones((4, 4)),
+                np.diag([1, 1, 1, np.nan]),
+                np.eye(4) * 2,
+            )
+        ),
         (of(ps.write, "x.tif", IMAGE, like=IMAGE), TypeError, "like must be a picture"),
         *(
             (of(ps.write, f"x{end}", np.zeros((0, 5))), ValueError, "nothing to write")

@@ -14,7 +14,7 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
 from napari_probseg.io.paths import refuse_no_file, refuse_to_write
-from napari_probseg.io.picture import Picture
+from napari_probseg.io.picture import Picture, tells_a_place
 from napari_probseg.io.plain import is_more_than_a_picture, png_bytes, read_plain
 from napari_probseg.io.tiff import read_tiff, tells_more_than_pixels, tiff_bytes
 from napari_probseg.io.units import MM_PER, PIXEL
@@ -167,13 +167,13 @@ def refuse_output(
 
 
 def _numbers(array: Any) -> NDArray[Any]:
-    """Return an array as it can be written, bool as uint8."""
+    """Return an array as it can be written: in this machine's order of bytes, bool as uint8."""
     values: NDArray[Any] = np.asarray(array)
     if values.dtype.kind not in "biufc":
         raise ValueError(f"an array of numbers can be written, got one of {values.dtype}: convert it first")
     if not values.size:
         raise ValueError(f"there is nothing to write in an array of {values.shape}")
-    return values.astype(np.uint8) if values.dtype == bool else values
+    return values.astype(np.uint8 if values.dtype == bool else values.dtype.newbyteorder("="), copy=False)
 
 
 def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArray[Any] | None) -> Picture:
@@ -181,9 +181,16 @@ def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArra
     if array.ndim not in (2, 3):
         raise ValueError(f"an array of (Y, X) or (Z, Y, X) can be written, got shape {array.shape}")
     if affine is not None:
-        affine = np.asarray(affine, dtype=np.float64)
+        try:
+            affine = np.asarray(affine, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"an affine must be (4, 4) numbers, got {affine!r:.60}") from error
         if affine.shape != (4, 4) or spacing is not None:
             raise ValueError(f"an affine must be (4, 4) and takes the place of spacing, got shape {affine.shape}")
+        if not (np.isfinite(affine).all() and tells_a_place(affine) and np.array_equal(affine[3], [0, 0, 0, 1])):
+            raise ValueError(
+                f"an affine must be finite, of three directions, with the last row 0, 0, 0, 1; got {affine.tolist()}"
+            )
         spacing = np.linalg.norm(affine[:3, : array.ndim], axis=0)[::-1].tolist()
     given = checked_spacing(spacing, array.ndim)
     return Picture(array, "ZYX"[-array.ndim :], given, PIXEL if spacing is None else "mm", affine)

@@ -110,8 +110,7 @@ class Picture:
             return None  # a NIfTI file of which only the spacing is known
         scale = MM_PER.get(self.unit, 1.0)
         affine = np.diag([scale, scale, scale, 1.0]) @ self.affine
-        directions = affine[:3, :3] / (np.abs(affine[:3, :3]).max() or 1.0)
-        return affine if np.isfinite(affine).all() and np.linalg.matrix_rank(directions) == 3 else None
+        return affine if np.isfinite(affine).all() and tells_a_place(affine) else None
 
     def case(self) -> Case:
         """Return the case of this image.
@@ -163,6 +162,12 @@ class Picture:
         image = self.in_colours()
         values = np.asarray(image.data)
         return values[None] if image.channel_axis is None else np.moveaxis(values, image.channel_axis, 0)
+
+
+def tells_a_place(affine: NDArray[np.float64]) -> bool:
+    """Return whether the axes of an affine, (4, 4), have three directions."""
+    directions = affine[:3, :3] / (np.abs(affine[:3, :3]).max() or 1.0)
+    return bool(np.linalg.matrix_rank(directions) == 3)
 
 
 def drop_axes(data: Any, axes: str, gone: str) -> tuple[Any, str]:
