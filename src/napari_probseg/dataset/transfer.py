@@ -140,24 +140,8 @@ def export(collection: Collection, folder: str | Path) -> Path:
         If it cannot be written.
     """
     folder = Path(folder)
-    if not re.fullmatch(r"Dataset\d{3}_\w[\w-]*", folder.name):
-        raise ValueError(
-            f"nnU-Net wants a folder named like Dataset700_Cells, got {folder.name!r}: choose another name"
-        )
-    if not collection.cases:
-        raise ValueError(f"{collection.folder} has no image yet: add one first")
-    if why := why_no_folder(folder.parent, or_new=True):
-        raise OSError(f"{folder} could not be written: {why}")
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: choose a new folder")
+    _refuse_export(collection, folder)
     numbers = _consecutive(collection)
-    if "regions_class_order" not in read_about(collection.folder) and any(
-        np.size(value) > 1 for value in collection.labels.values()
-    ):
-        raise ValueError(
-            f"{collection.folder / 'dataset.json'} has labels that are regions of several numbers, for which nnU-Net "
-            f"wants regions_class_order: add it"
-        )
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     for half in folder.parent.glob(f".{folder.name}.*.part"):  # of a program that was killed while it wrote
         shutil.rmtree(half, ignore_errors=True)
@@ -177,6 +161,27 @@ def export(collection: Collection, folder: str | Path) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def _refuse_export(collection: Collection, folder: Path) -> None:
+    """Raise, before anything is copied, if nnU-Net would not take a data set, or not in this folder."""
+    if not re.fullmatch(r"Dataset\d{3}_\w[\w-]*", folder.name):
+        raise ValueError(
+            f"nnU-Net wants a folder named like Dataset700_Cells, got {folder.name!r}: choose another name"
+        )
+    if not collection.cases:
+        raise ValueError(f"{collection.folder} has no image yet: add one first")
+    if why := why_no_folder(folder.parent, or_new=True):
+        raise OSError(f"{folder} could not be written: {why}")
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: choose a new folder")
+    if "regions_class_order" not in read_about(collection.folder) and any(
+        np.size(value) > 1 for value in collection.labels.values()
+    ):
+        raise ValueError(
+            f"{collection.folder / 'dataset.json'} has labels that are regions of several numbers, for which nnU-Net "
+            f"wants regions_class_order: add it"
+        )
 
 
 def _consecutive(collection: Collection) -> dict[int, int]:
