@@ -256,6 +256,10 @@ class TestBadInput:
     def test_no_such_weights(self) -> None:
         with pytest.raises(FileNotFoundError, match=r"there are no weights 'nothing'.*general"):
             ps.load_proposer("nothing")
+        with pytest.raises(FileNotFoundError, match=r"name one of general, .*, intensities, appearance, or a file"):
+            ps.load_completer("nothing")
+        with pytest.raises(ValueError, match="'intensities' completes objects, and proposes nothing: try 'general'"):
+            ps.load_proposer("intensities")
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card here")
     def test_no_cuda(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -55,9 +55,9 @@ class Weights:
     label: str | None = None
 
     @classmethod
-    def of(cls, name: str | Path, *, device: str, label: str | None = None) -> Weights:
+    def of(cls, name: str | Path, *, device: str, label: str | None = None, others: Iterable[str] = ()) -> Weights:
         """Return the weights of that name on a device; see `load_proposer` for both, and for what is raised."""
-        path, where = weights_path(name), chosen_device(device)
+        path, where = weights_path(name, others=others), chosen_device(device)
         return cls(str(name), path, NETWORKS.get(path, where), where, label)
 
     def pair(self) -> dict[int, General]:
@@ -106,6 +106,8 @@ WITHOUT_WEIGHTS: dict[str, Callable[[], Completer]] = {
 
 def proposer(name: str | Path, *, device: str) -> Proposer:
     """Return a proposer; see `napari_probseg.load_proposer`."""
+    if isinstance(name, str) and name in WITHOUT_WEIGHTS:
+        raise ValueError(f"{name!r} completes objects, and proposes nothing: try 'general'")
     weights = Weights.of(name, device=device)
     make = PROPOSERS.get(type(weights.network))
     if make is None:
@@ -119,7 +121,7 @@ def completer(name: str | Path, *, label: str | None, device: str) -> Any:
         if label is not None:
             raise ValueError(f"{name!r} completes any object and knows no label {label!r}: leave it out")
         return WITHOUT_WEIGHTS[name]()
-    weights = Weights.of(name, device=device, label=label)
+    weights = Weights.of(name, device=device, label=label, others=WITHOUT_WEIGHTS)
     make = COMPLETERS.get(type(weights.network))
     if make is None:
         raise ValueError(f"the weights {str(name)!r} are of another network: completion needs those of 'general'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -15,8 +16,14 @@ def shipped_weights() -> list[str]:
     return sorted(p.name.removesuffix(".safetensors") for p in _folder().iterdir() if p.suffix == ".safetensors")
 
 
-def weights_path(name: str | Path) -> Path:
+def weights_path(name: str | Path, *, others: Iterable[str] = ()) -> Path:
     """Return the file of shipped weights, or the file that is named.
+
+    Parameters
+    ----------
+    name : str or path
+    others : iterable of str
+        What could have been named, too, and has no file.
 
     Raises
     ------
@@ -27,7 +34,7 @@ def weights_path(name: str | Path) -> Path:
         return _folder() / f"{name}.safetensors"
     path = Path(name)
     if why := why_no_file(path):
-        why = f"name one of {shipped_weights()}, or a file" if why == CHECK_ITS_NAME else why
+        why = f"name one of {', '.join((*shipped_weights(), *others))}, or a file" if why == CHECK_ITS_NAME else why
         raise FileNotFoundError(f"there are no weights {str(name)!r}: {why}")
     return path
 
