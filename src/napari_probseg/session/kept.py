@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,15 @@ class Kept(Work):
 
         Raises
         ------
+        ValueError
+            If it is the journal of this session.
         OSError
             If the disk is full or the place cannot be written to.
         """
         from napari_probseg.session.storage import write_session
 
+        if self.journal is not None and os.path.realpath(path) == os.path.realpath(self.journal.path):
+            raise ValueError(
+                f"{path} is the journal of this session, and keeps every step already: choose another name"
+            )
         write_session(path, self.stored())

@@ -189,16 +189,16 @@ class Journal:
         """Return the file, open, at the end of what is whole of it; made if it is not there, or no longer."""
         if self._file is not None and not _is_at(self._file, self.path):
             self._let_go()
+            if self.path.exists():
+                self._begin_another()
         if self._file is None:
             if why := why_not_writable(self.path):
                 raise OSError(why)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = locked(self.path)
-                if self._is_of_another():  # it is theirs now: all that was done here is written to one of its own
-                    self._unlock()
-                    self.path, self._size = new_path(self.path.parent, self.path.stem), None
-                    self._lock = locked(self.path)
+                if self._is_of_another():
+                    self._begin_another()
             is_there = self.path.exists()
             self._file = self.path.open("r+b" if is_there else "x+b")
             if not is_there:
@@ -231,6 +231,12 @@ class Journal:
         with suppress(OSError):
             return self._size is not None and self.path.stat().st_size != self._size
         return False
+
+    def _begin_another(self) -> None:
+        """Go on at another path, where all that was done here is written: what lies at the old one is of others now."""
+        self._unlock()
+        self.path, self._size = new_path(self.path.parent, self.path.stem), None
+        self._lock = locked(self.path)
 
     def _unlock(self) -> None:
         if self._lock is not None:
