@@ -344,6 +344,15 @@ def test_a_nifti_file_with_a_code_of_a_unit_that_there_is_not_is_read(tmp_path: 
     assert picture.shape == (5, 4, 3) and picture.spacing == (2, 2, 2)
 
 
+def test_a_gif_of_greys_holds_them_whatever_its_palette_numbers_them(tmp_path: Path) -> None:
+    labels = np.repeat(np.array([0, 255, 7, 30], np.uint8), 12).reshape(6, 8)
+    Image.fromarray(labels).save(tmp_path / "a.gif")
+    assert np.array_equal(ps.read(tmp_path / "a.gif").data, labels)
+    colours = np.dstack([labels, labels[::-1], labels])
+    Image.fromarray(colours).save(tmp_path / "b.gif")
+    assert ps.read(tmp_path / "b.gif").axes == "YXC"
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_voxels_of_which_a_nifti_file_does_not_say_where_they_begin_are_behind_its_header(
     tmp_path: Path, name: str

@@ -103,6 +103,7 @@ INPUTS = [
     Input("palette.png", lambda: pillow(GREY % 5, "PNG", palette=True), ((40, 50), 3)),
     Input("deep_rgb.png", lambda: png(16, 2, 300), "of 16 bits, of which only 8 can be read", is_ours=True),
     Input("moving.png", lambda: pillow(GREY, "PNG", more=2), "holds 3 pictures", is_ours=True),
+    Input("grey.gif", lambda: pillow(GREY // 40 * 40, "GIF"), ((40, 50), 1), is_ours=True),
     Input("moving.gif", lambda: pillow(GREY, "GIF", more=2), "holds 3 pictures", is_ours=True),
     Input("rgb.JPG", lambda: pillow(RGB, "JPEG"), ((40, 50), 3)),
     Input("grey.bmp", lambda: pillow(GREY, "BMP"), ((40, 50), 1)),

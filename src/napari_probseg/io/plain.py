@@ -33,7 +33,7 @@ def read_plain(path: Path, axes: str | None) -> Picture:
         if image.mode in ("P", "PA") and image.format in ("PNG", "BMP"):
             colours = _palette(image)
         elif image.mode in ("P", "PA", "CMYK", "YCbCr"):
-            image = image.convert("RGB")
+            image = image.convert("L" if _is_of_greys(image) else "RGB")
         if image.mode not in ("1", "L", "I", "F", "P", "RGB", *_WITH_OPACITY) and not image.mode.startswith("I;16"):
             raise NotReadHereError(f"its pixels are of the kind {image.mode}, which is not read: save it as .tif")
         data = np.array(image)
@@ -132,6 +132,14 @@ def _png_depth(file: Any) -> tuple[int, int]:
     depth, colour_type = file.read(2)
     file.seek(place)
     return depth, colour_type
+
+
+def _is_of_greys(image: Any) -> bool:
+    """Return whether a picture has a palette of greys, which alone are what it holds: GIF gives them any numbers."""
+    if image.mode != "P":
+        return False
+    palette = np.frombuffer(bytes(image.getpalette("RGB")), np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
 
 
 def _palette(image: Any) -> NDArray[np.uint8]:
