@@ -8,6 +8,7 @@ from hashlib import blake2b
 from math import prod
 from numbers import Real
 from operator import index
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,14 @@ def checked_image(image: Any) -> Any:
         except ValueError as error:
             raise TypeError("the image is a list of rows of different lengths: make them as long") from error
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
-        raise TypeError(f"an image must be an array, got {type(image).__name__}")
+        advice = ""
+        if isinstance(image, str | PathLike):
+            advice = ": read it, napari_probseg.read(path).case()"
+        elif callable(getattr(image, "case", None)):  # a picture
+            advice = ": take its case, picture.case(), or its image, picture.data"
+        elif hasattr(image, "image"):  # a case
+            advice = ": take its image, case.image"
+        raise TypeError(f"an image must be an array, got {type(image).__name__}{advice}")
     try:
         kind = np.dtype(image.dtype).kind
     except TypeError as error:
