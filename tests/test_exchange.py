@@ -234,7 +234,7 @@ def test_the_spacing_beside_a_tiff_volume_counts_as_for_nnunet(tmp_path: Path) -
         RawDataset(folder).load("c")
 
 
-@pytest.mark.parametrize("names", [{"a": 1, "b": 2}, {"BG": 0, "a": 1, "b": 2}])
+@pytest.mark.parametrize("names", [{"a": 1, "b": 2}, {"BG": 0, "a": 1, "b": 2}, {"background": [0], "a": 1, "b": 2}])
 def test_background_goes_out_by_its_name(tmp_path: Path, names: dict[str, int]) -> None:
     folder = foreign(tmp_path / "set", {"labels": names})
     about = json.loads((export(Collection(folder), tmp_path / "Dataset700_X") / "dataset.json").read_text())
@@ -250,7 +250,14 @@ def test_channels_that_are_called_modality_keep_their_names(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("about", "numbers", "said"),
     [
-        ({"labels": {"background": 0, "all": [1, 2], "b": 2}}, (1, 2), "wants regions_class_order: add it"),
+        *(
+            (
+                {"labels": {"background": 0, "all": [1, 2], "b": 2}, **order},
+                (1, 2),
+                "wants regions_class_order, 2 numbers",
+            )
+            for order in ({}, *({"regions_class_order": wrong} for wrong in ("x", [1], [[1], [2]])))
+        ),
         ({}, (1, 2, 3), r"c\.tif holds the number 3, which dataset\.json gives no name: add one$"),
         ({"labels": {"background": 0, "a": 1}}, (1, 2), "add one, or write 'one id per object' into its description"),
         ({"channel_names": {"0": "T1", "1": "T2"}}, (1, 2), r"has 1 channel, and dataset\.json names 2 \(T1, T2\)"),

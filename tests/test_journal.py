@@ -256,33 +256,6 @@ def test_a_removed_journal_is_made_again_whole(tmp_path: Path) -> None:
     assert journal.flush(10) and same(recovered(journal.path), session)
 
 
-def test_a_session_is_not_saved_onto_its_own_journal(tmp_path: Path) -> None:
-    session = fresh()
-    journal = session.keep(tmp_path / "work.journal")
-    worked(session)
-    (tmp_path / "link").symlink_to(journal.path)
-    for path in (journal.path, tmp_path / "." / "work.journal", tmp_path / "link"):
-        with pytest.raises(ValueError, match="is the journal of this session, and keeps every step already: choose"):
-            session.save(path)
-    assert journal.flush(10) and same(recovered(journal.path), session)
-
-
-@pytest.mark.parametrize("is_open", [True, False])
-def test_what_took_the_place_of_a_journal_is_not_written_into(tmp_path: Path, is_open: bool) -> None:
-    """Of two sessions one may be saved onto the journal of the other."""
-    session, other = fresh(), fresh()
-    journal = session.keep(tmp_path / "work.journal")
-    worked(session)
-    other.mark(square(20, 20))
-    assert journal.flush(10) if is_open else journal.close()
-    other.save(tmp_path / "work.journal")
-    before = (tmp_path / "work.journal").read_bytes()
-    session.mark(square(38, 38))
-    assert journal.flush(10) and (tmp_path / "work.journal").read_bytes() == before
-    assert journal.path.parent == tmp_path and same(recovered(journal.path), session)
-    assert len(recovered(tmp_path / "work.journal").steps) == 1
-
-
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of a folder")
     session, told = fresh(), []

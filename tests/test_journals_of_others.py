@@ -72,6 +72,35 @@ def test_what_another_window_has_gone_on_with_is_not_cut_off(tmp_path: Path) -> 
     assert state(ps.Session.load(here.journal.path, IMAGE)) == state(here)
 
 
+def test_a_session_is_not_saved_onto_its_own_journal(tmp_path: Path) -> None:
+    path = tmp_path / "work.journal"
+    here = kept(path, 2)
+    (tmp_path / "sub").mkdir()
+    for same in (path, tmp_path / "sub" / ".." / "work.journal"):
+        with pytest.raises(ValueError, match="is the journal of this session, and keeps every step already: choose"):
+            here.save(same)
+    here.mark(square(30, 30))
+    here.journal.close()
+    assert state(ps.Session.load(path, IMAGE)) == state(here)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_what_took_the_place_of_a_journal_is_not_written_into(tmp_path: Path, is_open: bool) -> None:
+    """A session may be saved onto the journal of another one."""
+    path = tmp_path / "work.journal"
+    here, other = kept(path, 2), ps.Session(ps.Case(IMAGE))
+    other.mark(square(20, 20))
+    if not is_open:
+        here.journal.close()
+    other.save(path)
+    before = path.read_bytes()
+    here.mark(square(30, 30))
+    here.journal.close()
+    assert path.read_bytes() == before and here.journal.path.parent == tmp_path
+    assert state(ps.Session.load(path, IMAGE)) == state(other)
+    assert state(ps.Session.load(here.journal.path, IMAGE)) == state(here)
+
+
 def test_work_that_another_window_went_on_with_since_it_was_read_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "work.journal"
     kept(path).journal.close()

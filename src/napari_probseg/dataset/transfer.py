@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,12 +175,13 @@ def _refuse_export(collection: Collection, folder: Path) -> None:
         raise OSError(f"{folder} could not be written: {why}")
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: choose a new folder")
-    if "regions_class_order" not in read_about(collection.folder) and any(
-        np.size(value) > 1 for value in collection.labels.values()
-    ):
+    regions = [value for name, value in collection.labels.items() if name != "ignore" and _numbers_of(value) != {0}]
+    order = read_about(collection.folder).get("regions_class_order")
+    is_order = isinstance(order, list) and all(isinstance(n, int) for n in order) and len(order) == len(regions)
+    if any(isinstance(value, list) for value in regions) and not is_order:
         raise ValueError(
             f"{collection.folder / 'dataset.json'} has labels that are regions of several numbers, for which nnU-Net "
-            f"wants regions_class_order: add it"
+            f"wants regions_class_order, {len(regions)} numbers: correct it"
         )
 
 
@@ -189,6 +190,11 @@ def _consecutive(collection: Collection) -> dict[int, int]:
     last = collection.labels.get("ignore")
     known = {0} | {int(n) for numbers in collection.labels.values() for n in np.ravel(numbers)}
     return {number: new for new, number in enumerate(sorted(known, key=lambda n: (n == last, n)))}
+
+
+def _numbers_of(label: int | Sequence[int]) -> set[int]:
+    """Return the numbers of a label, of which a region has several."""
+    return set(np.ravel(label).tolist())
 
 
 def _about(collection: Collection, numbers: Mapping[int, int]) -> dict[str, Any]:
@@ -202,7 +208,7 @@ def _about(collection: Collection, numbers: Mapping[int, int]) -> dict[str, Any]
             **{
                 name: [numbers[int(n)] for n in value] if isinstance(value, list) else numbers[value]
                 for name, value in collection.labels.items()
-                if value != 0
+                if _numbers_of(value) != {0}
             },
         },
         **{
