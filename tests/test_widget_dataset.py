@@ -118,6 +118,17 @@ def test_a_finished_image_is_added_and_the_same_one_again_keeps_its_labels(open_
     assert widget.panel.images.topLevelItemCount() == 1
 
 
+def test_what_a_new_data_set_tells_fits_its_place(open_both, qtbot, answer, tmp_path):
+    _, _, widget = open_both()
+    answer(tmp_path / "Dataset007_New")
+    click(qtbot, widget.panel.empty.new)
+    idle(qtbot, widget)
+    panel = widget.panel
+    place = panel.sizeHint().width() - 16  # between its margins
+    assert "held out" in panel.judged_on.text()
+    assert all(label.sizeHint().width() <= place for label in (panel.name, panel.judged_on, panel.in_use))
+
+
 def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answer, tmp_path, monkeypatch):
     _, segment, widget = open_both(disk().astype(np.float32))
     answer(tmp_path / "Dataset700_New", "cell, nucleus")

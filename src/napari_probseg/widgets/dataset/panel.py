@@ -106,9 +106,7 @@ class DatasetPanel(QWidget):
         self._show_rows(state.rows)
         n = state.n_held_out
         self.judged_on.setText(
-            f"Dice on {n} held-out image{'s' if n > 1 else ''}:"
-            if n
-            else "No image is held out yet to compare models on."
+            f"Dice on {n} held-out image{'s' if n > 1 else ''}:" if n else "No image is held out yet to compare on."
         )
         self.in_use.setText(_figure("In use", state.in_use, None if comparison is None else comparison.old.score))
         new = None if comparison is None else comparison.new.score
