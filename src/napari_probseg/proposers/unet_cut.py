@@ -30,7 +30,7 @@ from napari_probseg.proposers.cvae import CVAEProposer
 from napari_probseg.proposers.networks import AsksNetworks
 from napari_probseg.region import Part, bounding_box, overlap, relative
 from napari_probseg.training.adapt import AdaptConfig, Lesson, agreement, lesson, tune
-from napari_probseg.training.teach import Examples, TeachConfig, examined, teach
+from napari_probseg.training.teach import Examples, TeachConfig, exam_of, examined, teach
 from napari_probseg.unaries.watershed import with_flood
 
 
@@ -269,9 +269,8 @@ class UNetCut(AsksNetworks, Completer):
             raise ValueError("there is no finished object to learn from: finish one first")
         network = deepcopy(self.untuned[ndim])
         objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
-        examples, exam = Examples.of(objects, network, config), objects[::-1][: config.n_examined]
-        so_far = examined(self, exam)
-        if so_far >= config.known:
+        examples, exam = Examples.of(objects, network, config), exam_of(objects, config)
+        if exam and (so_far := examined(self, exam)) >= config.known:
             return self
         yield from teach(network, examples, config)
         taught = copy(self)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.dataset.targets import Target
 from napari_probseg.inference.inputs import on_places, window_input
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.metrics import dice
@@ -22,7 +23,7 @@ from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.presets import General
 from napari_probseg.progress import Progress
-from napari_probseg.region import Part, absolute, bounding_box, grown, relative
+from napari_probseg.region import Part, absolute, bounding_box, grown, n_voxels, relative
 from napari_probseg.simulate.annotator import dab
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.strokes import brush, first_strokes
@@ -32,7 +33,8 @@ from napari_probseg.training.objective import after_corrections, estimate_loss, 
 from napari_probseg.training.recipe import RECIPES
 
 N_EXAM_DABS = 2  # on each object that a network is examined on ...
-EXAM_MARGIN = 16  # ... in what is as wide as it on all sides, and so many voxels more
+EXAM_MARGIN = 16  # ... in what is as wide as it on all sides, and so many voxels more, ...
+MAX_EXAM_VOXELS = 2**22  # ... if that is no more
 MIN_PLACES = 6  # of a window, that an object must take for it to be learnt from
 _LEARNING = ("guide", "control", "estimate")  # parts of a network, as far as it has them, beside its decoder
 
@@ -65,7 +67,7 @@ class TeachConfig:
     share : float
         Of what is learnt in the weights, beside those before.
     n_examined : int
-        The latest objects, which the network is examined on before it learns and after it; not at all if 0.
+        The latest objects, which the network is examined on before it learns and after it, as far as they are small.
     known : float
         Dice, from which on it knows such objects.
     """
@@ -153,22 +155,29 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
             tensor.copy_(torch.lerp(before[name], tensor, config.share) if tensor.is_floating_point() else tensor)
 
 
-def examined(completer: Any, objects: Sequence[tuple[Case, Part]]) -> float:
+def exam_of(objects: Sequence[tuple[Case, Part]], config: TeachConfig) -> list[Target]:
+    """Return the latest objects, each in what lies around it, that are small enough to be examined on."""
+    found = list[Target]()
+    for case, part in reversed(objects):
+        where = grown(part.where, [s.stop - s.start + EXAM_MARGIN for s in part.where], case.shape)
+        if len(found) < config.n_examined and n_voxels(where) <= MAX_EXAM_VOXELS:
+            truth = np.zeros([s.stop - s.start for s in where], dtype=np.int32)
+            truth[relative(part.where, where)] = part.mask
+            found.append(Target("", case.read(where), truth > 0, tuple(case.spacing or ()), truth))
+    return found
+
+
+def examined(completer: Any, exam: Sequence[Target]) -> float:
     """Return how well a completer does objects again: the mean Dice after a dab, and after one more on an error."""
     reached = []
-    for case, part in objects:
-        margins = [s.stop - s.start + EXAM_MARGIN for s in part.where]
-        where = grown(part.where, margins, case.shape)
-        asked = Case(case.read(where), spacing=case.spacing, channel_axis=0)
-        truth = np.zeros(asked.shape, dtype=bool)
-        truth[relative(part.where, where)] = part.mask
-        result = np.zeros_like(truth)
+    for target in exam:
+        asked, result = target.case(), np.zeros_like(target.truth)
         for _ in range(N_EXAM_DABS):
-            if (marks := dab(result, truth, spacing=case.spacing)) is not None:
+            if (marks := dab(result, target.truth, spacing=target.spacing)) is not None:
                 asked = asked.mark(*marks)
                 result = completer.propose(asked, 1).partial[0] == Marker.OBJECT
-            reached.append(dice(result, truth))
-    return float(np.mean(reached or [0.0]))
+            reached.append(dice(result, target.truth))
+    return float(np.mean(reached))
 
 
 def _windows(case: Case, part: Part, config: TeachConfig, rng: np.random.Generator) -> Iterator[Window]:
