@@ -153,6 +153,7 @@ def test_it_is_off_by_itself_only_where_answers_are_slow(monkeypatch, setting, i
     said = answered(30)
     assert live.is_on is (setting == LIVE_ON)
     assert ("Live is off" in said) is (setting == LIVE_AUTO)
+    assert not any((answered(0.4), answered(0.4))[1:]) and live.is_on is is_on, "quick again"
     live.switch(True)
     assert not any(answered(30) for _ in range(5)) and live.is_on, "the user wants it"
 
@@ -170,6 +171,24 @@ def test_why_it_is_off_is_still_told_when_all_of_the_answer_is_there(open_widget
         qtbot.waitUntil(lambda n=n: len(offered) > n, timeout=20_000)
     widget.work.asking.offered.emit(offered[-1])  # as the rest of an answer comes
     assert not widget.panel.live.isChecked() and "so Live is off" in widget.panel.status.text()
+
+
+def test_it_is_on_again_once_answers_that_are_asked_for_are_quick(open_widget, qtbot, monkeypatch):
+    monkeypatch.setattr(
+        "napari_probseg.widgets.segment.widget.read_settings", lambda: Settings(live=LIVE_AUTO, brush_size=10)
+    )
+    monkeypatch.setattr(module, "MAX_SECONDS", -1.0)
+    _, widget = open_widget(disk().astype(np.float32))
+    for at in ((30, 28), (30, 30), (30, 32), (30, 34)):
+        stroke(qtbot, widget, at)
+        shown(qtbot, widget)
+        threads_ended(qtbot)
+    assert not widget.panel.live.isChecked(), "test invalid"
+    monkeypatch.setattr(module, "MAX_SECONDS", 60.0)
+    click(qtbot, widget.panel.complete)
+    threads_ended(qtbot)
+    qtbot.waitUntil(lambda: widget.panel.live.isChecked(), timeout=20_000)
+    assert widget.panel.status.text() == module.BACK_ON
 
 
 def test_the_last_answer_that_came_by_itself_is_meant_as_those_before(open_widget, qtbot, monkeypatch):

@@ -136,7 +136,8 @@ class Workspace(MoreLikeThis):
 
     @verb
     def complete(self) -> None:
-        """Ask for the whole object, on the plane on view or in the volume."""
+        """Ask for the whole object, on the plane on view or in the volume; that tells how fast answers are, too."""
+        self.live.begin()
         self.asking.complete(self._session(), self.tools, self._place(), given(self.viewer))
         self._show()
 

@@ -10,6 +10,7 @@ from napari_probseg.widgets.settings import LIVE_AUTO, LIVE_ON
 
 MAX_SECONDS = 1.0  # an answer that takes longer is not asked for by itself, unless the user wants that
 N_ANSWERS = 3  # that are looked at
+BACK_ON = "Answers are quick again: Live is on."
 
 
 class Live:
@@ -18,7 +19,7 @@ class Live:
     Parameters
     ----------
     setting : str
-        `Settings.live`: by `LIVE_AUTO` it is on until answers turn out to be slow.
+        `Settings.live`: by `LIVE_AUTO` it is on while answers are not slow.
     """
 
     def __init__(self, setting: str) -> None:
@@ -45,9 +46,10 @@ class Live:
         return f"An answer takes {median(self._seconds):.1f} s here, so Live is off: ask by key, or switch it on."
 
     def end(self) -> None:
-        """Note that the answer, or the first part of it, is on show; that may switch it off, see `why_off`."""
+        """Note that the answer, or the first part of it, is on show: that may switch it off, or on again."""
         if self._begun is not None:
             if self._is_loaded:
                 self._seconds.append(time.perf_counter() - self._begun)
             self._is_loaded, self._begun = True, None
-            self.is_on = self.is_on and not self.why_off
+            if self._is_auto:
+                self.is_on = not self.why_off

@@ -17,6 +17,7 @@ from napari_probseg.widgets.layers.wiring import Wiring
 from napari_probseg.widgets.messages import name_of, sentence_of
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.brush_fit import camera_of
+from napari_probseg.widgets.segment.live import BACK_ON
 from napari_probseg.widgets.segment.showing import Showing
 from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.settings import Settings
@@ -157,9 +158,13 @@ class Stage(Showing):
         """Show the candidates that came."""
         self.view.keep(got.candidates, got.exhibit)
         self._show()
-        if self.asking.was_live:
+        was_on = self.live.is_on
+        if self.asking.was_live or got.request.verb == "complete":
             self.live.end()
-        if self.asking.was_live and self.live.why_off:
+        if self.live.is_on and not was_on:
+            self.say(BACK_ON)
+            self.changed.emit()
+        elif self.asking.was_live and self.live.why_off:
             self.say(self.live.why_off)
             self.changed.emit()
         elif not len(got.candidates):  # of others it is told as they are shown
