@@ -8,15 +8,13 @@ of the image had been finished, whose sizes are known; and again after the netwo
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from itertools import groupby
 
 import numpy as np
 
 import napari_probseg as ps
-from finished_sizes import after_dabs, sizes_of, targets
+from finished_sizes import after_dabs, parser_of, sizes_of, targets
 from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.proposers.unet_cut import UNetCut
 
@@ -24,14 +22,8 @@ N_FINISHED = 1, 3, 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
-    parser.add_argument("--sets", nargs="+", required=True, help="their names")
-    parser.add_argument("--part", default="test", choices=["training", "test"])
-    parser.add_argument("--images", type=int, default=6, help="of each set")
-    parser.add_argument("--objects", type=int, default=3, help="of each image")
+    parser = parser_of(__doc__)
     parser.add_argument("--finished", type=int, nargs="*", default=N_FINISHED, help="how many others")
-    parser.add_argument("--weights", help="a network of images; the shipped one if absent")
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")

@@ -29,14 +29,20 @@ N_DABS = 4
 MIN_OBJECTS = 4
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Return what reads which objects are looked at, for this and other benchmarks of what finished objects bring."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
     parser.add_argument("--sets", nargs="+", required=True, help="their names")
     parser.add_argument("--part", default="test", choices=["training", "test"])
     parser.add_argument("--images", type=int, default=6, help="of each set")
-    parser.add_argument("--objects", type=int, default=4, help="of each image")
+    parser.add_argument("--objects", type=int, default=3, help="of each image")
     parser.add_argument("--weights", help="a network of images; the shipped one if absent")
+    return parser
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("name a folder of data sets with --data or PROBSEG_DATA")
