@@ -173,7 +173,8 @@ def test_why_it_is_off_is_still_told_when_all_of_the_answer_is_there(open_widget
     assert not widget.panel.live.isChecked() and "so Live is off" in widget.panel.status.text()
 
 
-def test_it_is_on_again_once_answers_that_are_asked_for_are_quick(open_widget, qtbot, monkeypatch):
+def off_by_itself(open_widget, qtbot, monkeypatch):
+    """Return a widget whose answers were so slow that Live is off."""
     monkeypatch.setattr(
         "napari_probseg.widgets.segment.widget.read_settings", lambda: Settings(live=LIVE_AUTO, brush_size=10)
     )
@@ -184,6 +185,11 @@ def test_it_is_on_again_once_answers_that_are_asked_for_are_quick(open_widget, q
         shown(qtbot, widget)
         threads_ended(qtbot)
     assert not widget.panel.live.isChecked(), "test invalid"
+    return widget
+
+
+def test_it_is_on_again_once_answers_that_are_asked_for_are_quick(open_widget, qtbot, monkeypatch):
+    widget = off_by_itself(open_widget, qtbot, monkeypatch)
     monkeypatch.setattr(module, "MAX_SECONDS", 60.0)
     click(qtbot, widget.panel.complete)
     threads_ended(qtbot)
@@ -192,17 +198,8 @@ def test_it_is_on_again_once_answers_that_are_asked_for_are_quick(open_widget, q
 
 
 def test_the_last_answer_that_came_by_itself_is_meant_as_those_before(open_widget, qtbot, monkeypatch):
-    monkeypatch.setattr(
-        "napari_probseg.widgets.segment.widget.read_settings", lambda: Settings(live=LIVE_AUTO, brush_size=10)
-    )
-    monkeypatch.setattr(module, "MAX_SECONDS", -1.0)
-    _, widget = open_widget(disk().astype(np.float32))
-    work = widget.work
-    for at in ((30, 28), (30, 30), (30, 32), (30, 34)):
-        stroke(qtbot, widget, at)
-        shown(qtbot, widget)
-        threads_ended(qtbot)
-    assert not widget.panel.live.isChecked() and work.on_offer is work.view.offer, "test invalid"
+    work = (widget := off_by_itself(open_widget, qtbot, monkeypatch)).work
+    assert work.on_offer is work.view.offer, "test invalid"
     seen = np.zeros((64, 64), bool)
     seen[work.candidates.where] = work.candidates.patches[work.view.current] == Marker.OBJECT
     click(qtbot, widget.panel.finish)
