@@ -175,3 +175,9 @@ def gone_on(qtbot, widget) -> Session:
     qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
     assert widget.panel.work.isVisibleTo(widget)
     return widget.work.session
+
+
+def shown(qtbot, widget) -> np.ndarray:
+    """Return what the canvas shows, once there is an answer to the latest stroke."""
+    qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
+    return widget.work.view.passing._layer.data
