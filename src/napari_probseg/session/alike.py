@@ -112,7 +112,7 @@ class Alike(Work):
         """
         if plane is not None and not self._case.in_time:
             raise ValueError(f"objects are looked for in all of an image or a volume: leave out plane={plane}")
-        examples, others = self._examples(like)
+        examples, others = (self._parts(labels) for labels in self._labels_like(like))
         if self._case.in_time and plane is None:
             latest = self._latest_label()
             side = self._tally.box(latest)[0] if latest in self._tally else slice(0, 1)
@@ -288,7 +288,7 @@ class Alike(Work):
             raise IndexError(f"there is no object {i!r} on offer: choose one of 0 to {len(self.similar) - 1}")
         return self.similar.objects[i]
 
-    def _examples(self, like: Iterable[int] | None = None) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    def _labels_like(self, like: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
         """Return the finished objects of some numbers, or of the class of the latest one, that last; and the others.
 
         Raises
@@ -296,13 +296,17 @@ class Alike(Work):
         ValueError
             If there is no finished object of such a number.
         """
-        latest, kinds, boxes = self._latest_label(), self.kinds, {o.label: o.box for o in self.finished}
-        wanted = {label for label in boxes if kinds.get(label) == kinds.get(latest)} if like is None else set(like)
-        if missing := wanted - boxes.keys():
+        latest, kinds, labels = self._latest_label(), self.kinds, {o.label for o in self.finished}
+        wanted = {label for label in labels if kinds.get(label) == kinds.get(latest)} if like is None else set(like)
+        if missing := wanted - labels:
             raise ValueError(f"there is no finished object {min(missing)} to be like")
-        order = sorted(boxes, key=lambda label: (label == latest, label))
-        parts = [Part(boxes[label], self._objects[boxes[label]] == label, label) for label in order]
-        return tuple(p for p in parts if p.label in wanted), tuple(p for p in parts if p.label not in wanted)
+        order = sorted(labels, key=lambda label: (label == latest, label))
+        return [label for label in order if label in wanted], [label for label in order if label not in wanted]
+
+    def _parts(self, labels: Iterable[int]) -> tuple[Part, ...]:
+        """Return the masks of finished objects."""
+        boxes = {label: self._tally.box(label) for label in labels}
+        return tuple(Part(box, self._objects[box] == label, label) for label, box in boxes.items())
 
     def _latest_label(self) -> int:
         """Return the number of the object that was finished last; 0 if there is none."""

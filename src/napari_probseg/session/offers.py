@@ -327,7 +327,7 @@ class Offers(Alike):
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}
         steps, shown, sizes = self.steps, self._shown.evidence, self.sizes(told.get("plane"))
-        finished = self._examples()[0][-N_LATEST:] if verb == "adapt" else ()
+        finished = self._parts(self._labels_like()[0][-N_LATEST:]) if verb == "adapt" else ()
         expected = expected_dice(steps)
         return Request(verb, told, self._ticket, self._case, self.objects, steps, shown, expected, sizes, finished)
 

@@ -55,7 +55,7 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
             "other": other.mean(),
             "control": control.mean(),
             "quality": quality,
-            "estimate": estimate_loss(completed, entire),
+            "estimate": _estimate_loss(completed, entire),
         }
         total = parts["posterior"] + config.weight_kl * parts["kl"] + parts["best"] + 0.05 * parts["other"]
         parts["total"] = 0.5 * total + 1.5 * parts["control"] + 0.5 * (quality + parts["estimate"])
@@ -64,14 +64,25 @@ def loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance]
     return loss
 
 
-def control_loss_of(config: GeneralTraining) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
-    """Return the part of `loss_of` that trains the head without a latent, which completes."""
+def control_loss_of(
+    config: GeneralTraining, *, estimate_weight: float = 0.0
+) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
+    """Return the part of `loss_of` that trains the head without a latent, which completes.
+
+    Parameters
+    ----------
+    config : GeneralTraining
+    estimate_weight : float
+        Of how good it expects its answer to be.
+    """
 
     def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
         assert isinstance(network, General)
         task, chance = batch
         task, features = after_corrections(network, task, chance, config)
-        return {"total": reconstruction(network.decode_control(features, task.reach), task).mean()}
+        completed = network.decode_control(features, task.reach)
+        total = reconstruction(completed, task).mean()
+        return {"total": total + estimate_weight * _estimate_loss(completed, task) if estimate_weight else total}
 
     return loss
 
@@ -126,7 +137,7 @@ def features_of(network: General, task: Task) -> Features:
     return network.features(network_input(task.image, task.inside, task.outside, task.accepted))
 
 
-def estimate_loss(completed: Sample, task: Task) -> Tensor:
+def _estimate_loss(completed: Sample, task: Task) -> Tensor:
     """Return the cross-entropy of the Dice that a completion expects of itself with the one that it has."""
     with torch.no_grad():
         answer = (((completed.object > 0) | task.inside) & ~task.outside).float()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.dataset.targets import Target
@@ -28,8 +28,8 @@ from napari_probseg.simulate.annotator import dab
 from napari_probseg.simulate.noise import Chance
 from napari_probseg.simulate.strokes import brush, first_strokes
 from napari_probseg.simulate.tasks import Task
-from napari_probseg.training.fit import FitConfig, Losses, fit
-from napari_probseg.training.objective import after_corrections, estimate_loss, reconstruction
+from napari_probseg.training.fit import FitConfig, fit
+from napari_probseg.training.objective import control_loss_of
 from napari_probseg.training.recipe import RECIPES
 
 N_EXAM_DABS = 2  # on each object that a network is examined on ...
@@ -123,7 +123,7 @@ class Examples:
                     images.append(window_input(case, window, size, n_channels=n_channels)[:-N_MARKS])
                     targets.append(target)
         if not images:
-            raise ValueError("the finished objects are too small to learn from: finish a larger one, or brush")
+            raise ValueError("the finished objects are too small to learn from: finish a larger one")
         return cls(torch.stack(images), torch.stack(targets))
 
 
@@ -149,7 +149,9 @@ def teach(network: General, examples: Examples, config: TeachConfig, *, seed: in
         seed=seed,
     )
     device = next(network.parameters()).device
-    yield from fit(network, _batches(examples, config, device), _loss(config), fit_config, device=device)
+    looks = replace(RECIPES[examples.target.ndim - 1].training, n_corrections=config.n_looks, n_dabs=config.n_dabs)
+    loss = control_loss_of(looks, estimate_weight=config.estimate_weight)
+    yield from fit(network, _batches(examples, config, device), loss, fit_config, device=device)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             tensor.copy_(torch.lerp(before[name], tensor, config.share) if tensor.is_floating_point() else tensor)
@@ -212,19 +214,3 @@ def _batches(
         return Task(image * (1 + light[0]) + light[1], inside, outside, nothing, target, all_, reach, radius), chance
 
     return make
-
-
-def _loss(config: TeachConfig) -> Callable[[nn.Module, tuple[Task, Chance], int], Losses]:
-    """Return the loss of a step: of the completion after some corrections, and of how good it expects to be."""
-
-    def loss(network: nn.Module, batch: tuple[Task, Chance], step: int) -> Losses:
-        assert isinstance(network, General)
-        task, chance = batch
-        recipe = RECIPES[task.target.ndim - 1].training
-        looks = replace(recipe, n_corrections=config.n_looks, n_dabs=config.n_dabs)
-        task, features = after_corrections(network, task, chance, looks)
-        completed = network.decode_control(features, task.reach)
-        parts = {"completion": reconstruction(completed, task).mean(), "estimate": estimate_loss(completed, task)}
-        return parts | {"total": parts["completion"] + config.estimate_weight * parts["estimate"]}
-
-    return loss
