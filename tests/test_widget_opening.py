@@ -25,8 +25,10 @@ from napari_probseg.napari_io.layer_data import read_layers
 from napari_probseg.widgets.layers.misreading import misread
 from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.style import colour
+from sessions import state
 from test_widget_inputs import pillow
-from window import click, names, stroke, turned
+from window import asked as question_asked
+from window import click, crash, gone_on, names, stroke, turned
 
 GREY = (np.random.default_rng(0).random((2, 3, 40, 50)) * 255).astype(np.uint8)
 IMAGEJ = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "ZCYX", "spacing": 3, "unit": "um"}}
@@ -193,6 +195,20 @@ def test_where_the_place_alone_was_left_out_it_is_put_right_by_itself(open_widge
     click(qtbot, widget.panel.finish_image)
     qtbot.waitUntil(lambda: (tmp_path / f"apart{n - 1}_objects.tif").is_file(), timeout=20_000)
     assert ps.read(tmp_path / f"apart{n - 1}_objects.tif").spacing == pytest.approx(ps.read(paths[0]).spacing)
+
+
+def test_earlier_work_on_an_image_that_is_put_right_is_of_that_very_image(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    write_tiff(tmp_path / "apart.tif", GREY[:, 0], **STACK)
+    viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
+    qtbot.waitUntil(lambda: not widget.work.recovery.is_pending)
+    stroke(qtbot, widget, (1, 20, 20))
+    before = crash(widget)
+    viewer.layers.clear()
+    viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
+    assert not widget.work.question and widget.work.recovery.is_pending, "nothing is asked before it lies as it did"
+    assert "another image" not in question_asked(qtbot, widget)
+    assert state(gone_on(qtbot, widget)) == state(before) and before.case.spacing == (3, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("beside", ["labels", "image"])

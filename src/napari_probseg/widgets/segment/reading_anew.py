@@ -70,9 +70,14 @@ class ReadingAnew(QObject):
         work, image = self.work, self.work.image
         if work.layers is None and image is not None and (sentence := misread(image) or stacked(image)):
             work.say(sentence)
+            work.recovery.put_off(image)
             self._later.start()
 
     def _put_right(self) -> None:
+        self._lay()
+        self.work.recovery.look(self.work.image, self.work.images.channels)
+
+    def _lay(self) -> None:
         work, image = self.work, self.work.image
         if image is None or work.is_held or any(map(misread, self._worked_on())):
             return

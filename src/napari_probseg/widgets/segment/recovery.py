@@ -65,6 +65,7 @@ class Recovery(QObject):
         self._channels: tuple[Image, ...] = ()
         self._goes_on = False  # with what is found, without asking
         self._is_tidied = False
+        self._is_put_off = False  # until the image at work lies as its file tells
         self._expected: Path | None = None  # the journal that the user has chosen to go on with already
         self._expects_latest = False  # whether that is the latest one of the image that is turned to next
         self.earlier: Earlier | None = None
@@ -83,13 +84,13 @@ class Recovery(QObject):
 
     @property
     def _is_at_work(self) -> bool:
-        """Whether earlier work is looked for, or made into a session with its layers."""
-        return self._background.is_busy or self._restored is not None
+        """Whether earlier work is looked for, or will be, or is made into a session with its layers."""
+        return self._is_put_off or self._background.is_busy or self._restored is not None
 
     @property
     def is_pending(self) -> bool:
         """Whether it is not known yet, or not answered, whether to go on with earlier work."""
-        return self._background.is_busy or self.earlier is not None
+        return self._is_put_off or self._background.is_busy or self.earlier is not None
 
     @property
     def is_asking(self) -> bool:
@@ -122,9 +123,18 @@ class Recovery(QObject):
         """Go on without asking with the latest work on the image that is turned to next, if it is the same."""
         self._expects_latest = True
 
+    def put_off(self, image: Image) -> None:
+        """Wait until `look` is called once more: how an image lies is put right first, and is compared."""
+        expects_latest = self._goes_on
+        self.forget_image(image)
+        self._expects_latest, self._is_put_off = expects_latest, True
+
     def look(self, image: Image | None, channels: Sequence[Image] = ()) -> None:
         """Look for earlier work on an image with its further channels, once."""
         self._goes_on, self._expects_latest = self._expects_latest, False
+        if self._is_put_off:
+            self._is_put_off = False
+            self.changed.emit()
         if image is None or image in self._looked_for:
             return
         self._looked_for[image] = True
@@ -152,6 +162,7 @@ class Recovery(QObject):
         if self._image is not None and self.is_pending:
             self._looked_for.pop(self._image, None)
         self._background.cancel()
+        self._is_put_off = False
         self.earlier = self._image = self._restored = None
 
     def forget_image(self, image: Image) -> None:
