@@ -22,10 +22,10 @@ from napari_probseg.active_learning.comparison import Comparison, Judgement
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.engine.teaching import thumbnail
 from napari_probseg.training.recipe import GeneralTraining
-from napari_probseg.widgets import class_dialog as kinds
 from napari_probseg.widgets import commands
 from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.dataset.widget import DatasetWidget
+from napari_probseg.widgets.segment import class_dialog as kinds
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from window import click, disk, finish_one, stroke
 
@@ -135,6 +135,10 @@ def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answe
     click(qtbot, widget.panel.empty.new)
     idle(qtbot, widget)
     finish_one(qtbot, segment)
+    monkeypatch.setattr(kinds.KindsDialog, "exec_", lambda _: QDialog.DialogCode.Rejected)
+    click(qtbot, widget.panel.add)
+    assert not widget.teaching.work.is_busy, "turning away adds nothing"
+    assert status(widget) == "Nothing was added: in the data set each object has a class."
 
     def choose(dialog) -> int:
         dialog.all.setCurrentText("nucleus")
@@ -147,9 +151,27 @@ def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answe
     idle(qtbot, widget)
     collection = Collection(tmp_path / "Dataset700_New")
     assert collection.labels["vesicle"] == 3 and set(np.unique(collection.load("image").label)) == {0, 3}
-    monkeypatch.setattr(kinds.KindsDialog, "exec_", lambda _: QDialog.DialogCode.Rejected)
-    click(qtbot, widget.panel.add)
-    assert not widget.teaching.work.is_busy, "turning away adds nothing"
+    assert segment.work.session.kinds == {1: "vesicle"}, "the object has what was chosen"
+
+
+def test_the_classes_of_objects_are_typed_by_keys_alone(qtbot):
+    green = (0.3, 0.8, 0.4)
+    dialog = kinds.KindsDialog({1: green, 2: green, 3: green}, ["cell", "nucleus"], None, {1: "cell"})
+    qtbot.addWidget(dialog)
+    field = dialog.each[2]
+    assert dialog.focusWidget() is field, "the first that has none"
+    dialog.show()
+    qtbot.keyClicks(field, "vesicle")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert dialog.isVisible() and dialog.kinds == {1: "cell", 2: "vesicle", 3: ""}, "no class is taken for granted"
+    assert dialog.lacking.text() == "Object 3 has no class yet." and dialog.focusWidget() is dialog.each[3]
+    qtbot.keyClick(dialog.each[3], Qt.Key.Key_Down)
+    assert dialog.kinds[3] == "" and dialog.each[3].view().isVisible()
+    for key in (Qt.Key.Key_Down, Qt.Key.Key_Return):
+        qtbot.keyClick(dialog.each[3].view(), key)
+    assert dialog.kinds[3] in ("cell", "nucleus") and dialog.kinds[1] == "cell"
+    qtbot.keyClick(dialog.each[3], Qt.Key.Key_Return)
+    assert dialog.result() == QDialog.DialogCode.Accepted
 
 
 def test_train_stop_go_on_and_the_curve(open_both, qtbot, answer, tmp_path, monkeypatch):

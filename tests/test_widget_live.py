@@ -150,16 +150,24 @@ def test_the_outline_of_a_square(thickness):
     np.testing.assert_array_equal(outline(stack, (1, 2), thickness)[1], square & ~core, "on each slice")
 
 
-def test_a_held_key_shows_the_image_alone(open_widget, qtbot):
+def test_a_held_key_or_button_shows_the_image_alone(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))
     shown(qtbot, widget)
     viewer.layers["objects of image"].visible = False
     before = {layer.name: layer.visible for layer in viewer.layers}
-    qtbot.keyPress(widget.panel, Qt.Key.Key_Comma)
-    assert [layer.name for layer in viewer.layers if layer.visible] == ["image"]
-    qtbot.keyRelease(widget.panel, Qt.Key.Key_Comma)
-    assert {layer.name: layer.visible for layer in viewer.layers} == before
+    button, left = widget.panel.bare, Qt.MouseButton.LeftButton
+    for hold, let_go in (
+        (
+            lambda: qtbot.keyPress(widget.panel, Qt.Key.Key_Comma),
+            lambda: qtbot.keyRelease(widget.panel, Qt.Key.Key_Comma),
+        ),
+        (lambda: qtbot.mousePress(button, left), lambda: qtbot.mouseRelease(button, left)),
+    ):
+        hold()
+        assert [layer.name for layer in viewer.layers if layer.visible] == ["image"]
+        let_go()
+        assert {layer.name: layer.visible for layer in viewer.layers} == before
 
 
 def test_escape_gives_up_what_was_asked(gated, qtbot):

@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_probseg.case import Marker
 from window import click, disk, finished, press, stroke, turned
@@ -67,6 +69,33 @@ def test_the_class_of_a_selected_object_is_changed_and_taken_back(open_widget, q
     assert objects.selected == 1, "it stays selected"
     click(qtbot, widget.panel.undo)
     assert widget.work.session.kinds == {}
+
+
+def test_neither_the_wheel_nor_an_arrow_nor_what_was_given_up_changes_a_class(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    field = widget.panel.objects.kind
+    widget.work.classify(1, "cell")
+    press(qtbot, widget, Qt.Key.Key_J, SHIFT)
+    viewer.__wrapped__.window._qt_window.show()
+    viewer.__wrapped__.window._qt_window.activateWindow()
+    centre = QPointF(field.rect().center())
+    for notches in (120, -120):
+        QApplication.sendEvent(field, turn := wheel(centre, notches))
+        assert not turn.isAccepted(), "what scrolls around it has it"
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClick(field, Qt.Key.Key_Down)
+    assert field.view().isVisible()
+    qtbot.keyClick(field.view(), Qt.Key.Key_Escape)
+    qtbot.keyClicks(field, "nucl")
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    assert not field.hasFocus() and field.currentText() == "cell" and widget.work.session.kinds == {1: "cell"}
+
+
+def wheel(at, notches):
+    none, no_keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    return QWheelEvent(at, at, QPoint(), QPoint(0, notches), none, no_keys, Qt.ScrollPhase.NoScrollPhase, False)
 
 
 def test_keys_of_the_verbs_go_on_to_the_canvas_from_the_list(open_widget, qtbot):

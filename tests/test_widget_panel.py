@@ -68,7 +68,7 @@ def test_the_usual_work_is_in_view_in_a_small_window(make_napari_viewer_proxy, q
     panel = widget.panel
     objects = tuple(FinishedObject(i + 1, "cell", 50, (slice(0, 1),) * len(shape)) for i in range(3))
     panel.objects.show_objects(objects, colours=[(1, 0, 0)] * 3, kinds={}, kind="", size=str)
-    panel.progress_text.setText("2 of 10 images · 5 objects · 41 s each")
+    panel.progress_text.setText("2 of 10 images · 5 objects · 41 s per image")
     panel.progress_text.show()
     for _ in range(3):
         turned(qtbot)

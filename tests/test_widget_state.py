@@ -318,7 +318,11 @@ def test_the_view_follows_from_the_session():
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0.2, "1 of 3 images · 2 objects"), (41, "1 of 3 images · 2 objects · 41 s each"), (84, "· 1.4 min each")],
+    [
+        (0.2, "1 of 3 images · 2 objects"),
+        (41, "1 of 3 images · 2 objects · 41 s per image"),
+        (84, "· 1.4 min per image"),
+    ],
 )
 def test_the_time_for_an_image_is_told_as_it_is(seconds, told):
     images = tuple(Path(f"{i}.tif") for i in range(3))

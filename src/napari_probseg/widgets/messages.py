@@ -26,13 +26,13 @@ _STEPS = {
 
 
 def progress_of(series: Series) -> str:
-    """Return how far a series is: "2 of 20 images · 7 objects · 40 s each"; empty while none is finished."""
+    """Return how far a series is: "2 of 20 images · 7 objects · 40 s per image"; empty while none is finished."""
     if not series.done:
         return ""
     far = f"{series.n_done} of {len(series.images)} images · {counted_objects(series.n_objects)}"
     seconds = round(series.seconds_per_image)
     each = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds} s"
-    return f"{far} · {each} each" if seconds else far
+    return f"{far} · {each} per image" if seconds else far
 
 
 def sentence_of(error: Exception) -> str:

@@ -110,21 +110,21 @@ class Teaching(QObject):
         ending = NIFTI[0] if is_nifti or is_volume else ".tif"
         self._start(lambda: lessons.making(folder, labels, session, ending=ending))
 
-    def finished_objects(self) -> list[int]:
-        """Return the numbers of the objects that are finished in Segment.
+    def finished_work(self) -> Workspace:
+        """Return the work in Segment, of which objects are finished.
 
         Raises
         ------
         ValueError
             If there is no image, or no object is finished.
         """
-        work = commands.widget_of(self.viewer).work
+        work: Workspace = commands.widget_of(self.viewer).work
         work.take_strokes()
         if work.image is None:
             raise ValueError("there is no image in Segment yet: open one, and finish its objects")
         if work.session is None or not work.session.max_label:
             raise ValueError("no object of this image is finished yet: finish one in Segment first")
-        return [one.label for one in work.session.finished]
+        return work
 
     def add(self, kinds: Mapping[int, str]) -> None:
         """Add the image in Segment with its finished objects.

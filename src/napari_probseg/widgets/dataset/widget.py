@@ -9,10 +9,10 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QListWidgetItem, QMainWindow, QVBoxLayout, QWidget
 
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
+from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.style import sheet, use_all_height
 
 if TYPE_CHECKING:
@@ -105,8 +105,13 @@ class DatasetWidget(QWidget):
         folder, _ = QFileDialog.getSaveFileName(self, "New data set: name its folder", "Dataset001_Mine")
         if not folder:
             return
+        segment = commands.found(self._viewer)
+        kinds = () if segment is None else segment.work.kinds()
         text, accepted = QInputDialog.getText(
-            self, "New data set", "What do you segment? One name, or several parted by commas:", text="object"
+            self,
+            "New data set",
+            "What do you segment? One name, or several parted by commas:",
+            text=", ".join(kinds) or "object",
         )
         labels = [name.strip() for name in text.split(",") if name.strip()]
         if accepted and labels:
@@ -114,16 +119,16 @@ class DatasetWidget(QWidget):
 
     def _add(self) -> None:
         try:
-            objects = self.teaching.finished_objects()
+            work = self.teaching.finished_work()
         except ValueError as error:
             self.teaching.refuse(error)
             return
-        state = self.teaching.state
-        session = commands.widget_of(self._viewer).work.session
-        given = {} if session is None else session.kinds
-        kinds = None if state is None else kinds_of(objects, state.labels, self, given=given)
-        if kinds is not None:
+        if (state := self.teaching.state) is None:
+            return
+        if (kinds := kinds_of(work, state.labels, self)) is not None:
             self.teaching.add(kinds)
+        else:
+            self.teaching.say("Nothing was added: in the data set each object has a class.")
 
     def _search(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder of images to choose the next one from")

@@ -284,6 +284,13 @@ class Workspace(MoreLikeThis):
         self.say(f"Object {label} is of class “{kind}”." if kind else f"Object {label} is of no class.")
         self.changed.emit()
 
+    def classify_all(self, kinds: Mapping[int, str]) -> None:
+        """Give finished objects of the image at work these classes, without a word."""
+        for label, kind in kinds.items():
+            self._session().classify(label, kind)
+        self.open_layers().colour_objects()
+        self.changed.emit()
+
     @verb
     def _classify_next(self, kind: str) -> None:
         self.tools = replace(self.tools, kind=kind)

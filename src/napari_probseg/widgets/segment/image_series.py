@@ -18,13 +18,13 @@ from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets import commands
-from napari_probseg.widgets.class_dialog import kinds_of
 from napari_probseg.widgets.layers.appearance import Limits
 from napari_probseg.widgets.layers.exchange import may_take, take
 from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, place_of
 from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
+from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.passage import Passage, told
 from napari_probseg.widgets.segment.way import Way, way_of
@@ -97,14 +97,13 @@ class ImageSeries(QObject):
         if teaching is None or session is None or not n:
             self._leave(session)
             return
-        numbers = [one.label for one in session.finished]
-        kinds = kinds_of(numbers, teaching.state.labels, self.parent(), given=session.kinds)
-        if kinds is not None:
+        if (kinds := kinds_of(work, teaching.state.labels, self.parent())) is not None:
             teaching.added.connect(self._added)
             teaching.refused.connect(self._not_added)
             teaching.add(kinds)
         else:
-            self._is_finishing = False
+            self._finished, self._is_finishing = None, False
+            work.say("The image is not finished: in the data set each object has a class.")
 
     @told
     def go_back(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QEvent, QItemSelectionModel, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QFrame, QHeaderView, QLabel, QTreeView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QLabel, QTreeView, QVBoxLayout, QWidget
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.layers.colours import Colour
+from napari_probseg.widgets.segment.class_field import ClassField
 from napari_probseg.widgets.style import dot, row, use_no_more_height
 
 _N_ROWS, _FRAME = 3, 4  # rows that are seen at least, and the pixels around them
@@ -38,12 +39,10 @@ class ObjectList(QWidget):
         self._model = _Rows()
         self.rows = _Table(self._model)
         self.of = QLabel(objectName="faint")
-        self.kind = QComboBox(editable=True, toolTip="The class of the object that is selected, or of the next ones")
-        self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.kind.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.kind = ClassField("The class of the object that is selected, or of the next ones", NO_CLASS)
         self.kind.setMinimumContentsLength(5)
         self.kind.setMinimumWidth(72)
-        self.kind.lineEdit().setPlaceholderText(NO_CLASS)
+        self.kind.installEventFilter(self)
         self.kind.lineEdit().editingFinished.connect(self._classify)
         self.kind.activated.connect(self._classify)
         self._kinds: dict[str, Colour | None] = {}  # to choose from
@@ -129,18 +128,30 @@ class ObjectList(QWidget):
     def _show_kind(self) -> None:
         if self.kind.hasFocus() or self.kind.lineEdit().hasFocus():
             return  # it is being typed
-        label = self.selected
-        self.of.setText(f"№ {label}" if label else "Class")
-        self.kind.setCurrentText(self._model.kind(label) if label else self._kind)
+        self.of.setText(f"№ {self.selected}" if self.selected else "Class")
+        self.kind.setCurrentText(self._given)
+
+    @property
+    def _given(self) -> str:
+        """The class of the object that is selected, or of the next ones."""
+        return self._model.kind(self.selected) if self.selected else self._kind
 
     def _classify(self, _: int = 0) -> None:
         """Take what was chosen or typed, and give the keys back to the canvas."""
-        label, kind = self.selected, self.kind.currentText().strip()
+        label, kind = self.selected, self.kind.kind
         if self.kind.lineEdit().hasFocus() or self.kind.hasFocus():
             self.kind.lineEdit().clearFocus()
             self.kind.clearFocus()
-        if kind != (self._model.kind(label) if label else self._kind):
+        if kind != self._given:
             self.classified.emit(label, kind)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Let Esc give up what was typed, and the keys back to the canvas."""
+        if event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Escape:
+            self.kind.setCurrentText(self._given)
+            self.kind.clearFocus()
+            return True
+        return super().eventFilter(watched, event)
 
 
 class _Rows(QAbstractTableModel):

@@ -1,4 +1,4 @@
-"""Overlays: all that lies over an image, hidden while a key is held."""
+"""Overlays: all that lies over an image, hidden while a key or a button is held."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Overlays:
 
     def hide(self) -> None:
         """Hide all that lies over the image, until `show`."""
+        if self._hidden:  # by the key and the button together
+            return
         self._hidden = [layer for layer in self._viewer.layers if layer.visible and self._lies_over(layer)]
         for layer in self._hidden:
             layer.visible = False

@@ -81,9 +81,8 @@ class Panel(QWidget):
         self.fill = QCheckBox("Fill", toolTip="Fill candidates on the canvas, where they are outlined otherwise")
         for switch in (self.live, self.fill):
             switch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.hide_hint = QLabel(objectName="faint", toolTip="Hold the key, and nothing lies over the image")
-        self.hide_hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.hide_hint.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.bare = KeyButton("Hide", tip="As long as you hold it, or its key, nothing lies over the image")
+        self.bare.setObjectName("narrow")
 
         self.complete = KeyButton("Complete", tip="Segment the whole object from the strokes or the box, in one go")
         self.tune = KeyButton(
@@ -161,7 +160,8 @@ class Panel(QWidget):
         rows.addLayout(row(self.inside, self.outside, self.erase, self.box))
         rows.addLayout(row(QLabel("Brush, px"), self.brush_size, QLabel("Reach"), self.reach))
         rows.addWidget(self.extent)
-        rows.addLayout(row(self.live, self.fill, self.hide_hint, self.cancel, stretch=(0, 0, 1, 0)))
+        rows.addLayout(switches := row(self.live, self.fill, self.bare, self.cancel))
+        switches.insertStretch(2, 1)
         rows.addLayout(row(self.propose, self.complete, self.tune, stretch=(1, 1, 1)))
         rows.addLayout(row(QLabel("Smooth"), self.smoothness, QLabel("Edges"), self.edges))
         rows.addWidget(self.progress)

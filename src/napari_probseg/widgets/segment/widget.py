@@ -180,7 +180,8 @@ class SegmentWidget(QWidget):
         panel.reach.setValue(10)
         panel.live.setChecked(work.live.is_on)
         panel.fill.setChecked(work.settings.fill)
-        panel.hide_hint.setText(f"hide: hold {short(work.settings.keys['hide'])}")
+        panel.bare.pressed.connect(work.overlays.hide)
+        panel.bare.released.connect(work.overlays.show)
         panel.smoothness.setValue(nearest_step(smoothness_at, work.tools.cut.smoothness))
         panel.edges.setValue(nearest_step(edges_at, work.tools.cut.edges))
         panel.smoothness.valueChanged.connect(self._set_cut)  # once both stand where they belong
@@ -201,6 +202,7 @@ class SegmentWidget(QWidget):
             button = getattr(self.panel, name, None)
             if key not in refused and name in self.verbs and isinstance(button, KeyButton):
                 button.set_key(short(key))
+        self.panel.bare.set_key("" if keys["hide"] in refused else short(keys["hide"]))
         if refused:
             taken = f"Taken by another plugin or unknown: {', '.join(refused)}; set other keys in Preferences."
             self.panel.status.say(taken, is_error=True)
