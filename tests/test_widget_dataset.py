@@ -248,6 +248,7 @@ def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, mon
     qtbot.mouseClick(widget.panel.found.viewport(), Qt.MouseButton.LeftButton, pos=place)
     idle(qtbot, widget)
     path = item.data(Qt.ItemDataRole.UserRole)
+    assert item.text() == path.stem and item.toolTip().startswith(path.name)
     assert segment.work.image.name == path.stem and len(viewer.layers) == 2
     widget.teaching.show(path)
     assert len(viewer.layers) == 2, "it is open already"

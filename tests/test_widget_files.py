@@ -34,7 +34,7 @@ def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path
     answer_dialog(tmp_path / "objects.tif")
     click(qtbot, widget.panel.save)
     idle(qtbot, widget)
-    assert widget.panel.status.text() == "Saved the objects as objects.tif."
+    assert widget.panel.status.text() == "Saved the objects as “objects.tif”."
     assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects of image"].data)
 
 

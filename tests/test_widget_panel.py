@@ -18,7 +18,7 @@ from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment import objects_part
 from napari_probseg.widgets.segment import widget as widget_module
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from napari_probseg.widgets.style import KeyButton, colour, faint, sheet
+from napari_probseg.widgets.style import KeyButton, colour, faint, lively, sheet
 from window import Balls, disk, turned
 
 
@@ -93,6 +93,26 @@ def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewe
     assert widget.width() <= 340, "test invalid"
     assert panel.work.widget().width() <= panel.work.viewport().width()
     assert panel.work.geometry().right() <= panel.contentsRect().right()
+
+
+def test_a_button_is_as_high_where_it_cannot_be_pressed(make_napari_viewer_proxy, qtbot):
+    host, panel = QWidget(), QWidget()
+    qtbot.addWidget(host)
+    QVBoxLayout(host).addWidget(panel)
+    host.setStyleSheet(get_current_stylesheet())  # napari draws a border around what is disabled
+    QVBoxLayout(panel).addWidget(button := KeyButton("Undo", tip=""))
+    heights = {}
+    for style in ("", sheet(make_napari_viewer_proxy())):
+        panel.setStyleSheet(style)
+        heights[style] = set()
+        for is_enabled in (True, False):
+            button.setEnabled(is_enabled)
+            button.style().unpolish(button)
+            button.style().polish(button)
+            heights[style].add(button.sizeHint().height())
+    without, with_it = heights.values()
+    assert len(without) == 2, "test invalid"
+    assert len(with_it) == 1
 
 
 def test_the_window_does_not_grow_when_the_first_image_comes(make_napari_viewer_proxy, qtbot):
@@ -211,5 +231,6 @@ def test_what_is_faint_and_what_is_an_error_can_be_read(make_napari_viewer_proxy
     assert contrast(thin, ground) < 4.5, "test invalid"
     for name in ("background", "foreground"):
         assert contrast(faint(text), colour(viewer, name)) >= 4.5
+    assert contrast(lively(viewer), ground) >= 3
     told = re.search(r"error=\"true\"\] \{ color: (#\w+)", sheet(viewer))
     assert told and contrast(QColor(told[1]), ground) >= 4.5

@@ -166,7 +166,7 @@ def test_an_image_whose_work_is_in_no_journal_stays_open(opened, qtbot, monkeypa
     back(qtbot, widget, "cell0")
     assert set(images(viewer)) == {"cell0", "cell1"}
     widget.work.choose(viewer.layers["cell1"])
-    assert widget.work.session is session
+    qtbot.waitUntil(lambda: widget.work.session is session)  # at once, or after what waits
 
 
 def test_objects_of_an_earlier_day_are_taken_up_where_there_is_no_journal(opened, qtbot, folder):

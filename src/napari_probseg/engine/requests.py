@@ -121,7 +121,7 @@ class Propose:
             raise ValueError("this network proposes on slices alone: choose Slice, or complete the volume")
         known = {} if answered is None else taken_by(proposer, answered=answered)
         candidates = proposer.propose(self.case, **{**self.arguments, **options, **known})
-        advice = "Hover to look, click or press a key to accept."
+        advice = "Hover to look, click to accept."
         return Found(candidates, exhibit(candidates, self.axes, in_volume=whole, advice=advice), options)
 
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QProgressBar
 
-from napari_probseg.widgets.style import colour
+from napari_probseg.widgets.style import colour, lively
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -51,7 +51,7 @@ class BusyBar(QProgressBar):
         else:
             left = whole * min(place, 2 * _N_PLACES - 2 - place) // _N_PLACES
             right = left + whole // _N_PLACES
-        painter.fillRect(left, 0, right - left, self.height(), colour(self._viewer, "current"))
+        painter.fillRect(left, 0, right - left, self.height(), lively(self._viewer))
         painter.end()
 
     def _move(self) -> None:

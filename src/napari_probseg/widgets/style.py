@@ -25,20 +25,33 @@ def faint(ink: QColor, *, is_enabled: bool = True) -> QColor:
     return pale
 
 
+def lively(viewer: Viewer) -> QColor:
+    """Return the colour of what is at work: the theme's own, as it stands out from the theme's grounds (3 to 1)."""
+    current = colour(viewer, "current")
+    if is_dark(viewer):
+        return current.lighter(130)
+    return QColor.fromHsl(current.hslHue(), current.hslSaturation(), 160)
+
+
+def is_dark(viewer: Viewer) -> bool:
+    """Return whether the viewer's theme is a dark one."""
+    return colour(viewer, "background").lightness() < colour(viewer, "text").lightness()
+
+
 def sheet(viewer: Viewer) -> str:
     """Return the style sheet of the Segment widget, in the colours of the viewer's theme."""
     text, current = colour(viewer, "text"), colour(viewer, "current")
     highlight = colour(viewer, "highlight").name()
-    lively = current.lighter(118).name()
+    primary = colour(viewer, "primary").name()
     error = colour(viewer, "error")
-    is_dark = colour(viewer, "background").lightness() < text.lightness()
-    readable = error.lighter(200) if is_dark else error.darker(135)
+    readable = error.lighter(200) if is_dark(viewer) else error.darker(135)
     pale = "rgba({}, {}, {}, {})".format(*faint(text).getRgb())
     return f"""
-        QPushButton {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
-        QPushButton#narrow {{ padding-left: 3px; }}
+        QPushButton {{ padding: 3px 5px; min-height: 18px; border: 1px solid transparent; border-radius: 3px; }}
+        QPushButton:disabled {{ border-color: {primary}; }}
+        QPushButton#narrow {{ padding-left: 2px; }}
         QPushButton#primary:enabled {{ background-color: {current.name()}; font-weight: 600; }}
-        QPushButton#primary:enabled:hover {{ background-color: {lively}; }}
+        QPushButton#primary:enabled:hover {{ background-color: {current.lighter(118).name()}; }}
         QPushButton#half:checked {{ background-color: {highlight}; font-weight: 600; }}
         QToolButton#menu {{ padding: 4px 6px; min-height: 18px; border-radius: 3px; }}
         QToolButton#menu::menu-indicator {{ image: none; }}
@@ -46,7 +59,7 @@ def sheet(viewer: Viewer) -> str:
         QLabel#status[error="true"] {{ color: {readable.name()}; }}
         QMenu::item {{ padding: 3px 24px; }}
         QMenu::indicator {{ left: 6px; width: 12px; height: 12px; }}
-        QFrame#line {{ background-color: {colour(viewer, "primary").name()}; max-height: 1px; border: none; }}
+        QFrame#line {{ background-color: {primary}; max-height: 1px; border: none; }}
         QProgressBar {{ max-height: 3px; min-height: 3px; border: none; border-radius: 1px; }}
     """
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_probseg.widgets.style import colour, faint
+from napari_probseg.widgets.style import colour, faint, lively
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -58,7 +58,7 @@ class CurveView(QWidget):
         painter.setPen(QPen(colour(self._viewer, "primary"), 1))
         painter.drawLine(frame.bottomLeft(), frame.bottomRight())
         painter.drawLine(frame.bottomLeft(), frame.topLeft())
-        painter.setPen(QPen(colour(self._viewer, "current").lighter(130), 2))
+        painter.setPen(QPen(lively(self._viewer), 2))
         line = [
             QPointF(frame.left() + frame.width() * step / last, frame.bottom() - frame.height() * loss / highest)
             for step, loss in self.points

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -29,10 +29,11 @@ from qtpy.QtWidgets import (
 from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.engine.teaching import Suggestion
+from napari_probseg.io import READABLE
 from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.status import StatusLine
-from napari_probseg.widgets.style import KeyButton, line, row
+from napari_probseg.widgets.style import KeyButton, colour, faint, line, row
 from napari_probseg.widgets.tasks.dataset import Row, State
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ class DatasetPanel(QWidget):
 
         self.search = KeyButton("Next image…", tip="Rank the images of a folder, the most uncertain first")
         self.stop_search = KeyButton("Stop looking", tip="Stop looking; what was found stays")
-        self.found = QListWidget(viewMode=QListView.ViewMode.IconMode, movement=QListView.Movement.Static)
+        self.found = FoundList(viewer)
         self.found.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.found.setResizeMode(QListView.ResizeMode.Adjust)
         self.found.setWordWrap(False)
-        self.found.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.found.setTextElideMode(Qt.TextElideMode.ElideLeft)  # images of a folder differ in how their names end
         self.found.setToolTip("Click an image to open it and select it in Segment")
         self.found.setMinimumHeight(_THUMBNAIL + 36)
         self._rows: tuple[Row, ...] = ()  # that are listed
@@ -183,6 +184,30 @@ class DatasetPanel(QWidget):
         self.setMinimumWidth(300)
 
 
+class FoundList(QListWidget):
+    """Images to choose from, as thumbnails; a hint while there are none.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        In whose theme the hint is drawn.
+    """
+
+    hint = "Images of a folder appear here,\nthe most uncertain first."
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewMode=QListView.ViewMode.IconMode, movement=QListView.Movement.Static)
+        self._viewer = viewer
+
+    def paintEvent(self, event: Any) -> None:
+        super().paintEvent(event)
+        if not self.count():
+            painter = QPainter(self.viewport())
+            painter.setPen(faint(colour(self._viewer, "text")))
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, self.hint)
+            painter.end()
+
+
 class EmptyState(QWidget):
     """What is shown while there is no data set."""
 
@@ -206,7 +231,8 @@ class EmptyState(QWidget):
 
 def _item(one: Suggestion) -> QListWidgetItem:
     """Return an image that was found as an item of the list."""
-    item = QListWidgetItem(_icon(one.picture), one.path.name)
+    ending = next((e for e in READABLE if one.path.name.lower().endswith(e)), "")
+    item = QListWidgetItem(_icon(one.picture), one.path.name[: len(one.path.name) - len(ending)])
     item.setData(Qt.ItemDataRole.UserRole, one.path)
     item.setToolTip(f"{one.path.name}: uncertainty {one.uncertainty:.2f}")
     item.setSizeHint(QSize(_THUMBNAIL + 8, _THUMBNAIL + 20))

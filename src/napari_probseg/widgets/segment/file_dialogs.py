@@ -192,7 +192,7 @@ def _write_objects(layer: Labels, path: Path, session: Session | None = None) ->
     write_labels(str(path), data, attributes)
     if session is not None:
         session.note_saved(path, whole=False)
-    return f"Saved the objects as {path.name}."
+    return f"Saved the objects as “{path.name}”."
 
 
 def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
@@ -200,7 +200,7 @@ def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
     session.save(path)
     session.note_saved(path, whole=True)
     is_lost = session.learnt is not None and not can_be_kept(session.learnt)
-    return f"Saved the session as {path.name}." + " What was learnt of the image is not in it." * is_lost
+    return f"Saved the session as “{path.name}”." + " What was learnt of the image is not in it." * is_lost
 
 
 def _read_session(

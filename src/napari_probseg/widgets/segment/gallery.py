@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractButton, QGridLayout, QLabel, QSizePolicy, QS
 
 from napari_probseg.engine.thumbnails import Pane, Thumbnail
 from napari_probseg.rendering import BLUE, RED
-from napari_probseg.widgets.style import colour, faint
+from napari_probseg.widgets.style import colour, faint, lively
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -180,7 +180,7 @@ class Cell(QAbstractButton):
             shown.moveCenter(QRectF(room.translated(3, 2)).center())
             painter.drawPixmap(shown.topLeft(), picture)
         if self._current:
-            pen = QPen(colour(self._viewer, "current"))
+            pen = QPen(lively(self._viewer))
             pen.setWidth(3)
             painter.setPen(pen)
             painter.drawRect(frame)

@@ -45,6 +45,7 @@ class Panel(QWidget):
         self.images = QComboBox(toolTip="The image to segment: 2-D or 3-D, grey, RGB, or with a first axis named “c”.")
         self.images.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.images.setMinimumContentsLength(8)
+        self.images.setPlaceholderText("No image yet")
         self.channels = QToolButton(objectName="menu")
         self.channels.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.channels_menu = QMenu(self.channels)

@@ -179,7 +179,7 @@ class Stage(Showing):
             self.refuse(error)
 
     def _learning(self, step: int, n_steps: int) -> None:
-        verb = "Looking for others like it" if self.asking.is_for_others else "Learning this image"
+        verb = "Looking for others like it" if self.asking.is_for_others else "Learning"
         self.say(f"{verb}… {step} of {n_steps}")
 
     def _looked_at(self, i: int) -> None:

@@ -103,8 +103,8 @@ def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own:
             raise OSError(f"{error}: “Save objects…” writes them there, and then the image can be finished") from error
         return f"Nothing can be written beside “{done.path.name}”: its objects are where you saved them."
     session.note_saved(path, whole=False)
-    moved = "" if aside is None else f" What was there is {aside.name} now."
-    return f"Saved {counted_objects(done.n_objects)} as {path.name}.{moved}"
+    moved = "" if aside is None else f" What was there is “{aside.name}” now."
+    return f"Saved {counted_objects(done.n_objects)} as “{path.name}”.{moved}"
 
 
 def arriving(
