@@ -38,11 +38,12 @@ def test_every_step_is_undone_and_done_again(session: ps.Session) -> None:
         lambda: session.reopen(1),
         session.finish,
         lambda: session.take(square(35, 5) * 4),
+        lambda: session.remove(1),
     ):
         act()
         states.append(state(session))
     assert len(set(states)) > 6, "test invalid"
-    assert len(session.steps) == 8
+    assert len(session.steps) == 9
     for expected in states[-2::-1]:
         session.undo()
         assert state(session) == expected
@@ -117,6 +118,27 @@ def test_reopening_keeps_the_number(session: ps.Session) -> None:
     session.mark(square(30, 30))
     with pytest.raises(RuntimeError, match="finish or undo the object in work first"):
         session.reopen(1)
+
+
+def test_a_removed_object_leaves_its_place_open_and_the_object_in_work_as_it_is(session: ps.Session) -> None:
+    for y in (8, 20):
+        session.mark(square(y, 8))
+        session.finish("cell")
+    session.mark(square(20, 11), outside=square(8, 10))  # strokes lie on both finished ones
+    drawn = session.case.strokes.copy()
+    in_work = session.in_work
+    session.remove(2)
+    assert session.kinds == {1: "cell"} and not (session.objects == 2).any() and session.in_work == in_work
+    assert np.array_equal(session.case.strokes, drawn)
+    opened = square(20, 8) & (drawn == ps.Marker.UNKNOWN)
+    assert (session.case.partial[opened] == ps.Marker.UNKNOWN).all() and opened.any()
+    assert session.finish().arguments["label"] == 2 and session.kinds == {1: "cell"}, "the next one is another object"
+    names: dict[str, object] = {"np": np, "ps": ps, "case": session.start}
+    body = session.script().split("session = ps.Session(case)")[1]
+    exec("from napari_probseg.session.script import unpack\nsession = ps.Session(case)" + body, names)
+    assert np.array_equal(names["objects"], session.objects)
+    with pytest.raises(ValueError, match="no finished object 9"):
+        session.remove(9)
 
 
 def test_objects_from_elsewhere(session: ps.Session) -> None:

@@ -86,6 +86,22 @@ class Work(RuleBasedStateMachine):
         self.session.reopen(int(labels[pick % len(labels)]))
         self.did()
 
+    def has_finished_objects(self) -> bool:
+        return bool(self.session.objects.any())
+
+    @precondition(has_finished_objects)
+    @rule(pick=st.integers(0, 99))
+    def remove(self, pick: int) -> None:
+        before, case = self.session.objects.copy(), self.session.case
+        labels = np.unique(before[before > 0])
+        label = int(labels[pick % len(labels)])
+        self.session.remove(label)
+        assert np.array_equal(self.session.objects, np.where(before == label, 0, before)), "the others stay"
+        assert np.array_equal(self.session.case.strokes, case.strokes), "strokes stay"
+        is_elsewhere = before != label
+        assert np.array_equal(self.session.case.partial[is_elsewhere], case.partial[is_elsewhere])
+        self.did()
+
     @rule(at=places, label=st.integers(1, 3))
     def take(self, at: tuple[int, int], label: int) -> None:
         labels = np.zeros(SHAPE, dtype=int)

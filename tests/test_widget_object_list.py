@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("napari")
 
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtGui import QContextMenuEvent, QWheelEvent
+from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_probseg.case import Marker
 from window import click, disk, finished, press, stroke, turned
@@ -69,6 +69,36 @@ def test_the_class_of_a_selected_object_is_changed_and_taken_back(open_widget, q
     assert objects.selected == 1, "it stays selected"
     click(qtbot, widget.panel.undo)
     assert widget.work.session.kinds == {}
+
+
+def test_objects_are_removed_by_a_key_one_after_the_other_and_brought_back(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    for at in ((10, 10), (30, 30), (50, 50)):
+        finished(qtbot, widget, at)
+    rows = widget.panel.objects.rows
+    stroke(qtbot, widget, (30, 50))
+    widget.panel.objects.select(2)
+    for left in (["1", "3"], ["1"]):
+        qtbot.keyClick(rows, Qt.Key.Key_Delete)
+        assert [text[0] for text in texts(widget)] == left
+    assert widget.panel.status.text() == "Object 3 is removed: Undo brings it back."
+    assert not viewer.layers["objects of image"].data[50, 50] and widget.work.session.case.strokes[30, 50] == 1
+    for _ in range(2):
+        click(qtbot, widget.panel.undo)
+    assert [text[0] for text in texts(widget)] == ["1", "2", "3"] and viewer.layers["objects of image"].data[50, 50]
+
+
+def test_the_right_button_offers_what_can_be_done_to_an_object(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    finished(qtbot, widget)
+    rows = widget.panel.objects.rows
+    at = rows.visualRect(rows.model().index(0, 1)).center()
+    QApplication.sendEvent(rows.viewport(), QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, QPoint(0, 0)))
+    menu = rows.findChild(QMenu)
+    assert [action.text() for action in menu.actions()] == ["Reopen", "Remove"]
+    menu.actions()[1].trigger()
+    menu.close()
+    assert texts(widget) == []
 
 
 def test_neither_the_wheel_nor_an_arrow_nor_what_was_given_up_changes_a_class(open_widget, qtbot):

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Plane
 from napari_probseg.progress import Progress, result_of
 from napari_probseg.region import Part, Region, bounding_box, boxed, grown, overlap, relative
+from napari_probseg.session.finishing import Finishing
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
 from napari_probseg.session.packing import pack, unpack
 from napari_probseg.session.shown import OnShow
-from napari_probseg.session.work import Work
 from napari_probseg.similar.examples import Example, Query
 from napari_probseg.similar.offer import (
     DEFAULT_LINE,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 N_OFFERED = 30
 
 
-class Alike(Work):
+class Alike(Finishing):
     """The part of a `Session` in which finished objects teach where others are.
 
     Parameters

@@ -29,7 +29,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = {
     "objects": (np.dtype("<u4"), 2**31 - 1),
     "shown": (np.dtype("u1"), int(max(Marker))),
 }
-VERBS = ("mark", "accept", "finish", "reopen", "take", "skip", "classify", "refine", "adapt", "forget")
+VERBS = ("mark", "accept", "finish", "reopen", "remove", "take", "skip", "classify", "refine", "adapt", "forget")
 ASKED = ("propose", "complete", "carry", "question")  # what the candidates of an accepted step were asked by
 MAX_LEARNT_BYTES = 2**28
 BROKEN = (  # what reading raises of a file in which anything may be wrong
@@ -208,7 +208,7 @@ def _check_arguments(step: Step, shape: Sequence[int]) -> None:
     changed = {change.name for change in step.changes}
     if (step.verb == "mark" and not changed) or (step.verb == "take" and "objects" not in changed):
         raise ValueError(f"a step {step.verb!r} changes nothing")
-    if step.verb in ("finish", "reopen", "classify"):
+    if step.verb in ("finish", "reopen", "remove", "classify"):
         _whole(told["label"])
         _text(told.get("kind", ""))
     elif step.verb == "take":

@@ -98,6 +98,8 @@ def kinds_by(steps: Iterable[Step]) -> dict[int, str]:
         told = step.arguments
         if step.verb in ("finish", "classify"):
             kinds[int(told["label"])] = str(told.get("kind", ""))
+        elif step.verb == "remove":
+            kinds.pop(int(told["label"]), None)
         elif step.verb == "take":
             first = int(told["first"])
             kinds = {label: kind for label, kind in kinds.items() if label <= first}  # what follows is new

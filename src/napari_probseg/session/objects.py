@@ -55,13 +55,14 @@ def in_work(start: Case, steps: Sequence[Step]) -> Region:
     start : Case
         Before any step.
     steps : sequence of Step
-        What was done since: finishing an object leaves nothing of it, and objects that are taken are finished.
+        What was done since: finishing an object leaves nothing of it, and objects that are taken or removed
+        are finished ones.
     """
     since: list[Region] = []
     for step in reversed(steps):
         if step.verb == "finish":
             break
-        if step.verb != "take":
+        if step.verb not in ("take", "remove"):
             since += [change.where for change in step.changes if change.name in ("partial", "strokes")]
     else:
         since.append(start.marked)
@@ -113,6 +114,20 @@ def reopening(case: Case, objects: Objects, label: int, box: Region, where: Regi
     after = np.where(chosen, np.uint32(0), objects[where])
     partial = np.where(chosen, Marker.OBJECT, _blank(after))
     return changes_to(case, objects, where, partial, Marker.UNKNOWN, after)
+
+
+def removing(case: Case, objects: Objects, label: int, box: Region) -> tuple[Change, ...]:
+    """Return the changes that remove a finished object; strokes on it, and what they decide, are of another one.
+
+    Parameters
+    ----------
+    box : tuple of slices
+        A box of the finished object.
+    """
+    chosen = objects[box] == label
+    partial, strokes = case.partial[box], case.strokes[box]
+    opened = np.where(chosen & (strokes == Marker.UNKNOWN), Marker.UNKNOWN, partial).astype(np.uint8)
+    return changes_to(case, objects, box, opened, strokes, np.where(chosen, np.uint32(0), objects[box]))
 
 
 def without_locked(case: Case, objects: Objects, where: Region) -> NDArray[np.uint8]:

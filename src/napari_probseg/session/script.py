@@ -157,6 +157,7 @@ _WRITERS: dict[str, Callable[[Step], list[str]]] = {
     "accept": _accept_lines,
     "finish": _finish_lines,
     "reopen": lambda step: [f"session.reopen({step.arguments['label']})"],
+    "remove": lambda step: [f"session.remove({step.arguments['label']})"],
     "take": _take_lines,
     "classify": _classify_lines,
     "refine": _refine_lines,

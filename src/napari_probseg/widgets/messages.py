@@ -17,6 +17,7 @@ _STEPS = {
     "accept": "a candidate",
     "finish": "finishing an object",
     "reopen": "reopening an object",
+    "remove": "removing an object",
     "take": "taking objects",
     "refine": "refining objects",
     "classify": "giving an object a class",

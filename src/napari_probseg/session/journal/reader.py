@@ -194,7 +194,7 @@ def count_objects(steps: Sequence[Step]) -> int:
     for step in steps:
         if step.verb == "finish":
             labels.add(int(step.arguments["label"]))
-        elif step.verb == "reopen":
+        elif step.verb in ("reopen", "remove"):
             labels.discard(int(step.arguments["label"]))
         elif step.verb == "take":
             new = [c.after[c.before != c.after] for c in step.changes if c.name == "objects"]

@@ -278,6 +278,11 @@ class Workspace(MoreLikeThis):
             self._classify_next(kind)
 
     @verb_of_subject
+    def remove_object(self, label: int) -> None:
+        """Remove a finished object."""
+        self._stepped(self._session().remove(label), f"Object {label} is removed: Undo brings it back.")
+
+    @verb_of_subject
     def _classify(self, label: int, kind: str) -> None:
         self._session().classify(label, kind)
         self.open_layers().colour_objects()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QEvent, QItemSelectionModel, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QLabel, QTreeView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QLabel, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets.layers.colours import Colour
@@ -24,6 +25,7 @@ _MOVES = (
     Qt.Key.Key_PageDown,
 )
 _OPENS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+_REMOVES = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 NO_CLASS = "no class"
 
 
@@ -32,6 +34,7 @@ class ObjectList(QWidget):
 
     visited = Signal(int)
     opened = Signal(int)
+    removed = Signal(int)
     classified = Signal(int, str)  # 0: the objects that are finished from now on
 
     def __init__(self, *beside: QWidget) -> None:
@@ -49,6 +52,7 @@ class ObjectList(QWidget):
         self._kind = ""  # of the objects that are finished from now on
         self.rows.selectionModel().currentRowChanged.connect(self._visit)
         self.rows.opened.connect(self.opened)
+        self.rows.removed.connect(self.removed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
@@ -112,6 +116,11 @@ class ObjectList(QWidget):
         self.rows.selectionModel().blockSignals(False)
         self.rows.viewport().update()
         self._show_kind()
+
+    def beside(self, label: int) -> int:
+        """Return the number of the object in the row below, or above the last; 0 if there is no other."""
+        row = self._model.index_of(label).row()
+        return self._model.label(row + 1) or self._model.label(row - 1)
 
     def move(self, step: int) -> None:
         """Go to the object so many rows below the one that is selected, round and round."""
@@ -203,7 +212,7 @@ class _Rows(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 2:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "Click to go there; double-click or Enter to reopen it"
+            return "Click to go there; double-click or Enter to reopen it, Delete to remove it"
         return None
 
 
@@ -211,6 +220,7 @@ class _Table(QTreeView):
     """A table that keeps the keys it moves by, and hands all others on to the canvas."""
 
     opened = Signal(int)
+    removed = Signal(int)
 
     def __init__(self, model: _Rows) -> None:
         super().__init__()
@@ -249,10 +259,26 @@ class _Table(QTreeView):
     def keyPressEvent(self, event: Any) -> None:
         if event.key() in _OPENS:
             self._open(self.currentIndex())
+        elif event.key() in _REMOVES:
+            self._remove(self.currentIndex())
         elif event.key() in _MOVES and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
             super().keyPressEvent(event)
         else:
             event.ignore()  # the dock hands it to the canvas
+
+    def contextMenuEvent(self, event: Any) -> None:
+        """Offer by the right button what keys do to the object under it."""
+        index = self.indexAt(event.pos())
+        if index.isValid():
+            menu = QMenu(self)
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.addAction("Reopen", partial(self._open, index))
+            menu.addAction("Remove", partial(self._remove, index))
+            menu.popup(event.globalPos())
+
+    def _remove(self, index: QModelIndex) -> None:
+        if index.isValid():
+            self.removed.emit(self._rows.label(index.row()))
 
     def _open(self, index: QModelIndex) -> None:
         if index.isValid():

@@ -38,6 +38,7 @@ class ObjectsPart(QObject):
         panel.pick.toggled.connect(self._pick)
         panel.objects.visited.connect(work.go_to_object)
         panel.objects.opened.connect(work.reopen)
+        panel.objects.removed.connect(self._remove)
         panel.objects.classified.connect(work.classify)
 
     def draw(self, objects: tuple[FinishedObject, ...]) -> None:
@@ -78,6 +79,12 @@ class ObjectsPart(QObject):
         selected = self._panel.objects.selected
         session = self._work.session
         self._work.reopen(selected or (0 if session is None else session.max_label))
+
+    def _remove(self, label: int) -> None:
+        """Remove an object, and select the one beside it: several can be removed one after the other."""
+        following = self._panel.objects.beside(label)
+        self._work.remove_object(label)
+        self._panel.objects.select(following)
 
     def stop(self) -> None:
         """Wait for no click any longer."""

@@ -116,7 +116,7 @@ class Stage(Showing):
             self._select(self.image)
             self._uncover()
             self.layers.repaint([change.where for change in step.changes])
-        if step.verb == "mark":
+        if step.verb in ("mark", "remove"):  # what was on offer is withdrawn
             self._go_along()
         self._show()
         self.say(sentence)
