@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.segment.panel import Panel
-from napari_probseg.widgets.style import colour
+from napari_probseg.widgets.style import lively
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def filled(bar) -> list[int]:
     """Return the columns that are drawn as done."""
     picture = bar.grab().toImage()
     picture = picture.scaled(80, 3)
-    return [x for x in range(80) if picture.pixelColor(x, 1) == colour(bar._viewer, "current")]
+    return [x for x in range(80) if picture.pixelColor(x, 1).rgb() == lively(bar._viewer).rgb()]
 
 
 @pytest.mark.parametrize(("step", "n_steps", "n"), [(0, 10, 0), (3, 10, 24), (10, 10, 80)])
