@@ -274,7 +274,9 @@ def test_a_script_is_warned_of_a_journal_that_cannot_be_written(tmp_path: Path) 
         session.mark(square(5, 5))
         session.journal.flush(10)
 
-    with pytest.warns(UserWarning, match=r"the journal cannot be written \(.*file is no folder.*save the session"):
+    with pytest.warns(
+        UserWarning, match=r"the journal in .* cannot be written \(.*file is no folder.*save the session"
+    ):
         draw()
 
 
@@ -345,7 +347,7 @@ session.mark(np.eye(40))
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, tmp_path / "program.py", tmp_path / "work.journal"]
     done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
-    assert done.stderr.count("the journal cannot be written (No space left on device), save the session") == 1
+    assert done.stderr.count("cannot be written (No space left on device): save the session elsewhere") == 1
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
 
 
