@@ -185,7 +185,7 @@ def test_train_stop_go_on_and_the_curve(open_both, qtbot, answer, tmp_path, monk
     answer(collection.folder)
     click(qtbot, widget.panel.empty.open)
     idle(qtbot, widget)
-    assert status(widget) == "Dataset700_Disks has 5 images." and widget.panel.train.text() == "Train on 4"
+    assert status(widget) == "Dataset700_Disks has 5 images." and widget.panel.train.text() == "Train on 4 images"
     click(qtbot, widget.panel.train)
     with qtbot.waitSignal(widget.teaching.learnt_more, timeout=60_000):
         pass
@@ -226,6 +226,7 @@ def test_an_adopted_model_works_in_segment_and_is_taken_back(open_both, qtbot, a
     idle(qtbot, widget)
     assert status(widget) == "The shipped model is in use again."
     assert in_use.given(viewer).completer.name == "general" and not widget.panel.back.isEnabled()
+    assert widget.panel.newest.text() == "New: 0001" and widget.panel.compare.isEnabled(), "it can be adopted again"
 
 
 def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, monkeypatch):

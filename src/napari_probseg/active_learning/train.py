@@ -104,7 +104,8 @@ def train(
             shutil.rmtree(under_way, ignore_errors=True)
             yield from _begin(collection, under_way, steps=steps, start=start, seed=seed)
         plan = read_json(under_way / ABOUT, advice="begin the training anew")
-        yield f"training on {_images(len(plan['cases']))}, from {plan['start']}"
+        model = "the shipped model" if plan["start"] == GENERAL else f"model {plan['start']}"
+        yield f"training on {_images(len(plan['cases']))}, from {model}"
         yield from _train(collection, under_way, plan, str(chosen_device(device)))
         yield f"trained model {_as_model(under_way)}"
 

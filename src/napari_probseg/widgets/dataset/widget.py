@@ -14,6 +14,7 @@ from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.style import sheet, use_all_height
+from napari_probseg.widgets.tasks.dataset import counted
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -161,7 +162,7 @@ class DatasetWidget(QWidget):
         panel.add.setEnabled(not working)
         if state is None:
             return
-        panel.train.setText("Go on training" if state.is_under_way else f"Train on {state.n_training}")
+        panel.train.setText("Go on training" if state.is_under_way else f"Train on {counted(state.n_training)}")
         panel.train.setEnabled(state.n_training > 0)
         compared, idle = teaching.comparison, not (training or working)
         panel.compare.setEnabled(bool(state.newest) and state.n_held_out > 0 and compared is None and idle)

@@ -13,7 +13,6 @@ from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import (
     GENERAL,
     adopt,
-    history,
     is_under_way,
     model_in_use,
     models_of,
@@ -83,9 +82,8 @@ class State:
     def of(cls, collection: Collection) -> State:
         """Read the state of a data set."""
         entries = [(entry, str(entry.metadata().get("date", ""))[:10]) for entry in collection.entries]
-        in_use, changes = name_in_use(collection), history(collection)
-        refused = {change.before for change in changes if change.verb == "rollback"}
-        names = [model.name for model in models_of(collection) if model.name not in {in_use, *refused}]
+        in_use = name_in_use(collection)
+        names = [model.name for model in models_of(collection) if model.name != in_use]
         newest = names[-1] if names and (in_use == GENERAL or names[-1] > in_use) else ""
         return cls(
             folder=collection.folder,
