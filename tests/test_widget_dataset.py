@@ -251,6 +251,7 @@ def test_the_next_image_opens_in_segment(open_both, qtbot, answer, tmp_path, mon
     path = item.data(Qt.ItemDataRole.UserRole)
     assert item.text() == path.stem and item.toolTip().startswith(path.name)
     assert segment.work.image.name == path.stem and len(viewer.layers) == 2
+    assert widget.window().focusWidget() is not widget.panel.found, "keys go on to the canvas"
     widget.teaching.show(path)
     assert len(viewer.layers) == 2, "it is open already"
     finish_one(qtbot, segment)

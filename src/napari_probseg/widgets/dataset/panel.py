@@ -84,6 +84,7 @@ class DatasetPanel(QWidget):
         self.found.setWordWrap(False)
         self.found.setTextElideMode(Qt.TextElideMode.ElideLeft)  # images of a folder differ in how their names end
         self.found.setToolTip("Click an image to open it and select it in Segment")
+        self.found.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
         self.found.setMinimumHeight(_THUMBNAIL + 36)
         self._rows: tuple[Row, ...] = ()  # that are listed
         self._found: list[Suggestion] = []
