@@ -88,6 +88,16 @@ def test_the_script_does_it_again(session: ps.Session, monkeypatch: pytest.Monke
     assert np.array_equal(names["partial"], session.case.partial)
 
 
+def test_the_sizes_that_an_object_may_have_are_kept(session: ps.Session, tmp_path: Path) -> None:
+    session = ps.Session(session.case.with_sizes([3.5, 7]), GrowingProposer())
+    journal = session.keep(tmp_path / "work.journal")
+    worked(session).save(tmp_path / "work.npz")
+    journal.close()
+    for path in (tmp_path / "work.npz", tmp_path / "work.journal"):
+        again = ps.Session.load(path, session.case.image)
+        assert again.start.sizes == (3.5, 7) and again.script() == session.script(), "answers go by them"
+
+
 def test_the_script_runs_as_a_program(session: ps.Session, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "cell.tif", session.case.image)
     script = worked(session).script(str(tmp_path / "cell.tif"))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.images import checked_sizes
 from napari_probseg.region import Region
 from napari_probseg.session.history import Change, Step, change_between
 from napari_probseg.session.identity import Identity, OtherImageError
@@ -86,7 +87,12 @@ class Stored:
 
     def case(self, image: Any) -> Case:
         """Return the image as the session knows it."""
-        return Case(image, self.spacing, self.channel_axis, in_time=self.in_time)
+        return Case(image, self.spacing, self.channel_axis, in_time=self.in_time, sizes=self.sizes)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The sizes in mm that its first object may have had; none where they were not kept."""
+        return tuple(self.start.arguments.get("sizes", ()))
 
     def check(self, case: Case, where: str, *, any_image: bool = False) -> None:
         """Raise if a case is not of the image that the session belongs to.
@@ -116,11 +122,12 @@ class Stored:
 
 
 def start_of(case: Case) -> Step:
-    """Return what a case has decided, as a step from nothing."""
+    """Return what a case has decided, and which sizes its object may have, as a step from nothing."""
     where = case.marked
     parts = {"partial": case.partial[where], "strokes": case.strokes[where]}
     found = (change_between(name, np.zeros_like(values), values, where) for name, values in parts.items())
-    return Step("start", {}, tuple(change for changes in found for change in changes))
+    told = {"sizes": list(case.sizes)} if case.sizes else {}
+    return Step("start", told, tuple(change for changes in found for change in changes))
 
 
 def described(step: Step, name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -208,7 +215,9 @@ def _check_arguments(step: Step, shape: Sequence[int]) -> None:
     changed = {change.name for change in step.changes}
     if (step.verb == "mark" and not changed) or (step.verb == "take" and "objects" not in changed):
         raise ValueError(f"a step {step.verb!r} changes nothing")
-    if step.verb in ("finish", "reopen", "remove", "classify"):
+    if step.verb == "start":
+        checked_sizes(told.get("sizes", ()))
+    elif step.verb in ("finish", "reopen", "remove", "classify"):
         _whole(told["label"])
         _text(told.get("kind", ""))
     elif step.verb == "take":

@@ -314,6 +314,7 @@ class Session(Offers, Kept):
             As for `Session`.
         """
         start = [(change.name, change.where, change.after) for change in stored.start.changes]
+        case = case.with_sizes(stored.sizes)
         session = cls(case.with_parts(start) if start else case, proposer, completer)
         session._resume(stored)
         return session
