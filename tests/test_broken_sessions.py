@@ -52,6 +52,8 @@ CODE = "1); __import__('os').system('true'); (1"
     "change",
     [
         lambda about, _: step(about, "reopen")["arguments"].update(label=CODE),
+        lambda about, _: about["start"]["arguments"].update(sizes=CODE),
+        lambda about, _: about["start"]["arguments"].update(sizes=[1, -1]),
         lambda about, _: step(about, "take")["arguments"].update(first=CODE),
         lambda about, _: step(about, "mark").update(verb=CODE),
         lambda about, _: about["steps"].append(

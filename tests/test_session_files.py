@@ -37,6 +37,20 @@ def test_saving_keeps_spacing_channels_and_the_start(tmp_path: Path) -> None:
     assert np.array_equal(again.strokes, case.strokes)
 
 
+def test_sizes_that_an_object_may_have_are_kept_where_it_is_saved_and_journalled(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((40, 40))
+    session = ps.Session(ps.Case(image, sizes=(3.5, 7)))
+    journal = session.keep(tmp_path / "work.journal")
+    session.mark(square(9, 9))
+    session.rebase(ps.Case(image))
+    assert session.case.sizes == (3.5, 7)
+    session.save(tmp_path / "work.npz")
+    journal.close()
+    for file in ("work.npz", "work.journal"):
+        again = ps.Session.load(tmp_path / file, image)
+        assert again.sizes() == (3.5, 7) and state(again) == state(session), file
+
+
 def test_a_full_disk_leaves_the_old_file_whole(
     session: ps.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

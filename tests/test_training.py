@@ -163,6 +163,16 @@ def test_damaged_weights_say_so(tmp_path: Path) -> None:
         read_weights(tmp_path / "nothing.safetensors")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_say_so(tmp_path: Path, value: float) -> None:
+    network = write(tmp_path / "w.safetensors")
+    name, tensor = next(iter(network.state_dict().items()))
+    tensor.view(-1)[0] = value
+    write_weights(tmp_path / "w.safetensors", network.state_dict(), preset="wong2022", config={})
+    with pytest.raises(ValueError, match=f"w.safetensors has weights that are no finite numbers \\({name}\\)"):
+        load_network(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize(
     ("header", "says"),
     [

@@ -65,8 +65,9 @@ def _show(message: Warning | str, category: type[Warning], *_: Any) -> None:
 def _sentence_of(error: Exception) -> str:
     """Return the first line of an error; of what lacks memory, what to do."""
     said = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:  # as the system has it
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:  # as the system has it
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{where}{error.strerror}"
     first = said.strip().splitlines()[0] if said.strip() else type(error).__name__
     if (
         "out of memory" in said

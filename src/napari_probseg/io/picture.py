@@ -121,15 +121,10 @@ class Picture:
             If the image has a time axis.
         """
         if "T" in self.axes:
-            first = self.axes.replace("T", "")
-            channels = f", channel_axis={first.index('C')}" if "C" in first else ""
-            at = ", ".join("0" if axis == "T" else ":" for axis in self.axes[: self.axes.index("T") + 1])
-            advice = f"take one, Case(picture.data[{at}], picture.spacing{channels})"
-            if not channels:
-                advice += f", or read(path, axes={self.axes.replace('T', 'C')!r}) if these are channels"
+            channels = "" if "C" in self.axes else f", and read(path, axes={self.axes.replace('T', 'C')!r}) channels"
             raise ValueError(
-                f"a time series of {tuple(self.data.shape)}, which picture.cases() takes apart and the command line "
-                f"wants as one file an image, is more than one image: {advice}"
+                f"a time series of {tuple(self.data.shape)} is more than one image: put each point in time into a file "
+                f"of its own; in Python picture.cases() makes them cases, one by one{channels}"
             )
         image = self.in_colours()
         return Case(piecewise(image.data), image.spacing, channel_axis=image.channel_axis)

@@ -51,7 +51,8 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, is of another kind, or of a version that this release cannot read.
+        If the file is damaged, is of another kind, or of a version that this release cannot read, or a weight is no
+        finite number.
     """
     path = Path(path)
     refuse_no_file(path, "weights file")
@@ -71,6 +72,8 @@ def read_weights(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tenso
             f"{path} has weights of version {header.get('version')}, this release reads version {VERSION}: "
             f"install the release that wrote them, or train anew"
         )
+    if broken := next((n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()), ""):
+        raise ValueError(f"{path} has weights that are no finite numbers ({broken}): get the file anew, or train anew")
     try:
         config = json.loads(header["config"])
         if not isinstance(config, dict):

@@ -227,6 +227,7 @@ class Work:
         """
         if image.shape != self._case.shape:
             raise ValueError(f"the work is on an image of {self._case.shape}, this one is {image.shape}")
+        image = image.with_sizes(self.start.sizes)
         self.start = image.with_markers(self.start.partial, self.start.strokes)
         self._case = image.with_markers(self._case.partial, self._case.strokes)
         self.withdraw()
