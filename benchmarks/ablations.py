@@ -9,8 +9,6 @@ Rows are appended to ``rows.csv`` in the folder ``--out``, so that a run that wa
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
 import time
 from collections import deque
@@ -44,6 +42,7 @@ from napari_probseg.training import fit, general
 from napari_probseg.training.general import POOL, train_general
 from napari_probseg.training.pool import kept_pool
 from napari_probseg.training.recipe import RECIPES, GeneralTraining
+from options import parser_of
 
 UNSEEN = ("VocalFolds", "CarotidUltrasound", "ColonGlands", "HeartCT", "Pets", "RetinalVessels")
 TRAINING = replace(RECIPES[2].training, n_batch=12)
@@ -87,16 +86,13 @@ ARMS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--minutes", type=float, default=20, help="of the processor, for each training")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     datasets = datasets_below(arguments.data)

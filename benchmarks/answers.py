@@ -8,8 +8,6 @@ in a cube around it; a smaller image is interpolated to that size. To compare tw
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 
 import numpy as np
@@ -19,16 +17,14 @@ import napari_probseg as ps
 from cubes import cube
 from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.simulate.annotator import dab
+from options import parser_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--sets", nargs="*", default=["FetalBrainMRI", "Hippocampus"], help="their names")
     parser.add_argument("--strokes", type=int, default=14)
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     completer = ps.load_completer(device="cpu")
     print(f"| {torch.get_num_threads()} threads | strokes | median, ms | of the processor, ms | Dice at the end |")
     print("|---|--:|--:|--:|--:|", flush=True)

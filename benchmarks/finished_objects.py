@@ -25,8 +25,6 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--finished", type=int, nargs="*", default=N_FINISHED, help="how many others")
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     weights = [arguments.weights] if arguments.weights else []
     completer = ps.load_completer(*weights, device="cpu")
     assert isinstance(completer, UNetCut)

@@ -10,13 +10,13 @@ objects. Where ids do not tell objects apart, they are the connected parts of th
 from __future__ import annotations
 
 import argparse
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 import napari_probseg as ps
+import options
 from napari_probseg.dataset.raw import LabelledImage, RawDataset, datasets_at
 from napari_probseg.dataset.targets import Target
 from napari_probseg.evaluate.interaction import interact
@@ -31,8 +31,7 @@ MIN_OBJECTS = 4
 
 def parser_of(about: str | None) -> argparse.ArgumentParser:
     """Return what reads which objects are looked at, for this and other benchmarks of what finished objects bring."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = options.parser_of(about)
     parser.add_argument("--sets", nargs="+", required=True, help="their names")
     parser.add_argument("--part", default="test", choices=["training", "test"])
     parser.add_argument("--images", type=int, default=6, help="of each set")
@@ -44,8 +43,6 @@ def parser_of(about: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     parser = parser_of(__doc__)
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     weights = [arguments.weights] if arguments.weights else []
     completer = ps.load_completer(*weights, device="cpu")
     print("| data set | objects |", *(f"{n} finished |" for n in N_FINISHED))

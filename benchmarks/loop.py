@@ -11,9 +11,7 @@ where it was broken off.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -33,6 +31,7 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.nn.checkpoint import write_weights
 from napari_probseg.nn.general import GeneralCVAE
 from napari_probseg.reproduce.unseen import GROUPS, train_small
+from options import parser_of
 
 SIZES = (1, 2, 4, 8)
 N_DABS = (1, 3)
@@ -47,8 +46,7 @@ class AllForTraining(Collection):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/loop"))
     parser.add_argument("--sets", nargs="+", default=["Dataset002_BreastUltrasound", "Dataset003_FetalHead"])
     parser.add_argument("--steps", type=int, default=80, help="of each training")
@@ -56,8 +54,6 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=20, help="images that are chosen from")
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     datasets = datasets_below(arguments.data)
     seen = all_but(GROUPS[2].left_out, datasets)
     for progress in train_small(GROUPS[2], arguments.out / "general", seen):

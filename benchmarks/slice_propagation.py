@@ -10,8 +10,6 @@ Seconds are of one answer, the median over all.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -33,6 +31,7 @@ from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.slice_propagation import SlicePropagator
 from napari_probseg.proposers.unet_cut import UNetCut
+from options import parser_of
 
 SHARES = ((0.5,), (0.25, 0.5, 0.75))
 Mask = NDArray[np.bool_]
@@ -101,15 +100,12 @@ def objects(dataset: RawDataset, part: str, n_cases: int) -> Iterator[tuple[ps.C
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--part", choices=("test", "training"), default="test")
     parser.add_argument("--no-network", action="store_true", help="leave out the completer of volumes")
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     methods: dict[str, Method] = {
         "carry": carried,
         "copy, ends told": copied,

@@ -9,8 +9,6 @@ does not reach the Dice with the most dabs allowed, those count.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,20 +17,18 @@ from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.dataset.targets import targets_of
 from napari_probseg.evaluate.interaction import interact
 from napari_probseg.evaluate.methods import SLICES, methods_of
+from options import parser_of
 
 AFTER = (1, 2, 3, 5, 10)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--sets", nargs="*", default=["Hippocampus", "HeadNeckCT"], help="their names")
     parser.add_argument("--weights", default="general")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--most", type=int, default=120, help="dabs, slice by slice")
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     methods = methods_of(("complete", SLICES), weights=arguments.weights, ndim=3)
     print("| data set | objects | dabs in 3-D | Dice | dabs slice by slice | as many times | not reached |")
     print("|---|---|---|---|---|---|---|", flush=True)

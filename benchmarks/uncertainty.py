@@ -8,9 +8,6 @@ completer's error there (1 - Dice, the mean over the image's largest objects) af
 
 from __future__ import annotations
 
-import argparse
-import os
-
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -20,19 +17,17 @@ from napari_probseg.active_learning.acquisition import uncertainty_of
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.active_learning.validate import completed, load_models, objects_of
 from napari_probseg.dataset.raw import RawDataset, datasets_at
+from options import parser_of
 
 N_DABS = (1, 3)
 SETS = ["Nuclei", "BreastUltrasound", "FetalHead", "BrainHaemorrhageCT", "VocalFolds"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("PROBSEG_DATA"), help="folder of nnU-Net v2 raw data sets")
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=12, help="of each test part")
     parser.add_argument("--sets", nargs="+", default=SETS, help="names of sets of images")
     arguments = parser.parse_args()
-    if not arguments.data:
-        parser.error("name a folder of data sets with --data or PROBSEG_DATA")
     print("| data set | images | rho after 1 dab | after 3 |\n|---|---|---|---|", flush=True)
     for dataset in datasets_at(arguments.data, arguments.sets):
         found = measured(dataset, arguments.images)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.images import checked_plane, checked_whole
+from napari_probseg.progress import counted
 from napari_probseg.region import Region
 
 NOTHING_LEFT = "nothing is left to add near the strokes: brush further out, complete or finish"
@@ -75,7 +76,7 @@ class Candidates:
 
     def __str__(self) -> str:
         n = len(self)
-        return f"{n} candidate{'s' if n > 1 else ''}, the first adds {self.added(0)[0]} voxels" if n else NOTHING_LEFT
+        return f"{counted(n, 'candidate')}, the first adds {self.added(0)[0]} voxels" if n else NOTHING_LEFT
 
     @property
     def partial(self) -> Sequence[NDArray[np.uint8]]:

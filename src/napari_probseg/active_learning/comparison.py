@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from napari_probseg.progress import counted
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -53,6 +55,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"mean Dice on {self.new.n_images} held-out image{'s' if self.new.n_images > 1 else ''}: "
+            f"mean Dice on {counted(self.new.n_images, 'held-out image')}: "
             f"{self.new.score:.3f} by model {self.model}, {self.old.score:.3f} by the one in use, {self.in_use}"
         )

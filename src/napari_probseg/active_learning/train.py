@@ -31,7 +31,7 @@ from napari_probseg.inference.device import chosen_device
 from napari_probseg.io.atomic import locked, write_whole
 from napari_probseg.io.json_file import read_json
 from napari_probseg.nn.general import WINDOW_SIDE
-from napari_probseg.progress import Progress
+from napari_probseg.progress import Progress, counted
 from napari_probseg.training.crops import Crop, crops_of
 from napari_probseg.training.curve import STEPS_PER_POINT, Curve
 from napari_probseg.training.fit import CHECKPOINT_FILE, FitConfig
@@ -105,7 +105,7 @@ def train(
             yield from _begin(collection, under_way, steps=steps, start=start, seed=seed)
         plan = read_json(under_way / ABOUT, advice="begin the training anew")
         model = "the shipped model" if plan["start"] == GENERAL else f"model {plan['start']}"
-        yield f"training on {_images(len(plan['cases']))}, from {model}"
+        yield f"training on {counted(len(plan['cases']), 'image')}, from {model}"
         yield from _train(collection, under_way, plan, str(chosen_device(device)))
         yield f"trained model {_as_model(under_way)}"
 
@@ -139,10 +139,12 @@ def _begin(
     crops: list[Crop] = []
     for crop in crops_of(collection, n_crops, np.random.default_rng(seed), ndim=ndim):
         if len(crops) % 10 == 0:
-            yield f"looking at {_images(len(cases))}: {100 * len(crops) // n_crops} %"
+            yield f"looking at {counted(len(cases), 'image')}: {100 * len(crops) // n_crops} %"
         crops.append(crop)
     if not crops:
-        raise ValueError(f"no object of at least 4 voxels is in the {_images(len(cases))} for training: label some")
+        raise ValueError(
+            f"no object of at least 4 voxels is in the {counted(len(cases), 'image')} for training: label some"
+        )
     folder.mkdir(parents=True)
     packed(crops).save(folder / POOL)
     write_whole(folder / ABOUT, json.dumps(plan, indent=1).encode())
@@ -178,7 +180,3 @@ def _as_model(under_way: Path) -> str:
     for name in (POOL, SETS, CHECKPOINT_FILE):
         (done / name).unlink(missing_ok=True)
     return done.name
-
-
-def _images(n: int) -> str:
-    return f"{n} image{'s' if n != 1 else ''}"

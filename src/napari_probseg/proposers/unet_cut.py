@@ -268,7 +268,7 @@ class UNetCut(AsksNetworks, Completer):
         if not finished:
             raise ValueError("there is no finished object to learn from: finish one first")
         network = deepcopy(self.untuned[ndim])
-        objects = [_seen_at(case, part, plane) for part in finished[-config.n_objects :]]
+        objects = [_seen_at(case, part, plane) for part in finished]
         examples, exam = Examples.of(objects, network, config), exam_of(objects, config)
         if exam and (so_far := examined(self, exam)) >= config.known:
             return self

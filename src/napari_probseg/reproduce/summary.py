@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.progress import counted
 from napari_probseg.reproduce.comparisons import Comparison
 from napari_probseg.reproduce.findings import Finding, Interval, interval, verdict
 
@@ -112,9 +113,8 @@ def _arms(comparison: Comparison, runs: Runs, labels: Mapping[str, int]) -> list
     head = ["", "weights", "s / step", *(f"Dice {name}" for name in names.values()), f"{of} Dice", f"{of} IoU"]
     n_seeds = min(len(each) for each in runs.values())
     published = f"; published: {comparison.published}" if comparison.published else ""
-    seeds = f"{n_seeds} seed{'s' * (n_seeds > 1)}"
     lines = [
-        f"**{comparison.question}** {comparison.data}, {seeds}, {_how(comparison, runs)}{published}",
+        f"**{comparison.question}** {comparison.data}, {counted(n_seeds, 'seed')}, {_how(comparison, runs)}{published}",
         "",
         _line(head),
         _line(["---"] * len(head)),

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Plane
-from napari_probseg.region import Region, absolute, hull
+from napari_probseg.region import Part, Region, absolute, hull
 from napari_probseg.session.history import Change, Step
 
-N_LATEST = 8  # objects, whose sizes the next one may have
+N_LATEST = 8  # objects: the next one may be of their sizes, and a network learns from them
 _MAX_COUNTED = 2**16  # of the largest number, up to which voxels are counted without sorting them
 
 
@@ -132,15 +132,11 @@ def place_in(objects: NDArray[Any], one: FinishedObject, axis: int | None = None
     axis : int, optional
         The axis that the planes lie across; none in an image.
     """
-    inside = objects[one.box] == one.label
-    plane: Any = slice(None)
+    inside, offset = objects[one.box] == one.label, np.zeros(objects.ndim, dtype=int)
     if axis is not None:
-        others = tuple(a for a in range(inside.ndim) if a != axis)
-        plane = (slice(None),) * axis + (slice(i := int(inside.sum(others).argmax()), i + 1),)
-        offset = tuple(i if a == axis else 0 for a in range(inside.ndim))
-    else:
-        offset = (0,) * inside.ndim
-    voxels = np.argwhere(inside[plane]) + offset
+        offset[axis] = Part(one.box, inside).widest(axis) - one.box[axis].start
+        inside = inside.take([offset[axis]], axis)
+    voxels = np.argwhere(inside) + offset
     nearest = voxels[np.argmin(((voxels - voxels.mean(0)) ** 2).sum(1))]
     return tuple(int(at) + side.start for at, side in zip(nearest, one.box, strict=True))
 

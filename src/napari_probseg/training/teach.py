@@ -45,8 +45,6 @@ class TeachConfig:
 
     Parameters
     ----------
-    n_objects : int
-        The latest ones, that it learns from.
     n_windows : int
         On each of them.
     extents : (float, float)
@@ -72,7 +70,6 @@ class TeachConfig:
         Dice, from which on it knows such objects.
     """
 
-    n_objects: int = 8
     n_windows: int = 6
     extents: tuple[float, float] = (1.1, 7.0)
     max_shift: float = 0.15

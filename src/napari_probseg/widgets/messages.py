@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from napari_probseg.progress import counted
 from napari_probseg.session.series import Series
 from napari_probseg.session.session import Step
 
@@ -30,7 +31,7 @@ def progress_of(series: Series) -> str:
     """Return how far a series is: "2 of 20 images · 7 objects · 40 s per image"; empty while none is finished."""
     if not series.done:
         return ""
-    far = f"{series.n_done} of {len(series.images)} images · {counted_objects(series.n_objects)}"
+    far = f"{series.n_done} of {len(series.images)} images · {counted(series.n_objects, 'object')}"
     seconds = round(series.seconds_per_image)
     each = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds} s"
     return f"{far} · {each} per image" if seconds else far
@@ -46,11 +47,6 @@ def sentence_of(error: Exception) -> str:
 def nothing_on_view(i: int) -> str:
     """Return what to say of candidate ``i`` of a volume where the slice on view shows nothing of it."""
     return f"Candidate {i + 1} adds nothing on this slice: right-click its picture to go to where it does."
-
-
-def counted_objects(n: int) -> str:
-    """Return how many objects there are: "2 objects"."""
-    return f"{n} {'object' if n == 1 else 'objects'}"
 
 
 def question_of(
@@ -89,9 +85,8 @@ def _work(n_steps: int, n_objects: int, when: float, now: float | None) -> str:
     then, today = datetime.fromtimestamp(when), datetime.fromtimestamp(time.time() if now is None else now).date()
     days = (today - then.date()).days
     day = {0: "today", 1: "yesterday"}.get(days, f"{then:%d %B %Y}".lstrip("0"))
-    counted = f"{n_steps} {'step' if n_steps == 1 else 'steps'}"
-    counted += f", {counted_objects(n_objects).replace(' ', ' finished ')}" if n_objects else ""
-    return f"{counted}, {day} {then:%H:%M}"
+    work = counted(n_steps, "step") + (f", {counted(n_objects, 'finished object')}" if n_objects else "")
+    return f"{work}, {day} {then:%H:%M}"
 
 
 def cut_off(copy: str) -> str:

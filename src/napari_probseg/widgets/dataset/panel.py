@@ -30,6 +30,7 @@ from napari_probseg.active_learning.comparison import Comparison
 from napari_probseg.active_learning.registry import GENERAL
 from napari_probseg.engine.teaching import Suggestion
 from napari_probseg.io import READABLE
+from napari_probseg.progress import counted
 from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.curve_view import CurveView
 from napari_probseg.widgets.status import StatusLine
@@ -108,7 +109,7 @@ class DatasetPanel(QWidget):
         self._show_rows(state.rows)
         n = state.n_held_out
         self.judged_on.setText(
-            f"Dice on {n} held-out image{'s' if n > 1 else ''}:" if n else "No image is held out yet to compare on."
+            f"Dice on {counted(n, 'held-out image')}:" if n else "No image is held out yet to compare on."
         )
         self.in_use.setText(_figure("In use", state.in_use, None if comparison is None else comparison.old.score))
         new = None if comparison is None else comparison.new.score

@@ -63,7 +63,7 @@ class SessionLayers:
         self.session = session
         self.image_name, self.pixels, self._image = image.name, finest(image), ref(image)
         self._viewer_of = ref(bare(viewer))  # weak: they outlive the widget, and would keep the viewer alive
-        self._wire(wiring)
+        self._tell = wiring.of(self)
         self._colours = colours
         self._touched: Region | None = None
         self._open: Answer | None = None  # what the candidate on show takes back, and is not shown as decided
@@ -184,7 +184,7 @@ class SessionLayers:
 
     def resume(self, wiring: Wiring) -> None:
         """Go on after `release`; what was painted meanwhile are strokes."""
-        self._wire(wiring)
+        self._tell = wiring.of(self)
         if not np.array_equal(self.objects.data, self.session.objects):  # changed as an ordinary layer: it stays one
             self.objects = self._new_objects()
         else:
@@ -210,7 +210,7 @@ class SessionLayers:
         self.is_drawing = True
         if not self.is_encircling and encircling.begins(self.markers, event):
             self._note_encircling(True)
-            self._encircled(event)
+            self._tell.encircling(event)
 
     def stop_encircling(self) -> None:
         """Give up the stroke that goes on without a button."""
@@ -228,7 +228,7 @@ class SessionLayers:
         if on != self._escape_cancels:
             self._escape_cancels = on
             for layer in (self.markers, self.objects):
-                layer.bind_key("Escape", self._cancel if on else None, overwrite=True)
+                layer.bind_key("Escape", self._tell.cancel if on else None, overwrite=True)
 
     def recolour(self, *, in_depth: bool) -> None:
         """Colour the markers for the display in 2-D or in 3-D."""
@@ -263,11 +263,6 @@ class SessionLayers:
         for layer in (self.markers, self.objects):
             for key in ("Control-Z", "Control-Shift-Z"):
                 layer.bind_key(key, None)
-
-    def _wire(self, wiring: Wiring) -> None:
-        self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved, self._encircled = wiring.of(
-            self
-        )
 
     def _shown(self, where: Any) -> NDArray[np.uint8]:
         """Return the markers to show: what is decided, without the finished objects and what is taken back."""
@@ -340,8 +335,8 @@ class SessionLayers:
 
     def _bind_undo(self, layer: Labels) -> None:
         """Map Ctrl+Z to the session's undo: napari's own history knows strokes alone and would write stale voxels."""
-        layer.bind_key("Control-Z", self._undo, overwrite=True)
-        layer.bind_key("Control-Shift-Z", self._redo, overwrite=True)
+        layer.bind_key("Control-Z", self._tell.undo, overwrite=True)
+        layer.bind_key("Control-Shift-Z", self._tell.redo, overwrite=True)
 
     def _follow_image(self) -> None:
         """Be called after the image, and lie where it does, from now on."""
@@ -372,7 +367,7 @@ class SessionLayers:
         for layer in (self.markers, self.objects):
             lay_over(layer, where)
         if any(not np.array_equal(np.asarray(where[name], object), np.asarray(before[name], object)) for name in where):
-            self._moved(None)
+            self._tell.moved(None)
 
     def _note_paint(self, event: Any) -> None:
         self._note_encircling(False)
@@ -381,7 +376,7 @@ class SessionLayers:
     def _note_brush(self, event: Any) -> None:
         if self.markers.mode != "paint":
             self._note_encircling(False)
-        self._brushed(event)
+        self._tell.brushed(event)
 
     def _note_data(self, event: Any = None) -> None:
         """Another plugin gave the layer new data: take it as painting if it fits."""
@@ -394,4 +389,4 @@ class SessionLayers:
         if self._touched is not None:
             where = hull(self._touched, where)
         self._touched = where
-        self._painted(None)
+        self._tell.painted(None)

@@ -34,9 +34,9 @@ class Wiring:
     moved: Callable[[Any], Any]
     encircling: Callable[[Any], Any]
 
-    def of(self, layers: Any) -> tuple[Callable[[Any], None], ...]:
-        """Return functions of an event that call the methods, in their order, as long as these layers live."""
-        return tuple(_telling(getattr(self, one.name), layers) for one in fields(self))
+    def of(self, layers: Any) -> Wiring:
+        """Return the same of some layers: functions of an event that call the methods as long as the layers live."""
+        return Wiring(**{one.name: _telling(getattr(self, one.name), layers) for one in fields(self)})
 
 
 def _telling(method: Callable[[Any], Any], layers: Any) -> Callable[[Any], None]:

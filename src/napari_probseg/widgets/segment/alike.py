@@ -8,12 +8,12 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from napari_probseg.engine.thumbnails import Thumbnail
+from napari_probseg.progress import counted
 from napari_probseg.session.session import Session
 from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, SimilarObject
 from napari_probseg.widgets.commands import teaching_of
 from napari_probseg.widgets.layers.image import bring_into_view
-from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
@@ -102,7 +102,7 @@ class MoreLikeThis(Stage):
         session, self._at = self._session(), 0
         n = len(session.similar.above(self.line))
         step = session.take_all_similar(self.line)
-        taken = f"Took {counted_objects(n)}: {'it is' if n == 1 else 'they are'} finished and locked."
+        taken = f"Took {counted(n, 'object')}: {'it is' if n == 1 else 'they are'} finished and locked."
         self._decided(step, taken)
 
     def move_line(self, line: float) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
+from napari_probseg.progress import counted
 from napari_probseg.session.journal import count_objects
 from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.widgets.layers.session_layers import SessionLayers
-from napari_probseg.widgets.messages import counted_objects, sentence_of
+from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once, save_session_at_once
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def guard(widget: QWidget, images: Images) -> None:
 def _ask(parent: QWidget, unsaved: list[SessionLayers]) -> str:
     """Ask what is to become of finished objects that are in no file; return the text of the button."""
     counts = [(layers.image_name, layers.session) for layers in unsaved]
-    names = "\n".join(f"{counted_objects(count_objects(session.steps))} of “{name}”" for name, session in counts)
+    names = "\n".join(f"{counted(count_objects(session.steps), 'object')} of “{name}”" for name, session in counts)
     box = QMessageBox(parent)
     box.setWindowTitle("Unsaved objects")
     box.setText(f"Finished, and not saved to a file:\n{names}")

@@ -9,9 +9,9 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QWidget
 
+from napari_probseg.progress import counted
 from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.layers.source import source_of
-from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
 from napari_probseg.widgets.segment.image_series import ImageSeries
@@ -143,7 +143,7 @@ class Menu(QObject):
         """Offer the images of the series: those that are finished, the latest first, and then the others."""
         menu, series = QMenu("Go to image", self._menu), self._series.series
         for one in reversed(series.done):
-            text = f"✓ {one.path.name}: {counted_objects(one.n_objects)}, {one.seconds / 60:.1f} min"
+            text = f"✓ {one.path.name}: {counted(one.n_objects, 'object')}, {one.seconds / 60:.1f} min"
             menu.addAction(text).setData(one.path)
         menu.addSeparator()
         for path in series.images:

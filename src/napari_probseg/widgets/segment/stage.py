@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_probseg.candidates import Proposer
+from napari_probseg.progress import counted
 from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, case_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
@@ -63,8 +64,16 @@ class Stage(Showing):
         camera_of(viewer).events.zoom.connect(self._fit_brush)
         if proposer is None:
             self.asking.start()
-        told = self._painted, self._brushed, self._undo, self._redo, self._cancel, self._moved, self._encircling
-        self.images.connect(self.recovery.keep, Wiring(*told))
+        wiring = Wiring(
+            painted=self._painted,
+            brushed=self._brushed,
+            undo=self._undo,
+            redo=self._redo,
+            cancel=self._cancel,
+            moved=self._moved,
+            encircling=self._encircling,
+        )
+        self.images.connect(self.recovery.keep, wiring)
 
     # Strokes ---------------------------------------------------------------------------------------------------
 
@@ -208,7 +217,7 @@ class Stage(Showing):
         if got.before is not session.learnt:
             session.completer = got.before
         n, plane = len(got.request.finished), got.request.plane
-        learnt = f"Learnt from {n} finished object{'s' * (n > 1)}: the next ones take fewer strokes."
+        learnt = f"Learnt from {counted(n, 'finished object')}: the next ones take fewer strokes."
         self._stepped(session.adapt(got.after, plane=plane), learnt if n else "Learnt this image.")
         at_work = session.case.at(plane)
         if at_work.strokes[at_work.drawn].any():

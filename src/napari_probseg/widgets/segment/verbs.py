@@ -6,14 +6,13 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_probseg.widgets.messages import sentence_of
 
 AGAIN_MS = 20  # until it is tried again to do what waits
-_NO_VERB = "no verb"
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,14 @@ class NotYetError(RuntimeError):
         self.again_ms = again_ms
 
 
+class _Act(NamedTuple):
+    """What is to be done, and by which name it is known; a verb takes in strokes first."""
+
+    what: Callable[[], Any]
+    name: str = ""
+    is_verb: bool = True
+
+
 class Speaking(QObject):
     """Tells the user what was done, and why something was not; what cannot be done yet is done a moment later."""
 
@@ -44,7 +51,7 @@ class Speaking(QObject):
         super().__init__()
         self.is_held = False  # while a file is read or written: verbs wait
         self._n_acts = 0  # under way, one within another
-        self._waiting: deque[tuple[Callable[[], Any], str]] = deque()  # each with its name
+        self._waiting: deque[_Act] = deque()
         self._is_first = False  # whether what is asked for is done before what waits
         self._again = QTimer(self, singleShot=True)
         self._again.timeout.connect(self._go_on)
@@ -82,23 +89,24 @@ class Speaking(QObject):
         name : str
             By which `awaits` knows it.
         """
+        act = _Act(what, name)
         if self._waiting and not self._is_first:
-            self._wait(what, name)
+            self._wait(act)
             return
         try:
-            self._act(what)
+            self._do(act)
         except NotYetError as reason:
-            self._wait(what, name)
+            self._wait(act)
             if not self.is_held:  # else what is said tells of the file
                 self.say(sentence_of(reason))
 
     def wait(self, what: Callable[[], Any]) -> None:
         """Do something after all that waits, in a turn of its own: no verb, it may be a part of a stroke."""
-        self._wait(what, _NO_VERB)
+        self._wait(_Act(what, is_verb=False))
 
     def awaits(self, name: str) -> bool:
         """Return whether something of a name waits."""
-        return any(name == one for _, one in self._waiting)
+        return any(name == act.name for act in self._waiting)
 
     def at_once(self, what: Callable[[], Any]) -> Any:
         """Do something before what waits: it is what that waits for."""
@@ -108,14 +116,14 @@ class Speaking(QObject):
         finally:
             self._is_first = before
 
-    def _act(self, what: Callable[[], Any], name: str = "") -> None:
+    def _do(self, act: _Act) -> None:
         self._n_acts += 1
         try:
             if self.is_held:
                 raise NotYetError("a file is being read or written: one moment")
-            if name != _NO_VERB:
+            if act.is_verb:
                 self.take_strokes()
-            self.at_once(what)
+            self.at_once(act.what)
         except NotYetError:
             raise
         except (ValueError, TypeError, RuntimeError, LookupError, OSError, MemoryError) as error:
@@ -129,8 +137,8 @@ class Speaking(QObject):
         """Do nothing of what waits."""
         self._waiting.clear()
 
-    def _wait(self, what: Callable[[], Any], name: str = "") -> None:
-        self._waiting.append((what, name))
+    def _wait(self, act: _Act) -> None:
+        self._waiting.append(act)
         self._again.start(0)
 
     def _go_on(self) -> None:
@@ -138,7 +146,7 @@ class Speaking(QObject):
         while self._waiting:
             first = self._waiting.popleft()
             try:
-                self._act(*first)
+                self._do(first)
             except NotYetError as reason:
                 self._waiting.appendleft(first)
                 self._again.start(reason.again_ms)

@@ -9,6 +9,7 @@ from typing import Any
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.tuning import Adapt
+from napari_probseg.progress import counted
 from napari_probseg.session.request import Request
 
 
@@ -24,7 +25,7 @@ class Learnt:
 def adapting(engine: Engine | Local, request: Request, model: Any, *, device: str) -> Generator[Any, None, Learnt]:
     """Fine-tune a completer to the image of a request, yielding what is done and how far it is."""
     n = len(request.finished)
-    yield f"Learning from {n} finished object{'s' * (n > 1)}…" if n else "Looking at the strokes…"
+    yield f"Learning from {counted(n, 'finished object')}…" if n else "Looking at the strokes…"
     asked = Adapt(request.question, model, request.plane, device, request.finished)
     before, after = yield from engine.answering(asked)
     return Learnt(request, before, after)

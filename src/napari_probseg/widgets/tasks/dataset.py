@@ -26,6 +26,7 @@ from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.teaching import Compare, Curve, Train, Trained
 from napari_probseg.io import Picture
+from napari_probseg.progress import counted
 from napari_probseg.widgets.models import Models
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ def opening(folder: Path, *, give: bool) -> Steps:
     collection = Collection(folder)
     state = State.of(collection)
     n = len(state.rows)
-    sentence = f"{folder.name} has {counted(n)}." if n else f"{folder.name} is empty: add the first finished image."
+    sentence = (
+        f"{folder.name} has {counted(n, 'image')}." if n else f"{folder.name} is empty: add the first finished image."
+    )
     if give or state.in_use != GENERAL:
         yield "Loading the model in use…"
         return Done(state, sentence, _models(collection))
@@ -178,7 +181,9 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
     session.note_saved(folder, whole=True)
     part = "is held out, to compare models on" if entry.held_out else "is for training"
     news = "has new labels; the earlier ones are kept" if there else part
-    return Done(State.of(collection), f"{name} {news}. {folder.name} has {counted(len(collection.cases))}.", added=True)
+    return Done(
+        State.of(collection), f"{name} {news}. {folder.name} has {counted(len(collection.cases), 'image')}.", added=True
+    )
 
 
 def training(
@@ -260,8 +265,3 @@ def _free_name(collection: Collection, layer: str) -> str:
     while chosen in taken:
         chosen, i = f"{name}_{i}", i + 1
     return chosen
-
-
-def counted(n: int) -> str:
-    """Return how many images in words."""
-    return f"{n} image{'s' if n != 1 else ''}"

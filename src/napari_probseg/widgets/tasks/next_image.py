@@ -8,7 +8,8 @@ from threading import Event
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.teaching import Rank, Suggestion
-from napari_probseg.widgets.tasks.dataset import Steps, counted
+from napari_probseg.progress import counted
+from napari_probseg.widgets.tasks.dataset import Steps
 from napari_probseg.widgets.tasks.series import joined
 
 
@@ -32,8 +33,8 @@ def ranking(
     finally:
         steps.close()
     if n_looked_at < n:
-        return f"Stopped after {n_looked_at} of {counted(n)}."
-    sentence = f"{counted(len(found))}, the most uncertain first: click one to open it."
+        return f"Stopped after {n_looked_at} of {counted(n, 'image')}."
+    sentence = f"{counted(len(found), 'image')}, the most uncertain first: click one to open it."
     if passed_over:
         first = passed_over[0]
         sentence += f" {len(passed_over)} passed over; {first.path.name}: {first.passed_over}."

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.io import Picture
 from napari_probseg.napari_io.layer_data import LayerData, read_layers
+from napari_probseg.progress import counted
 from napari_probseg.session.beside import read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.source import images_read
-from napari_probseg.widgets.messages import counted_objects
 from napari_probseg.widgets.readers import NAPARI
 
 
@@ -82,7 +82,7 @@ def leaving(
         yield "Saving the objects…"
         sentence = _saved_beside(session, done, like=like, is_own=series.found(done.path) is not None)
     elif done.n_objects:
-        sentence = f"Added {counted_objects(done.n_objects)} to the data set."
+        sentence = f"Added {counted(done.n_objects, 'object')} to the data set."
     if session is not None and session.journal is not None:
         session.journal.flush()
     return Left(series.with_done(done), done, sentence)
@@ -104,7 +104,7 @@ def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own:
         return f"Nothing can be written beside “{done.path.name}”: its objects are where you saved them."
     session.note_saved(path, whole=False)
     moved = "" if aside is None else f" What was there is “{aside.name}” now."
-    return f"Saved {counted_objects(done.n_objects)} as “{path.name}”.{moved}"
+    return f"Saved {counted(done.n_objects, 'object')} as “{path.name}”.{moved}"
 
 
 def arriving(
