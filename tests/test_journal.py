@@ -287,8 +287,7 @@ def test_a_journal_that_is_too_large_stops_and_says_so(tmp_path: Path, monkeypat
     for x in range(3, 37):
         session.mark(square(5, x))
         session.journal.flush(10)
-    assert len(told) == 1 and "limit" in told[0]
-    assert (tmp_path / "work.journal").stat().st_size <= 3000
+    assert len(told) == 1 and "limit" in told[0] and (tmp_path / "work.journal").stat().st_size <= 3000
     assert 0 < len(read_journal(tmp_path / "work.journal").stored.done) < len(session.steps)
 
 
@@ -320,9 +319,8 @@ for i in range(1000):
     (tmp_path / "program.py").write_text(program)
     for n in (1, 17, 60):
         path = tmp_path / f"{n}.journal"
-        process = subprocess.Popen(
-            [sys.executable, tmp_path / "program.py", path], stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+        command = [sys.executable, tmp_path / "program.py", path]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
         for line in process.stdout:
             if int(line) >= n:
                 break

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QListWidgetItem, QMainWindow, QVBoxLayout, QWidget
 
+from napari_probseg.progress import counted
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
 from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.style import sheet, use_all_height
-from napari_probseg.widgets.tasks.dataset import counted
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -162,7 +162,9 @@ class DatasetWidget(QWidget):
         panel.add.setEnabled(not working)
         if state is None:
             return
-        panel.train.setText("Go on training" if state.is_under_way else f"Train on {counted(state.n_training)}")
+        panel.train.setText(
+            "Go on training" if state.is_under_way else f"Train on {counted(state.n_training, 'image')}"
+        )
         panel.train.setEnabled(state.n_training > 0)
         compared, idle = teaching.comparison, not (training or working)
         panel.compare.setEnabled(bool(state.newest) and state.n_held_out > 0 and compared is None and idle)
