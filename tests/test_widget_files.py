@@ -13,6 +13,7 @@ import nibabel
 import tifffile
 from qtpy.QtWidgets import QApplication
 
+import napari_probseg as ps
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
 from window import click, disk, finish_one, stroke
 
@@ -34,8 +35,28 @@ def test_objects_are_saved_to_a_file(open_widget, qtbot, answer_dialog, tmp_path
     answer_dialog(tmp_path / "objects.tif")
     click(qtbot, widget.panel.save)
     idle(qtbot, widget)
-    assert widget.panel.status.text() == "Saved the objects as “objects.tif”."
+    said = "Saved the objects as “objects.tif”, and their classes and sizes as “objects.csv”."
+    assert widget.panel.status.text() == said
     assert np.array_equal(tifffile.imread(tmp_path / "objects.tif"), viewer.layers["objects of image"].data)
+
+
+def test_classes_and_sizes_are_saved_beside_the_objects_but_not_over_another_table(
+    open_widget, qtbot, answer_dialog, tmp_path
+):
+    _, widget = open_widget(disk().astype(np.float32), scale=(0.5, 0.5), units=("mm", "mm"))
+    finish_one(qtbot, widget)
+    widget.work.classify(1, "cell")
+    n = int((widget.work.session.objects == 1).sum())
+    (tmp_path / "taken.csv").write_text("patient,age\n1,50\n")
+    for name in ("mine.png", "mine.png", "taken.tif"):
+        answer_dialog(tmp_path / name, "NIfTI (*.nii.gz *.nii)")
+        click(qtbot, widget.panel.save)
+        idle(qtbot, widget)
+    assert widget.panel.status.text() == "Saved the objects as “taken.tif”."
+    assert (tmp_path / "taken.csv").read_text() == "patient,age\n1,50\n"
+    table = f"object,class,voxels,area_mm2,image\n1,cell,{n},{n / 4:.6g},image\n"
+    assert (tmp_path / "mine.csv").read_text() == table
+    assert np.array_equal(ps.read(tmp_path / "mine.png").data, widget.work.session.objects)
 
 
 def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):

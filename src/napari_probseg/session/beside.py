@@ -93,6 +93,30 @@ def write_beside(
     return path, aside
 
 
+def write_table(path: Path, finished: Iterable[FinishedObject], *, like: Picture | None, image: Path) -> Path | None:
+    """Write the table of objects beside their file, wherever that is.
+
+    Parameters
+    ----------
+    path : path
+        The file of the objects.
+    finished, like : optional
+        See `write_beside`.
+    image : path
+        What the table says that it is of.
+
+    Returns
+    -------
+    path or None
+        The table; None if another one has its name, which stays as it is.
+    """
+    table = _table_of(path)
+    if table.exists() and not all("object" in row and "voxels" in row for row in _rows_of(table) or [{}]):
+        return None
+    write_whole(table, _table(finished, like, image))
+    return table
+
+
 def _move(path: Path, to: Path) -> None:
     """Give a file of objects another name, and the table of their classes, if there is one."""
     if (table := _table_of(path)).exists():

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Labels
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_probseg.case import Case
 from napari_probseg.napari_io.layer_data import write_labels
+from napari_probseg.napari_io.layer_place import picture_of
 from napari_probseg.progress import result_of
+from napari_probseg.session.beside import write_table
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.learnt import can_be_kept
@@ -30,7 +32,7 @@ from napari_probseg.widgets.tasks.background import Background, Task
 _ENDING = re.compile(r"\*(\.[\w.]+)")
 _SESSIONS = "Session (*.npz)"
 _SESSIONS_AND_JOURNALS = "Sessions and journals (*.npz *.journal)"
-_OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;All files (*)"
+_OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;PNG (*.png);;All files (*)"
 
 
 class Files(QObject):
@@ -62,7 +64,7 @@ class Files(QObject):
             self._widget, "Save objects", self._beside(f"{layers.image_name}_objects.nii.gz"), _OBJECTS
         )
         if path is not None:
-            self._start(lambda: _write_objects(_copied(layers), path, layers.session), of=layers)
+            self._start(lambda: _write_objects(layers, path), of=layers)
 
     def save_session(self) -> None:
         """Ask for a file and write the session to it."""
@@ -151,7 +153,7 @@ class _OfAnotherImage:
 def save_objects_at_once(layers: SessionLayers, parent: QWidget) -> bool:
     """Ask for a file and write the finished objects of an image to it; return whether that was done."""
     path = _path_to_save(parent, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
-    return path is not None and _is_done(_write_objects(_copied(layers), path, layers.session), parent, "Save objects")
+    return path is not None and _is_done(_write_objects(layers, path), parent, "Save objects")
 
 
 def save_session_at_once(layers: SessionLayers, parent: QWidget) -> bool:
@@ -181,18 +183,23 @@ def _path_to_save(parent: QWidget, title: str, name: str, kinds: str) -> Path | 
     return Path(path)
 
 
-def _copied(layers: SessionLayers) -> Labels:
-    data, meta, _ = layers.objects.as_layer_data_tuple()
-    return Labels(data.copy(), **meta)
+def _write_objects(layers: SessionLayers, path: Path) -> Generator[str, None, str]:
+    """Write the objects as they are, with a table of their classes and sizes."""
+    data, attributes, _ = layers.objects.as_layer_data_tuple()
+    journal = layers.session.journal
+    source = "" if journal is None else journal.subject.source
+    return _writing(path, data.copy(), attributes, layers.session, Path(source or layers.image_name))
 
 
-def _write_objects(layer: Labels, path: Path, session: Session | None = None) -> Generator[str, None, str]:
+def _writing(
+    path: Path, data: NDArray[Any], attributes: dict[str, Any], session: Session, image: Path
+) -> Generator[str, None, str]:
     yield "Saving the objects…"
-    data, attributes, _ = layer.as_layer_data_tuple()
     write_labels(str(path), data, attributes)
-    if session is not None:
-        session.note_saved(path, whole=False)
-    return f"Saved the objects as “{path.name}”."
+    session.note_saved(path, whole=False)
+    table = write_table(path, session.finished, like=picture_of(data.shape, attributes), image=image)
+    also = f", and their classes and sizes as “{table.name}”" if table is not None else ""
+    return f"Saved the objects as “{path.name}”{also}."
 
 
 def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
