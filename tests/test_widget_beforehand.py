@@ -57,6 +57,16 @@ def test_layers_are_there_before_anything_is_painted_and_take_the_first_stroke(o
     assert before[0].data.any() and not before[0].editable
 
 
+def test_they_go_with_their_image_where_another_one_has_its_own(open_widget, qtbot):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    viewer.add_image(IMAGE, name="second")
+    lies_ready(qtbot, viewer, "second")
+    viewer.layers.remove("second")
+    qtbot.waitUntil(lambda: "objects of second" not in names(viewer))
+    assert widget.work.image.name == "image" and not [name for name in names(viewer) if "second" in name]
+
+
 def test_a_brush_taken_up_at_once_waits_for_nothing(open_widget, qtbot):
     viewer, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))

@@ -341,8 +341,10 @@ class Workspace(MoreLikeThis):
             self._begin_refining(got.session, got.what)
         else:
             step = got.session.refine(got.what, got.changes)
-            is_done = "Done: Undo takes it back." if step.changes else "There is nothing to change."
-            self._stepped(step, is_done)
+            is_flat = got.session.case.ndim == 2 or got.what.plane is None
+            where = "" if is_flat else f" on the {'image' if self.is_in_time else 'slice'} on view"
+            done = f"Done{where}: Undo takes it back." if step.changes else f"There is nothing to change{where}."
+            self._stepped(step, done)
 
     def _not_refined(self, error: Exception) -> None:
         self.release_hold()

@@ -330,8 +330,8 @@ class Showing(Following):
         self._show()
 
     def _put_away(self) -> None:
-        """Take away what lay ready for an image."""
-        if self.image is None:
+        """Take away what lay ready for an image, unless the one at work will need it."""
+        if self.image is None or self.layers is not None:
             self.images.put_away()
 
     def _choose_brush(self, size: int) -> None:
