@@ -16,7 +16,7 @@ from napari_probseg.widgets.layers.colours import LIKELY, ON_SHOW
 from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.segment import alike
 from test_similar import disks
-from window import click, press, threads_ended
+from window import click, press, threads_ended, turned
 
 
 @pytest.fixture
@@ -59,6 +59,32 @@ def test_a_button_offers_the_others_in_the_gallery_and_on_the_image(at_work, qtb
     assert widget.panel.take_all.text() == f"Take all {n}"
     assert widget.panel.take_all.isEnabled() and widget.panel.accept.isEnabled()
     assert [layer.name for layer in viewer.layers][-1] == "preview", "there is no other layer for them"
+
+
+def test_the_window_is_cleared_while_they_are_on_show(at_work, qtbot) -> None:
+    """What lies over the image came back as it was removed, and clearing, or closing the window, went on for ever."""
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    come = []
+
+    def note(event) -> None:
+        come.append(event.value)
+        assert len(come) < 5
+
+    viewer.layers.events.inserted.connect(note)
+    viewer.layers.clear()
+    turned(qtbot)
+    viewer.layers.events.inserted.disconnect(note)
+    assert not come and not viewer.layers and widget.work.image is None
+
+
+def test_their_outlines_come_back_where_they_are_deleted(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    ask(qtbot, widget)
+    drawn = outlined(viewer).copy()
+    viewer.layers.remove("preview")
+    qtbot.waitUntil(lambda: "preview" in viewer.layers)
+    assert np.array_equal(outlined(viewer), drawn)
 
 
 def test_keys_take_and_skip_and_undo_takes_back(at_work, qtbot) -> None:

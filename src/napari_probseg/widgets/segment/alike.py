@@ -13,7 +13,7 @@ from napari_probseg.session.session import Session
 from napari_probseg.similar.examples import EXAMPLES_FILE
 from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, SimilarObject
 from napari_probseg.widgets.commands import teaching_of
-from napari_probseg.widgets.layers.image import bring_into_view
+from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
@@ -58,9 +58,9 @@ class MoreLikeThis(Stage):
     @property
     def alike_in_gallery(self) -> tuple[list[Thumbnail], int]:
         """The pictures around the one on show, and which of them that is."""
-        first = self.page * IN_GALLERY
+        first, session = self.page * IN_GALLERY, self.session
         shown = self.alike[first : first + IN_GALLERY]
-        pictures = self._pictures[self._session()] if shown else []
+        pictures = [] if session is None or not shown else self._pictures[session]
         return [replace(pictures[o.number], share=o.score) for o in shown], self._at - first
 
     @verb
@@ -191,14 +191,13 @@ class MoreLikeThis(Stage):
         self._at = min(self._at, len(alike) - 1)
         at = self._on_show
         session.look_at_similar(at)
-        place = self._place(anywhere=True)
         with self.adding():
             self.view.alike.show(
                 session.case.shape,
                 alike,
                 alike[at],
                 line=self.line,
-                axes=place.axes,
+                axes=displayed_axes(self.viewer, layers.markers),
                 placement=self._placement(),
             )
 

@@ -225,7 +225,7 @@ class Showing(Following):
         if self.image not in images and not self.is_held:
             self._turn_to(images[-1] if images else None)
         elif self.layers is not None and self.view.offer is None:
-            self._show()  # the work is taken up again
+            QTimer.singleShot(0, self._show)  # the work is taken up again, and nothing laid while layers are removed
         self.changed.emit()
 
     def look_around(self) -> None:

@@ -209,7 +209,7 @@ class Stage(Showing):
         """Go on with what was learnt of the image, and show what it changes of the object in work."""
         if got.after is got.before:
             objects = "Objects like the finished ones are known well, or learning did not help with them"
-            told = objects if got.request.finished else "Learning did not help it to foresee your strokes"
+            told = objects if got.request.finished else "Learning did not help it to predict your strokes"
             self.say(f"{told}: the network stays as it was.")
             self._show()
             return
