@@ -109,6 +109,18 @@ def test_back_to_an_earlier_image_everything_is_as_it_was_left(opened, qtbot, fo
     assert not list(folder.glob("*_before_*")), "it is the same work"
 
 
+def test_a_finished_image_whose_objects_are_removed_has_none_in_its_file(opened, qtbot, folder):
+    _, widget = opened
+    finished(qtbot, widget)
+    forward(qtbot, widget, "cell1")
+    back(qtbot, widget, "cell0")
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
+    widget.work.remove_object(1)
+    forward(qtbot, widget, "cell1")
+    assert not ps.read(folder / "cell0_objects.tif").data.any()
+    assert (folder / "cell0_objects.csv").read_text().count("\n") == 1, "the table has no row either"
+
+
 def images(viewer):
     return [layer.name for layer in viewer.layers if isinstance(layer, Image)]
 

@@ -215,7 +215,7 @@ class Window(RuleBasedStateMachine):
     def undo_on_the_layer(self, name: str) -> None:
         layers = self.layers_of(name)
         if layers is not None:
-            layers._undo(None)
+            layers._tell.undo(None)
             assert self.at_work() == name
 
     @precondition(ready)

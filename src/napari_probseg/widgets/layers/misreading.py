@@ -47,8 +47,8 @@ def stacked(layer: Image) -> str:
     )
 
 
-def lay_as_told(layers: Sequence[Any]) -> bool:
-    """Lay images where their files tell, if that is all that was misread, and nothing lies beside them otherwise.
+def places_told(layers: Sequence[Any]) -> list[tuple[Image, dict[str, Any]]]:
+    """Return where files tell that images lie, if that is all that was misread, and nothing lies beside them otherwise.
 
     Parameters
     ----------
@@ -57,25 +57,29 @@ def lay_as_told(layers: Sequence[Any]) -> bool:
 
     Returns
     -------
-    bool
-        Whether that was done.
+    list of (Image, dict)
+        What is to be put right of those that were misread.
     """
     places: list[tuple[Image, dict[str, Any]]] = []
     for layer in layers:
         if isinstance(layer, Image) and KEY in layer.metadata:
             continue
         if not isinstance(layer, Image) or not _is_as_read(layer) or not misread(layer):
-            return False
+            return []
         place = place_told(str(layer.source.path), tuple(finest(layer).shape))
         if place is None:
-            return False
+            return []
         places.append((layer, place))
+    return places
+
+
+def lay_as_told(places: Sequence[tuple[Image, dict[str, Any]]]) -> None:
+    """Lay images where their files tell; see `places_told`."""
     for layer, place in places:
         layer.metadata = layer.metadata | place["metadata"]
         for name in ("units", "axis_labels", "scale"):
             if name in place and hasattr(layer, name):  # napari 0.7 has no units on every layer
                 setattr(layer, name, place[name])
-    return bool(places)
 
 
 def _is_as_read(layer: Image) -> bool:

@@ -17,6 +17,7 @@ from napari_probseg.widgets.layers.misreading import (
     first_of,
     lay_as_told,
     misread,
+    places_told,
     stacked,
 )
 from napari_probseg.widgets.layers.source import add_read, source_of
@@ -70,26 +71,27 @@ class ReadingAnew(QObject):
         work, image = self.work, self.work.image
         if work.layers is None and image is not None and (sentence := misread(image) or stacked(image)):
             work.say(sentence)
-            work.recovery.put_off(image)
-            self._later.start()
+            if self._places_told():
+                work.recovery.put_off(image)
+                self._later.start()
 
     def _put_right(self) -> None:
-        self._lay()
-        self.work.recovery.look(self.work.image, self.work.images.channels)
-
-    def _lay(self) -> None:
         work, image = self.work, self.work.image
-        if image is None or work.is_held or any(map(misread, self._worked_on())):
-            return
-        opened = [bare(layer) for layer in work.viewer.layers if not work.owns(layer)]
-        with units_may_differ():
-            is_right = lay_as_told(opened)
-        if is_right:
+        if image is not None and not work.is_held and (places := self._places_told()):
+            with units_may_differ():
+                lay_as_told(places)
             work.begin_beforehand()
             work.viewer.reset_view()
             work.say(
                 f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
             )
+        work.recovery.look(image, work.images.channels)
+
+    def _places_told(self) -> list[tuple[Image, dict[str, Any]]]:
+        """Return what can be put right; nothing where that has been worked on."""
+        if any(map(misread, self._worked_on())):
+            return []
+        return places_told([bare(layer) for layer in self.work.viewer.layers if not self.work.owns(layer)])
 
     def _take(self, got: Read) -> None:
         self.work.at_once(lambda: self._take_read(got))

@@ -15,7 +15,7 @@ from napari_probseg.dataset.collection import Collection
 from napari_probseg.io import Picture
 from napari_probseg.napari_io.layer_data import LayerData, read_layers
 from napari_probseg.progress import counted
-from napari_probseg.session.beside import read_beside, write_beside
+from napari_probseg.session.beside import objects_beside, read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.source import images_read
@@ -58,7 +58,7 @@ def leaving(
     channels: Sequence[Path],
     collection: Path | None,
 ) -> Generator[str, None, Left]:
-    """Save the objects of an image beside it, if there are any, and note it as finished.
+    """Save the objects of an image beside it, if there are any or were, and note it as finished.
 
     Parameters
     ----------
@@ -78,9 +78,10 @@ def leaving(
     if series is None or done.path not in series.images:
         yield "Looking at the images of the folder…"
         series = Series.of(done.path, channels, before=() if collection is None else _sources(collection))
-    if session is not None and done.n_objects:
+    is_own = series.found(done.path) is not None
+    if session is not None and (done.n_objects or (is_own and objects_beside(done.path).is_file())):
         yield "Saving the objects…"
-        sentence = _saved_beside(session, done, like=like, is_own=series.found(done.path) is not None)
+        sentence = _saved_beside(session, done, like=like, is_own=is_own)
     elif done.n_objects:
         sentence = f"Added {counted(done.n_objects, 'object')} to the data set."
     if session is not None and session.journal is not None:
