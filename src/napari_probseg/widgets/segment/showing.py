@@ -81,8 +81,7 @@ class Showing(Following):
         self.images.colours.by_class = self.settings.class_colours
         self.live = Live(self.settings.live)
         self.view.preview.is_filled = self.settings.fill
-        self.overlays = Overlays(viewer, self.owns)
-        self.resuming = Resuming()
+        self.overlays, self.resuming = Overlays(viewer, self.owns), Resuming()
         self._circle, self._garbage, self._depth = BrushCircle(viewer), Garbage(viewer), Depth(viewer)
         self.changed.connect(self._show_in_depth)
         self._beforehand = Beforehand(self.lay_beforehand, self._must_wait)
@@ -219,13 +218,14 @@ class Showing(Following):
     def _must_wait(self) -> bool:
         return self.is_held or (self.recovery.is_pending and not self.recovery.is_asking)
 
-    def list_images(self) -> None:
-        """Take up the last image, where none that is in the viewer is at work."""
+    def list_images(self, *, is_removing: bool = False) -> None:
+        """Take up the last image, where none that is in the viewer is at work; nothing is laid while one is removed."""
         images = self.choices()
         if self.image not in images and not self.is_held:
             self._turn_to(images[-1] if images else None)
         elif self.layers is not None and self.view.offer is None:
-            QTimer.singleShot(0, self._show)  # the work is taken up again, and nothing laid while layers are removed
+            take_up = partial(QTimer.singleShot, 0, self._show) if is_removing else self._show
+            take_up()
         self.changed.emit()
 
     def look_around(self) -> None:

@@ -333,7 +333,7 @@ class SegmentWidget(QWidget):
     def _list_images(self, event: Any = None) -> None:
         if event is not None and event.type == "inserted" and self.work.image is None:
             self.panel.status.say("")  # what was said is of an image that was removed
-        self.work.list_images()
+        self.work.list_images(is_removing=event is not None and event.type == "removed")
 
     def _follow(self, event: Any) -> None:
         if event.value is not None:
