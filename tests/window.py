@@ -68,6 +68,7 @@ def click(qtbot, button) -> None:
 def stroke(qtbot, widget, at, marker=Marker.OBJECT) -> None:
     """Brush one dab as the brush tool does, and let the window take it in."""
     click(qtbot, widget.panel.inside if marker == Marker.OBJECT else widget.panel.outside)
+    qtbot.waitUntil(lambda: widget.work.session is not None)  # it waits until it is known whether there is earlier work
     n_steps = len(widget.work.session.steps)
     widget.work.layers.markers.paint(at, int(marker))
     qtbot.waitUntil(lambda: len(widget.work.session.steps) == n_steps + 1)
