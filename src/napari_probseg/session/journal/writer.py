@@ -166,7 +166,7 @@ class Journal:
         except (OSError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._let_go()
-            self._tell(f"the journal in {self.path.parent} cannot be written ({reason}): save the session elsewhere")
+            self._tell(f"the journal in {self.path} cannot be written ({reason}): save the session elsewhere")
         else:
             self._tell("")
 
