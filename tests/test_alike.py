@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import napari_probseg as ps
-from napari_probseg.inference import alike, area
+from napari_probseg.inference import alike, places
 from napari_probseg.inference.alike import Alike, preferred
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.fusion import Looks
@@ -162,7 +162,7 @@ def test_what_looks_alike_goes_where_a_correction_speaks_for_the_network(monkeyp
 
 @pytest.mark.parametrize("shape", [(1200, 900), (900, 40)])
 def test_a_large_image_is_looked_at_on_a_grid(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
-    monkeypatch.setattr(area, "MAX_PLACES", 10_000)
+    monkeypatch.setattr(places, "MAX_PLACES", 10_000)
     case = ps.Case(np.random.default_rng(0).normal(size=shape)).mark(ball(shape, (30, 20), 0.4, np.ones(2)))
     seen = Alike.of(case)
     assert seen is not None and seen.inside.sum() == 1, "the smallest stroke survives"

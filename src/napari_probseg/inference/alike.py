@@ -11,8 +11,9 @@ from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.answer import Answer
-from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, probability_on, sampled
+from napari_probseg.inference.area import Area, probability_on
 from napari_probseg.inference.inputs import resized, with_channels
+from napari_probseg.inference.places import Mask, grid_of, on_grid, sampled
 from napari_probseg.inference.windows import Window, window_for
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import hull

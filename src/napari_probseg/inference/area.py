@@ -1,25 +1,21 @@
-"""What is object in a region of an image, in an answer or on show; and coarser grids to look at it on."""
+"""What is object in a region of an image, in an answer or on show."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized
-from napari_probseg.region import Region, absolute, bounding_box, grown, indices_of, overlap, relative
+from napari_probseg.inference.places import Mask
+from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
 
-MAX_PLACES = 400_000  # of a grid
 MARGIN = 0.25  # around the box of the strokes inside, in its sides: what lies there is between them
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -77,26 +73,7 @@ class Area:
         return n_near / max(1, n)
 
 
-def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the grid that a region of a shape is looked at on."""
-    shrink = min(1.0, math.sqrt(MAX_PLACES / math.prod(shape)))
-    return tuple(max(1, int(n * shrink)) for n in shape)
-
-
 def probability_on(answer: Answer, where: Region, grid: tuple[int, ...]) -> Tensor:
     """Return the probability of object by an answer on a grid over a region; 0 where it does not reach."""
     full = torch.from_numpy(in_region(answer.logit.sigmoid(), answer.window, where))
     return full if full.shape == grid else resized(full[None], grid)[0]
-
-
-def on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
-    """Return a mask on a coarser grid, where the smallest mark survives."""
-    found = np.zeros(grid, dtype=bool)
-    places = [at * n // m for at, n, m in zip(indices_of(mask), grid, mask.shape, strict=True)]
-    found[tuple(places)] = True
-    return found
-
-
-def sampled(mask: Mask, grid: tuple[int, ...]) -> Mask:
-    """Return a mask on a coarser grid, one place for each of its own."""
-    return mask[np.ix_(*(np.arange(m) * n // m for n, m in zip(mask.shape, grid, strict=True)))]

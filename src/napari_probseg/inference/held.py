@@ -13,7 +13,8 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import Answer
-from napari_probseg.inference.area import Area, Mask, grid_of, on_grid, probability_on, sampled
+from napari_probseg.inference.area import Area, probability_on
+from napari_probseg.inference.places import Mask, grid_of, on_grid, sampled
 from napari_probseg.inference.windows import Window
 from napari_probseg.region import hull
 
