@@ -53,3 +53,10 @@ def test_it_does_not_matter_in_which_region_it_was_on_show() -> None:
     where = (slice(40, 81), slice(30, 71))
     assert is_another(far.with_shown(where, shown[where]))
     assert not is_another(corrected((60, 85)).with_shown(where, shown[where]))
+
+
+def test_late_strokes_tell_the_object_themselves() -> None:
+    few = corrected((52, 50), (68, 50), (60, 130), outside=(110, 20))
+    assert is_another(few)
+    many = corrected((52, 50), (68, 50), (60, 40), (60, 130), outside=(110, 20))
+    assert not is_another(many)

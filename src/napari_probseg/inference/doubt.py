@@ -9,9 +9,11 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.places import grid_of, on_grid, sampled
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import absolute, bounding_box, hull, relative
+from napari_probseg.strokes import n_strokes
 
 FAR = 1.0  # of a stroke inside from what was on show, over how deep that is
 DEEP = 0.5  # of a stroke outside within what was on show, over how deep that is
+MAX_EARLY = 5  # strokes, up to which that counts
 N_PLACES = 2**16  # of the grid that both are measured on
 
 
@@ -19,14 +21,15 @@ def is_another(case: Case) -> bool:
     """Return whether the latest correction says that what was on show was another thing than the object.
 
     People correct what is most wrong. So where a stroke inside lies farther from what was on show than that is deep, or
-    one outside deeper in it than half of that, most of it is wrong, and tells a network less than the strokes alone.
+    one outside deeper in it than half of that, most of it is wrong, and tells a network less than the strokes alone;
+    after some strokes they tell it themselves.
 
     Parameters
     ----------
     case : Case
         An image.
     """
-    if case.evidence is None:
+    if case.evidence is None or sum(n_strokes(case.strokes[case.drawn])) > MAX_EARLY:
         return False
     at, markers = case.evidence
     is_object = markers == Marker.OBJECT
