@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import napari_probseg as ps
 from napari_probseg.inference.doubt import is_another
 from napari_probseg.morphology import ball
+from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
+from napari_probseg.proposers.unet_cut import UNetCut
 
 
 def disk(y: float, x: float, radius: float, n: int) -> np.ndarray:
@@ -60,3 +63,24 @@ def test_late_strokes_tell_the_object_themselves() -> None:
     assert is_another(few)
     many = corrected((52, 50), (68, 50), (60, 40), (60, 130), outside=(110, 20))
     assert not is_another(many)
+
+
+class Watched(AdvisedCVAE):
+    """Notes whether it sees what was on show."""
+
+    has_seen = False
+
+    def features(self, x: torch.Tensor) -> AdvisedFeatures:
+        self.has_seen |= bool(x[:, -1].any())
+        return super().features(x)
+
+
+@pytest.mark.parametrize(("correction", "is_seen"), [((60, 85), True), ((60, 130), False)])
+def test_a_completer_does_not_see_what_was_another_thing(correction: tuple[int, int], is_seen: bool) -> None:
+    torch.manual_seed(0)
+    network = Watched().eval()
+    case = corrected(correction)
+    image = np.random.default_rng(0).normal(size=case.shape).astype(np.float32)
+    seen = ps.Case(image).with_markers(case.partial, case.strokes)
+    UNetCut({2: network}, device="cpu").complete(seen.with_evidence(*case.evidence))
+    assert network.has_seen == is_seen

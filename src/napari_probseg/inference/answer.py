@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.doubt import is_another
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.inputs import enlarged, marks_on, window_input, window_inputs
 from napari_probseg.inference.windows import (
@@ -37,6 +36,8 @@ MIN_SIDE_RATIO = 1.4  # ratio of the sides of windows, below which one need not 
 MAX_SHIFT = 0.2  # of their middles, in sides, up to which they are alike
 MAX_WINDOW_VOXELS = 2**25
 MAX_REFINED_SIDE = 320  # places of the fine grid along a side
+MIN_EXPECTED = 0.7  # Dice, below which what was on show is doubted ...
+MAX_EARLY = 3  # ... while there are so few strokes
 MIN_FORETOLD = 4  # strokes on both sides together, from which the network is asked to foretell half of them
 MIN_EACH = 2  # strokes on each side, from which the refiner hears of that
 
@@ -80,7 +81,7 @@ class Answer:
 
 @torch.inference_mode()
 def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
-    """Look at a case; what was on show is left out where the latest correction says that it was another thing.
+    """Look at a case, and after few strokes, where little is expected of that, also without what was on show.
 
     Raises
     ------
@@ -95,9 +96,13 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
             f"{MAX_WINDOW_VOXELS:.1e} are possible): mark and complete one part after the other"
         )
     around = [w for w in around if w.n_voxels(case.shape) <= MAX_WINDOW_VOXELS]
-    if is_another(case):
-        case = case.with_markers(case.partial, case.strokes, marked=case.marked)
     looks, found, window = _looks(network, case, around, device)
+    is_doubted = case.evidence is not None and looks.confidence < MIN_EXPECTED
+    if is_doubted and sum(n_strokes(case.strokes[case.drawn])) <= MAX_EARLY:
+        by_strokes = case.with_markers(case.partial, case.strokes, marked=case.marked)
+        more, features, _ = _looks(network, by_strokes, around, device)
+        looks, found = looks + more, found + features
+        window = _last_window(case, looks)
     foretold = _foresight(network, case, window, device)
     seen = refinable(case, window, looks, foretold, device)
     return Answer(looks, window, network.refiner(seen)[0].float().cpu(), looks.confidence, found, foretold)

@@ -17,6 +17,11 @@ MAX_EARLY = 5  # strokes, up to which that counts
 N_PLACES = 2**16  # of the grid that both are measured on
 
 
+def undoubted(case: Case) -> Case:
+    """Return a case without what was on show, if that was another thing than the object."""
+    return case.with_markers(case.partial, case.strokes, marked=case.marked) if is_another(case) else case
+
+
 def is_another(case: Case) -> bool:
     """Return whether the latest correction says that what was on show was another thing than the object.
 

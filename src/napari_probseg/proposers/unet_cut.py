@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.inference.answer import answer
 from napari_probseg.inference.device import with_fallback
+from napari_probseg.inference.doubt import undoubted
 from napari_probseg.inference.held import given
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.inference.inputs import enlarged, resized, window_input, window_inputs
@@ -119,7 +120,7 @@ class UNetCut(AsksNetworks, Completer):
         hinted = with_hint(case)
         network = self.networks[case.ndim]
         if isinstance(network, AdvisedCVAE):
-            made = with_fallback(self, lambda: answer(network, hinted, self.device))
+            made = with_fallback(self, lambda: answer(network, undoubted(hinted), self.device))
             found = given(hinted, made)
             probability = found.probability(case.shape)
             return Completion(case, found.window, probability, expected_dice=found.confidence, answer=made)
