@@ -266,16 +266,21 @@ def dataset() -> Pictures:
         yield "dataset", d.picture()
 
 
+def finish_coin_and_ask_for_more(d: Desk) -> None:
+    """Finish a coin, and ask for others like it."""
+    d.inside((45, 315), (58, 325), size=8)
+    d.outside((20, 290), (85, 295), size=6)
+    d.ask(d.panel.complete)
+    d.accept(0)
+    d.click(d.panel.finish)
+    d.click(d.panel.more)
+    d.wait(lambda: bool(d.widget.work.alike) or not d.widget.work.asking.is_busy)
+
+
 def more() -> Pictures:
     """Coins: one is finished by hand, the others are offered, one is skipped, all likely ones are taken in one step."""
     with desk(data.coins(), "coins") as d:
-        d.inside((45, 315), (58, 325), size=8)
-        d.outside((20, 290), (85, 295), size=6)
-        d.ask(d.panel.complete)
-        d.accept(0)
-        d.click(d.panel.finish)
-        d.click(d.panel.more)
-        d.wait(lambda: bool(d.widget.work.alike) or not d.widget.work.asking.is_busy)
+        finish_coin_and_ask_for_more(d)
         yield "more-offered", d.picture()
         d.click(d.panel.take_all)
         yield "more-taken", d.picture()

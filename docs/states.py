@@ -25,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 from napari.qt import get_stylesheet
-from pictures import Desk, desk
+from pictures import Desk, desk, finish_coin_and_ask_for_more
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QAbstractButton, QLabel, QWidget
 from skimage import data
@@ -145,13 +145,7 @@ def alike() -> States:
     with desk(data.coins(), "coins") as d:
         d.click(d.panel.box)
         yield "box", d
-        d.inside((45, 315), (58, 325), size=8)
-        d.outside((20, 290), (85, 295), size=6)
-        d.ask(d.panel.complete)
-        d.accept(0)
-        d.click(d.panel.finish)
-        d.click(d.panel.more)
-        d.wait(lambda: bool(d.widget.work.alike) or not d.widget.work.asking.is_busy)
+        finish_coin_and_ask_for_more(d)
         yield "alike", d
 
 

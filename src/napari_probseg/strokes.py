@@ -1,11 +1,11 @@
-"""Strokes: how many were drawn."""
+"""Strokes: how many were drawn, and a case without the answer that they corrected."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Marker
+from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import bounding_box
 
@@ -21,3 +21,8 @@ def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
     box = bounding_box(markers)
     drawn = markers[:0] if box is None else markers[box]
     return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
+
+
+def without_evidence(case: Case) -> Case:
+    """Return a case as its markers tell it, without the answer that was on show; see `Case`."""
+    return case.with_markers(case.partial, case.strokes, marked=case.marked)

@@ -26,7 +26,7 @@ from napari_probseg.nn.general import WINDOW_SIDE, Features
 from napari_probseg.nn.inputs import N_MARKS
 from napari_probseg.nn.refiner import FINE_ADVISERS, facts_of, refiner_input
 from napari_probseg.region import absolute, bounding_box, hull
-from napari_probseg.strokes import n_strokes
+from napari_probseg.strokes import n_strokes, without_evidence
 
 N_WINDOWS = 5
 N_PART_WINDOWS = 3  # on each part of an object that has several
@@ -99,8 +99,7 @@ def answer(network: AdvisedCVAE, case: Case, device: torch.device) -> Answer:
     looks, found, window = _looks(network, case, around, device)
     is_doubted = case.evidence is not None and looks.confidence < MIN_EXPECTED
     if is_doubted and sum(n_strokes(case.strokes[case.drawn])) <= MAX_EARLY:
-        by_strokes = case.with_markers(case.partial, case.strokes, marked=case.marked)
-        more, features, _ = _looks(network, by_strokes, around, device)
+        more, features, _ = _looks(network, without_evidence(case), around, device)
         looks, found = looks + more, found + features
         window = _last_window(case, looks)
     foretold = _foresight(network, case, window, device)

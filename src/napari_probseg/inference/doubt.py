@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from napari_probseg.case import Case, Marker
-from napari_probseg.inference.places import grid_of, on_grid, sampled
+from napari_probseg.case import Case
+from napari_probseg.inference.area import Area
+from napari_probseg.inference.places import corrections, grid_of, sampled
 from napari_probseg.morphology import numbered_parts
-from napari_probseg.region import absolute, bounding_box, hull, relative
-from napari_probseg.strokes import n_strokes
+from napari_probseg.region import hull
+from napari_probseg.strokes import n_strokes, without_evidence
 
 FAR = 1.0  # of a stroke inside from what was on show, over how deep that is
 DEEP = 0.5  # of a stroke outside within what was on show, over how deep that is
@@ -19,7 +20,7 @@ N_PLACES = 2**16  # of the grid that both are measured on
 
 def undoubted(case: Case) -> Case:
     """Return a case without what was on show, if that was another thing than the object."""
-    return case.with_markers(case.partial, case.strokes, marked=case.marked) if is_another(case) else case
+    return without_evidence(case) if is_another(case) else case
 
 
 def is_another(case: Case) -> bool:
@@ -34,25 +35,18 @@ def is_another(case: Case) -> bool:
     case : Case
         An image.
     """
-    if case.evidence is None or sum(n_strokes(case.strokes[case.drawn])) > MAX_EARLY:
+    if (shown := Area.shown(case)) is None or sum(n_strokes(case.strokes[case.drawn])) > MAX_EARLY:
         return False
-    at, markers = case.evidence
-    is_object = markers == Marker.OBJECT
-    if (box := bounding_box(is_object)) is None:
-        return False
-    of_shown = absolute(box, at)
-    where = hull(of_shown, case.drawn)
-    is_shown = np.zeros([s.stop - s.start for s in where], dtype=bool)
-    is_shown[relative(of_shown, where)] = is_object[box]
-    strokes, grid = case.strokes[where], grid_of(is_shown.shape, N_PLACES)
-    missed = on_grid((strokes == Marker.OBJECT) & ~is_shown, grid)
-    flooded = on_grid((strokes == Marker.BACKGROUND) & is_shown, grid)
+    where = hull(shown.where, case.drawn)
+    is_shown = shown.on(where)
+    grid = grid_of(is_shown.shape, N_PLACES)
+    missed, flooded = corrections(is_shown, case.strokes[where], grid)
     if not (missed.any() or flooded.any()):
         return False
-    shown = np.pad(sampled(is_shown, grid), 1)
-    depth = ndimage.distance_transform_edt(shown)[1:-1, 1:-1]
+    framed = np.pad(sampled(is_shown, grid), 1)
+    depth = ndimage.distance_transform_edt(framed)[1:-1, 1:-1]
     if depth[flooded].max(initial=0) > DEEP * depth.max():
         return True
-    distance = ndimage.distance_transform_edt(~shown)[1:-1, 1:-1]
+    distance = ndimage.distance_transform_edt(~framed)[1:-1, 1:-1]
     number, n = numbered_parts(missed)
     return any(distance[number == i].min() > FAR * depth.max() for i in range(1, n + 1))

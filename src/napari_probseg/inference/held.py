@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case
 from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.area import Area, probability_on
-from napari_probseg.inference.places import Mask, grid_of, on_grid, sampled
+from napari_probseg.inference.places import Mask, corrections, grid_of, sampled
 from napari_probseg.inference.windows import Window
 from napari_probseg.region import hull
 
@@ -69,11 +69,10 @@ def corrected(case: Case, found: Answer, shown: Area) -> Answer:
         What was on show when the latest stroke was drawn.
     """
     where = hull(found.window.within(case.shape), shown.where)
-    is_old, strokes = shown.on(where), case.strokes[where]
+    is_old = shown.on(where)
     window = Window(tuple(s.start for s in where), is_old.shape)
     grid = grid_of(is_old.shape)
-    missed = on_grid((strokes == Marker.OBJECT) & ~is_old, grid)
-    flooded = on_grid((strokes == Marker.BACKGROUND) & is_old, grid)
+    missed, flooded = corrections(is_old, case.strokes[where], grid)
     new = probability_on(found, where, grid).clamp(1e-4, 1 - 1e-4).logit()
     min_depth = MIN_DEPTH * grid[0] / is_old.shape[0]
     logit = changed_near(missed, flooded, sampled(is_old, grid), new, min_depth=min_depth)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.case import Marker
 from napari_probseg.region import indices_of
 
 MAX_PLACES = 400_000  # of a grid
@@ -31,3 +32,9 @@ def on_grid(mask: Mask, grid: tuple[int, ...]) -> Mask:
 def sampled(mask: Mask, grid: tuple[int, ...]) -> Mask:
     """Return a mask on a coarser grid, one place for each of its own."""
     return mask[np.ix_(*(np.arange(m) * n // m for n, m in zip(mask.shape, grid, strict=True)))]
+
+
+def corrections(is_shown: Mask, strokes: NDArray[np.uint8], grid: tuple[int, ...]) -> tuple[Mask, Mask]:
+    """Return what strokes inside say that an object on show missed, and strokes outside that it flooded, on a grid."""
+    missed, flooded = (strokes == Marker.OBJECT) & ~is_shown, (strokes == Marker.BACKGROUND) & is_shown
+    return on_grid(missed, grid), on_grid(flooded, grid)

@@ -27,7 +27,7 @@ from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels
-from napari_probseg.strokes import n_strokes
+from napari_probseg.strokes import n_strokes, without_evidence
 
 Evidence = tuple[Region, NDArray[np.uint8]]  # a `Marker` for every voxel of a region
 
@@ -158,7 +158,7 @@ def answer_in_volume(
     """
     shown = case.evidence if numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1 else None
     if shown is not None:
-        case = case.with_markers(case.partial, case.strokes, marked=case.marked)
+        case = without_evidence(case)
     far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device, remembered)
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
