@@ -10,10 +10,12 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox, QWidget
 
 import napari_probseg as ps
 from napari_probseg.session.journal import journals_in, read_journal
+from napari_probseg.widgets import ending
 from napari_probseg.widgets.segment import closing
 from napari_probseg.widgets.segment.closing import CANCEL, DISCARD, KEEP, LOSE, SAVE_SESSION, Guard
 from napari_probseg.widgets.segment.widget import SegmentWidget
@@ -74,6 +76,22 @@ def test_closing_napari_asks_about_unsaved_objects(open_widget, qtbot, monkeypat
     stroke(qtbot, widget, (10, 10))
     session = widget.work.session
     assert session.journal.flush(10) and len(read_journal(session.journal.path).stored.done) == len(session.steps)
+
+
+def test_a_window_that_is_open_when_python_ends_is_closed_unasked(open_widget, qtbot, monkeypatch):
+    _, widget = open_widget(IMAGE)
+    finish_one(qtbot, widget)
+    assert widget in ending._docked
+    window, docked, gone = QMainWindow(), QWidget(), []
+    window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # as napari's
+    window.setCentralWidget(docked)
+    window.destroyed.connect(lambda: gone.append(True))
+    closing.Guard(window, widget.work.images)
+    window.show()
+    monkeypatch.setattr(closing, "_ask", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(ending, "_docked", {docked})
+    ending.close_windows()
+    assert gone, "PyQt would take it apart"
 
 
 def test_what_is_saved_is_not_asked_about_and_its_journal_is_removed(

@@ -12,6 +12,7 @@ from napari_probseg.progress import counted
 from napari_probseg.widgets import commands
 from napari_probseg.widgets.dataset.controller import Teaching
 from napari_probseg.widgets.dataset.panel import DatasetPanel
+from napari_probseg.widgets.ending import close_at_the_end
 from napari_probseg.widgets.keys import weakly
 from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.style import sheet, use_all_height
@@ -43,6 +44,7 @@ class DatasetWidget(QWidget):
         self._viewer.events.theme.connect(self._restyle)
         self._restyle()
         self._redraw()
+        close_at_the_end(self)
 
     def event(self, event: QEvent) -> bool:
         """Notice that the dock was opened or closed: napari sends no close event."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from threading import Thread
+from threading import Thread, main_thread
 
 import numpy as np
 from napari.layers import Labels
@@ -70,15 +70,20 @@ def object_colours() -> CyclicLabelColormap:
 
 @cache
 def warm_up() -> None:
-    """Import and compile what napari's layers of labels need, in a thread: else the first stroke waits for it."""
+    """Import and compile what napari's layers of labels need, in a thread: else the first stroke waits for it.
+
+    Python waits at its end for the one of these that is being done, and the others are left: none is amid what is
+    written in C when that is taken apart.
+    """
+    imports = [partial(import_module, library) for library in _LIBRARIES]
+    compiled = [partial(colours().map, np.zeros((1, 1), np.uint8)) for colours in (marker_colours, object_colours)]
 
     def prepare() -> None:
-        for library in _LIBRARIES:
-            import_module(library)
-        for colours in (marker_colours(), object_colours()):
-            colours.map(np.zeros((1, 1), np.uint8))
+        for step in (*imports, *compiled):
+            if main_thread().is_alive():
+                step()
 
-    Thread(target=prepare, name="napari-probseg colours", daemon=True).start()
+    Thread(target=prepare, name="napari-probseg colours").start()
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 from napari_probseg.progress import counted
 from napari_probseg.session.journal import count_objects
 from napari_probseg.session.learnt import can_be_kept
+from napari_probseg.widgets.ending import main_window
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once, save_session_at_once
@@ -76,9 +77,7 @@ MAX_WAIT = 10  # seconds for a journal to be written
 
 def guard(widget: QWidget, images: Images) -> None:
     """Watch the window that a widget is docked in, once."""
-    window: Any = widget.parent()
-    while window is not None and not isinstance(window, QMainWindow):
-        window = window.parent()
+    window = main_window(widget)
     if window is not None and window.findChild(Guard) is None:
         Guard(window, images)
 

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.widgets import commands
+from napari_probseg.widgets.ending import close_at_the_end
 from napari_probseg.widgets.keys import Keys, short, weakly
 from napari_probseg.widgets.layers.image import bare, displayed_axes
 from napari_probseg.widgets.segment.alike_part import AlikePart
@@ -99,6 +100,7 @@ class SegmentWidget(QWidget):
         self._list_images()
         self.work.look_around()
         commands.register(self)
+        close_at_the_end(self)
 
     def belongs_to(self, viewer: Any) -> bool:
         """Return whether this is the widget of a viewer (or of a proxy of it)."""
