@@ -16,7 +16,7 @@ from napari_probseg.cli.main import app
 from napari_probseg.dataset.collection import Collection
 from napari_probseg.dataset.raw import RawDataset
 from napari_probseg.dataset.transfer import take_in
-from napari_probseg.io.labels import laid_on, read_labels, read_mask, whole_numbers
+from napari_probseg.io.labels import laid_on, look_like_labels, read_labels, read_mask, whole_numbers
 from napari_probseg.progress import Fate
 
 SHAPE = (5, 6, 7)  # x, y, z
@@ -294,3 +294,17 @@ def test_new_labels_of_an_image_lie_where_it_lies(tmp_path: Path, files: dict[st
     moved = ps.read(saved(tmp_path / "moved.nii.gz", np.asarray(moved.dataobj), moved.affine @ np.diag([-1, 1, 1, 1])))
     with pytest.raises(ValueError, match=r"does not lie where .* does: .*; correct the one or the other"):
         collection.add("c", moved.data, labels, like=moved)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, bool])
+def test_labels_that_were_taken_for_an_image_are_known(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    grown = np.kron(rng.integers(0, 3, (8, 9, 10)), np.ones((4, 5, 6))).astype(dtype)
+    assert look_like_labels(grown) and look_like_labels(grown[0]) and look_like_labels(grown.T)
+
+
+@pytest.mark.parametrize("n_photons", [0.02, 0.3, 2, 50])
+def test_an_image_is_not_taken_for_labels(n_photons: float) -> None:
+    counts = np.random.default_rng(0).poisson(n_photons, (3, 60, 70))
+    assert not look_like_labels(counts) and not look_like_labels(counts / 2), "photons"
+    assert not look_like_labels(np.full((5, 5), int(n_photons)))

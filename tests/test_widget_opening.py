@@ -309,3 +309,31 @@ def test_a_file_that_is_gone_or_cannot_be_read_is_refused_in_a_sentence(open_wid
     (tmp_path / "moving.png").unlink()
     widget.panel.status.linkActivated.emit("read anew")
     assert "not there any more" in widget.panel.status.text()
+
+
+@pytest.mark.parametrize("order", ["labels last", "labels first"])
+def test_labels_that_were_opened_as_an_image_are_taken_as_objects_by_one_click(open_widget, qtbot, tmp_path, order):
+    viewer, widget = open_widget()
+    write_tiff(tmp_path / "cell.tif", GREY[0, 0])
+    labels = np.kron([[0, 1, 0], [2, 0, 300]], np.ones((20, 16), int))[:, :48].astype(np.uint16)
+    labels = np.pad(labels, ((0, 0), (0, 2)))
+    write_tiff(tmp_path / "mask.tif", labels)
+    files = ["cell.tif", "mask.tif"]
+    for name in files if order == "labels last" else files[::-1]:
+        viewer.open(str(tmp_path / name), plugin="napari")
+    status = widget.panel.status
+    qtbot.waitUntil(lambda: "“mask” looks like labels of “cell”" in status.text())
+    status.linkActivated.emit("as objects")
+    qtbot.waitUntil(lambda: "Took the objects of “mask”" in status.text())
+    assert widget.work.image.name == "cell" and widget.work.session.max_label == 300
+    assert not viewer.layers["mask"].visible and np.array_equal(viewer.layers["objects of cell"].data, labels)
+    viewer.layers.selection.active = viewer.layers["cell"]
+    assert "looks like labels" not in status.text(), "it is told once"
+
+
+def test_two_images_or_labels_alone_are_nothing_to_tell_of(open_widget, qtbot):
+    viewer, widget = open_widget(GREY[0, 0])
+    for other in (GREY[0, 1], np.zeros((30, 50), int), np.pad(np.ones((10, 10), int), 4)):
+        viewer.add_image(other)
+        turned(qtbot)
+        assert "looks like labels" not in widget.panel.status.text()

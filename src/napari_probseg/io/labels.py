@@ -5,6 +5,7 @@ Here alone it is decided whether a second file or layer lies on an image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
@@ -24,6 +25,8 @@ MAX_OFF_VOXELS = 0.05  # how far corners may lie apart that are meant to be the 
 MIN_ALIKE_SHARE = 0.5  # of neighbours in objects that have one number; less, and the numbers are intensities
 MIN_INTENSITIES = 16  # so many numbers, or more, not the dots that mark a few objects
 _MAX_LOOKED_AT = 2**20  # voxels
+MIN_SURE_SHARE = 0.85  # of the same; more, and an image of whole numbers is taken for labels
+_MAX_GLANCED_AT = 2**18  # pixels, while a window waits
 MAX_SPACING_OFF = 0.01  # of spacings, where only they are known
 
 
@@ -146,15 +149,35 @@ def tell_if_intensities(labels: NDArray[Any], name: str) -> None:
     """
     rows = labels.reshape(-1, labels.shape[-1])
     rows = rows[:: max(1, rows.size // _MAX_LOOKED_AT)]
-    left, right = rows[:, :-1], rows[:, 1:]
-    is_inside = (left != 0) & (right != 0)
-    n = np.count_nonzero(is_inside)
-    n_alike = np.count_nonzero(is_inside & (left == right))
+    n_alike, n, _ = _neighbours(rows)
     if n_alike < MIN_ALIKE_SHARE * n and (n_numbers := len(np.unique(rows[rows != 0]))) > MIN_INTENSITIES:
         tell(
             f"{name} seems to hold intensities, not labels: {n_numbers} numbers, and only {100 * n_alike / n:.0f} % of "
             f"its voxels have the same one as the voxel beside them"
         )
+
+
+def look_like_labels(image: NDArray[Any]) -> bool:
+    """Return whether what was taken for an image seems to be labels: whole numbers, each in one piece after the other.
+
+    Some rows of it are looked at.
+    """
+    n_axes = image.ndim - 1
+    every = slice(None, None, math.ceil(max(1, image.size / _MAX_GLANCED_AT) ** (1 / max(1, n_axes))))
+    try:
+        rows = whole_numbers(image[(every,) * n_axes].reshape(-1, image.shape[-1]))
+    except ValueError:
+        return False
+    n_alike, n_inside, n_near = _neighbours(rows)
+    return rows.min() < rows.max() and n_alike > MIN_SURE_SHARE * n_inside and n_alike > MIN_ALIKE_SHARE * n_near
+
+
+def _neighbours(rows: NDArray[Any]) -> tuple[int, int, int]:
+    """Return how many pairs of neighbours have one number that is not 0; in how many neither is 0, or not both are."""
+    left, right = rows[:, :-1], rows[:, 1:]
+    is_inside, is_near = (left != 0) & (right != 0), (left != 0) | (right != 0)
+    alike = is_inside & (left == right)
+    return int(alike.sum()), int(is_inside.sum()), int(is_near.sum())
 
 
 def _laid(path: Path, image: Picture, of: Path | str, resample: bool) -> NDArray[Any]:

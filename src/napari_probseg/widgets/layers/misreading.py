@@ -11,12 +11,13 @@ import numpy as np
 from napari.layers import Image
 
 from napari_probseg.io.folder import images_in, in_reading_order
+from napari_probseg.io.labels import look_like_labels
 from napari_probseg.napari_io.layer_data import is_read_otherwise, place_told
 from napari_probseg.napari_io.layer_place import KEY
 from napari_probseg.widgets.layers.image import finest, unit_of
 from napari_probseg.widgets.readers import NAPARI
 
-READ_ANEW, ONE_BY_ONE = "read anew", "one by one"  # where the links of what is said lead
+READ_ANEW, ONE_BY_ONE, AS_OBJECTS = "read anew", "one by one", "as objects"  # where the links of what is said lead
 
 
 def misread(layer: Image) -> str:
@@ -45,6 +46,31 @@ def stacked(layer: Image) -> str:
         f"“{escape(layer.name)}” is all images of a folder as the slices of one volume. To go from image to image with "
         f'Finish image, <a href="{ONE_BY_ONE}">open the first alone</a>.'
     )
+
+
+def labels_beside(layer: Image, others: Sequence[Image]) -> tuple[Image, Image] | None:
+    """Return the layer that seems to be labels, and the image that they are of, where one of the two is ``layer``."""
+    beside = [one for one in others if one is not layer and _is_plain(one) and one.data.shape == layer.data.shape]
+    if not _is_plain(layer) or not beside:
+        return None
+    are_labels = [look_like_labels(one.data) for one in (layer, *beside)]
+    if all(are_labels) or not any(are_labels):
+        return None
+    other = beside[are_labels[1:].index(not are_labels[0])]
+    return (layer, other) if are_labels[0] else (other, layer)
+
+
+def taken_for_image(labels: Image, image: Image) -> str:
+    """Return what to say, with a link, of labels that were opened as an image."""
+    return (
+        f"“{escape(labels.name)}” looks like labels of “{escape(image.name)}”: "
+        f'<a href="{AS_OBJECTS}">take them as its objects</a>.'
+    )
+
+
+def _is_plain(layer: Image) -> bool:
+    """Return whether a layer holds one number a voxel, in memory: else to look at it takes long."""
+    return isinstance(layer.data, np.ndarray) and not layer.rgb and not layer.multiscale
 
 
 def places_told(layers: Sequence[Any]) -> list[tuple[Image, dict[str, Any]]]:

@@ -1,24 +1,28 @@
-"""Reading anew: an image that napari's own reader made something else of is read by this plugin, in a thread."""
+"""Reading anew: an image that napari's own reader made something else of is read by this plugin, or is labels."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer
 
 from napari_probseg.case import Marker
-from napari_probseg.widgets.layers.image import bare
+from napari_probseg.io.labels import whole_numbers
+from napari_probseg.widgets.layers.image import bare, placement
 from napari_probseg.widgets.layers.misreading import (
+    AS_OBJECTS,
     ONE_BY_ONE,
     READ_ANEW,
     distances_of,
     first_of,
+    labels_beside,
     lay_as_told,
     misread,
     places_told,
     stacked,
+    taken_for_image,
 )
 from napari_probseg.widgets.layers.source import add_read, source_of
 from napari_probseg.widgets.readers import NAPARI
@@ -51,8 +55,8 @@ class ReadingAnew(QObject):
         work.turned.connect(self._look)
 
     def read(self, link: str = READ_ANEW) -> None:
-        """Read the file of the image at work, or the first of those that it is a stack of."""
-        self.work.act(partial(self._read, link))
+        """Read the file of the image at work, or the first that it is a stack of; or take labels as objects."""
+        self.work.act(self._take_labels if link == AS_OBJECTS else partial(self._read, link))
 
     def _read(self, link: str) -> None:
         work = self.work
@@ -69,9 +73,11 @@ class ReadingAnew(QObject):
         Others may be on their way into the viewer, and napari warns of one that comes beside other units.
         """
         work, image = self.work, self.work.image
-        if work.layers is None and image is not None and (sentence := misread(image) or stacked(image)):
-            work.say(sentence)
-            if self._places_told():
+        if work.layers is None and image is not None:
+            sentence = misread(image) or stacked(image)
+            if told := self._labels_told() or sentence:
+                work.say(told)
+            if sentence and self._places_told():
                 work.recovery.put_off(image)
                 self._later.start()
 
@@ -82,9 +88,8 @@ class ReadingAnew(QObject):
                 lay_as_told(places)
             work.begin_beforehand()
             work.viewer.reset_view()
-            work.say(
-                f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
-            )
+            lies = f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
+            work.say(self._labels_told() or lies)
         work.recovery.look(image, work.images.channels)
 
     def _places_told(self) -> list[tuple[Image, dict[str, Any]]]:
@@ -92,6 +97,31 @@ class ReadingAnew(QObject):
         if any(map(misread, self._worked_on())):
             return []
         return places_told([bare(layer) for layer in self.work.viewer.layers if not self.work.owns(layer)])
+
+    def _labels(self) -> tuple[Image, Image] | None:
+        """Return labels that were opened as an image, and their image, if one of the two is at work."""
+        work, worked_on = self.work, self._worked_on()
+        if work.image is None:
+            return None
+        found = labels_beside(work.image, [layer for layer in work.choices() if layer not in worked_on])
+        return None if found is None or found[0] in worked_on else found
+
+    def _labels_told(self) -> str:
+        return "" if (found := self._labels()) is None else taken_for_image(*found)
+
+    def _take_labels(self) -> None:
+        """Make a layer of labels of what was opened as an image, and take them up as the objects of the other one."""
+        work, found = self.work, self._labels()
+        if found is None:
+            raise ValueError("the labels are gone, or were drawn on, or no image has their size: open both anew")
+        layer, image = found
+        place = placement(layer, layer.ndim)
+        labels = Labels(whole_numbers(layer.data, name=layer.name), name=layer.name, visible=False, **place)
+        work.take_away(layer)
+        with work.adding():
+            work.viewer.add_layer(labels)
+        work.bring_up(image)
+        work.take(labels)
 
     def _take(self, got: Read) -> None:
         self.work.at_once(lambda: self._take_read(got))
