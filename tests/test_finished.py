@@ -153,6 +153,21 @@ def test_a_class_is_something_to_save() -> None:
     assert session.has_unsaved_objects
 
 
+def test_objects_that_are_gone_are_something_to_save_where_they_were_saved_or_left(tmp_path: Path) -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    finished(session, 5, 5)
+    session.remove(1)
+    assert not session.has_other_objects, "it was made and removed"
+    finished(session, 5, 5)
+    session.save(tmp_path / "left.npz")
+    session.note_saved("a.tif", whole=False)
+    for one in (session, ps.Session.load(tmp_path / "left.npz", IMAGE)):
+        one.remove(one.max_label)
+        assert one.has_other_objects and not one.has_unsaved_objects
+        one.note_saved("a.tif", whole=False)
+        assert not one.has_other_objects
+
+
 def test_the_script_gives_the_same_classes() -> None:
     session = ps.Session(ps.Case(IMAGE))
     finished(session, 5, 5, "cell"), finished(session, 20, 20)

@@ -12,9 +12,8 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.case import Marker
-from napari_probseg.dataset.collection import Collection
 from napari_probseg.widgets.layers.source import source_of
-from window import click, disk, finished, on, press, stroke, turned
+from window import back, click, disk, finished, forward, on, press, stroke, turned
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -109,31 +108,8 @@ def test_back_to_an_earlier_image_everything_is_as_it_was_left(opened, qtbot, fo
     assert not list(folder.glob("*_before_*")), "it is the same work"
 
 
-def test_a_finished_image_whose_objects_are_removed_has_none_in_its_file(opened, qtbot, folder):
-    _, widget = opened
-    finished(qtbot, widget)
-    forward(qtbot, widget, "cell1")
-    back(qtbot, widget, "cell0")
-    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
-    widget.work.remove_object(1)
-    forward(qtbot, widget, "cell1")
-    assert not ps.read(folder / "cell0_objects.tif").data.any()
-    assert (folder / "cell0_objects.csv").read_text().count("\n") == 1, "the table has no row either"
-
-
 def images(viewer):
     return [layer.name for layer in viewer.layers if isinstance(layer, Image)]
-
-
-def forward(qtbot, widget, name):
-    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
-    on(qtbot, widget, name)
-
-
-def back(qtbot, widget, name):
-    press(qtbot, widget, Qt.Key.Key_Q, Qt.KeyboardModifier.AltModifier)
-    on(qtbot, widget, name)
-    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
 
 
 def test_the_image_one_goes_back_from_closes_and_is_gone_on_with_when_its_turn_comes(opened, qtbot):
@@ -264,24 +240,6 @@ def test_a_place_that_cannot_be_written_to_leaves_the_image_open(opened, qtbot, 
     qtbot.waitUntil(lambda: "No space left" in widget.panel.status.text(), timeout=20_000)
     assert widget.work.image.name == "cell0" and not widget.work.is_held
     assert widget.work.session.has_unsaved_objects
-
-
-def test_with_a_data_set_open_images_go_into_it_and_their_classes_with_them(opened, qtbot, folder, tmp_path):
-    viewer, widget = opened
-    place = tmp_path / "Dataset001_Mine"
-    Collection.create(place, ["cell", "nucleus"], ending=".tif")
-    _, there = viewer.window.add_plugin_dock_widget("napari-probseg", "Dataset")
-    there.teaching.open(place)
-    qtbot.waitUntil(lambda: there.teaching.state is not None, timeout=20_000)
-    widget.work.set(kind="nucleus")
-    stroke(qtbot, widget, (30, 30))
-    press(qtbot, widget, Qt.Key.Key_Q, SHIFT)
-    on(qtbot, widget, "cell1")
-    data = Collection(place)
-    assert data.cases == ["cell0"] and set(np.unique(data.load("cell0").label)) == {0, 2}
-    assert not list(folder.glob("*_objects*"))
-    assert "1 of 3 images" in widget.panel.progress_text.text()
-    there.release()
 
 
 def test_any_image_of_the_folder_is_in_the_menu(opened, qtbot):

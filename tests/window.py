@@ -182,3 +182,14 @@ def shown(qtbot, widget) -> np.ndarray:
     """Return what the canvas shows, once there is an answer to the latest stroke."""
     qtbot.waitUntil(lambda: widget.work.candidates is not None, timeout=20_000)
     return widget.work.view.passing._layer.data
+
+
+def forward(qtbot, widget, name):
+    press(qtbot, widget, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
+    on(qtbot, widget, name)
+
+
+def back(qtbot, widget, name):
+    press(qtbot, widget, Qt.Key.Key_Q, Qt.KeyboardModifier.AltModifier)
+    on(qtbot, widget, name)
+    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)

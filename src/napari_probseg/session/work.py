@@ -45,6 +45,7 @@ class Work:
         self._n_asked = 0  # requests for candidates
         self._tally = Tally()
         self._n_object_changes = self._n_saved = 0  # of the finished objects: all, and those before they were saved
+        self._has_earlier = False  # whether there were objects when it was saved, or left
         self.journal: Journal | None = None  # what every step is written to as soon as it is done
         self.seconds, self._noted = 0.0, time.monotonic()
 
@@ -83,7 +84,15 @@ class Work:
     @property
     def has_unsaved_objects(self) -> bool:
         """Whether there are finished objects that `note_saved` was not told of as they are now."""
-        return self.max_label > 0 and self._n_object_changes != self._n_saved
+        return self.max_label > 0 and self.has_other_objects
+
+    @property
+    def has_other_objects(self) -> bool:
+        """Whether the finished objects are others than `note_saved` was told of; or none is left of what was saved.
+
+        One that is made and removed in between is not missed.
+        """
+        return self._n_object_changes != self._n_saved and (self.max_label > 0 or self._has_earlier)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -242,7 +251,7 @@ class Work:
         whole : bool
             Whether it holds the session, and not only the objects.
         """
-        self._n_saved = self._n_object_changes
+        self._n_saved, self._has_earlier = self._n_object_changes, self.max_label > 0
         if whole and self.journal is not None:
             self.journal.saved(path)
 
@@ -263,6 +272,7 @@ class Work:
                     arrays[change.name][change.where] = change.after
                 if change.name == "objects":
                     self._tally.take(change)
+                    self._has_earlier = True
             self._shown.apply(step.changes)
         self._case = self.start.with_markers(partial, strokes)
         self._n_object_changes = 1

@@ -135,14 +135,15 @@ class Teaching(QObject):
             What each object is.
         """
         work = commands.widget_of(self.viewer).work
-        work.act(partial(self._add, work, kinds))
+        work.act(partial(self._add, work, work.image, kinds))
 
-    def _add(self, work: Any, kinds: Mapping[int, str]) -> None:
+    def _add(self, work: Any, image: Image | None, kinds: Mapping[int, str]) -> None:
         if self.work.is_busy:
             raise NotYetError("the data set is being written: one moment")
-        if self.state is None or work.session is None or work.image is None:
+        if self.state is None or work.session is None or image is None or work.image is not image:
+            self.refuse(RuntimeError("the image was not added, as another is at work by now: turn to it, and add it"))
             return
-        folder, image = self.state.folder, work.image
+        folder = self.state.folder
         lesson = Lesson(image.name, work.session, place_of(image), kinds, str(source_of(image) or ""))
         self._adding = source_of(image)
         self._held = work
@@ -219,6 +220,7 @@ class Teaching(QObject):
         for engine in (self._teacher, self._searcher):
             engine.close()
         self._let_go()
+        self.refused.emit()
 
     def _start(self, task: Task) -> None:
         if self.work.is_busy:

@@ -13,6 +13,7 @@ from napari_probseg.widgets.layers.colours import Colour
 from napari_probseg.widgets.segment.class_field import ClassField
 
 if TYPE_CHECKING:
+    from napari_probseg.session.session import Session
     from napari_probseg.widgets.segment.controller import Workspace
 
 TITLE = "What are these objects?"
@@ -90,6 +91,14 @@ class KindsDialog(QDialog):
             field.setCurrentText(label)
 
 
+def known_kinds(session: Session, labels: Sequence[str]) -> dict[int, str] | None:
+    """Return what each finished object is, where that need not be asked: all have a class, or there is one label."""
+    numbers, given = [one.label for one in session.finished], session.kinds
+    if len(labels) == 1 or len(given) == len(numbers):
+        return {**dict.fromkeys(numbers, labels[0] if labels else ""), **given}
+    return None
+
+
 def kinds_of(work: Workspace, labels: Sequence[str], parent: QWidget) -> dict[int, str] | None:
     """Return what each finished object is; None if the user was asked, and turned away.
 
@@ -106,9 +115,9 @@ def kinds_of(work: Workspace, labels: Sequence[str], parent: QWidget) -> dict[in
     """
     if (session := work.session) is None:
         return None
-    numbers, given = [one.label for one in session.finished], session.kinds
-    if len(labels) == 1 or len(given) == len(numbers):
-        return {**dict.fromkeys(numbers, labels[0] if labels else ""), **given}
+    if (known := known_kinds(session, labels)) is not None:
+        return known
+    given = session.kinds
     colours = {one.label: work.images.colours.of(one.label, one.kind) for one in session.finished}
     dialog = KindsDialog(colours, labels, parent, given)
     accepted = dialog.exec_()

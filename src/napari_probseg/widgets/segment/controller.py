@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -359,9 +360,11 @@ class Workspace(MoreLikeThis):
             self._stepped(step, f"Took the objects of “{labels.name}”: reopen any of them.")
 
     @verb
-    def take_saved(self, labels: NDArray[Any], kinds: Mapping[int, str]) -> None:
+    def take_saved(self, labels: NDArray[Any], kinds: Mapping[int, str], path: Path) -> None:
         """Take up the objects of the image at work that were saved to a file."""
-        step = self._session().take(labels, kinds)
+        session = self._session()
+        step = session.take(labels, kinds)
+        session.note_saved(path, whole=False)
         self._stepped(step, "Took up the objects that were saved: reopen any of them.")
 
     @verb

@@ -24,8 +24,8 @@ from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, plac
 from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
-from napari_probseg.widgets.segment.class_dialog import kinds_of
 from napari_probseg.widgets.segment.controller import Workspace
+from napari_probseg.widgets.segment.into_data_set import IntoDataSet
 from napari_probseg.widgets.segment.passage import Passage, told
 from napari_probseg.widgets.segment.way import Way, way_of
 from napari_probseg.widgets.still import in_turns, units_may_differ
@@ -54,6 +54,9 @@ class ImageSeries(QObject):
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
         self.background.failed.connect(self.fail)
+        self._data_set = IntoDataSet(work, parent)
+        self._data_set.added.connect(self._added)
+        self._data_set.refused.connect(self._not_added)
         self._limits = Limits()
         self._counted: WeakKeyDictionary[Session, float] = WeakKeyDictionary()  # seconds of work that are counted
         self._way: Way | None = None
@@ -93,14 +96,10 @@ class ImageSeries(QObject):
         n = 0 if session is None else len(session.finished)
         done, self._is_finishing = Done(path, n, self._seconds(session)), True
         self._way, self._finished = self._way_of(image), (session, done)
-        teaching = commands.teaching_of(work.viewer)
-        if teaching is None or session is None or not n:
+        if session is None or not self._data_set.is_open or not (n or session.has_other_objects):
             self._leave(session)
-            return
-        if (kinds := kinds_of(work, teaching.state.labels, self.parent())) is not None:
-            teaching.added.connect(self._added)
-            teaching.refused.connect(self._not_added)
-            teaching.add(kinds)
+        elif (kinds := self._data_set.kinds(session, may_ask=True)) is not None:
+            self._data_set.add(kinds)
         else:
             self._finished, self._is_finishing = None, False
             work.say("The image is not finished: in the data set each object has a class.")
@@ -136,21 +135,12 @@ class ImageSeries(QObject):
         self.background.start(lambda: leaving(done, series, collection=collection, **options))
         self.changed.emit()
 
-    def _added(self) -> None:
+    def _added(self, folder: Path | None) -> None:
         """The image is in the data set: go on."""
-        teaching = self._let_teaching_go()
-        self._leave(None, None if teaching is None else teaching.state.folder)
+        self._leave(None, folder)
 
     def _not_added(self) -> None:
-        self._let_teaching_go()
-        self._finished, self._is_finishing = None, False
-
-    def _let_teaching_go(self) -> Any:
-        teaching = commands.teaching_of(self.work.viewer)
-        if teaching is not None:
-            teaching.added.disconnect(self._added)
-            teaching.refused.disconnect(self._not_added)
-        return teaching
+        self._finished, self._destination, self._is_finishing = None, None, False
 
     def _left(self, got: Left) -> None:
         """Go on to the next image, if there is one."""
@@ -184,18 +174,22 @@ class ImageSeries(QObject):
             self._way = self._way_of(image)
         if own is None or own == path or own not in self.series.images:
             self._open(path)
-        elif session is None or not session.has_unsaved_objects or not self.series.is_done(own):
+        elif session is None or not session.has_other_objects or not self.series.is_done(own):
             if _is_in_journal(session):
                 self._leaving = image
             if session is not None and session.steps and not self.series.is_done(own):
                 self._interrupted.add(own)
             self._open(path)
-        elif objects_beside(own).is_file():
+        else:
             self._destination = path
             self._finished = session, Done(own, len(session.finished), self._seconds(session))
-            self._leave(session)
-        else:  # its objects are in a data set, for another *Finish image* to put them there
-            self._open(path)
+            if objects_beside(own).is_file():
+                self._leave(session)
+            elif (kinds := self._data_set.kinds(session, may_ask=False)) is not None:
+                self._data_set.add(kinds)
+            else:  # another *Finish image* asks what they are, and puts them into the data set
+                self._not_added()
+                self._open(path)
 
     def _open(self, path: Path) -> None:
         """Open an image file as the one before was opened, in a thread where this plugin or napari's own reads it."""
@@ -356,7 +350,7 @@ class ImageSeries(QObject):
     def _found(self, got: Found) -> None:
         self.work.release_hold()
         if self.work.image is not None and source_of(self.work.image) == got.session_of:
-            self.work.at_once(partial(self.work.take_saved, got.labels, got.kinds))
+            self.work.at_once(partial(self.work.take_saved, got.labels, got.kinds, objects_beside(got.session_of)))
 
     def fail(self, error: Exception) -> None:
         """Tell why the series does not go on; the image stays as it is."""

@@ -172,6 +172,8 @@ def adding(folder: Path, lesson: Lesson) -> Steps:
         place = {"like": like}
     finished = Finished.of(image, session.objects, **place)
     there = collection.find(finished.fingerprint)
+    if there is None and not session.max_label:
+        return Done(State.of(collection), f"{lesson.name} has no object, and was not added.", added=True)
     name = there or _free_name(collection, lesson.name)
     for kind in dict.fromkeys(lesson.kinds.values()):
         if kind not in collection.labels:

@@ -79,11 +79,14 @@ def leaving(
         yield "Looking at the images of the folder…"
         series = Series.of(done.path, channels, before=() if collection is None else _sources(collection))
     is_own = series.found(done.path) is not None
-    if session is not None and (done.n_objects or (is_own and objects_beside(done.path).is_file())):
+    has_gone = session is not None and session.has_other_objects and objects_beside(done.path).is_file()
+    if session is not None and (done.n_objects or has_gone):
         yield "Saving the objects…"
         sentence = _saved_beside(session, done, like=like, is_own=is_own)
     elif done.n_objects:
         sentence = f"Added {counted(done.n_objects, 'object')} to the data set."
+    elif collection is not None:
+        sentence = f"“{done.path.name}” has no object, nor has it in the data set."
     if session is not None and session.journal is not None:
         session.journal.flush()
     return Left(series.with_done(done), done, sentence)
