@@ -12,7 +12,10 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QRubberBand
 
 from napari_probseg.case import Marker
-from window import LEFT, NONE, canvas_of, click, disk, drag, laid_out, names, place, press, turned
+from napari_probseg.widgets.messages import GIVEN_UP
+from napari_probseg.widgets.segment.brush_fit import BrushFit, camera_of
+from napari_probseg.widgets.segment.view_state import BOX_HINT
+from window import LEFT, NONE, canvas_of, click, disk, drag, finished, laid_out, names, place, press, turned
 
 
 @pytest.fixture
@@ -92,6 +95,50 @@ def test_whatever_is_taken_up_instead_ends_it(shown, qtbot, how):
     turned(qtbot)
     strokes = widget.work.session.case.strokes
     assert bool((strokes == Marker.BACKGROUND).any()) is (how == "brush") and not framed(widget, 17, 47)
+
+
+def test_the_brush_that_follows_a_box_has_the_size_that_the_panel_tells(shown, qtbot):
+    viewer, widget = shown
+    size, work, canvas = widget.panel.brush_size, widget.work, canvas_of(viewer)
+    work.brush_fit = BrushFit(0)
+    camera_of(viewer).zoom *= 0.3
+    click(qtbot, widget.panel.box)
+    before = size.value()
+    assert work.layers.markers.brush_size == before != 10 and widget.panel.gallery._hint.text() == BOX_HINT
+    qtbot.keyClick(canvas, Qt.Key.Key_BracketRight)
+    assert size.value() > before and widget.panel.box.isChecked()
+    chosen = size.value()
+    drag(viewer, (17, 17), (47, 47))
+    qtbot.waitUntil(lambda: bool(work.session.steps))
+    assert viewer.cursor.size == work.layers.markers.brush_size == size.value() == chosen
+    qtbot.keyClick(canvas, Qt.Key.Key_BracketLeft)
+    assert size.value() < chosen
+
+
+@pytest.mark.parametrize("where", ["canvas", "panel"])
+@pytest.mark.parametrize("tool", ["box", "pick"])
+def test_escape_gives_up_what_waits_for_the_mouse(shown, qtbot, tool, where):
+    viewer, widget = shown
+    finished(qtbot, widget)
+    button, other = widget.panel.box, widget.panel.pick
+    if tool == "pick":
+        button, other = other, button
+    click(qtbot, other)
+    click(qtbot, button)
+    turned(qtbot)
+    assert button.isChecked() and not other.isChecked() and widget.panel.cancel.isEnabled()
+    n_steps = len(widget.work.session.steps)
+    qtbot.keyClick(canvas_of(viewer) if where == "canvas" else widget.panel, Qt.Key.Key_Escape)
+    turned(qtbot)
+    assert not button.isChecked() and not widget.panel.cancel.isEnabled()
+    assert widget.panel.status.text() == GIVEN_UP
+    click(qtbot, button)
+    press(qtbot, widget, Qt.Key.Key_9)
+    turned(qtbot)
+    assert not button.isChecked() and widget.panel.outside.isChecked()
+    QTest.mouseClick(canvas_of(viewer), LEFT, NONE, place(viewer, (30, 30)))
+    turned(qtbot)
+    assert len(widget.work.session.finished) == 1 and len(widget.work.session.steps) == n_steps
 
 
 def test_a_box_outside_of_the_image_is_refused(shown, qtbot):

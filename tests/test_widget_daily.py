@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 from napari_probseg.case import Marker
 from napari_probseg.io import write
 from napari_probseg.widgets.layers.image import bring_into_view
-from napari_probseg.widgets.segment.brush_fit import WIDTH, camera_of, fitting
+from napari_probseg.widgets.segment.brush_fit import WIDTH, BrushFit, camera_of, fitting
 from window import Balls, click, disk, names, offer, stroke, threads_ended, turned
 
 
@@ -201,7 +200,7 @@ def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
     assert fitting(1e-9, (1, 1)) == 400 and fitting(100, (1, 1)) == 1
     viewer, widget = open_widget(disk().astype(np.float32))
     work = widget.work
-    work.fits_brush = True
+    work.brush_fit = BrushFit(0)
     camera = getattr(viewer, "scene", viewer).camera
     camera.zoom = 2.0
     assert work.tools.brush_size == 7 and widget.panel.brush_size.value() == 7
@@ -218,15 +217,14 @@ def test_the_brush_fits_the_screen_until_its_size_is_chosen(open_widget, qtbot):
 def test_a_size_of_the_brush_is_chosen_for_images_of_about_that_size(open_widget, qtbot, side, stays, setting):
     viewer, widget = open_widget(disk().astype(np.float32))
     work = widget.work
-    work.settings = replace(work.settings, brush_size=setting)
-    work.fits_brush = not setting
+    work.brush_fit = BrushFit(setting)
     click(qtbot, widget.panel.inside)
     work.layers.markers.brush_size = 3
     viewer.add_image(np.zeros((side, side), np.float32), name="next")
     fits = fitting(float(camera_of(viewer).zoom), (1, 1))
     assert fits != 3, "test invalid"
     assert work.tools.brush_size == widget.panel.brush_size.value() == (3 if stays else setting or fits)
-    assert work.fits_brush == (not stays and not setting)
+    assert work.brush_fit.fits_screen == (not stays and not setting)
     click(qtbot, widget.panel.inside)
     assert work.layers.markers.brush_size == work.tools.brush_size
 

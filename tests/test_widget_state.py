@@ -20,6 +20,7 @@ from napari_probseg.session.series import Done, Series
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.segment.gallery import share_of
 from napari_probseg.widgets.segment.view_state import (
+    BOX_HINT,
     BRUSH_HINT,
     BUSY_HINT,
     CORRECT_HINT,
@@ -271,9 +272,10 @@ def test_the_script_tells_which_completer_made_what():
 
 
 def test_the_view_follows_from_the_session():
-    def seen(session, *, is_asking=False, is_held=False, is_live=False, mode="", label=0):
+    def seen(session, *, is_asking=False, is_held=False, is_live=False, mode="", label=0, **awaits):
         return view_state(
             session,
+            **awaits,
             is_live=is_live,
             has_image=session is not None,
             is_asking=is_asking,
@@ -298,6 +300,8 @@ def test_the_view_follows_from_the_session():
     assert len(seen(session).objects) == 1 and seen(session).hint == BRUSH_HINT, "there is nothing to propose for yet"
     assert not seen(session).can_finish
     assert seen(session, is_live=True).hint == LIVE_HINT
+    boxing = seen(session, is_boxing=True)
+    assert boxing.hint == BOX_HINT and boxing.can_cancel and not boxing.is_busy
     session.reopen(1)
     assert seen(session).hint == CORRECT_HINT
     session.undo()

@@ -9,6 +9,7 @@ from napari_probseg.progress import counted
 from napari_probseg.session.series import Series
 from napari_probseg.session.session import Step
 
+GIVEN_UP = "Given up; nothing has changed."
 STROKES_ALONE = "it is your strokes alone; was more meant? Undo, then Complete."
 LACKS_LEARNT = " What was learnt of the image is not at hand: fine-tune again."
 _LONGEST = 240

@@ -174,13 +174,17 @@ class SessionLayers:
         if not self.markers.visible:
             self.markers.visible = True
         self._viewer.layers.selection.active = self.markers
-        if self.markers.brush_size != size:  # napari tells of one that is the same, too, and all is drawn anew
-            self.markers.brush_size = size
+        self.resize_brush(size)
         if marker is Marker.UNKNOWN:
             self.markers.mode = "erase"
         else:
             self.markers.selected_label = int(marker)
             self.markers.mode = "paint"
+
+    def resize_brush(self, size: int) -> None:
+        """Let the brush have a diameter, in voxels."""
+        if self.markers.brush_size != size:  # napari tells of one that is the same, too, and all is drawn anew
+            self.markers.brush_size = size
 
     def resume(self, wiring: Wiring) -> None:
         """Go on after `release`; what was painted meanwhile are strokes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject
 
 from napari_probseg.widgets.layers.image import bare
+from napari_probseg.widgets.messages import GIVEN_UP
 from napari_probseg.widgets.segment.box_tool import BoxTool, rectangle_of
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.panel import Panel
@@ -31,12 +32,18 @@ class BoxPart(QObject):
         super().__init__(panel)
         self._viewer, self._work, self._panel = viewer, work, panel
         self._tool = BoxTool(viewer, panel, self._drawn, self._show)
+        work.put_down.connect(self._give_up)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a rectangle is to be drawn."""
+        return self._tool.is_waiting
 
     def begin(self) -> None:
         """Take the rectangle of the Shapes layer that is selected, or have one drawn; while one is, give that up."""
         active = bare(self._viewer.layers.selection.active)
-        if self._tool.is_waiting:
-            self.stop()
+        if self.is_waiting:
+            self._give_up(None)
         elif (corners := rectangle_of(active)) is not None:
             self._work.mark_box(corners, active)
         else:
@@ -50,12 +57,20 @@ class BoxPart(QObject):
     def _take_up(self) -> None:
         layers = self._work.open_layers()
         self._work.prepare()
+        self._work.put_down.emit(self)
         self._tool.start(layers.markers)
         self._show()
-        self._work.say("Draw a rectangle around the object.")
+        self._work.say("Draw a rectangle; Esc gives it up.")
+
+    def _give_up(self, instead: object) -> None:
+        if self.is_waiting and instead is not self:
+            self.stop()
+            self._work.say("" if instead else GIVEN_UP)
+            self._show()
 
     def _show(self) -> None:
-        self._panel.box.setChecked(self._tool.is_waiting)
+        self._panel.box.setChecked(self.is_waiting)
+        self._work.changed.emit()
 
     def _drawn(self, corners: Any) -> None:
         self._show()

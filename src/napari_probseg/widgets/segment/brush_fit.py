@@ -17,6 +17,32 @@ MAX_VOXELS = 400
 MAX_RATIO = 2.0  # of the sides of images for which the same size is meant
 
 
+class BrushFit:
+    """What decides on the size of the brush.
+
+    Parameters
+    ----------
+    size : int
+        Diameter that is set in the preferences, in voxels; 0 fits the screen.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._set = size
+        self.fits_screen = not size  # until a person chooses
+        self._side = 0  # of the image on which a person chose, in voxels
+
+    def choose(self, image: Image | None) -> None:
+        """Note that a person chose a size on an image."""
+        self.fits_screen, self._side = False, 0 if image is None else side_of(image)
+
+    def turned(self, image: Image | None, size: int) -> int:
+        """Return the size for an image that comes: as it is, or as it was set if it was chosen on quite another one."""
+        if image is None or not self._side or is_meant_for(self._side, image):
+            return size
+        self.fits_screen, self._side = not self._set, 0
+        return self._set or size
+
+
 def fitting(zoom: float, scale: Any) -> int:
     """Return the diameter of a brush, in voxels, that is seen as wide as `WIDTH`.
 

@@ -29,6 +29,10 @@ class Picker:
         self._picked = WeakMethod(picked)
         self._labels: Labels | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        return self._labels is not None
+
     def start(self, labels: Labels) -> None:
         """Wait for a click; brushes are laid down, so that it does not paint."""
         self.stop()

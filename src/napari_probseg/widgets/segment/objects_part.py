@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets import commands
+from napari_probseg.widgets.messages import GIVEN_UP
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.gallery import sized
 from napari_probseg.widgets.segment.label_picker import Picker
@@ -36,6 +37,7 @@ class ObjectsPart(QObject):
         self._picker = Picker(viewer, self._picked)
         self._steps: object = None  # that the list was drawn for
         panel.pick.toggled.connect(self._pick)
+        work.put_down.connect(self._give_up)
         panel.objects.visited.connect(work.go_to_object)
         panel.objects.opened.connect(work.reopen)
         panel.objects.removed.connect(self._remove)
@@ -96,12 +98,24 @@ class ObjectsPart(QObject):
         labels = () if teaching is None else teaching.state.labels
         return tuple(dict.fromkeys((*labels, *self._work.kinds())))
 
+    @property
+    def is_picking(self) -> bool:
+        """Whether a click on an object is awaited."""
+        return self._picker.is_waiting
+
     def _pick(self, on: bool) -> None:
         if on and self._work.layers is not None:
-            self._work.say("Click a finished object on the canvas.")
+            self._work.put_down.emit(self)
+            self._work.say("Click a finished object on the canvas; Esc gives it up.")
             self._picker.start(self._work.layers.objects)
         else:
             self._picker.stop()
+        self._work.changed.emit()
+
+    def _give_up(self, instead: object) -> None:
+        if self.is_picking and instead is not self:
+            self._panel.pick.setChecked(False)
+            self._work.say("" if instead else GIVEN_UP)
 
     def _picked(self, label: int) -> None:
         self._panel.pick.setChecked(False)

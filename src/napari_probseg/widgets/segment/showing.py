@@ -35,7 +35,7 @@ from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
 from napari_probseg.widgets.segment.beforehand import Beforehand
 from napari_probseg.widgets.segment.brush_circle import BrushCircle
-from napari_probseg.widgets.segment.brush_fit import camera_of, fitting, is_meant_for, side_of
+from napari_probseg.widgets.segment.brush_fit import BrushFit, camera_of, fitting
 from napari_probseg.widgets.segment.candidates_view import CandidatesView
 from napari_probseg.widgets.segment.elsewhere import Elsewhere
 from napari_probseg.widgets.segment.following import Following
@@ -66,12 +66,12 @@ class Showing(Following):
     """
 
     turned = Signal()  # to another image
+    put_down = Signal(object)  # whatever waits for the mouse, for the sake of something else or of None
 
     def __init__(self, viewer: Viewer, proposer: Proposer | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         self.viewer, self.settings = viewer, settings or Settings()
-        self.fits_brush = not self.settings.brush_size  # until a person chooses its size
-        self._brush_side = 0  # of the image on which it was chosen, in voxels
+        self.brush_fit = BrushFit(self.settings.brush_size)
         self.tools = Tools(brush_size=self.settings.brush_size or Tools().brush_size, n=self.settings.n_candidates)
         self.view, self.asking = CandidatesView(viewer), Asking(engine(self.settings.device), self.settings.device)
         self.elsewhere = Elsewhere(self.asking, self.settings.device)
@@ -286,6 +286,8 @@ class Showing(Following):
     def _show(self) -> None:
         """Show what there is of the image at work: the candidates on offer, and whatever the widget derives."""
         layers, session = self.layers, self.session
+        if layers is not None:
+            layers.resize_brush(self.tools.brush_size)  # before it is in hand: [ and ] change what the panel tells
         if layers is None or session is None or session.on_offer is None:
             if not self.asking.is_live:  # else what is on show stays until the next answer comes
                 self.view.clear()
@@ -322,7 +324,7 @@ class Showing(Following):
             self._hide(image)
             self._select(image)
             self.recovery.forget()
-            self._forget_brush()
+            self._resize_brush(self.brush_fit.turned(image, self.tools.brush_size))
             self._fit_brush()
             if self.layers is None:
                 self.recovery.look(image, self.images.channels)
@@ -336,25 +338,19 @@ class Showing(Following):
 
     def _choose_brush(self, size: int) -> None:
         """Let the brush have a size that a person chose, in voxels, on this image and those like it."""
-        self.fits_brush, self._brush_side = False, 0 if self.image is None else side_of(self.image)
+        self.brush_fit.choose(self.image)
         self._resize_brush(size)
-
-    def _forget_brush(self) -> None:
-        """Let the brush be as before a person chose its size, if that was on a much larger or smaller image."""
-        if self._brush_side and self.image is not None and not is_meant_for(self._brush_side, self.image):
-            self.fits_brush, self._brush_side = not self.settings.brush_size, 0
-            self._resize_brush(self.settings.brush_size or self.tools.brush_size)
 
     def _fit_brush(self, _: Any = None) -> None:
         """Let the brush be as wide on the screen as ever."""
-        if self.fits_brush and self.image is not None:
+        if self.brush_fit.fits_screen and self.image is not None:
             self._resize_brush(fitting(float(camera_of(self.viewer).zoom), self.image.scale))
 
     def _resize_brush(self, size: int) -> None:
         if size != self.tools.brush_size:
             self.tools = replace(self.tools, brush_size=size)
             if self.layers is not None:
-                self.layers.markers.brush_size = size
+                self.layers.resize_brush(size)
             self.changed.emit()
 
     def _show_in_depth(self, *, hides: bool = False) -> None:

@@ -15,7 +15,7 @@ from napari_probseg.session.session import Session, Step
 from napari_probseg.widgets.layers.image import bare, case_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.layers.wiring import Wiring
-from napari_probseg.widgets.messages import name_of, sentence_of
+from napari_probseg.widgets.messages import GIVEN_UP, name_of, sentence_of
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.brush_fit import camera_of
 from napari_probseg.widgets.segment.live import BACK_ON
@@ -272,8 +272,9 @@ class Stage(Showing):
         self._stepped(step, f"Did again: {name_of(step)}.")
 
     def cancel(self) -> None:
-        """Give up the candidates that are being drawn; everything stays as it was."""
+        """Give up the candidates that are being drawn, or what waits for the mouse; everything stays as it was."""
         self.forget_waiting()
+        self.put_down.emit(None)
         if self.asking.call_off():
             self._show()
             self.say("Cancelled; nothing has changed.")
@@ -296,6 +297,8 @@ class Stage(Showing):
 
     def _brushed(self, layers: SessionLayers) -> None:
         self._beforehand.put_off()
+        if layers.has_brush_in_hand:
+            self.put_down.emit(layers)
         if layers is self.layers and (size := int(layers.markers.brush_size)) != self.tools.brush_size:
             self._choose_brush(size)
         self.changed.emit()
@@ -312,7 +315,7 @@ class Stage(Showing):
         """Give up what runs, by Esc on a layer."""
         if layers.is_encircling:
             layers.stop_encircling()
-            self.say("Given up; nothing has changed.")
+            self.say(GIVEN_UP)
         else:
             self.cancel()
 

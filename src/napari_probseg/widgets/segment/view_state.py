@@ -16,6 +16,7 @@ PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to ac
 LIVE_HINT = "Brush a little inside the object\nand a little outside it:\nthe answer follows by itself."
 STROKES_HINT = "Your strokes are there:\ncomplete the object, propose,\nor brush on."
 CORRECT_HINT = "Brush where it is wrong,\npropose a next step,\nor finish the object."
+BOX_HINT = "Draw a rectangle around the object,\nfrom corner to corner."
 BUSY_HINT = "One moment…"
 _OF_THE_OBJECT = ("mark", "accept", "reopen", "finish")  # after which there is none, until it is brushed
 
@@ -32,6 +33,8 @@ class ViewState:
         Whether a question is out that the user asked; whether that, or a file is read or written.
     is_live : bool
         Whether answers come by themselves.
+    can_cancel : bool
+        Whether there is something to give up: a question, or what waits for the mouse.
     can_accept, can_choose, can_cut : bool
         Whether there is a candidate to accept, several to choose from, a completion to cut anew.
     can_undo, can_redo, can_finish : bool
@@ -54,6 +57,7 @@ class ViewState:
     is_asking: bool = False
     is_live: bool = False
     is_busy: bool = False
+    can_cancel: bool = False
     can_accept: bool = False
     can_choose: bool = False
     can_cut: bool = False
@@ -83,6 +87,8 @@ def view_state(
     question: str = "",
     offered_work: str = "",
     has_alike: bool = False,
+    is_boxing: bool = False,
+    is_picking: bool = False,
 ) -> ViewState:
     """Derive what the widget draws.
 
@@ -100,6 +106,8 @@ def view_state(
         See `ViewState`.
     has_alike : bool
         Whether objects like the finished ones are on show.
+    is_boxing, is_picking : bool
+        Whether a box, or a click on an object, is awaited.
     """
     offer = None if session is None or is_asking else session.on_offer
     accepted = None if session is None or is_asking else session.accepted
@@ -110,6 +118,7 @@ def view_state(
         is_asking=is_asking,
         is_live=is_live,
         is_busy=is_asking or is_held,
+        can_cancel=is_asking or is_boxing or is_picking,
         can_accept=offer is not None or has_alike,
         can_choose=has_alike or (offer is not None and offer.is_sampled),
         can_cut=is_cut,
@@ -121,7 +130,7 @@ def view_state(
         brush=_brush(mode, label),
         question=question,
         offered_work=offered_work,
-        hint=BUSY_HINT if is_asking or is_awaited else _hint(session, is_live),
+        hint=BUSY_HINT if is_asking or is_awaited else BOX_HINT if is_boxing else _hint(session, is_live),
     )
 
 

@@ -244,6 +244,8 @@ class SegmentWidget(QWidget):
             question=work.question,
             offered_work=work.offered_work,
             has_alike=bool(work.alike),
+            is_boxing=self._box.is_waiting,
+            is_picking=self._objects.is_picking,
         )
 
     def _draw(self, state: ViewState) -> None:
@@ -258,9 +260,9 @@ class SegmentWidget(QWidget):
         for part in (panel.complete, panel.tune):
             part.setEnabled(not state.is_asking)
         panel.show_extent(state.is_volume)
-        panel.cancel.setEnabled(state.is_asking)
+        panel.cancel.setEnabled(state.can_cancel)
         if self.work.layers is not None:
-            self.work.layers.let_escape_cancel(state.is_asking)
+            self.work.layers.let_escape_cancel(state.can_cancel)
         panel.propose.setEnabled(not state.is_asking)
         panel.undo.setEnabled(state.can_undo)
         panel.redo.setEnabled(state.can_redo)
