@@ -271,6 +271,8 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_bytes(b"of another kind")
     with pytest.raises(ValueError, match=r"a\.xyz has an ending that is not known here: use one of \.nii"):
         ps.read(tmp_path / "a.xyz")
+    with pytest.raises(ValueError, match=r"^a has no ending: use one of \.nii\.gz, \.nii, \.tif, \.tiff, \.png$"):
+        ps.write(tmp_path / "a", volume())
     with pytest.raises(ValueError, match="ending that is not known"):
         ps.write(tmp_path / "a.jpg", volume())
     with pytest.raises(ValueError, match=r"labels must be .* got shape \(2, 6, 7, 8\)"):

@@ -11,7 +11,7 @@ pytest.importorskip("napari")
 
 import nibabel
 import tifffile
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 import napari_probseg as ps
 from napari_probseg.widgets.segment.script_dialog import ScriptDialog
@@ -59,13 +59,66 @@ def test_classes_and_sizes_are_saved_beside_the_objects_but_not_over_another_tab
     assert np.array_equal(ps.read(tmp_path / "mine.png").data, widget.work.session.objects)
 
 
-def test_the_kind_in_the_dialog_gives_the_suffix(open_widget, qtbot, answer_dialog, tmp_path):
+KIND = "TIFF (*.tif *.tiff)"
+
+
+def test_a_name_without_an_ending_gets_that_of_the_kind_in_the_dialog(open_widget, qtbot, answer_dialog, tmp_path):
     _, widget = open_widget(disk().astype(np.float32))
     finish_one(qtbot, widget)
-    answer_dialog(tmp_path / "objects", "TIFF (*.tif *.tiff)")
+    for typed, kind, saved in (
+        ("objects", KIND, "objects.tif"),
+        ("mouse_0.5um", KIND, "mouse_0.5um.tif"),
+        ("all", "All files (*)", "all.nii.gz"),
+        ("CAPITAL.TIF", "All files (*)", "CAPITAL.TIF"),
+    ):
+        answer_dialog(tmp_path / typed, kind)
+        click(qtbot, widget.panel.save)
+        idle(qtbot, widget)
+        assert (tmp_path / saved).is_file() and f"as “{saved}”" in widget.panel.status.text()
+
+
+@pytest.mark.parametrize("kind", [KIND, "All files (*)"])
+def test_another_ending_is_refused_in_a_sentence_and_nothing_is_written(
+    open_widget, qtbot, answer_dialog, tmp_path, kind
+):
+    _, widget = open_widget(disk().astype(np.float32))
+    finish_one(qtbot, widget)
+    endings = ".nii.gz, .nii, .tif, .tiff, .png"
+    for name in ("x.nrrd", "x.foo"):
+        answer_dialog(tmp_path / name, kind)
+        click(qtbot, widget.panel.save)
+        idle(qtbot, widget)
+        said = f"{name} has an ending that is not known here: use one of {endings}."
+        assert widget.panel.status.text().lower() == said
+        menu(widget, "Save session…").trigger()
+        assert widget.panel.status.text().lower() == f"{name} has an ending that is not known here: use .npz."
+    assert not list(tmp_path.iterdir()) and widget.work.session.has_unsaved_objects
+
+
+def test_a_file_that_has_the_name_once_it_has_an_ending_is_asked_about(
+    open_widget, qtbot, answer_dialog, tmp_path, monkeypatch
+):
+    _, widget = open_widget(disk().astype(np.float32))
+    finish_one(qtbot, widget)
+    (tmp_path / "taken.tif").write_bytes(b"mine")
+    answer_dialog(tmp_path / "taken", KIND)
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *a: (asked.append(a[2]), QMessageBox.StandardButton.No)[1])
     click(qtbot, widget.panel.save)
     idle(qtbot, widget)
-    assert (tmp_path / "objects.tif").is_file()
+    assert (tmp_path / "taken.tif").read_bytes() == b"mine" and "“taken.tif” is there already" in asked[0]
+
+
+def test_objects_are_not_saved_over_their_image(open_widget, qtbot, answer_dialog, tmp_path):
+    viewer, widget = open_widget()
+    ps.write(tmp_path / "cell.tif", disk().astype(np.float32), labels=False)
+    before = (tmp_path / "cell.tif").read_bytes()
+    viewer.open(str(tmp_path / "cell.tif"), plugin="napari")
+    finish_one(qtbot, widget)
+    answer_dialog(tmp_path / "cell.tif", KIND)
+    click(qtbot, widget.panel.save)
+    idle(qtbot, widget)
+    assert "choose another name" in widget.panel.status.text() and (tmp_path / "cell.tif").read_bytes() == before
 
 
 def test_a_place_that_cannot_be_written_is_said(open_widget, qtbot, answer_dialog, tmp_path):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.images import checked_spacing
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.endings import known_ending
 from napari_probseg.io.failures import NOT_READ, failure, refuse_misnamed
 from napari_probseg.io.nifti import nifti_bytes, read_nifti
 from napari_probseg.io.paths import refuse_no_file, refuse_to_write
@@ -26,6 +27,7 @@ __all__ = [
     "PLAIN",
     "READABLE",
     "TIFF",
+    "WRITABLE",
     "Picture",
     "is_more_than_a_picture",
     "read",
@@ -44,6 +46,7 @@ _READERS: dict[tuple[str, ...], Callable[[Path, str | None], Picture]] = {
 }
 READABLE = tuple(ending for endings in _READERS for ending in endings)
 _WRITERS: dict[tuple[str, ...], Callable[..., bytes]] = {NIFTI: nifti_bytes, TIFF: tiff_bytes, (".png",): png_bytes}
+WRITABLE = tuple(ending for endings in _WRITERS for ending in endings)
 
 
 def read(path: str | Path, *, axes: str | None = None) -> Picture:
@@ -197,11 +200,8 @@ def _placed(array: NDArray[Any], spacing: Sequence[float] | None, affine: NDArra
 
 
 def _by_ending(path: Path, table: dict[tuple[str, ...], Any]) -> Any:
-    for endings, entry in table.items():
-        if path.name.lower().endswith(endings):
-            return entry
-    known = ", ".join(ending for endings in table for ending in endings)
-    raise ValueError(f"{path.name} has an ending that is not known here: use one of {known}")
+    ending = known_ending(path, [ending for endings in table for ending in endings])
+    return next(entry for endings, entry in table.items() if ending in endings)
 
 
 def _ending(path: Path) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_probseg.io import READABLE
 from napari_probseg.session.encoding import Stored, start_of
 from napari_probseg.session.identity import Identity
 from napari_probseg.session.work import Work
@@ -63,12 +64,14 @@ class Kept(Work):
         Raises
         ------
         ValueError
-            If it is the journal of this session.
+            If it is the journal of this session, or the name of an image.
         OSError
             If the disk is full or the place cannot be written to.
         """
         from napari_probseg.session.storage import write_session
 
+        if str(path).lower().endswith(READABLE):
+            raise ValueError(f"{path} is the name of an image: save the session as .npz")
         if self.journal is not None and os.path.realpath(path) == os.path.realpath(self.journal.path):
             raise ValueError(
                 f"{path} is the journal of this session, and keeps every step already: choose another name"

@@ -14,7 +14,7 @@ from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.widgets.ending import main_window
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import sentence_of
-from napari_probseg.widgets.segment.file_dialogs import save_objects_at_once, save_session_at_once
+from napari_probseg.widgets.segment.file_dialogs import OBJECTS, SESSION, save_at_once
 
 if TYPE_CHECKING:
     from napari_probseg.widgets.segment.images import Images
@@ -48,7 +48,7 @@ class Guard(QObject):
         answer = _ask(self._window, unsaved) if unsaved else KEEP
         if answer == CANCEL:
             return False
-        if answer == SAVE and not all(save_objects_at_once(layers, self._window) for layers in unsaved):
+        if answer == SAVE and not all(save_at_once(OBJECTS, layers, self._window) for layers in unsaved):
             return False
         discarded = unsaved if answer == DISCARD else []
         unwritten = [layers for layers in self._images.in_memory if layers not in discarded and not _is_kept(layers)]
@@ -66,7 +66,7 @@ class Guard(QObject):
         """Return whether to close though some journals are not written to their end, their sessions saved if wanted."""
         answer = _ask_of_journals(self._window, unwritten)
         if answer == SAVE_SESSION:
-            return all(save_session_at_once(layers, self._window) for layers in unwritten)
+            return all(save_at_once(SESSION, layers, self._window) for layers in unwritten)
         return answer == LOSE
 
 

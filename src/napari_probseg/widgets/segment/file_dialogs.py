@@ -14,6 +14,8 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_probseg.case import Case
+from napari_probseg.io.endings import with_ending
+from napari_probseg.io.paths import refuse_to_write
 from napari_probseg.napari_io.layer_data import write_labels
 from napari_probseg.napari_io.layer_place import picture_of
 from napari_probseg.progress import result_of
@@ -30,9 +32,7 @@ from napari_probseg.widgets.segment.recovery import subject_of
 from napari_probseg.widgets.tasks.background import Background, Task
 
 _ENDING = re.compile(r"\*(\.[\w.]+)")
-_SESSIONS = "Session (*.npz)"
 _SESSIONS_AND_JOURNALS = "Sessions and journals (*.npz *.journal)"
-_OBJECTS = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;PNG (*.png);;All files (*)"
 
 
 class Files(QObject):
@@ -57,24 +57,23 @@ class Files(QObject):
 
     def save_objects(self) -> None:
         """Ask for a file and write the finished objects to it."""
-        layers = self._work.layers
-        if layers is None:
-            return
-        path = _path_to_save(
-            self._widget, "Save objects", self._beside(f"{layers.image_name}_objects.nii.gz"), _OBJECTS
-        )
-        if path is not None:
-            self._start(lambda: _write_objects(layers, path), of=layers)
+        if (layers := self._work.layers) is not None:
+            self._save(OBJECTS, layers)
 
     def save_session(self) -> None:
         """Ask for a file and write the session to it."""
-        layers = self._work.layers
-        if layers is None:
+        if (layers := self._work.layers) is not None:
+            self._work.take_strokes()
+            self._save(SESSION, layers)
+
+    def _save(self, what: Savable, layers: SessionLayers) -> None:
+        try:
+            path = _path_to_save(what, layers, self._beside(""), self._widget)
+        except ValueError as error:
+            self._work.refuse(error)
             return
-        self._work.take_strokes()
-        path = _path_to_save(self._widget, "Save session", self._beside(f"{layers.image_name}_session.npz"), _SESSIONS)
         if path is not None:
-            self._start(lambda: _write_session(layers.session, path), of=layers)
+            self._start(lambda: what.write(layers, path), of=layers)
 
     def _beside(self, name: str) -> str:
         """Return where a dialog begins: with a name beside the file of the image, if it has one."""
@@ -150,37 +149,58 @@ class _OfAnotherImage:
     difference: str
 
 
-def save_objects_at_once(layers: SessionLayers, parent: QWidget) -> bool:
-    """Ask for a file and write the finished objects of an image to it; return whether that was done."""
-    path = _path_to_save(parent, "Save objects", f"{layers.image_name}_objects.nii.gz", _OBJECTS)
-    return path is not None and _is_done(_write_objects(layers, path), parent, "Save objects")
+@dataclass(frozen=True)
+class Savable:
+    """What can be saved of an image.
+
+    Parameters
+    ----------
+    title : str
+        Of the dialog.
+    name : str
+        That follows the image's in the name which is proposed.
+    kinds : str
+        Of files, as Qt's dialogs take them.
+    write : function
+        Returns the task that writes it to a path.
+    """
+
+    title: str
+    name: str
+    kinds: str
+    write: Callable[[SessionLayers, Path], Generator[str, None, str]]
 
 
-def save_session_at_once(layers: SessionLayers, parent: QWidget) -> bool:
-    """Ask for a file and write the session of an image to it; return whether that was done."""
-    path = _path_to_save(parent, "Save session", f"{layers.image_name}_session.npz", _SESSIONS)
-    return path is not None and _is_done(_write_session(layers.session, path), parent, "Save session")
-
-
-def _is_done(task: Generator[str, None, str], parent: QWidget, title: str) -> bool:
-    """Do a task at once; return whether it succeeded, and say why if it did not."""
+def save_at_once(what: Savable, layers: SessionLayers, parent: QWidget) -> bool:
+    """Ask for a file and write the objects or the session of an image to it; return whether that was done."""
     try:
-        result_of(task)
+        path = _path_to_save(what, layers, "", parent)
+        if path is not None:
+            result_of(what.write(layers, path))
+        return path is not None
     except (ValueError, TypeError, OSError, MemoryError) as error:
-        QMessageBox.warning(parent, title, sentence_of(error))
+        QMessageBox.warning(parent, what.title, sentence_of(error))
         return False
-    return True
 
 
-def _path_to_save(parent: QWidget, title: str, name: str, kinds: str) -> Path | None:
-    path, kind = QFileDialog.getSaveFileName(parent, title, name, kinds)
-    if not path:
+def _path_to_save(what: Savable, layers: SessionLayers, folder: str, parent: QWidget) -> Path | None:
+    """Ask for a file, which gets an ending where none was typed; None if the user turned away.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown.
+    """
+    begin = str(Path(folder) / f"{layers.image_name}{what.name}")
+    typed, kind = QFileDialog.getSaveFileName(parent, what.title, begin, what.kinds)
+    if not typed:
         return None
-    known, chosen = (_ENDING.findall(text) for text in (kinds, kind))
-    is_named = path.lower().endswith(tuple(known)) or (Path(path).suffix and not chosen)
-    if not is_named:  # a dot may be part of the name, as in mouse_0.5um
-        path += (chosen or known)[0]
-    return Path(path)
+    known, chosen = (_ENDING.findall(text) for text in (what.kinds, kind))
+    path = with_ending(Path(typed), known, default=(chosen or known)[0])
+    if path == Path(typed) or not path.exists():
+        return path
+    asked = QMessageBox.question(parent, what.title, f"“{path.name}” is there already. Replace it?")
+    return path if asked == QMessageBox.StandardButton.Yes else None
 
 
 def _write_objects(layers: SessionLayers, path: Path) -> Generator[str, None, str]:
@@ -195,6 +215,7 @@ def _writing(
     path: Path, data: NDArray[Any], attributes: dict[str, Any], session: Session, image: Path
 ) -> Generator[str, None, str]:
     yield "Saving the objects…"
+    refuse_to_write(path, made_from=[image] if image.is_file() else [])
     write_labels(str(path), data, attributes)
     session.note_saved(path, whole=False)
     table = write_table(path, session.finished, like=picture_of(data.shape, attributes), image=image)
@@ -202,7 +223,8 @@ def _writing(
     return f"Saved the objects as “{path.name}”{also}."
 
 
-def _write_session(session: Session, path: Path) -> Generator[str, None, str]:
+def _write_session(layers: SessionLayers, path: Path) -> Generator[str, None, str]:
+    session = layers.session
     yield "Saving the session…"
     session.save(path)
     session.note_saved(path, whole=True)
@@ -220,3 +242,12 @@ def _read_session(
     if stored.identity is not None and (difference := stored.identity.difference(Identity.of(case))):
         return _OfAnotherImage(stored, case, difference)
     return (yield from restoring(stored, case))
+
+
+OBJECTS = Savable(
+    "Save objects",
+    "_objects.nii.gz",
+    "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;PNG (*.png);;All files (*)",
+    _write_objects,
+)
+SESSION = Savable("Save session", "_session.npz", "Session (*.npz)", _write_session)
