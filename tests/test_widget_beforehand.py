@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_probseg.case import Marker
+from napari_probseg.widgets.segment.beforehand import BEGIN_MS
 from window import asked, click, crash, disk, gone_on, names, offer, stroke, turned
 
 BEFOREHAND = True
@@ -55,6 +58,18 @@ def test_layers_are_there_before_anything_is_painted_and_take_the_first_stroke(o
     click(qtbot, widget.panel.accept)
     click(qtbot, widget.panel.finish)
     assert before[0].data.any() and not before[0].editable
+
+
+def test_they_are_laid_once_what_they_need_is_compiled(open_widget, qtbot, monkeypatch):
+    gate = Event()
+    compiling = Thread(target=gate.wait)
+    compiling.start()
+    monkeypatch.setattr("napari_probseg.widgets.segment.showing.warm_up", lambda: compiling)
+    viewer, _ = open_widget(IMAGE)
+    qtbot.wait(2 * BEGIN_MS)
+    assert names(viewer) == ["image"], "else the window would wait for it"
+    gate.set()
+    lies_ready(qtbot, viewer)
 
 
 def test_they_go_with_their_image_where_another_one_has_its_own(open_widget, qtbot):

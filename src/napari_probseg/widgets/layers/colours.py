@@ -69,8 +69,8 @@ def object_colours() -> CyclicLabelColormap:
 
 
 @cache
-def warm_up() -> None:
-    """Import and compile what napari's layers of labels need, in a thread: else the first stroke waits for it.
+def warm_up() -> Thread:
+    """Import and compile what napari's layers of labels need, in a thread: else the window waits for it.
 
     Python waits at its end for the one of these that is being done, and the others are left: none is amid what is
     written in C when that is taken apart.
@@ -83,7 +83,9 @@ def warm_up() -> None:
             if main_thread().is_alive():
                 step()
 
-    Thread(target=prepare, name="napari-probseg colours").start()
+    thread = Thread(target=prepare, name="napari-probseg colours")
+    thread.start()
+    return thread
 
 
 @cache

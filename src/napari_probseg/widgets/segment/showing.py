@@ -85,7 +85,7 @@ class Showing(Following):
         self._circle, self._garbage, self._depth = BrushCircle(viewer), Garbage(viewer), Depth(viewer)
         self.changed.connect(self._show_in_depth)
         self._beforehand = Beforehand(self.lay_beforehand, self._must_wait)
-        warm_up()
+        self._warming_up = warm_up()
         if proposer is not None:
             give(viewer, replace(given(viewer), proposer=proposer))
 
@@ -216,7 +216,8 @@ class Showing(Following):
         self._garbage.take_back()
 
     def _must_wait(self) -> bool:
-        return self.is_held or (self.recovery.is_pending and not self.recovery.is_asking)
+        is_looking = self.recovery.is_pending and not self.recovery.is_asking
+        return self.is_held or is_looking or self._warming_up.is_alive()
 
     def list_images(self, *, is_removing: bool = False) -> None:
         """Take up the last image, where none that is in the viewer is at work; nothing is laid while one is removed."""
