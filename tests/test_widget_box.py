@@ -90,7 +90,7 @@ def test_whatever_is_taken_up_instead_ends_it(shown, qtbot, how):
     else:
         viewer.layers["markers of image"].mode = "erase"
     turned(qtbot)
-    assert not widget.panel.box.isChecked()
+    assert not widget.panel.box.isChecked() and "rectangle" not in widget.panel.status.text()
     drag(viewer, (17, 17), (47, 47))
     turned(qtbot)
     strokes = widget.work.session.case.strokes
@@ -139,6 +139,16 @@ def test_escape_gives_up_what_waits_for_the_mouse(shown, qtbot, tool, where):
     QTest.mouseClick(canvas_of(viewer), LEFT, NONE, place(viewer, (30, 30)))
     turned(qtbot)
     assert len(widget.work.session.finished) == 1 and len(widget.work.session.steps) == n_steps
+
+
+def test_an_object_is_picked_on_the_image_that_is_at_work(shown, qtbot):
+    viewer, widget = shown
+    finished(qtbot, widget)
+    click(qtbot, widget.panel.pick)
+    viewer.add_image(disk().astype(np.float32), name="next")
+    turned(qtbot)
+    assert widget.work.image.name == "next" and not widget.panel.pick.isChecked()
+    assert "Click a finished object" not in widget.panel.status.text()
 
 
 def test_a_box_outside_of_the_image_is_refused(shown, qtbot):

@@ -31,7 +31,7 @@ class BoxPart(QObject):
     def __init__(self, viewer: Viewer, work: Workspace, panel: Panel) -> None:
         super().__init__(panel)
         self._viewer, self._work, self._panel = viewer, work, panel
-        self._tool = BoxTool(viewer, panel, self._drawn, self._show)
+        self._tool = BoxTool(viewer, panel, self._drawn, self._ended)
         work.put_down.connect(self._give_up)
 
     @property
@@ -65,8 +65,11 @@ class BoxPart(QObject):
     def _give_up(self, instead: object) -> None:
         if self.is_waiting and instead is not self:
             self.stop()
-            self._work.say("" if instead else GIVEN_UP)
-            self._show()
+            self._ended("" if instead is not None else GIVEN_UP)
+
+    def _ended(self, said: str = "") -> None:
+        self._work.say(said)  # what to do is told no longer
+        self._show()
 
     def _show(self) -> None:
         self._panel.box.setChecked(self.is_waiting)

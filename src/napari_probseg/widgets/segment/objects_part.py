@@ -115,7 +115,7 @@ class ObjectsPart(QObject):
     def _give_up(self, instead: object) -> None:
         if self.is_picking and instead is not self:
             self._panel.pick.setChecked(False)
-            self._work.say("" if instead else GIVEN_UP)
+            self._work.say("" if instead is not None else GIVEN_UP)
 
     def _picked(self, label: int) -> None:
         self._panel.pick.setChecked(False)

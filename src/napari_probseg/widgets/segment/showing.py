@@ -321,6 +321,7 @@ class Showing(Following):
             for layers in self.images:
                 layers.set_on_view(layers is self.layers)
             self._beforehand.begin()
+            self.put_down.emit(self)
             self.resuming.forget()
             self._hide(image)
             self._select(image)
