@@ -234,3 +234,10 @@ def test_what_is_faint_and_what_is_an_error_can_be_read(make_napari_viewer_proxy
     assert contrast(lively(viewer), ground) >= 3
     told = re.search(r"error=\"true\"\] \{ color: (#\w+)", sheet(viewer))
     assert told and contrast(QColor(told[1]), ground) >= 4.5
+
+
+@pytest.mark.parametrize("current", ["#fdf094", "#a0b8ff", "#ffffff"])
+def test_what_is_at_work_stands_out_in_pale_themes_too(monkeypatch, current):
+    theme = {"current": current, "background": "#efebe9", "text": "#3b3a39"}
+    monkeypatch.setattr("napari_probseg.widgets.style.colour", lambda _, name: QColor(theme[name]))
+    assert contrast(lively(None), QColor(theme["background"])) >= 3

@@ -30,7 +30,18 @@ def lively(viewer: Viewer) -> QColor:
     current = colour(viewer, "current")
     if is_dark(viewer):
         return current.lighter(130)
-    return QColor.fromHsl(current.hslHue(), current.hslSaturation(), 160)
+    ground = _luminance(colour(viewer, "background"))
+    ink = QColor.fromHsl(current.hslHue(), current.hslSaturation(), 160)
+    while 3 * (_luminance(ink) + 0.05) > ground + 0.05:  # a yellow is pale where a blue is not
+        ink = ink.darker(105)
+    return ink
+
+
+def _luminance(shade: QColor) -> float:
+    """Return the relative luminance of a colour (WCAG 2)."""
+    red, green, blue, _ = shade.getRgbF()
+    linear = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue))
+    return float(sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
 def is_dark(viewer: Viewer) -> bool:
