@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.carried import Carried
 from napari_probseg.inference.fusion import likely
 from napari_probseg.inference.grid import Grid, grid_input
 from napari_probseg.inference.inputs import window_inputs
@@ -37,7 +38,7 @@ TRUST_IN_FARTHER = 0.9  # how much less each farther window is believed: little 
 MARGIN_AGAIN = 1.7  # of the window in which what was found is looked at again
 MIN_TRUST_RATIO = 0.9  # over what the network of images expects, from which one stroke's scale is left to volumes'
 WEIGHT_POWER = 4.0  # power of the weights of the windows of the network of volumes
-MAX_WINDOW_VOXELS = 2**25
+MAX_WINDOW_VOXELS = 2**26
 REGION_MARGIN_RATIO = 0.3  # of the region around what was found, over its largest side
 LEAST_SIDE = 28  # of the region, in sides of its finest voxel
 ADVISERS_SHARE = 0.7  # share of the advisers, beside the network of volumes, in what is expected of a slice
@@ -48,6 +49,7 @@ WAY_MAPS = (0, 1, 3, 4, 5)  # of `refiner_maps`: both networks, geodesic distanc
 FIRST_STROKE_MAP = 3 + len(ADVISER_NAMES)  # of `refiner_maps`: those inside, then those outside
 HELD_LOG_ODDS = 1.5  # log-odds that the answer on show keeps where no stroke contradicts it
 FREE_RADIUS_PLACES = 6.0  # places around strokes that contradict it, within which it fades
+LEAST_PROBABILITY = 1e-4  # of object, and of the rest, where accepted slices are heard
 MIN_EVENNESS = 0.855  # evenness of an image, from which greys decide; around real objects it was at most 0.81
 MAX_SIDE_SHARE = 0.004  # of a side of the region, that the object may lie on without reaching out of it
 
@@ -79,11 +81,14 @@ class VolumeAnswer:
         Of object.
     look : callable
         Returns the ways; where a threshold decides they have not been asked.
+    carried : Carried, optional
+        What accepted slices say.
     """
 
     grid: Grid
     logit: Tensor
     look: Callable[[], Ways]
+    carried: Carried | None = None
 
     @cached_property
     def ways(self) -> Ways:
@@ -159,9 +164,11 @@ def answer_in_volume(
     shown = case.evidence if numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1 else None
     if shown is not None:
         case = without_evidence(case)
+    carried = Carried.of(case)
     far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device, remembered)
-    expected = [box for box in (_box_of_strokes(case), far.box(case.shape)) if box is not None]
+    known = [_box_of_strokes(case), far.box(case.shape), None if carried is None else carried.box]
+    expected = [box for box in known if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
     if is_surer or n_voxels(region) > MAX_WINDOW_VOXELS:
@@ -170,7 +177,7 @@ def answer_in_volume(
     for _ in range(N_ROUNDS):
         grid = Grid.over(case, region)
         look = partial(look_at_all, network, of_images, case, grid, far, seeds, device)
-        answer = _judged(network, case, grid, look, shown, device)
+        answer = _judged(network, case, grid, look, shown, carried, device)
         wider = _reached_out(case, answer)
         if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
@@ -212,17 +219,25 @@ def _said(network: VolumeCVAE, case: Case, windows: list[Window], device: torch.
 
 
 def _judged(
-    network: VolumeCVAE, case: Case, grid: Grid, look: Callable[[], Ways], shown: Evidence | None, device: torch.device
+    network: VolumeCVAE,
+    case: Case,
+    grid: Grid,
+    look: Callable[[], Ways],
+    shown: Evidence | None,
+    carried: Carried | None,
+    device: torch.device,
 ) -> VolumeAnswer:
     """Return the answer in places: a threshold's where it decides, else the refiner's."""
     says, evenness = by_threshold(case, grid)
     if evenness > MIN_EVENNESS:
-        return VolumeAnswer(grid, MAX_LOG_ODDS * says, look)
+        return VolumeAnswer(grid, MAX_LOG_ODDS * says, look, carried)
     ways = look()
     refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
     refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
     logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
-    return VolumeAnswer(grid, logit, lambda: ways)
+    if carried is not None:
+        logit = torch.lerp(logit.sigmoid(), carried.on(grid), carried.weight).logit(eps=LEAST_PROBABILITY)
+    return VolumeAnswer(grid, logit, lambda: ways, carried)
 
 
 @torch.inference_mode()

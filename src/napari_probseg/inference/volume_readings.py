@@ -21,6 +21,7 @@ from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import (
     CLOSEST_RATIO,
     FIRST_STROKE_MAP,
+    LEAST_PROBABILITY,
     Evidence,
     VolumeAnswer,
     answer_in_volume,
@@ -119,6 +120,8 @@ def _readings(
         MAX_LOG_ODDS * found.ways.maps[0],
         MAX_LOG_ODDS * found.ways.maps[1],
     ]
+    if found.carried is not None:
+        own.append(found.carried.on(found.grid).logit(eps=LEAST_PROBABILITY))
     kept = None
     if case.evidence is not None:
         kept = 1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from itertools import pairwise
+from collections.abc import Generator
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.carrying import accepted_slices, carrying
+from napari_probseg.inference.next_slice import KnownSlice, PropagationConfig, accepted
 from napari_probseg.morphology import with_rim
 from napari_probseg.progress import result_of
-from napari_probseg.proposers.next_slice import KnownSlice, PropagationConfig, Sight, accepted
 from napari_probseg.proposers.plane import plane_with_most_strokes
 from napari_probseg.region import Region, hull
 
@@ -87,55 +85,15 @@ class SlicePropagator:
         if case.axes != "ZYX":
             raise ValueError(f"only a volume has slices to carry an object to; this image is {case.shape}")
         axis, index = plane or plane_with_most_strokes(case)
-        chosen = {k: accepted(case, (axis, k)) for k in _accepted_slices(case, axis, index)}
+        chosen = {k: accepted(case, (axis, k)) for k in sorted({index, *accepted_slices(case, axis)})}
         known = {k: slice_ for k, slice_ in chosen.items() if slice_ is not None}
         if index not in known:
             raise ValueError(f"slice {index} of axis {axis} holds no object: accept a candidate or complete it there")
         first, last = slices or (0, case.shape[axis] - 1)
         if not 0 <= first <= index <= last < case.shape[axis]:
             raise ValueError(f"slices must be (first, last) around slice {index} and in the volume, got {slices}")
-        sight = Sight(case, axis, self.config, known)
-        found: dict[int, KnownSlice] = {}
-        for way in _ways(sorted(known), first, last):
-            for k, before, other in way:
-                slice_ = sight.at(k, (known | found)[before], (known | found).get(other), gap=abs(other - k))
-                if slice_ is None:
-                    yield f"slice {k}: the object ends"
-                    break
-                doubt = sight.doubt(k, slice_) if slices is None and other < 0 else None
-                if doubt is not None:
-                    yield doubt
-                    break
-                found[k] = slice_
-                yield f"slice {k}: {np.count_nonzero(slice_.mask)} pixels"
+        found = yield from carrying(case, axis, known, self.config, slices)
         return _candidates(case, axis, found)
-
-
-def _accepted_slices(case: Case, axis: int, index: int) -> list[int]:
-    """Return the given slice, and every other one whose object is decided all around."""
-    along = case.marked[axis]
-    others = [k for k in range(along.start, along.stop) if k != index and _is_accepted(case.plane(axis, k).partial)]
-    return sorted([index, *others])
-
-
-def _is_accepted(partial: NDArray[np.uint8]) -> bool:
-    mask = partial == Marker.OBJECT
-    return bool(mask.any()) and bool((partial[ndimage.binary_dilation(mask)] != Marker.UNKNOWN).all())
-
-
-def _ways(known: list[int], first: int, last: int) -> Iterator[list[tuple[int, int, int]]]:
-    """Yield ways to go: slices, each with the one before it and the one at the other end of the gap, or -1."""
-    yield [(k, k + 1, -1) for k in range(known[0] - 1, first - 1, -1)]
-    yield [(k, k - 1, -1) for k in range(known[-1] + 1, last + 1)]
-    for low, high in pairwise(known):
-        way, ends = [], (low, high)
-        while ends[1] - ends[0] > 1:  # from both ends in turn
-            low, high = ends
-            way.append((low + 1, low, high))
-            if high - low > 2:
-                way.append((high - 1, high, low + 1))
-            ends = (low + 1, high - 1)
-        yield way
 
 
 def _candidates(case: Case, axis: int, found: dict[int, KnownSlice]) -> Candidates:

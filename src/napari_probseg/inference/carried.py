@@ -1,0 +1,142 @@
+"""What the accepted slices of a volume say of the rest of it, as another voice beside what the networks say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_probseg.case import Case, Marker
+from napari_probseg.inference.carrying import accepted_slices, carrying
+from napari_probseg.inference.grid import Grid
+from napari_probseg.inference.next_slice import KnownSlice, PropagationConfig, accepted
+from napari_probseg.morphology import numbered_parts
+from napari_probseg.progress import result_of
+from napari_probseg.region import Region, bounding_box, grown, hull
+
+MAX_SIDE = 64  # pixels along the object on an accepted slice, above which it is carried on fewer
+MAX_WEIGHT = 0.5  # of it beside what the networks say
+STROKES_PER_SLICE = 2.0  # strokes on other slices that count as much as an accepted slice
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An object that was carried from accepted slices to those between and beyond them.
+
+    Parameters
+    ----------
+    where : tuple of slices
+        The region that it was carried in.
+    every : (int, int, int)
+        Voxels to a place along each axis.
+    probability : (Z, Y, X) float32 array
+        Of object, in the places of that region.
+    box : tuple of slices
+        The voxels that hold the object.
+    weight : float
+        How much it counts, in [0, 1], beside what the networks say.
+    """
+
+    where: Region
+    every: tuple[int, ...]
+    probability: NDArray[np.float32]
+    box: Region
+    weight: float
+
+    @classmethod
+    def of(cls, case: Case) -> Carried | None:
+        """Return what is carried from the accepted slices of a volume; None where there are none to go on from."""
+        axis, slices = _accepted_slices(case)
+        if not slices:
+            return None
+        known = {k: slice_ for k in slices if (slice_ := accepted(case, (axis, k))) is not None}
+        where, every = _region(case, axis, known)
+        coarse, chosen = _coarse(case, axis, where, every, slices)
+        begun = {i: slice_ for i in chosen if (slice_ := accepted(coarse, (axis, i))) is not None}
+        if not begun:
+            return None
+        found = begun | result_of(carrying(coarse, axis, begun, PropagationConfig()))
+        probability, mask = np.zeros(coarse.shape, dtype=np.float32), np.zeros(coarse.shape, dtype=bool)
+        for i, slice_ in found.items():
+            np.moveaxis(probability, axis, 0)[i][slice_.where] = slice_.probability
+            np.moveaxis(mask, axis, 0)[i][slice_.where] = slice_.mask
+        edges = zip(where, bounding_box(mask) or (), every, strict=True)
+        box = tuple(slice(w.start + s.start * e, min(w.stop, w.start + s.stop * e)) for w, s, e in edges)
+        share = len(slices) / (len(slices) + _n_strokes_elsewhere(case, axis, slices) / STROKES_PER_SLICE)
+        return cls(where, every, probability, box, MAX_WEIGHT * share)
+
+    def on(self, grid: Grid) -> Tensor:
+        """Return the probability of object in the places of a grid; 0 beyond the region."""
+        edges = zip(grid.lines(), self.where, self.every, strict=True)
+        index = [(line.floor().long().numpy() - w.start) // e for line, w, e in edges]
+        held = [(i >= 0) & (i < n) for i, n in zip(index, self.probability.shape, strict=True)]
+        found = torch.zeros(grid.shape)
+        found[np.ix_(*held)] = torch.from_numpy(
+            self.probability[np.ix_(*(i[h] for i, h in zip(index, held, strict=True)))]
+        )
+        return found
+
+
+def _accepted_slices(case: Case) -> tuple[int, list[int]]:
+    """Return the axis along which slices were accepted, and these; none where nothing beside them is left open."""
+    marked = case.marked
+    if bool(((case.partial[marked] == Marker.OBJECT) & (case.strokes[marked] != Marker.OBJECT)).any()):
+        for axis in range(3):
+            chosen = accepted_slices(case, axis)
+            if any(_is_open(case, axis, k) for k in chosen):
+                return axis, chosen
+    return 0, []
+
+
+def _is_open(case: Case, axis: int, k: int) -> bool:
+    """Return whether a slice beside this one is not decided where the object of this one is."""
+    inside = case.plane(axis, k).partial == Marker.OBJECT
+    beside = [j for j in (k - 1, k + 1) if 0 <= j < case.shape[axis]]
+    return any(bool((case.plane(axis, j).partial[inside] == Marker.UNKNOWN).any()) for j in beside)
+
+
+def _region(case: Case, axis: int, known: dict[int, KnownSlice]) -> tuple[Region, tuple[int, ...]]:
+    """Return the region that an object can be carried in, and how many voxels to take as one along each axis of it."""
+    spacing = np.asarray(case.spacing, dtype=float)
+    across = hull(*(slice_.where for slice_ in known.values()))
+    longest = max(s.stop - s.start for slice_ in known.values() for s in bounding_box(slice_.mask) or ())
+    within = max(1, -(-longest // MAX_SIDE))
+    side = within * float(np.delete(spacing, axis).min())
+    every = [within, within]
+    every.insert(axis, max(1, int(side / spacing[axis])))
+    reach = int(np.ceil(longest * float(np.delete(spacing, axis).max()) / spacing[axis])) + 1
+    region = list(across)
+    region.insert(axis, slice(min(known), max(known) + 1))
+    margin = [(s.stop - s.start) // 4 for s in across]
+    margin.insert(axis, reach)
+    return grown(tuple(region), margin, case.shape), tuple(every)
+
+
+def _coarse(
+    case: Case, axis: int, where: Region, every: tuple[int, ...], slices: list[int]
+) -> tuple[Case, dict[int, int]]:
+    """Return a region with so many voxels taken as one, and the index there of each accepted slice."""
+    start, n = where[axis].start, where[axis].stop - where[axis].start
+    index = [min(i + every[axis] // 2, n - 1) for i in range(0, n, every[axis])]
+    chosen = {(k - start) // every[axis]: k - start for k in reversed(slices)}
+    for i, k in chosen.items():
+        index[i] = k
+    strided = tuple(s if a == axis else slice(s.start, s.stop, every[a]) for a, s in enumerate(where))
+    image = np.take(case.read(strided), index, axis + 1)
+    partial, strokes = (np.take(markers[strided], index, axis) for markers in (case.partial, case.strokes))
+    spacing = [mm * e for mm, e in zip(case.spacing or (), every, strict=True)]
+    return Case(image, spacing=spacing, channel_axis=0).with_markers(partial, strokes), chosen
+
+
+def _n_strokes_elsewhere(case: Case, axis: int, slices: list[int]) -> int:
+    """Return how many strokes lie on no accepted slice."""
+    n, along = 0, case.marked[axis].start
+    for marker in (Marker.OBJECT, Marker.BACKGROUND):
+        strokes, _ = numbered_parts(case.strokes[case.marked] == marker)
+        boxes = ndimage.find_objects(strokes)
+        n += sum(not any(box[axis].start <= k - along < box[axis].stop for k in slices) for box in boxes)
+    return n
