@@ -3,7 +3,7 @@
     python benchmarks/slice_propagation.py --data FOLDER [--cases 8] [--part test] [--no-network] [--markdown FILE]
 
 Every label of every case along its first axis. The slices are the true ones, at 50 %, or at 25, 50 and 75 %, of where
-the object lies. Copying (the nearest slice) and interpolation (of signed distances between the slices, copies beyond)
+the object lies, with a dab on each. Copying (the nearest slice) and interpolation (of signed distances between the slices, copies beyond)
 are told where the object begins and ends, which nobody tells the completer of volumes; carrying is measured both ways.
 Seconds are of one answer, the median over all.
 """
@@ -27,15 +27,25 @@ from napari_probseg.dataset.targets import MIN_LABEL_VOXELS
 from napari_probseg.inference.volume import answer_in_volume
 from napari_probseg.inference.volume_readings import in_voxels_of
 from napari_probseg.metrics import dice
+from napari_probseg.morphology import with_rim
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.volume import VolumeCVAE
 from napari_probseg.proposers.slice_propagation import SlicePropagator
 from napari_probseg.proposers.unet_cut import UNetCut
+from napari_probseg.simulate.annotator import first_dabs
 from options import parser_of
 
 SHARES = ((0.5,), (0.25, 0.5, 0.75))
 Mask = NDArray[np.bool_]
 Method = Callable[[ps.Case, Mask, list[int]], Mask]
+
+
+def with_accepted(case: ps.Case, truth: Mask, k: int) -> ps.Case:
+    """Return the case with a dab on a slice, whose true object was then accepted: it and its rim are decided."""
+    at, mask = np.s_[k : k + 1, :, :], truth[k]
+    inside, _ = first_dabs(mask, seed=0, spacing=(case.spacing or ())[1:])
+    patch = np.where(mask, ps.Marker.OBJECT, np.where(with_rim(mask), ps.Marker.BACKGROUND, ps.Marker.UNKNOWN))
+    return case.mark(inside[None], where=at).decide(at, patch[None].astype(np.uint8))
 
 
 def copied(case: ps.Case, truth: Mask, slices: list[int]) -> Mask:
@@ -139,10 +149,9 @@ def scored(
     there, table = np.flatnonzero(truth.any((1, 2))), []
     for shares in SHARES:
         slices = sorted({int(there[round(share * (len(there) - 1))]) for share in shares})
-        markers = np.zeros(truth.shape, dtype=np.uint8)
-        markers[slices] = np.where(truth[slices], ps.Marker.OBJECT, ps.Marker.BACKGROUND)
-        marked = case.with_markers(markers, markers)
-        row = []
+        marked, row = case, []
+        for k in slices:
+            marked = with_accepted(marked, truth, k)
         for name, method in methods.items():
             begun = time.perf_counter()
             row.append(dice(method(marked, truth, slices), truth))

@@ -65,7 +65,7 @@ def test_a_large_object_is_carried_on_fewer_places(slices: tuple[int, ...], monk
     said = Carried.of(case)
     assert said is not None
     assert said.every[1] == said.every[2] == 4 and said.every[0] > 1
-    assert said.probability.size < truth.size / 20
+    assert said.mask.size < truth.size / 20
     assert dice(found_in(case, said), truth) > 0.85
 
 

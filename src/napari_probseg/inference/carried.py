@@ -14,6 +14,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.carrying import accepted_slices, carrying
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.next_slice import KnownSlice, PropagationConfig, accepted
+from napari_probseg.inference.resampling import transformed
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown, hull
@@ -33,8 +34,8 @@ class Carried:
         The region that it was carried in.
     every : (int, int, int)
         Voxels to a place along each axis.
-    probability : (Z, Y, X) float32 array
-        Of object, in the places of that region.
+    mask : (Z, Y, X) bool array
+        The object in the places of that region.
     box : tuple of slices
         The voxels that hold the object.
     weight : float
@@ -43,7 +44,7 @@ class Carried:
 
     where: Region
     every: tuple[int, ...]
-    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
     box: Region
     weight: float
 
@@ -60,35 +61,33 @@ class Carried:
         if not begun:
             return None
         found = begun | result_of(carrying(coarse, axis, begun, PropagationConfig()))
-        probability, mask = np.zeros(coarse.shape, dtype=np.float32), np.zeros(coarse.shape, dtype=bool)
+        mask = np.zeros(coarse.shape, dtype=bool)
         for i, slice_ in found.items():
-            np.moveaxis(probability, axis, 0)[i][slice_.where] = slice_.probability
             np.moveaxis(mask, axis, 0)[i][slice_.where] = slice_.mask
         edges = zip(where, bounding_box(mask) or (), every, strict=True)
         box = tuple(slice(w.start + s.start * e, min(w.stop, w.start + s.stop * e)) for w, s, e in edges)
         share = len(slices) / (len(slices) + _n_strokes_elsewhere(case, axis, slices) / STROKES_PER_SLICE)
-        return cls(where, every, probability, box, MAX_WEIGHT * share)
+        return cls(where, every, mask, box, MAX_WEIGHT * share)
 
     def on(self, grid: Grid) -> Tensor:
-        """Return the probability of object in the places of a grid; 0 beyond the region."""
-        edges = zip(grid.lines(), self.where, self.every, strict=True)
-        index = [(line.floor().long().numpy() - w.start) // e for line, w, e in edges]
-        held = [(i >= 0) & (i < n) for i, n in zip(index, self.probability.shape, strict=True)]
-        found = torch.zeros(grid.shape)
-        found[np.ix_(*held)] = torch.from_numpy(
-            self.probability[np.ix_(*(i[h] for i, h in zip(index, held, strict=True)))]
-        )
-        return found
+        """Return how much of each place of a grid is object, (Z, Y, X) in [0, 1]."""
+        axes = zip(grid.region, grid.shape, self.where, self.every, self.mask.shape, strict=True)
+        shares = []
+        for region, g, where, every, m in axes:
+            side = (region.stop - region.start) / g
+            low = region.start + side * torch.arange(g)[:, None]
+            begin = where.start + every * torch.arange(m)
+            both = torch.minimum(low + side, begin + every) - torch.maximum(low, begin)
+            shares.append(both.clamp(min=0) / side)
+        return transformed(torch.from_numpy(self.mask).float(), shares)
 
 
 def _accepted_slices(case: Case) -> tuple[int, list[int]]:
     """Return the axis along which slices were accepted, and these; none where nothing beside them is left open."""
-    marked = case.marked
-    if bool(((case.partial[marked] == Marker.OBJECT) & (case.strokes[marked] != Marker.OBJECT)).any()):
-        for axis in range(3):
-            chosen = accepted_slices(case, axis)
-            if any(_is_open(case, axis, k) for k in chosen):
-                return axis, chosen
+    for axis in range(3):
+        chosen = accepted_slices(case, axis)
+        if any(_is_open(case, axis, k) for k in chosen):
+            return axis, chosen
     return 0, []
 
 

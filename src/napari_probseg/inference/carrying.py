@@ -11,12 +11,15 @@ from scipy import ndimage
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.next_slice import KnownSlice, PropagationConfig, Sight
-from napari_probseg.region import bounding_box, grown
+from napari_probseg.region import absolute, bounding_box, grown
 
 
 def accepted_slices(case: Case, axis: int) -> list[int]:
     """Return the slices along an axis of a volume that hold an object which is decided all around."""
-    near = grown(case.marked, [1] * 3, case.shape)
+    inside = bounding_box(case.partial[case.marked] == Marker.OBJECT)
+    if inside is None:
+        return []
+    near = grown(absolute(inside, case.marked), [1] * 3, case.shape)
     planes = np.moveaxis(case.partial[near], axis, 0)
     return [k for k, partial in enumerate(planes, near[axis].start) if _is_accepted(partial)]
 

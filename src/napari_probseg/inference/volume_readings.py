@@ -21,7 +21,6 @@ from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import (
     CLOSEST_RATIO,
     FIRST_STROKE_MAP,
-    LEAST_PROBABILITY,
     Evidence,
     VolumeAnswer,
     answer_in_volume,
@@ -121,7 +120,7 @@ def _readings(
         MAX_LOG_ODDS * found.ways.maps[1],
     ]
     if found.carried is not None:
-        own.append(found.carried.on(found.grid).logit(eps=LEAST_PROBABILITY))
+        own.append(MAX_LOG_ODDS * (2 * found.carried.on(found.grid) - 1))
     kept = None
     if case.evidence is not None:
         kept = 1
