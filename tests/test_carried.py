@@ -69,6 +69,16 @@ def test_a_large_object_is_carried_on_fewer_places(slices: tuple[int, ...], monk
     assert dice(found_in(case, said), truth) > 0.85
 
 
+@pytest.mark.parametrize("shape", [(7, 3, 300), (7, 300, 2), (7, 1, 40)])
+def test_a_thin_slice_is_carried_as_it_is_or_not_at_all(shape: tuple[int, int, int]) -> None:
+    truth = np.zeros(shape, dtype=bool)
+    truth[1:6, :, shape[2] // 4 : -shape[2] // 4] = True
+    case = with_accepted(truth, 3)
+    said = Carried.of(case)
+    assert (said is None) == (1 in shape)
+    assert said is None or dice(found_in(case, said), truth) > 0.8
+
+
 def test_strokes_elsewhere_count_beside_it_and_those_on_accepted_slices_do_not() -> None:
     truth = tube((24, 40, 44), 8)
     case = with_accepted(truth, 12)

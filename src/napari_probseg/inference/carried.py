@@ -85,7 +85,7 @@ class Carried:
 def _accepted_slices(case: Case) -> tuple[int, list[int]]:
     """Return the axis along which slices were accepted, and these; none where nothing beside them is left open."""
     for axis in range(3):
-        chosen = accepted_slices(case, axis)
+        chosen = accepted_slices(case, axis) if min(np.delete(case.shape, axis)) > 1 else []
         if any(_is_open(case, axis, k) for k in chosen):
             return axis, chosen
     return 0, []
@@ -93,9 +93,9 @@ def _accepted_slices(case: Case) -> tuple[int, list[int]]:
 
 def _is_open(case: Case, axis: int, k: int) -> bool:
     """Return whether a slice beside this one is not decided where the object of this one is."""
-    inside = case.plane(axis, k).partial == Marker.OBJECT
-    beside = [j for j in (k - 1, k + 1) if 0 <= j < case.shape[axis]]
-    return any(bool((case.plane(axis, j).partial[inside] == Marker.UNKNOWN).any()) for j in beside)
+    planes = np.moveaxis(case.partial, axis, 0)
+    inside = planes[k] == Marker.OBJECT
+    return any(bool((planes[j][inside] == Marker.UNKNOWN).any()) for j in (k - 1, k + 1) if 0 <= j < len(planes))
 
 
 def _region(case: Case, axis: int, known: dict[int, KnownSlice]) -> tuple[Region, tuple[int, ...]]:
@@ -105,7 +105,7 @@ def _region(case: Case, axis: int, known: dict[int, KnownSlice]) -> tuple[Region
     longest = max(s.stop - s.start for slice_ in known.values() for s in bounding_box(slice_.mask) or ())
     within = max(1, -(-longest // MAX_SIDE))
     side = within * float(np.delete(spacing, axis).min())
-    every = [within, within]
+    every = [max(1, min(within, (s.stop - s.start) // 2)) for s in across]
     every.insert(axis, max(1, int(side / spacing[axis])))
     reach = int(np.ceil(longest * float(np.delete(spacing, axis).max()) / spacing[axis])) + 1
     region = list(across)
