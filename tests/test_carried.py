@@ -89,6 +89,16 @@ def test_strokes_elsewhere_count_beside_it_and_those_on_accepted_slices_do_not()
     assert weights[2] == pytest.approx(MAX_WEIGHT / 2)
 
 
+def test_a_stroke_on_another_part_that_reaches_into_an_accepted_slice_leaves_it_accepted() -> None:
+    truth = tube((24, 40, 44), 5)
+    case = with_accepted(truth, 12)
+    beside = case.mark(spot(truth, (11, 35, 38), 2.0))
+    assert (beside.strokes[12] != case.strokes[12]).any(), "test invalid"
+    before, said = Carried.of(case), Carried.of(beside)
+    assert before is not None and said is not None
+    assert dice(found_in(beside, said)[:, :30], found_in(case, before)[:, :30]) > 0.9
+
+
 def test_strokes_alone_and_an_object_that_is_decided_all_around_carry_nothing() -> None:
     truth = tube((24, 40, 44), 8)
     case = with_accepted(truth)

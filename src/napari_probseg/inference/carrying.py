@@ -15,22 +15,29 @@ from napari_probseg.region import absolute, bounding_box, grown
 
 
 def accepted_slices(case: Case, axis: int) -> list[int]:
-    """Return the slices along an axis of a volume that hold an object which is decided all around."""
+    """Return the slices along an axis of a volume that hold an object which is decided all around.
+
+    Strokes that lie beside it, on what is not decided yet, belong to what else is to be found.
+    """
     inside = bounding_box(case.partial[case.marked] == Marker.OBJECT)
     if inside is None:
         return []
     near = grown(absolute(inside, case.marked), [1] * 3, case.shape)
-    planes = np.moveaxis(case.partial[near], axis, 0)
-    return [k for k, partial in enumerate(planes, near[axis].start) if _is_accepted(partial)]
+    planes = (np.moveaxis(markers[near], axis, 0) for markers in (case.partial, case.strokes))
+    return [k for k, markers in enumerate(zip(*planes, strict=True), near[axis].start) if _is_accepted(*markers)]
 
 
-def _is_accepted(partial: NDArray[np.uint8]) -> bool:
+def _is_accepted(partial: NDArray[np.uint8], strokes: NDArray[np.uint8]) -> bool:
     mask = partial == Marker.OBJECT
     box = bounding_box(mask)
     if box is None:
         return False
     near = grown(box, [1, 1], mask.shape)
-    return bool((partial[near][ndimage.binary_dilation(mask[near])] != Marker.UNKNOWN).all())
+    parts, n = ndimage.label(mask[near])
+    is_open = np.zeros(n + 1, dtype=bool)
+    is_open[parts[ndimage.binary_dilation(partial[near] == Marker.UNKNOWN)]] = True
+    is_open[0] = False
+    return np.count_nonzero(is_open) < n and bool((strokes[near][is_open[parts]] == Marker.OBJECT).all())
 
 
 def carrying(
