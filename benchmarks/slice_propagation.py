@@ -3,9 +3,9 @@
     python benchmarks/slice_propagation.py --data FOLDER [--cases 8] [--part test] [--no-network] [--markdown FILE]
 
 Every label of every case along its first axis. The slices are the true ones, at 50 %, or at 25, 50 and 75 %, of where
-the object lies, with a dab on each. Copying (the nearest slice) and interpolation (of signed distances between the slices, copies beyond)
-are told where the object begins and ends, which nobody tells the completer of volumes; carrying is measured both ways.
-Seconds are of one answer, the median over all.
+the object lies, with a dab on each. Copying (the nearest slice) and interpolation (of signed distances between the
+slices, copies beyond) are told where the object begins and ends, which nobody tells the completer of volumes; carrying
+is measured both ways. Seconds are of one answer, the median over all.
 """
 
 from __future__ import annotations
