@@ -26,6 +26,7 @@ from napari_probseg.widgets.segment.view_state import (
     CORRECT_HINT,
     LIVE_HINT,
     PROPOSE_HINT,
+    SLICE_HINT,
     STROKES_HINT,
     view_state,
 )
@@ -318,6 +319,22 @@ def test_the_view_follows_from_the_session():
     assert seen(session, mode="erase").brush is Marker.UNKNOWN
     assert seen(session, mode="paint", label=2).brush is Marker.BACKGROUND
     assert seen(session, mode="paint", label=7).brush is None and seen(session, is_held=True).is_busy
+
+
+def test_once_a_slice_of_a_volume_is_accepted_the_way_into_the_volume_is_told():
+    session = ps.Session(ps.Case(np.zeros((4, 64, 64))), Balls())
+    session.mark(inside=(disk() & ~disk(middle=(32, 30)))[None], where=np.s_[2:3, :, :])
+
+    def hint() -> str:
+        return view_state(session, has_image=True, is_asking=False, is_held=False, knows_uncertainty=False).hint
+
+    session.propose(3, plane=(0, 2))
+    session.accept(2)
+    assert hint() == SLICE_HINT
+    session.undo()
+    session.propose(3)
+    session.accept(2)
+    assert hint() == CORRECT_HINT, "it was accepted in the volume"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from napari_probseg.case import Marker
 
 if TYPE_CHECKING:
     from napari_probseg.session.finished import FinishedObject
+    from napari_probseg.session.history import Step
     from napari_probseg.session.session import Session
 
 BRUSH_HINT = "Brush a little inside the object\nand a little outside it,\nthen propose."
@@ -16,6 +17,7 @@ PROPOSE_HINT = "Propose draws several ways to go on:\nhover to look, click to ac
 LIVE_HINT = "Brush a little inside the object\nand a little outside it:\nthe answer follows by itself."
 STROKES_HINT = "Your strokes are there:\ncomplete the object, propose,\nor brush on."
 CORRECT_HINT = "Brush where it is wrong,\npropose a next step,\nor finish the object."
+SLICE_HINT = "Brush where it is wrong, or accept\nother slices: Complete in the Volume\ngoes on from them."
 BOX_HINT = "Draw a rectangle around the object,\nfrom corner to corner."
 BUSY_HINT = "One moment…"
 _OF_THE_OBJECT = ("mark", "accept", "reopen", "finish")  # after which there is none, until it is brushed
@@ -124,7 +126,7 @@ def view_state(
         can_cut=is_cut,
         can_undo=session is not None and session.can_undo,
         can_redo=session is not None and session.can_redo,
-        can_finish=_latest(session) != "finish",
+        can_finish=_latest(session) is not None,
         objects=() if session is None else session.finished,
         knows_uncertainty=knows_uncertainty,
         brush=_brush(mode, label),
@@ -134,22 +136,24 @@ def view_state(
     )
 
 
-def _latest(session: Session | None) -> str:
-    """Return what was done last with the object at work; "finish" if there is none."""
+def _latest(session: Session | None) -> Step | None:
+    """Return what was done last with the object at work; None if there is none."""
     steps = () if session is None else session.steps
-    return next((step.verb for step in reversed(steps) if step.verb in _OF_THE_OBJECT), "finish")
+    latest = next((step for step in reversed(steps) if step.verb in _OF_THE_OBJECT), None)
+    return None if latest is None or latest.verb == "finish" else latest
 
 
 def _hint(session: Session | None, is_live: bool) -> str:
     """Return what to do next with the object at work, of which nothing is on offer."""
     latest = _latest(session)
-    if session is not None and latest != "finish":
+    if session is not None and latest is not None:
         case, in_work = session.case, session.in_work
-        is_drawn = latest == "mark" and bool(case.strokes[in_work].any())
-        if is_drawn:
+        is_mark = latest.verb == "mark"
+        if is_mark and bool(case.strokes[in_work].any()):
             return STROKES_HINT if is_live else PROPOSE_HINT
-        if latest != "mark" or bool((case.partial[in_work] == Marker.OBJECT).any()):  # else it was erased
-            return CORRECT_HINT
+        if not is_mark or bool((case.partial[in_work] == Marker.OBJECT).any()):  # else it was erased
+            is_of_slice = case.axes == "ZYX" and latest.arguments.get("request", {}).get("plane") is not None
+            return SLICE_HINT if is_of_slice else CORRECT_HINT
     return LIVE_HINT if is_live else BRUSH_HINT
 
 
