@@ -115,20 +115,20 @@ def _region(case: Case, axis: int, known: dict[int, KnownSlice]) -> tuple[Region
     return grown(tuple(region), margin, case.shape), tuple(every)
 
 
-def _coarse(
-    case: Case, axis: int, where: Region, every: tuple[int, ...], slices: list[int]
-) -> tuple[Case, dict[int, int]]:
-    """Return a region with so many voxels taken as one, and the index there of each accepted slice."""
+def _coarse(case: Case, axis: int, where: Region, every: tuple[int, ...], slices: list[int]) -> tuple[Case, list[int]]:
+    """Return a region of which one voxel stands for so many, an accepted slice for its neighbours, and where these are.
+
+    Of accepted slices that lie too near to each other the first one stays.
+    """
     start, n = where[axis].start, where[axis].stop - where[axis].start
     index = [min(i + every[axis] // 2, n - 1) for i in range(0, n, every[axis])]
     chosen = {(k - start) // every[axis]: k - start for k in reversed(slices)}
-    for i, k in chosen.items():
-        index[i] = k
+    index = [chosen.get(i, k) for i, k in enumerate(index)]
     strided = tuple(s if a == axis else slice(s.start, s.stop, every[a]) for a, s in enumerate(where))
     image = np.take(case.read(strided), index, axis + 1)
     partial, strokes = (np.take(markers[strided], index, axis) for markers in (case.partial, case.strokes))
     spacing = [mm * e for mm, e in zip(case.spacing or (), every, strict=True)]
-    return Case(image, spacing=spacing, channel_axis=0).with_markers(partial, strokes), chosen
+    return Case(image, spacing=spacing, channel_axis=0).with_markers(partial, strokes), sorted(chosen)
 
 
 def _n_strokes_elsewhere(case: Case, axis: int, slices: list[int]) -> int:
