@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import gc
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import import_module
 
 import pytest
+
+
+def pytest_collection_finish(session) -> None:
+    """Load triton, which comes with torch's builds for CUDA, before there is a window: after Mesa's LLVM it crashes."""
+    if any(item.path.name.startswith("test_widget") for item in session.items):
+        with suppress(ImportError):
+            import_module("triton")
 
 
 def needs_window(request) -> bool:

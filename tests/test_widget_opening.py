@@ -22,6 +22,7 @@ from qtpy.QtGui import QDropEvent
 
 from napari_probseg.case import Marker
 from napari_probseg.napari_io.layer_data import read_layers
+from napari_probseg.widgets.layers.image import unit_of
 from napari_probseg.widgets.layers.misreading import misread
 from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.style import colour
@@ -337,3 +338,14 @@ def test_two_images_or_labels_alone_are_nothing_to_tell_of(open_widget, qtbot):
         viewer.add_image(other)
         turned(qtbot)
         assert "looks like labels" not in widget.panel.status.text()
+
+
+@pytest.mark.parametrize("symbol", ["\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m"])
+def test_micrometres_are_spelt_with_one_letter_whichever_pint_has(symbol):
+    class Unit:
+        def __format__(self, spec: str) -> str:
+            return symbol
+
+    assert unit_of(SimpleNamespace(units=(Unit(),))) == "\N{MICRO SIGN}m"
+    symbol = "ly"
+    assert unit_of(SimpleNamespace(units=(Unit(),))) == "ly", "what is known to pint alone is told as it says"

@@ -195,7 +195,8 @@ def unit_of(layer: Image) -> str | None:
     units = getattr(layer, "units", None)
     if units is None or str(units[-1]) in ("pixel", "dimensionless"):
         return None
-    return f"{units[-1]:~P}"
+    symbol = f"{units[-1]:~P}"
+    return unit_named(symbol) or symbol  # napari's symbols change with the release of pint: there are two letters mu
 
 
 def voxels_of(layer: Labels, image: Image) -> NDArray[Any]:
