@@ -141,8 +141,8 @@ def open_widget(new_viewer, caplog):
 
 
 @pytest.fixture
-def opened(open_widget, tmp_path):
-    """Return a viewer and the widget, with the first of three images of a folder."""
+def folder(tmp_path):
+    """Return a folder with three images."""
     import numpy as np
 
     import napari_probseg as ps
@@ -150,8 +150,14 @@ def opened(open_widget, tmp_path):
 
     for i in range(3):
         ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
+    return tmp_path
+
+
+@pytest.fixture
+def opened(open_widget, folder):
+    """Return a viewer and the widget, with the first image of the folder."""
     viewer, widget = open_widget()
-    viewer.open(str(tmp_path / "cell0.tif"), plugin="napari")
+    viewer.open(str(folder / "cell0.tif"), plugin="napari")
     return viewer, widget
 
 

@@ -18,21 +18,6 @@ from window import back, click, disk, finished, forward, on, press, stroke, turn
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(3):
-        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
-    return tmp_path
-
-
-@pytest.fixture
-def opened(open_widget, folder):
-    """Return a viewer and the widget, with the first image of the folder."""
-    viewer, widget = open_widget()
-    viewer.open(str(folder / "cell0.tif"), plugin="napari")
-    return viewer, widget
-
-
 # Finish image -----------------------------------------------------------------------------------------------------
 
 

@@ -7,25 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-
 import napari_probseg as ps
 from napari_probseg.dataset.collection import Collection
 from window import back, disk, finished, forward, stroke
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(3):
-        ps.write(tmp_path / f"cell{i}.tif", (disk() * (i + 1)).astype(np.float32), labels=False)
-    return tmp_path
-
-
-@pytest.fixture
-def opened(open_widget, folder):
-    """Return a viewer and the widget, with the first image of the folder."""
-    viewer, widget = open_widget()
-    viewer.open(str(folder / "cell0.tif"), plugin="napari")
-    return viewer, widget
 
 
 def test_a_finished_image_whose_objects_are_removed_has_none_in_its_file(opened, qtbot, folder):
@@ -33,7 +17,6 @@ def test_a_finished_image_whose_objects_are_removed_has_none_in_its_file(opened,
     finished(qtbot, widget)
     forward(qtbot, widget, "cell1")
     back(qtbot, widget, "cell0")
-    qtbot.waitUntil(lambda: widget.work.session is not None, timeout=20_000)
     widget.work.remove_object(1)
     forward(qtbot, widget, "cell1")
     assert not ps.read(folder / "cell0_objects.tif").data.any()

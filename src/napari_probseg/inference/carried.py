@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.carrying import accepted_slices, carrying
 from napari_probseg.inference.grid import Grid
-from napari_probseg.inference.next_slice import KnownSlice, PropagationConfig, accepted
+from napari_probseg.inference.next_slice import PropagationConfig, accepted, room_around
 from napari_probseg.inference.resampling import transformed
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.progress import result_of
@@ -54,8 +54,7 @@ class Carried:
         axis, slices = _accepted_slices(case)
         if not slices:
             return None
-        known = {k: slice_ for k in slices if (slice_ := accepted(case, (axis, k))) is not None}
-        where, every = _region(case, axis, known)
+        where, every = _region(case, axis, slices)
         coarse, chosen = _coarse(case, axis, where, every, slices)
         begun = {i: slice_ for i in chosen if (slice_ := accepted(coarse, (axis, i))) is not None}
         if not begun:
@@ -98,18 +97,20 @@ def _is_open(case: Case, axis: int, k: int) -> bool:
     return any(bool((planes[j][inside] == Marker.UNKNOWN).any()) for j in (k - 1, k + 1) if 0 <= j < len(planes))
 
 
-def _region(case: Case, axis: int, known: dict[int, KnownSlice]) -> tuple[Region, tuple[int, ...]]:
+def _region(case: Case, axis: int, slices: list[int]) -> tuple[Region, tuple[int, ...]]:
     """Return the region that an object can be carried in, and how many voxels to take as one along each axis of it."""
     spacing = np.asarray(case.spacing, dtype=float)
-    across = hull(*(slice_.where for slice_ in known.values()))
-    longest = max(s.stop - s.start for slice_ in known.values() for s in bounding_box(slice_.mask) or ())
+    planes = np.moveaxis(case.partial, axis, 0)
+    boxes = [box for k in slices if (box := bounding_box(planes[k] == Marker.OBJECT)) is not None]
+    across = hull(*(room_around(box, planes.shape[1:]) for box in boxes))
+    longest = max(s.stop - s.start for box in boxes for s in box)
     within = max(1, -(-longest // MAX_SIDE))
     side = within * float(np.delete(spacing, axis).min())
     every = [max(1, min(within, (s.stop - s.start) // 2)) for s in across]
     every.insert(axis, max(1, int(side / spacing[axis])))
     reach = int(np.ceil(longest * float(np.delete(spacing, axis).max()) / spacing[axis])) + 1
     region = list(across)
-    region.insert(axis, slice(min(known), max(known) + 1))
+    region.insert(axis, slice(min(slices), max(slices) + 1))
     margin = [(s.stop - s.start) // 4 for s in across]
     margin.insert(axis, reach)
     return grown(tuple(region), margin, case.shape), tuple(every)

@@ -118,7 +118,7 @@ class Sight:
         box = bounding_box(depth > 0)
         if box is None:
             return None
-        where = _grown(box, depth.shape)
+        where = room_around(box, depth.shape)
         depth, expected = depth[where], depth[where] > 0
         part = Case(plane.read(where), self.mm, 0, plane.partial[where], plane.strokes[where])
         by_intensities = _log_odds(self._probability(k, part))
@@ -171,12 +171,12 @@ def accepted(case: Case, plane: Plane) -> KnownSlice | None:
     box = bounding_box(mask)
     if box is None:
         return None
-    where = _grown(box, mask.shape)
+    where = room_around(box, mask.shape)
     mm = [mm for a, mm in enumerate(case.spacing or ()) if a != plane[0]]
     return KnownSlice(where, mask[where], _depth(mask[where], mm), mask[where].astype(np.float32))
 
 
-def _grown(box: Region, shape: tuple[int, ...]) -> Region:
+def room_around(box: Region, shape: tuple[int, ...]) -> Region:
     """Return a box with room around it for a slice that is larger."""
     margin = ROOM_PIXELS + max(s.stop - s.start for s in box) // 2
     return grown(box, [margin] * len(box), shape)
