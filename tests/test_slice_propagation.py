@@ -73,6 +73,22 @@ def test_what_is_decided_stays() -> None:
     assert (partial[11] == ps.Marker.OBJECT).any()
 
 
+@pytest.mark.parametrize(("y", "ends"), [(22, True), (15, False)])
+def test_beyond_the_accepted_slices_a_stroke_outside_amid_the_object_ends_it(y: int, ends: bool) -> None:
+    truth = cone()
+    outside = np.zeros(truth.shape, dtype=bool)
+    outside[16, y - 1 : y + 2, 27:30] = True  # in its middle, or near its border
+    case = accepted(truth, 8, 12).mark(outside=outside)
+    candidates = SlicePropagator().propose(case, plane=(0, 12))
+    there = np.flatnonzero((candidates.partial[0] == ps.Marker.OBJECT).any((1, 2)))
+    assert (there[-1] == 15) == ends and there[-1] >= 15
+    told = SlicePropagator().propose(case, plane=(0, 12), slices=(5, 18)).partial[0]
+    assert (told[17] == ps.Marker.OBJECT).any(), "where the ends are told, they hold"
+    inside = truth & np.isin(np.arange(24), 16)[:, None, None] & ~outside
+    beside = case.mark(inside & (np.arange(52) < 26))
+    assert (SlicePropagator().propose(beside, plane=(0, 12)).partial[0][16] == ps.Marker.OBJECT).sum() > 0
+
+
 def test_it_can_be_given_up_and_says_what_it_does() -> None:
     steps = SlicePropagator().propagating(accepted(cone(), 12), (0, 12))
     assert next(steps).startswith("slice 11: ")

@@ -75,7 +75,7 @@ def carrying(
             if slice_ is None:
                 yield f"slice {k}: the object ends"
                 break
-            doubt = sight.doubt(k, slice_) if slices is None and other < 0 else None
+            doubt = sight.doubt(k, slice_, (known | found)[before]) if slices is None and other < 0 else None
             if doubt is not None:
                 yield doubt
                 break

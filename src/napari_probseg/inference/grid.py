@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
@@ -119,6 +120,20 @@ class Grid:
     def in_voxels(self, values: Tensor) -> NDArray[np.float32]:
         """Return a map over the places in the region's voxels."""
         return np.asarray(enlarged(values[None].float(), self.n_voxels, tuple(slice(0, n) for n in self.n_voxels))[0])
+
+
+def near(mask: Tensor, radius: float) -> Tensor:
+    """Return how near places lie to those of a mask: 1 on it, e^-1 at a radius in places from it; 0 if it is empty.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) bool tensor
+    radius : float
+    """
+    if not bool(mask.any()):
+        return torch.zeros(mask.shape)
+    far = torch.from_numpy(ndimage.distance_transform_edt(~mask.numpy())).float()
+    return (-((far / radius) ** 2)).exp()
 
 
 def grid_input(case: Case, grid: Grid, *, n_channels: int) -> Tensor:

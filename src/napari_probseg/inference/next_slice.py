@@ -21,6 +21,7 @@ Map = NDArray[np.float32]
 NEAR_BORDER_STEPS = 4.0  # steps from the border within which background is compared with the object
 MAX_LOG_ODDS = 6.0  # log-odds that one voice counts for at most
 EDGE_OVER_NOISE = 2.0  # a difference of intensity that counts as an edge, over the image's noise
+END_DEPTH = 0.5  # of the object, from which a stroke outside says that it has ended
 ROOM_PIXELS = 8  # pixels around an object, and half of its size, that are looked at on the next slice
 
 
@@ -133,14 +134,22 @@ class Sight:
         belief = float(expit(self.config.intensities * float(by_intensities[expected].mean())))
         return KnownSlice(where, cut, _depth(cut, self.mm), probability, belief)
 
-    def doubt(self, k: int, slice_: KnownSlice) -> str | None:
+    def doubt(self, k: int, slice_: KnownSlice, before: KnownSlice) -> str | None:
         """Return why not to go on to a slice beyond the accepted ones; None if nothing speaks against it."""
+        if self._is_end(k, before):
+            return f"slice {k}: a stroke outside lies amid the object: it ends, or accept a slice here to go on"
         nearest = min(self.width, key=lambda j: abs(j - k))
         if abs(nearest - k) * self.thickness > self.config.reach * self.width[nearest]:
             return f"slice {k}: too far from slice {nearest} to be sure of: accept one here to go on"
         if slice_.belief < self.config.least:
             return f"slice {k}: the intensities speak against it: the object ends, or accept a slice here to go on"
         return None
+
+    def _is_end(self, k: int, before: KnownSlice) -> bool:
+        """Return whether a stroke outside lies in the middle of where the object is expected, and none inside."""
+        strokes = self.case.plane(self.axis, k).strokes[before.where]
+        deepest = float(before.depth[strokes == Marker.BACKGROUND].max(initial=0))
+        return deepest > END_DEPTH * float(before.depth.max()) and not bool((strokes == Marker.OBJECT).any())
 
     def _intensities(self, k: int, slice_: KnownSlice) -> tuple[Map, Mask]:
         """Return intensities in and near the object of an accepted slice, (C, N), and which are in it, (N,)."""

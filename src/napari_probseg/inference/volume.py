@@ -9,13 +9,12 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.carried import Carried
 from napari_probseg.inference.fusion import likely
-from napari_probseg.inference.grid import Grid, grid_input
+from napari_probseg.inference.grid import Grid, grid_input, near
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
@@ -236,7 +235,7 @@ def _judged(
     refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
     logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
     if carried is not None:
-        logit = torch.lerp(logit.sigmoid(), carried.on(grid), carried.weight).logit(eps=LEAST_PROBABILITY)
+        logit = carried.beside(logit.sigmoid(), grid, *strokes_in(ways.maps)).logit(eps=LEAST_PROBABILITY)
     return VolumeAnswer(grid, logit, lambda: ways, carried)
 
 
@@ -279,13 +278,14 @@ def fused(refined: Tensor, maps: Tensor, grid: Grid, shown: Evidence | None, *, 
     logit = refined + CONSENSUS_WEIGHT * MAX_LOG_ODDS * maps[list(WAY_MAPS)].mean(0)
     if shown is None:
         return logit
-    held = grid.of_markers(*shown)
-    inside, outside = maps[FIRST_STROKE_MAP] > 0, maps[FIRST_STROKE_MAP + 1] > 0
+    held, (inside, outside) = grid.of_markers(*shown), strokes_in(maps)
     contradicts = (inside & (held < 0)) | (outside & (held > 0))
-    if bool(contradicts.any()):
-        far = torch.from_numpy(ndimage.distance_transform_edt(~contradicts.numpy())).float()
-        held = held * (1 - (-((far / FREE_RADIUS_PLACES) ** 2)).exp())
-    return logit + HELD_LOG_ODDS * held
+    return logit + HELD_LOG_ODDS * held * (1 - near(contradicts, FREE_RADIUS_PLACES))
+
+
+def strokes_in(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places of strokes inside, and of those outside, by what the refiner sees."""
+    return maps[FIRST_STROKE_MAP] > 0, maps[FIRST_STROKE_MAP + 1] > 0
 
 
 def _box_of_strokes(case: Case) -> Region:

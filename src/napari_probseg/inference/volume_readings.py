@@ -20,10 +20,10 @@ from napari_probseg.inference.patches import EDGES, SMOOTHNESS, Patches
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import (
     CLOSEST_RATIO,
-    FIRST_STROKE_MAP,
     Evidence,
     VolumeAnswer,
     answer_in_volume,
+    strokes_in,
     with_room,
 )
 from napari_probseg.inference.windows import cut_off, windows_around
@@ -138,7 +138,7 @@ def _readings(
 def _on_show(found: VolumeAnswer, shown: Evidence) -> Tensor:
     """Return log-odds of what was on show, with the latest correction, in the places of an answer."""
     is_old = (found.grid.of_markers(*shown) > 0).numpy()
-    inside, outside = (found.ways.maps[FIRST_STROKE_MAP + side].numpy() > 0 for side in (0, 1))
+    inside, outside = (places.numpy() for places in strokes_in(found.ways.maps))
     return changed_near(inside & ~is_old, outside & is_old, is_old, found.logit)
 
 
