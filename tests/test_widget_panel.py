@@ -95,6 +95,27 @@ def test_nothing_is_cut_where_the_panel_is_as_narrow_as_can_be(make_napari_viewe
     assert panel.work.geometry().right() <= panel.contentsRect().right()
 
 
+def test_nothing_is_cut_where_letters_are_large(make_napari_viewer_proxy, qtbot):
+    viewer, host = make_napari_viewer_proxy(), QWidget()
+    viewer.add_image(disk().astype(np.float32))
+    widget = SegmentWidget(viewer, Balls())
+    qtbot.addWidget(host)
+    QVBoxLayout(host).addWidget(widget)
+    host.show()
+    widths = {}
+    for points in (9, 16):
+        host.setStyleSheet(re.sub(r"font-size: [\d.]+pt", f"font-size: {points}pt", get_current_stylesheet()))
+        for _ in range(4):  # a font is known once Qt has taken in the style, and the key's room is made by it
+            turned(qtbot)
+        host.resize(1, 900)
+        turned(qtbot)
+        buttons = [button for button in widget.panel.work.findChildren(KeyButton) if button.isVisible()]
+        assert len(buttons) > 12, "test invalid"
+        assert [b.text() for b in buttons if b.width() < b.sizeHint().width()] == []
+        widths[points] = widget.width()
+    assert widths[16] > 1.2 * widths[9]
+
+
 def test_a_button_is_as_high_where_it_cannot_be_pressed(make_napari_viewer_proxy, qtbot):
     host, panel = QWidget(), QWidget()
     qtbot.addWidget(host)

@@ -12,7 +12,7 @@ from napari_probseg.widgets.style import colour
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_LEAST = 42  # pixels, two lines: nothing above moves for most sentences
+_LEAST = 42  # pixels, two lines of letters that are not large: nothing above moves for most sentences
 
 
 class StatusLine(QLabel):
@@ -54,4 +54,5 @@ class StatusLine(QLabel):
 
     def _fit(self) -> None:
         self.setMinimumHeight(0)  # below which Qt would not measure
-        self.setFixedHeight(max(_LEAST, self.heightForWidth(self.width())))
+        two_lines = 2 * self.fontMetrics().lineSpacing()
+        self.setFixedHeight(max(_LEAST, two_lines, self.heightForWidth(self.width())))

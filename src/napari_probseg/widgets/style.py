@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari.settings import get_settings
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QEvent, QRectF, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QWidget
 
@@ -57,7 +58,9 @@ def sheet(viewer: Viewer) -> str:
     error = colour(viewer, "error")
     readable = error.lighter(200) if is_dark(viewer) else error.darker(135)
     pale = "rgba({}, {}, {}, {})".format(*faint(text).getRgb())
+    size = get_settings().appearance.font_size  # which napari's own sheet leaves out of lists and what is painted
     return f"""
+        QTreeView, Cell {{ font-size: {size}pt; }}
         QPushButton {{ padding: 3px 5px; min-height: 18px; border: 1px solid transparent; border-radius: 3px; }}
         QPushButton:disabled {{ border-color: {primary}; }}
         QPushButton#narrow {{ padding-left: 2px; }}
@@ -102,20 +105,46 @@ class KeyButton(QPushButton):
     """A button that shows its key at the right, small and faint.
 
     It takes no focus by a click, so that keys keep going to the canvas.
+
+    Parameters
+    ----------
+    text, tip : str
+    least : int
+        Pixels that it is wide at least.
     """
 
-    def __init__(self, text: str, *, tip: str, parent: QWidget | None = None) -> None:
+    def __init__(self, text: str, *, tip: str, least: int = 0, parent: QWidget | None = None) -> None:
         super().__init__(text, parent)
-        self._key = ""
+        self._key, self._least = "", least
+        self._again = QTimer(self, singleShot=True, interval=0)  # once Qt has taken in the style
+        self._again.timeout.connect(self._make_room)
         self.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def set_key(self, key: str) -> None:
         """Draw this key; none for the empty string."""
         self._key = key
-        room = 10 + self.fontMetrics().horizontalAdvance(key) if key else 8
-        self.setStyleSheet(f"padding-right: {room}px;")
+        self._make_room()
         self.update()
+
+    def sizeHint(self) -> QSize:
+        return super().sizeHint().expandedTo(QSize(self._least, 0))
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(self._least, 0))
+
+    def changeEvent(self, event: Any) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._again.start()
+
+    def _make_room(self) -> None:
+        """Leave room for the key beside the text."""
+        if not self._key and not self.styleSheet():
+            return  # it never had one
+        room = 10 + self.fontMetrics().horizontalAdvance(self._key) if self._key else 8
+        if (wanted := f"padding-right: {room}px;") != self.styleSheet():
+            self.setStyleSheet(wanted)
 
     def paintEvent(self, event: Any) -> None:
         super().paintEvent(event)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COLUMNS, _SIDE, _CAPTION, _GAP = 3, 92, 18, 4
 _INNER = _SIDE - 4
+_MAX_POINTS = 10.0  # of a caption, which has no room for larger letters
 OF_SAMPLES = "of the samples agree with it."
 KEPT = "kept"  # in place of the share: what was on show, changed near the stroke alone
 # Where the planes of a volume's candidate are: the one on view above, those across it below.
@@ -190,7 +191,7 @@ class Cell(QAbstractButton):
     def _paint_caption(self, painter: QPainter) -> None:
         ink = colour(self._viewer, "text")
         font = self.font()
-        font.setPointSizeF(max(6.5, font.pointSizeF() * 0.85))
+        font.setPointSizeF(min(max(6.5, font.pointSizeF() * 0.85), _MAX_POINTS))
         painter.setFont(font)
         line = QRect(1, _SIDE, self.width() - 2, _CAPTION)
         painter.setPen(Qt.PenStyle.NoPen)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _SCROLL_BAR = 16  # pixels: napari's style makes it wider than it says
-MIN_SIZE = (308, 300)  # of what scrolls, in pixels
+MIN_SIZE = (308, 300)  # of what scrolls, in pixels; wider where large letters need it
 
 
 class Panel(QWidget):
@@ -96,8 +96,8 @@ class Panel(QWidget):
         self.edges = _slider(1, 20, "How strongly the border clings to edges: to the right, to faint ones too")
 
         self.gallery = Gallery(viewer, "")
-        self.previous = KeyButton("‹", tip="Show the previous candidate")
-        self.next = KeyButton("›", tip="Show the next candidate")
+        self.previous = KeyButton("‹", tip="Show the previous candidate", least=40)
+        self.next = KeyButton("›", tip="Show the next candidate", least=40)
         self.accept = KeyButton("Accept", tip="Accept the candidate on show; a click on any of them does the same")
         self.none = KeyButton("None of these", tip="Draw other candidates")
 
@@ -111,7 +111,7 @@ class Panel(QWidget):
         self.finish_image = KeyButton(
             "Finish image", tip="Save the objects, beside the image or into the open data set, and open the next image"
         )
-        self.image_before = KeyButton("‹", tip="Open the image again that was finished before this one")
+        self.image_before = KeyButton("‹", tip="Open the image again that was finished before this one", least=64)
         self.progress_text = QLabel(objectName="faint", toolTip="Since this series of images began")
         self.progress_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.reopen = KeyButton("Reopen", tip="Make the selected object, else the latest, the one in work again")
@@ -190,9 +190,8 @@ class Panel(QWidget):
         whole.addWidget(self.status)
         for stretchy in (self.images, self.propose, self.brush_size, self.reach):
             stretchy.setSizePolicy(QSizePolicy.Policy.Expanding, stretchy.sizePolicy().verticalPolicy())
-        for small in (self.previous, self.next):
-            small.setFixedWidth(40)
-        self.image_before.setFixedWidth(64)
+        for small in (self.previous, self.next, self.image_before):
+            small.setSizePolicy(QSizePolicy.Policy.Fixed, small.sizePolicy().verticalPolicy())
         steady = self.progress.sizePolicy()
         steady.setRetainSizeWhenHidden(True)  # nothing below it moves when work begins or ends
         self.progress.setSizePolicy(steady)
@@ -216,7 +215,6 @@ class _Scrolling(QScrollArea):
         super().__init__(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        content.setMinimumWidth(MIN_SIZE[0])  # narrower than Qt would like it, but nothing is cut
         self.setWidget(content)
         self.setMinimumSize(*MIN_SIZE)
         self.verticalScrollBar().rangeChanged.connect(self._make_room)
@@ -225,11 +223,14 @@ class _Scrolling(QScrollArea):
         """Leave room for the bar beside the content, so that nothing is cut."""
         bar = self.verticalScrollBar()
         room = max(_SCROLL_BAR, bar.sizeHint().width()) if high > low else 0
-        self.setMinimumWidth(MIN_SIZE[0] + room + self._frame.width())
+        needed = self.widget().minimumSizeHint().width() if self.isVisible() else 0  # before, Qt knows no letters
+        self.setMinimumWidth(max(MIN_SIZE[0], needed) + room + self._frame.width())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask for more room, or less, as the content does."""
         if event.type() == QEvent.Type.LayoutRequest:
+            bar = self.verticalScrollBar()
+            self._make_room(bar.minimum(), bar.maximum())
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
