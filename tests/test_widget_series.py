@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
 
@@ -12,7 +13,8 @@ from qtpy.QtCore import Qt
 
 import napari_probseg as ps
 from napari_probseg.case import Marker
-from napari_probseg.widgets.layers.source import source_of
+from napari_probseg.napari_io.layer_data import read_layers
+from napari_probseg.widgets.layers.source import add_read, source_of
 from window import back, click, disk, finished, forward, on, press, stroke, turned
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -204,6 +206,23 @@ def test_further_channels_come_along(open_widget, qtbot, tmp_path):
         finished(qtbot, widget)
         assert widget.work.session.case.n_channels == 2
         assert not [layer for layer in viewer.layers if f"a{i - 1}" in layer.name]
+
+
+def test_channels_that_nobody_asked_for_go_with_their_image(open_widget, qtbot, tmp_path):
+    for i in range(3):
+        planes = np.stack([disk() * (i + 1), disk() * 7]).astype(np.uint8)
+        tifffile.imwrite(tmp_path / f"a{i}.ome.tif", planes, photometric="minisblack", metadata={"axes": "CYX"})
+    viewer, widget = open_widget()
+    add_read(viewer, tmp_path / "a0.ome.tif", read_layers(str(tmp_path / "a0.ome.tif")))
+    images = {layer.name: getattr(layer, "__wrapped__", layer) for layer in viewer.layers}
+    widget.work.choose(images["a0"])
+    finished(qtbot, widget)
+    for i, go in ((1, forward), (2, forward), (1, back)):
+        go(qtbot, widget, f"a{i}")
+        assert {layer.name for layer in viewer.layers if isinstance(layer, Image)} == {f"a{i}", f"a{i} [1]"}
+        if go is forward:
+            finished(qtbot, widget)
+    assert not widget.work.question and len(widget.work.session.finished) == 1
 
 
 def test_an_image_of_no_file_is_told_what_to_do(open_widget, qtbot):

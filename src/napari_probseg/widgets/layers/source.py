@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,12 @@ def source_of(image: Image) -> Path | None:
     told = image.metadata.get(KEY) or image.source.path
     path = None if not told else Path(str(told))
     return path.absolute() if path is not None and path.is_file() else None
+
+
+def siblings_of(layers: Sequence[Image], among: Iterable[Image]) -> list[Image]:
+    """Return the other layers that come from the files of some: their channels that nobody asked for."""
+    files = {source_of(layer) for layer in layers} - {None}
+    return [one for one in among if one not in layers and source_of(one) in files]
 
 
 def reader_of(image: Image) -> str:

@@ -21,7 +21,7 @@ from napari_probseg.widgets import commands
 from napari_probseg.widgets.layers.appearance import Limits
 from napari_probseg.widgets.layers.exchange import may_take, take
 from napari_probseg.widgets.layers.image import bare, finest, go_to_middle, place_of
-from napari_probseg.widgets.layers.source import source_of
+from napari_probseg.widgets.layers.source import siblings_of, source_of
 from napari_probseg.widgets.messages import progress_of
 from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
@@ -218,17 +218,24 @@ class ImageSeries(QObject):
 
         Each in a turn of its own, as napari takes its time.
         """
-        work, before, images = self.work, self._leaving, got.images
-        goes = [] if before is None else [before, *work.images.channels_of(before)]
-        comes = self._chosen(images)
+        work, before, images, goes = self.work, self._leaving, got.images, self._going()
+        chosen, channels = self._chosen(images), [] if before is None else work.images.channels_of(before)
+        comes = [*chosen, *(image for image in images if image not in chosen)]
         self._passage.freeze()
-        if before is not None and len(comes) == len(images) and may_take(goes, comes):
+        if before is not None and len(chosen) == 1 + len(channels) and may_take(goes, comes):
             taken = [partial(self._take_image, *both) for both in zip(goes, comes, strict=True)]
-            arrive = partial(self._arrive_in_place, got.path, before, goes[1:])
+            arrive = partial(self._arrive_in_place, got.path, before, channels)
             self._in_turns([partial(work.let_go, before), *taken, arrive])
         else:
             added = [partial(self._add, image) for image in images]
             self._in_turns([*added, partial(self._arrive, got.path, images)])
+
+    def _going(self) -> list[Image]:
+        """Return the layers that go with the image: its channels, and what else of its files nobody worked on."""
+        if self._leaving is None:
+            return []
+        images, own = self.work.images, [self._leaving, *self.work.images.channels_of(self._leaving)]
+        return own + [one for one in siblings_of(own, self.work.choices()) if not images.is_worked_on(one)]
 
     def _in_turns(self, acts: list[Callable[[], Any]]) -> None:
         in_turns(self, [partial(self.work.at_once, act) for act in acts], self.fail)
@@ -256,14 +263,14 @@ class ImageSeries(QObject):
         if not layers:
             raise ValueError(f"there is no image in {path.name}: open the next one yourself")
         chosen = self._chosen(layers) or layers[:1]
-        before, goes = self._leaving, list[Image]()
+        before, goes = self._leaving, self._going()[::-1]
         work.images.set_channels(chosen[0], chosen[1:])
         self._expect(chosen)
         if before is None or before is chosen[0]:
             work.choose(chosen[0])
+            goes = []
         else:
             work.succeed(before, chosen[0])
-            goes = [*work.images.channels_of(before), before]
         self._show_place(chosen[0], is_new=is_new)
         work.hold()
         taken_away = [partial(work.take_away, layer) for layer in goes]

@@ -88,6 +88,11 @@ class Images:
         """Return the image that layers lie over."""
         return next((image for image, own in self._all.items() if own is layers), None)
 
+    def is_worked_on(self, image: Image) -> bool:
+        """Return whether there is a step that was done on an image, or can be done again."""
+        layers = self._all.get(image)
+        return layers is not None and bool(layers.session.steps or layers.session.undone)
+
     def turn_to(self, image: Image | None) -> None:
         """Put an image to work; the next one that is new has objects of like sizes."""
         if image is not self.at_work and self.layers is not None:
