@@ -153,6 +153,24 @@ def test_another_image_is_not_asked_about_unless_its_file_is_the_same(open_widge
     assert len(journals_in(journals)) == 2, "the work on the image as it was stays"
 
 
+def test_an_image_of_which_a_part_cannot_be_read_loses_no_step(open_widget, qtbot, tmp_path, monkeypatch):
+    def unreadable(image):
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "cell.tif"
+    tifffile.imwrite(path, IMAGE)
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_probseg.session.identity.fingerprint", unreadable)
+        viewer, widget = open_widget()
+        viewer.open(str(path), plugin="napari")
+        stroke(qtbot, widget, (30, 30))
+        before = crash(widget)
+    viewer, again = open_widget()
+    viewer.open(str(path), plugin="napari")
+    assert "another image" not in asked(qtbot, again)
+    assert state(gone_on(qtbot, again)) == state(before)
+
+
 def test_work_in_another_window_is_left_alone(open_widget, qtbot):
     _, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))

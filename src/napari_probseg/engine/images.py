@@ -15,6 +15,7 @@ from weakref import finalize, ref
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.io.failures import reason_of
 from napari_probseg.io.mapped import OnDisk, memory_map_of
 
 MAX_SENT_WHOLE = 2**28  # bytes of an image that is sent at once; of larger ones the regions that are looked at
@@ -125,8 +126,25 @@ class Images:
         return self._known[key][1]
 
     def read(self, key: int, where: Any) -> NDArray[Any]:
-        """Return a region of an image that is read on demand."""
-        return np.asarray(self._known[key][0]()[where])
+        """Return a region of an image that is read on demand.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read, whatever was raised by what reads it.
+        MemoryError
+            If there is no room for it.
+        """
+        image = self._known[key][0]()
+        try:
+            return np.asarray(image[where])
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise OSError(
+                f"a part of the image cannot be read ({reason_of(error)}): see whether its disk or network is there, "
+                "try again; what was drawn is kept"
+            ) from error
 
     def close(self) -> None:
         """Remove what was copied."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from napari_probseg.case import Case
 from napari_probseg.images import fingerprint
 
 _SPACING_TOLERANCE = 1e-3  # relative; formats round
+logger = logging.getLogger(__name__)
 
 
 class OtherImageError(ValueError):
@@ -32,7 +34,7 @@ class Identity:
     spacing : tuple of float
         Of the axes of space, in mm.
     fingerprint : str
-        See `napari_probseg.images.fingerprint`.
+        See `napari_probseg.images.fingerprint`; empty where a part that it is of could not be read.
     """
 
     shape: tuple[int, ...]
@@ -43,10 +45,15 @@ class Identity:
 
     @classmethod
     def of(cls, case: Case) -> Identity:
-        """Return the identity of a case's image; a small part of a large image is read."""
+        """Return the identity of a case's image; a small part of a large image is read, if it can be."""
         image = case.image
         dtype = np.dtype(image.dtype).name
-        return cls(case.shape, case.n_channels, dtype, tuple(case.spacing or ()), fingerprint(image))
+        try:
+            intensities = fingerprint(image)
+        except Exception:  # what reads an image that is no file of ours may raise anything
+            logger.info("no fingerprint of the image", exc_info=True)
+            intensities = ""
+        return cls(case.shape, case.n_channels, dtype, tuple(case.spacing or ()), intensities)
 
     @classmethod
     def restored(cls, told: Mapping[str, Any]) -> Identity:
@@ -76,7 +83,7 @@ class Identity:
             return f"its shape is {other.shape}, not {self.shape}"
         if self.n_channels != other.n_channels:
             return f"its channels are {other.n_channels}, not {self.n_channels}"
-        if self.fingerprint != other.fingerprint:
+        if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
             if self.dtype != other.dtype:
                 return f"it holds {other.dtype} values, not {self.dtype}"
             return "its intensities are others"

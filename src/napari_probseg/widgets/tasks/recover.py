@@ -135,7 +135,8 @@ def latest_work(folders: Sequence[Path]) -> Generator[str, None, Kept | None]:
 
 def _is_of(about: Identity, of: Subject, identity: Identity, subject: Subject) -> bool:
     """Return whether a journal is of an image, or of the file that it comes from."""
-    return about.fingerprint == identity.fingerprint or bool(subject.source and of.source == subject.source)
+    is_same = bool(about.fingerprint) and about.fingerprint == identity.fingerprint
+    return is_same or bool(subject.source and of.source == subject.source)
 
 
 def recovering(
