@@ -56,6 +56,29 @@ def brushed(qtbot, viewer, start, end):
     QTest.mouseRelease(canvas, LEFT, NONE, place(viewer, end))
 
 
+def test_keys_change_the_brush_whatever_layer_is_active(shown, qtbot):
+    viewer, widget = shown
+    viewer.layers.selection.active = viewer.layers["image"]
+    qtbot.keyClick(canvas_of(viewer), Qt.Key.Key_BracketRight)
+    assert widget.panel.brush_size.value() == 4
+    for _ in range(5):
+        qtbot.keyClick(canvas_of(viewer), Qt.Key.Key_BracketLeft)
+    assert widget.panel.brush_size.value() == widget.work.layers.markers.brush_size == 1
+
+
+def test_it_is_told_where_no_stroke_would_be_drawn_over_the_image(open_widget, qtbot):
+    viewer, widget = open_widget(disk((8, 32, 32), (4, 16, 16)).astype(np.float32))
+    told = {}
+    for name, change in {"": {}, "depth": {"ndisplay": 3}, "grid": {"ndisplay": 2}}.items():
+        viewer.dims.update(change)
+        getattr(viewer, "canvas", viewer).grid.enabled = name == "grid"
+        press(qtbot, widget, Qt.Key.Key_8)
+        turned(qtbot)
+        told[name] = widget.panel.status.text()
+    getattr(viewer, "canvas", viewer).grid.enabled = False
+    assert not told[""] and "back to 2-D" in told["depth"] and "grid off" in told["grid"]
+
+
 def hurled(viewer, start, middle, end):
     """Draw with the mouse through three pixels, and let the button go before napari looks at it again."""
     canvas = canvas_of(viewer)

@@ -1,4 +1,4 @@
-"""Strokes: how many were drawn, and a case without the answer that they corrected."""
+"""Strokes: how many were drawn, a case without the answer that they corrected, an object without any answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
-from napari_probseg.region import bounding_box
+from napari_probseg.region import Region, bounding_box
 
 
 def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
@@ -26,3 +26,8 @@ def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
 def without_evidence(case: Case) -> Case:
     """Return a case as its markers tell it, without the answer that was on show; see `Case`."""
     return case.with_markers(case.partial, case.strokes, marked=case.marked)
+
+
+def is_strokes_alone(case: Case, where: Region) -> bool:
+    """Return whether the object of a case is what was brushed in a region, and no answer was accepted."""
+    return np.array_equal(case.partial[where] == Marker.OBJECT, case.strokes[where] == Marker.OBJECT)

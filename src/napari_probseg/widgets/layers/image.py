@@ -146,6 +146,16 @@ def time_on_view(viewer: Viewer, layer: Any) -> Plane:
     return 0, t
 
 
+def obstacle_to_strokes(viewer: Viewer) -> str:
+    """Return in a sentence why a stroke would not be drawn over the image as the viewer shows it now; else nothing."""
+    if viewer.dims.ndisplay == 3:
+        return "Strokes are drawn on a slice: switch the viewer back to 2-D first."
+    grid = getattr(viewer, "canvas", viewer).grid  # it moved there in napari 0.9
+    if grid.enabled and abs(grid.stride) < len(viewer.layers):
+        return "The viewer shows each layer by itself: turn its grid off to brush over the image."
+    return ""
+
+
 def displayed_axes(viewer: Viewer, layer: Any) -> tuple[int, int]:
     """Return the layer's two axes on the canvas: downwards, to the right."""
     n_extra = viewer.dims.ndim - layer.ndim

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
@@ -16,7 +15,16 @@ from napari_probseg.case import Marker
 from napari_probseg.session.finished import place_in
 from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
-from napari_probseg.widgets.layers.image import bare, case_of, displayed_axes, may_be_channels, plane_on_view, voxels_of
+from napari_probseg.strokes import is_strokes_alone
+from napari_probseg.widgets.layers.image import (
+    bare,
+    case_of,
+    displayed_axes,
+    may_be_channels,
+    obstacle_to_strokes,
+    plane_on_view,
+    voxels_of,
+)
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, STROKES_ALONE
 from napari_probseg.widgets.models import Models, give, given
@@ -105,6 +113,8 @@ class Workspace(MoreLikeThis):
         """Take up the brush of a marker; UNKNOWN is the eraser."""
         self.open_layers().brush(marker, self.tools.brush_size)
         self._uncover()
+        if obstacle := obstacle_to_strokes(self.viewer):
+            self.say(obstacle)
         self.changed.emit()
 
     @verb_of_subject
@@ -237,7 +247,7 @@ class Workspace(MoreLikeThis):
             raise NotYetError("the answer to your strokes is on its way: the object is finished with it")
         if self.is_meant:
             session.accept(self.view.current)
-        told = STROKES_ALONE if _is_strokes_alone(session) else "brush the next one."
+        told = STROKES_ALONE if is_strokes_alone(session.case, session.in_work) else "brush the next one."
         step = session.finish(self.tools.kind)
         self.view.uncertainty.forget()
         if (layers := self.layers) is not None and layers.has_brush_in_hand:
@@ -382,9 +392,3 @@ class Workspace(MoreLikeThis):
         layers.repaint()
         self._show()
         self.say("The session is open: go on where it was left." + LACKS_LEARNT * session.lacks_learnt)
-
-
-def _is_strokes_alone(session: Session) -> bool:
-    """Return whether the object at work is what was brushed, and no answer was accepted."""
-    where = session.in_work
-    return np.array_equal(session.case.partial[where] == Marker.OBJECT, session.case.strokes[where] == Marker.OBJECT)

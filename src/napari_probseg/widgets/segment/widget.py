@@ -92,7 +92,7 @@ class SegmentWidget(QWidget):
             "image_before": self._series.go_back,
             "cancel": self.work.cancel,
         }
-        self._keys = Keys(viewer, self.verbs)
+        self._keys = Keys(viewer, {**self.verbs, "thinner": self._thinner, "thicker": self._thicker})
         self._wire()
         self._connect_viewer()
         self._bind_keys()
@@ -119,6 +119,8 @@ class SegmentWidget(QWidget):
             self.work.begin_beforehand()
         elif event.type() == QEvent.Type.Hide and not self.window().isVisible():
             self.work.take_garbage_back()  # the window may be closing
+        elif event.type() == QEvent.Type.StyleChange:
+            self._restyle()
         return bool(super().event(event))
 
     def release(self) -> None:
@@ -200,6 +202,7 @@ class SegmentWidget(QWidget):
         keys = self.work.settings.keys
         refused = self._keys.bind(keys)
         refused += self._keys.hold(keys["hide"], self.work.overlays.hide, self.work.overlays.show)
+        self._keys.bind({"thinner": "[", "thicker": "]"})  # napari's own, which only Labels layers know
         for name, key in keys.items():
             button = getattr(self.panel, name, None)
             if key not in refused and name in self.verbs and isinstance(button, KeyButton):
@@ -212,7 +215,8 @@ class SegmentWidget(QWidget):
     # Redrawing ----------------------------------------------------------------------------------------------------
 
     def _restyle(self, _: Any = None) -> None:
-        self.setStyleSheet(sheet(self._viewer))
+        if (wanted := sheet(self._viewer)) != self.styleSheet():
+            self.setStyleSheet(wanted)
 
     def _redraw(self, _: Any = None) -> None:
         """Draw what follows from the session of the image at work, once for all that a verb changes."""
@@ -364,6 +368,12 @@ class SegmentWidget(QWidget):
     def _set_brush_size(self, size: int) -> None:
         if size != self.work.tools.brush_size:
             self.work.set(brush_size=size)
+
+    def _thinner(self) -> None:
+        self.work.set(brush_size=max(1, self.work.tools.brush_size - 1))
+
+    def _thicker(self) -> None:
+        self.work.set(brush_size=self.work.tools.brush_size + 1)
 
     def _set_reach(self, tenths: int) -> None:
         self.work.set(reach=tenths / 10)
