@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.qt import get_current_stylesheet
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -184,6 +185,18 @@ def test_a_long_sentence_is_shown_whole(open_widget, qtbot):
     widget.work.say("Done.")
     turned(qtbot)
     assert status.height() == least
+
+
+def test_a_name_that_is_wider_than_the_panel_leaves_it_as_wide_as_it_is(make_napari_viewer_proxy, qtbot):
+    panel = floating(make_napari_viewer_proxy(), qtbot).panel
+    width, sentence = panel.minimumSizeHint().width(), f"Saved as “<b>{'plate_07-' * 12}</b>_objects.tif”."
+    panel.status.say(sentence)
+    panel.show_work(True, f"Go on where you were on “{'a' * 120}”?")
+    for _ in range(3):
+        turned(qtbot)
+    assert panel.minimumSizeHint().width() <= width
+    assert panel.status.height() >= 3 * panel.status.fontMetrics().lineSpacing(), "it takes more lines"
+    assert panel.status.text() == sentence and panel.status.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_what_is_said_stays_at_the_bottom_while_there_is_no_image(open_widget, qtbot):

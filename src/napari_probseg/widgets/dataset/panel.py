@@ -49,6 +49,7 @@ class DatasetPanel(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.name = QLabel(objectName="title")
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the tip has all of it
         self.menu_button = QToolButton(text="•••", objectName="menu", toolTip="Another data set; begin a training anew")
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(self.menu_button)

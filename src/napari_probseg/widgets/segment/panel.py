@@ -27,7 +27,7 @@ from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
-from napari_probseg.widgets.status import StatusLine
+from napari_probseg.widgets.status import Paragraph, StatusLine
 from napari_probseg.widgets.style import KeyButton, dot, line, row
 
 if TYPE_CHECKING:
@@ -282,8 +282,7 @@ class _Question(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        self.text = Paragraph()
         self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.go_on = KeyButton("Go on", tip="Take up strokes, choices, finished objects and Undo as they were")
         self.go_on.setObjectName("primary")
