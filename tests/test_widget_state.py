@@ -318,6 +318,7 @@ def test_the_view_follows_from_the_session():
     assert seen(session, is_live=True).hint == LIVE_HINT
     assert seen(session, mode="erase").brush is Marker.UNKNOWN
     assert seen(session, mode="paint", label=2).brush is Marker.BACKGROUND
+    assert seen(session, mode="paint", label=0).brush is seen(session, mode="erase").brush is Marker.UNKNOWN
     assert seen(session, mode="paint", label=7).brush is None and seen(session, is_held=True).is_busy
 
 

@@ -66,6 +66,14 @@ def test_keys_change_the_brush_whatever_layer_is_active(shown, qtbot):
     assert widget.panel.brush_size.value() == widget.work.layers.markers.brush_size == 1
 
 
+def test_a_label_that_is_no_marker_is_told_of(shown, qtbot):
+    viewer, widget = shown
+    widget.work.layers.markers.selected_label = 3  # as napari's key M does
+    brushed(qtbot, viewer, (20, 20), (20, 26))
+    qtbot.waitUntil(lambda: "take up a brush" in widget.panel.status.text())
+    assert not widget.work.session.steps and not widget.work.layers.markers.data.any()
+
+
 def test_it_is_told_where_no_stroke_would_be_drawn_over_the_image(open_widget, qtbot):
     viewer, widget = open_widget(disk((8, 32, 32), (4, 16, 16)).astype(np.float32))
     told = {}

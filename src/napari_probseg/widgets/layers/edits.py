@@ -20,7 +20,8 @@ LEFT_BUTTON = 1
 class Strokes:
     """What was painted on the markers layer since the session last heard of it.
 
-    The masks cover the region ``where``; ``n_locked`` voxels of finished objects were painted too and left out.
+    The masks cover the region ``where``. Left out are ``n_locked`` voxels of finished objects, and ``n_foreign`` that
+    were painted with a label that is no marker.
     """
 
     where: Region
@@ -28,6 +29,7 @@ class Strokes:
     outside: NDArray[np.bool_]
     erase: NDArray[np.bool_]
     n_locked: int
+    n_foreign: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.inside.any() or self.outside.any() or self.erase.any())

@@ -126,6 +126,7 @@ class SessionLayers:
             outside=free & (new == Marker.BACKGROUND),
             erase=free & (new == Marker.UNKNOWN),
             n_locked=int(np.count_nonzero(locked & (new != old))),
+            n_foreign=int(np.count_nonzero(new > Marker.BACKGROUND)),
         )
         foreign = (new != old) & (locked | (new > Marker.BACKGROUND))
         if foreign.any():

@@ -89,6 +89,8 @@ class Stage(Showing):
                 self._stepped(step, "")
             if strokes.n_locked:
                 self.say("Finished objects are locked: reopen one to change it.")
+            elif strokes.n_foreign:
+                self.say("Label 1 is inside and 2 outside, and others are no strokes: take up a brush again.")
 
     def hold(self) -> None:
         """Keep the session still while a file is read or written: strokes wait."""

@@ -158,7 +158,7 @@ def _hint(session: Session | None, is_live: bool) -> str:
 
 
 def _brush(mode: str, label: int) -> Marker | None:
-    if mode == "erase":
+    paints = mode in ("paint", "fill", "polygon")
+    if mode == "erase" or (paints and label == Marker.UNKNOWN):
         return Marker.UNKNOWN
-    is_known = mode in ("paint", "fill", "polygon") and label in (Marker.OBJECT, Marker.BACKGROUND)
-    return Marker(label) if is_known else None
+    return Marker(label) if paints and label in (Marker.OBJECT, Marker.BACKGROUND) else None
