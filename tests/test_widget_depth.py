@@ -82,3 +82,13 @@ def test_layers_that_are_left_to_the_viewer_are_shown(volume, qtbot):
     viewer.dims.ndisplay = 3
     widget.release()
     assert shown(viewer) >= {"markers of image", "objects of image"}
+
+
+def test_all_layers_go_at_once_while_candidates_are_on_show(volume, qtbot):
+    """The viewer turns to 2 axes as the last layer of a volume goes, and nothing of ours may come back by that."""
+    viewer, widget = volume
+    stroke(qtbot, widget, MIDDLE)
+    offer(qtbot, widget)
+    lay_brush_down(widget)
+    viewer.layers.clear()
+    assert not len(viewer.layers) and not list(widget.work.images) and widget.work.image is None

@@ -361,11 +361,12 @@ class Showing(Following):
 
     def _turned(self, _: Any) -> None:
         """Draw the layers for the display in 2-D or in 3-D, or of other axes."""
-        self._show_in_depth(hides=True)
-        self.view.passing.recolour()
-        self.images.recolour()
-        if self.layers is not None:
-            self.view.turn(displayed_axes(self.viewer, self.layers.markers))
+        if self.image in self.choices():  # else napari is removing it
+            self._show_in_depth(hides=True)
+            self.view.passing.recolour()
+            self.images.recolour()
+            if self.layers is not None:
+                self.view.turn(displayed_axes(self.viewer, self.layers.markers))
 
     # What verbs need -------------------------------------------------------------------------------------------
 
