@@ -52,6 +52,14 @@ def test_a_time_series_is_refused_with_a_way_out():
         case_of(Image(np.ones((2, 3, 8, 9))))
 
 
+@pytest.mark.parametrize("labels", [None, ("z", "c", "y", "x"), ("t", "c", "y", "x"), ("y", "x", "c")])
+def test_channels_in_another_place_than_first_are_refused_with_a_way_out(labels):
+    told = {} if labels is None else {"axis_labels": labels}
+    axis = 1 if labels is None else labels.index("c")
+    with pytest.raises(ValueError, match=rf"viewer\.add_image\(layer\.data, channel_axis={axis}\)"):
+        case_of(Image(np.ones((6, 3, 8, 9)[: len(labels or "zcyx")]), **told))
+
+
 def test_a_time_series_is_refused_in_the_widget(open_widget, qtbot):
     viewer, widget = open_widget(np.ones((2, 3, 8, 9), np.float32))
     click(qtbot, widget.panel.inside)

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
+from napari_probseg.images import MAX_UNNAMED_CHANNELS
 from napari_probseg.io import MM_PER, PIXEL, Picture
 from napari_probseg.io.labels import laid_on
 from napari_probseg.io.units import unit_named
@@ -42,11 +43,19 @@ def case_of(layer: Image, channels: Sequence[Image] = ()) -> Case:
             f"“{layer.name}” of {shape} has time in another place than first: move that axis to the front "
             f"(numpy.moveaxis), or split it (right-click the layer, Split Stack)"
         )
+    named = [i for i, label in enumerate(getattr(layer, "axis_labels", ())) if str(label).lower() in _CHANNEL_NAMES]
+    if named and named[0] > 0 and not layer.rgb:
+        raise ValueError(
+            f"“{layer.name}” of {shape} has its channels in another place than first: "
+            f"viewer.add_image(layer.data, channel_axis={named[0]}) makes a layer of each"
+        )
     n_spatial = layer.ndim - n_channel_axes - in_time
     if n_spatial > 3:
+        has_short = n_spatial == layer.ndim and shape[1] <= MAX_UNNAMED_CHANNELS < shape[0]  # as (Z, C, Y, X)
+        splits = "viewer.add_image(layer.data, channel_axis=1)" if has_short else "right-click the layer, Split Stack"
         raise ValueError(
-            f"“{layer.name}” has {n_spatial} axes {shape}, but an image must have 2 or 3: split it first (right-click "
-            f"the layer, Split Stack), or name them if the first is time: layer.axis_labels = ('t', 'z', 'y', 'x')"
+            f"“{layer.name}” has {n_spatial} axes {shape}, but an image must have 2 or 3: split it first "
+            f"({splits}), or name them if the first is time: layer.axis_labels = ('t', 'z', 'y', 'x')"
         )
     spacing = _spacing(layer)[n_channel_axes + in_time :]
     if channels:
