@@ -110,6 +110,8 @@ def test_one_key_takes_all_above_a_line_that_can_be_moved(at_work, qtbot) -> Non
     viewer, widget, _ = at_work()
     ask(qtbot, widget)
     scores = [o.score for o in widget.work.alike]
+    widget.panel.line.setValue(100)
+    assert max(scores) < 1 and not widget.panel.take_all.isEnabled(), "there is none to take"
     widget.panel.line.setValue(int(100 * scores[4]))
     n = sum(score >= widget.work.line for score in scores)
     assert 0 < n < len(scores)

@@ -170,9 +170,10 @@ class MoreLikeThis(Stage):
             self.say(self._unsure())
             return
         keys, n = self.settings.keys, len(offered.above(self.line))
+        take_all = f"{keys['take_all']} takes all likely; " if n else "move the line to take several; "
         self.say(
-            f"{len(offered)} alike, {n} likely: {keys['accept']} takes it, {keys['none']} skips it, "
-            f"{keys['take_all']} takes all likely; a stroke corrects it."
+            f"{len(offered)} alike, {n or 'none'} likely: {keys['accept']} takes it, {keys['none']} skips it, "
+            f"{take_all}a stroke corrects it."
         )
         self._bring_into_view()
 

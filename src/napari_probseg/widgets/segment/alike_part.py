@@ -40,11 +40,12 @@ class AlikePart(QObject):
         work, gallery = self._work, self._panel.gallery
         alike, image, layers = work.alike, work.image, work.layers
         self._panel.more.setEnabled(image is not None and not work.asking.is_busy)
-        for part in (self._panel.take_all, self._panel.line):
-            part.setEnabled(bool(alike))
+        n = sum(one.score >= work.line for one in alike)
+        self._panel.line.setEnabled(bool(alike))
+        self._panel.take_all.setEnabled(n > 0)
         self._panel.accept.setText("Take" if alike else "Accept")
         self._panel.none.setText("Skip" if alike else "None of these")
-        self._panel.take_all.setText(f"Take all {n}" if (n := sum(o.score >= work.line for o in alike)) else "Take all")
+        self._panel.take_all.setText(f"Take all {n}" if n else "Take all")
         if not alike or layers is None or image is None:
             if self._drawn is not None:
                 self._drawn = None
