@@ -5,6 +5,7 @@ import pytest
 
 import napari_probseg as ps
 from fakes import GrowingProposer
+from napari_probseg.strokes import corrects_accepted
 
 SHAPE = (40, 40)
 
@@ -93,8 +94,9 @@ def test_a_reopened_object_without_a_stroke_is_evidence_once_it_is_contradicted(
     session.reopen(1)
     session.mark(**{marker: dab(20, 26)})
     asked = session.question()
+    assert corrects_accepted(asked), "but for this correction it was taken for the object"
     if marker == "inside":
-        assert asked is session.case
+        assert asked.partial is session.case.partial
         return
     assert asked.partial[20, 13] == ps.Marker.UNKNOWN
     assert asked.accepted((slice(0, 40),) * 2)[20, 13] == ps.Marker.OBJECT
@@ -126,3 +128,20 @@ def test_a_volume_without_a_plane_opens_around_the_strokes() -> None:
     session.mark(outside=outside)
     opened = session.question().partial != session.case.partial
     assert opened[30, 20, 26] and not opened[:21].any() and not opened[40:].any()
+
+
+def test_evidence_tells_what_was_decided_under_the_strokes_that_correct_it() -> None:
+    session = ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
+    session.mark(dab(20, 20))
+    session.propose()
+    session.accept()
+    accepted = session.case.partial == ps.Marker.OBJECT
+    session.mark(dab(30, 30))
+    assert not corrects_accepted(session.question()), "it grows: what was accepted may be a part"
+    session.mark(outside=dab(20, 23))
+    asked = session.question()
+    where, markers = asked.evidence
+    shown = np.zeros(SHAPE, dtype=bool)
+    shown[where] = markers == ps.Marker.OBJECT
+    assert accepted[20, 22:24].any() and (shown == accepted).all()
+    assert corrects_accepted(asked)

@@ -51,7 +51,7 @@ class Case:
         What had been accepted before a stroke contradicted it: a `Marker` for every voxel. It decides nothing, but says
         what the object may be like.
     expected_dice : float
-        What the network that made the ``evidence`` expects of it, in [0, 1]; 0 where nobody told.
+        The Dice that is expected of the ``evidence``, in [0, 1]: 0 where nobody told, 1 where a person took it.
     sizes : sequence of float
         Sizes in mm of objects that this one may be like, such as those finished before it: of each the square root of
         its area, in a volume the cube root of its volume. A single stroke does not tell how large an object is.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Region: TypeAlias = tuple[slice, ...]
+_T = TypeVar("_T", bound=np.generic)
 BLOCK_SIDE = 32  # voxels: what is closer together than that is one part
 
 
@@ -107,6 +108,15 @@ def on_plane(where: Region, values: NDArray[Any], axis: int, index: int) -> tupl
     if not where[axis].start <= index < where[axis].stop:
         return None
     return (*where[:axis], *where[axis + 1 :]), values.take(index - where[axis].start, axis)
+
+
+def placed(where: Region, region: Region, values: NDArray[_T]) -> NDArray[_T]:
+    """Return the values of one region, as far as another one holds them; 0 in the rest of that."""
+    found = np.zeros(tuple(s.stop - s.start for s in where), dtype=values.dtype)
+    both = overlap(where, region)
+    if both is not None:
+        found[relative(both, where)] = values[relative(both, region)]
+    return found
 
 
 def n_voxels(region: Region) -> int:

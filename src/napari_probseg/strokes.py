@@ -1,4 +1,4 @@
-"""Strokes: how many were drawn, a case without the answer that they corrected, an object without any answer."""
+"""Strokes: how many were drawn, what they correct, a case without that, an object without any answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box
+
+# Dice that is expected of evidence which a person took for the object; no network is so sure.
+ACCEPTED, FINISHED = 0.9999, 1.0
 
 
 def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
@@ -21,6 +24,11 @@ def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
     box = bounding_box(markers)
     drawn = markers[:0] if box is None else markers[box]
     return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
+
+
+def corrects_accepted(case: Case) -> bool:
+    """Return whether the strokes correct what a person had taken for the object, see `Case.expected_dice`."""
+    return case.evidence is not None and case.expected_dice >= ACCEPTED
 
 
 def without_evidence(case: Case) -> Case:

@@ -26,6 +26,10 @@ _MARKERS = (Marker.OBJECT, Marker.BACKGROUND)
 _T = TypeVar("_T", bound=np.generic)
 
 
+class NothingToSeeError(ValueError):
+    """The image is constant as far as can be seen."""
+
+
 def window_inputs(
     case: Case, windows: Sequence[Window], size: int, *, n_channels: int = 3
 ) -> tuple[list[Window], Tensor]:
@@ -35,14 +39,16 @@ def window_inputs(
 
     Raises
     ------
+    NothingToSeeError
+        If the image is constant as far as can be seen.
     ValueError
-        If the image is constant as far as can be seen, or not finite.
+        If it is not finite.
     """
     seen, x = list(windows), [window_input(case, window, size, n_channels=n_channels) for window in windows]
     while not x[-1][:n_channels].any():
         window = wider(case, seen[-1])
         if window is None:
-            raise ValueError(f"{evenness(case, seen[-1].within(case.shape))}: there is nothing to follow")
+            raise NothingToSeeError(f"{evenness(case, seen[-1].within(case.shape))}: there is nothing to follow")
         seen, x = [*seen[1:], window], [*x[1:], window_input(case, window, size, n_channels=n_channels)]
     return seen, torch.stack(x)
 

@@ -15,7 +15,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.fusion import Looks
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.hint import with_hint
-from napari_probseg.inference.inputs import window_input, window_inputs
+from napari_probseg.inference.inputs import NothingToSeeError, window_input, window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.resampling import interpolating, transformed
 from napari_probseg.inference.windows import Window, window_on, windows_around
@@ -143,8 +143,15 @@ def look_at_seeds(
     chosen = (_spread(known(case, axis), MAX_SEEDS) for known in (_with_strokes, _with_accepted))
     planes = {k: with_hint(case.plane(axis, k)) for k in sorted(set().union(*chosen))}
     windows, x = [], []
-    for plane in planes.values():
-        seen, inputs = window_inputs(plane, windows_around(plane, N_WINDOWS, close=CLOSEST_RATIO), WINDOW_SIDE[2])
+    for k, plane in tuple(planes.items()):
+        around = windows_around(plane, N_WINDOWS, close=CLOSEST_RATIO)
+        try:
+            seen, inputs = window_inputs(plane, around, WINDOW_SIDE[2])
+        except NothingToSeeError:
+            if len(planes) == 1:
+                raise
+            del planes[k]  # a stroke on a slice beyond what was scanned, say
+            continue
         windows.append(seen)
         x.append(inputs)
     remembered = remembered or Remembered()

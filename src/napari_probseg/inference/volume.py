@@ -18,6 +18,7 @@ from napari_probseg.inference.grid import Grid, grid_input, near
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
+from napari_probseg.inference.taken import Taken
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
@@ -82,12 +83,18 @@ class VolumeAnswer:
         Returns the ways; where a threshold decides they have not been asked.
     carried : Carried, optional
         What accepted slices say.
+    taken : Taken, optional
+        What a person took for the object before correcting it.
+    stays : (Z, Y, X) bool tensor, optional
+        The places where that is left as it was.
     """
 
     grid: Grid
     logit: Tensor
     look: Callable[[], Ways]
     carried: Carried | None = None
+    taken: Taken | None = None
+    stays: Tensor | None = None
 
     @cached_property
     def ways(self) -> Ways:
@@ -102,13 +109,16 @@ class VolumeAnswer:
     @property
     def confidence(self) -> float:
         """How sure it is of what it takes as object, in [0, 1]."""
+        if self.taken is not None:
+            return self.taken.expected_dice
         p = self.logit.sigmoid()
         inside = p > 0.5
         return float((2 * p[inside] - 1).mean()) if bool(inside.any()) else 0.0
 
     def probability(self) -> NDArray[np.float32]:
         """Return the probability of object in the voxels of the grid's region."""
-        return self.grid.in_voxels(self.logit.sigmoid())
+        p = self.grid.in_voxels(self.logit.sigmoid())
+        return p if self.taken is None or self.stays is None else self.taken.kept(p, self.grid, self.stays)
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,8 @@ def answer_in_volume(
     """Look at a volume with a stroke inside.
 
     From the second stroke on the networks do not see the answer that was on show (`Case.evidence`); it holds where no
-    stroke contradicts it.
+    stroke contradicts it. What a person took for the object changes near the strokes that correct it alone, unless the
+    answer is nearly the same, see `held.corrected_accepted`.
 
     Parameters
     ----------
@@ -161,12 +172,14 @@ def answer_in_volume(
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
     shown = case.evidence if numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1 else None
+    taken = Taken.of(case)
     if shown is not None:
         case = without_evidence(case)
     carried = Carried.of(case)
     far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device, remembered)
     known = [_box_of_strokes(case), far.box(case.shape), None if carried is None else carried.box]
+    known.append(None if taken is None else taken.box)
     expected = [box for box in known if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
@@ -176,7 +189,7 @@ def answer_in_volume(
     for _ in range(N_ROUNDS):
         grid = Grid.over(case, region)
         look = partial(look_at_all, network, of_images, case, grid, far, seeds, device)
-        answer = _judged(network, case, grid, look, shown, carried, device)
+        answer = _judged(network, case, grid, look, shown, taken, carried, device)
         wider = _reached_out(case, answer)
         if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
@@ -223,6 +236,7 @@ def _judged(
     grid: Grid,
     look: Callable[[], Ways],
     shown: Evidence | None,
+    taken: Taken | None,
     carried: Carried | None,
     device: torch.device,
 ) -> VolumeAnswer:
@@ -236,7 +250,10 @@ def _judged(
     logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
     if carried is not None:
         logit = carried.beside(logit.sigmoid(), grid, *strokes_in(ways.maps)).logit(eps=LEAST_PROBABILITY)
-    return VolumeAnswer(grid, logit, lambda: ways, carried)
+    if taken is None:
+        return VolumeAnswer(grid, logit, lambda: ways, carried)
+    logit, stays = taken.corrected(logit, grid, *strokes_in(ways.maps))
+    return VolumeAnswer(grid, logit, lambda: ways, carried, taken, stays)
 
 
 @torch.inference_mode()

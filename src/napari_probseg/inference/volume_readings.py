@@ -30,7 +30,7 @@ from napari_probseg.inference.windows import cut_off, windows_around
 from napari_probseg.nn.advised import AdvisedCVAE
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE
-from napari_probseg.region import Region, bounding_box, hull
+from napari_probseg.region import Region, bounding_box, hull, placed
 
 N_WINDOWS = 3  # that samples are drawn in
 N_DRAWN = 6  # in each
@@ -74,10 +74,13 @@ def candidates_in_volume(
     where = _region(case, readings.grid, masks[choice.index])
     how = {"smoothness": smoothness, "edges": edges}
     patches_of = Patches(case, where, window=found.grid.region, max_voxels=MAX_CUT_VOXELS, **how)
-    maps = [(found.grid, found.logit) if i == 0 else (readings.grid, readings.logit[i]) for i in choice.index]
-    patches, offered = patches_of.offered(
-        patches_of.of(in_voxels_of(patches_of.where, grid, logit.sigmoid())) for grid, logit in maps
-    )
+
+    def probability(i: int) -> NDArray[np.float32]:
+        if i == 0:
+            return placed(patches_of.where, found.grid.region, found.probability())
+        return in_voxels_of(patches_of.where, readings.grid, readings.logit[i].sigmoid())
+
+    patches, offered = patches_of.offered(patches_of.of(probability(i)) for i in choice.index)
     index = choice.index[offered]
     agreed = readings.logit[torch.from_numpy(readings.is_vote)].gt(0).float().mean(0)
     return Candidates(
@@ -154,13 +157,7 @@ def moved(of: Grid, values: Tensor, over: Grid) -> Tensor:
 
 def in_voxels_of(where: Region, grid: Grid, values: Tensor) -> NDArray[np.float32]:
     """Return a map over a grid in the voxels of a region; 0 beyond the grid."""
-    full = np.zeros(tuple(s.stop - s.start for s in where), dtype=np.float32)
-    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, grid.region, strict=True))
-    if all(s.start < s.stop for s in both):
-        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, where, strict=True))
-        own = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(both, grid.region, strict=True))
-        full[inner] = grid.in_voxels(values)[own]
-    return full
+    return placed(where, grid.region, grid.in_voxels(values))
 
 
 def _region(case: Case, grid: Grid, masks: NDArray[np.bool_]) -> Region:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy import ndimage
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, grown, n_voxels, overlap, relative
 from napari_probseg.session.history import Change, Step
+from napari_probseg.strokes import ACCEPTED, FINISHED
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 
@@ -25,7 +26,9 @@ def opened_by_corrections(
 ) -> Case:
     """Return the case with all that was accepted unknown again if a stroke contradicts it.
 
-    What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard.
+    What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard. Where a
+    stroke contradicts it, or was drawn on a finished object that was reopened, a person took it for the object but for
+    this correction, and that is told (`ACCEPTED`, `FINISHED`).
 
     Parameters
     ----------
@@ -43,43 +46,61 @@ def opened_by_corrections(
     Returns
     -------
     Case
-        ``case`` itself if no stroke contradicts anything.
+        ``case`` itself if no stroke corrects anything.
     """
     where = _region(case, plane)
     if where is None:
         return case
-    if not anyhow and not _contradicting(case, steps, where).any():
+    steps = tuple(steps)
+    is_contradicted, under_strokes = _contradicted(case, steps, where)
+    is_reopened = _are_drawn_on_reopened(steps)
+    if not (anyhow or is_contradicted or is_reopened):
         return case
     partial, strokes = case.partial[where], case.strokes[where]
     accepted = (strokes == Marker.UNKNOWN) & (partial != Marker.UNKNOWN) & (objects[where] == 0)
     if not accepted.any():
         return case
-    opened = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
-    return opened.with_evidence(where, np.where(accepted, partial, Marker.UNKNOWN))
+    if anyhow or is_contradicted:
+        case = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
+    evidence = np.where(accepted, partial, under_strokes)
+    return case.with_evidence(where, evidence, FINISHED if is_reopened else ACCEPTED if is_contradicted else 0.0)
 
 
-def _contradicting(case: Case, steps: Iterable[Step], where: Region) -> NDArray[np.bool_]:
-    """Return the strokes of a region, drawn since the last choice and still there, that contradict what it decided."""
-    wrong = np.zeros(case.strokes[where].shape, dtype=bool)
-    for step in reversed(tuple(steps)):
+def _are_drawn_on_reopened(steps: Sequence[Step]) -> bool:
+    """Return whether strokes were drawn since a finished object was reopened, before anything was accepted there."""
+    last = next((i for i in reversed(range(len(steps))) if steps[i].verb in ("accept", "finish", "reopen")), None)
+    return last is not None and steps[last].verb == "reopen" and any(step.verb == "mark" for step in steps[last:])
+
+
+def _contradicted(case: Case, steps: Sequence[Step], where: Region) -> tuple[bool, NDArray[np.uint8]]:
+    """Return whether strokes drawn since the last choice, and still there, contradict what it decided in a region.
+
+    Beside it stands a `Marker` for what was decided, before them, under all strokes.
+    """
+    is_contradicted, before = False, case.strokes[where].copy()
+    for step in reversed(steps):
         if step.verb in ("accept", "finish", "reopen"):
             break
         if step.verb != "mark":
             continue
         for drawn in (change for change in step.changes if change.name == "strokes"):
             seen, turned = overlap(drawn.where, where), _turned(step, drawn)
-            if seen is None or not turned.any():
+            if seen is None:
                 continue
-            for marker in _LABELS:
+            here, there = relative(seen, where), relative(seen, drawn.where)
+            before[here][(drawn.after != drawn.before)[there]] = Marker.UNKNOWN
+            if not turned.any():
+                continue
+            for marker, other in zip(_LABELS, reversed(_LABELS), strict=True):
                 # A stroke that begins outside of what it contradicts is one correction, not two strokes.
                 stroke = ndimage.binary_propagation(
                     turned & (drawn.after == marker),
                     structure=np.ones((3,) * case.ndim),
                     mask=(drawn.after == marker) & (drawn.before != marker),
                 )
-                standing = case.strokes[seen] == marker
-                wrong[relative(seen, where)] |= stroke[relative(seen, drawn.where)] & standing
-    return wrong
+                is_contradicted |= bool((stroke[there] & (case.strokes[seen] == marker)).any())
+                before[here][(turned & (drawn.after == marker))[there]] = other
+    return is_contradicted, before
 
 
 def _turned(step: Step, drawn: Change) -> NDArray[np.bool_]:
