@@ -5,7 +5,7 @@ import pytest
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.strokes import corrects_accepted
+from napari_probseg.strokes import corrects_taken
 
 SHAPE = (40, 40)
 
@@ -94,7 +94,7 @@ def test_a_reopened_object_without_a_stroke_is_evidence_once_it_is_contradicted(
     session.reopen(1)
     session.mark(**{marker: dab(20, 26)})
     asked = session.question()
-    assert corrects_accepted(asked), "but for this correction it was taken for the object"
+    assert corrects_taken(asked), "but for this correction it was taken for the object"
     if marker == "inside":
         assert asked.partial is session.case.partial
         return
@@ -137,11 +137,22 @@ def test_evidence_tells_what_was_decided_under_the_strokes_that_correct_it() -> 
     session.accept()
     accepted = session.case.partial == ps.Marker.OBJECT
     session.mark(dab(30, 30))
-    assert not corrects_accepted(session.question()), "it grows: what was accepted may be a part"
     session.mark(outside=dab(20, 23))
     asked = session.question()
     where, markers = asked.evidence
     shown = np.zeros(SHAPE, dtype=bool)
     shown[where] = markers == ps.Marker.OBJECT
     assert accepted[20, 22:24].any() and (shown == accepted).all()
-    assert corrects_accepted(asked)
+    assert not corrects_taken(asked), "its own stroke tells it, and the answer is made anew"
+
+
+def test_a_slice_that_an_object_was_carried_to_was_taken_for_it() -> None:
+    partial = np.zeros((3, *SHAPE), dtype=np.uint8)
+    partial[:, 10:30, 10:30] = ps.Marker.OBJECT
+    session = ps.Session(ps.Case(np.random.default_rng(0).random(partial.shape), partial=partial))
+    stroke = np.zeros(partial.shape, dtype=bool)
+    stroke[1, 19:21, 28:30] = True
+    session.mark(outside=stroke)
+    asked = session.question((0, 1))
+    assert corrects_taken(asked) and (asked.evidence[1][0, 10:30, 10:30] == ps.Marker.OBJECT).all()
+    assert asked.partial[1, 20, 20] == ps.Marker.UNKNOWN and asked.partial[0, 20, 29] == ps.Marker.OBJECT

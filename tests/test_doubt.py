@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import napari_probseg as ps
-from napari_probseg.inference.doubt import is_another, undoubted
+from napari_probseg.inference.doubt import is_another
 from napari_probseg.morphology import ball
 from napari_probseg.nn.advised import AdvisedCVAE, AdvisedFeatures
 from napari_probseg.proposers.unet_cut import UNetCut
@@ -60,9 +60,9 @@ def test_it_does_not_matter_in_which_region_it_was_on_show() -> None:
 
 def test_late_strokes_tell_the_object_themselves() -> None:
     few = corrected((52, 50), (68, 50), (60, 130), outside=(110, 20))
-    assert undoubted(few).evidence is None
+    assert is_another(few)
     many = corrected((52, 50), (68, 50), (60, 40), (60, 130), outside=(110, 20))
-    assert undoubted(many) is many
+    assert not is_another(many)
 
 
 class Watched(AdvisedCVAE):

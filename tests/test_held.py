@@ -12,10 +12,10 @@ import napari_probseg as ps
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.area import Area
 from napari_probseg.inference.fusion import Looks
-from napari_probseg.inference.held import changed_near, corrected, corrected_accepted, given, held
+from napari_probseg.inference.held import changed_near, corrected, corrected_taken, given, held
 from napari_probseg.inference.windows import Window
 from napari_probseg.morphology import ball
-from napari_probseg.strokes import ACCEPTED
+from napari_probseg.strokes import TAKEN
 
 SHAPE = (120, 160)
 EVERYWHERE = (slice(0, 120), slice(0, 160))
@@ -116,32 +116,19 @@ def test_a_large_image_is_looked_at_on_a_grid() -> None:
 BUMP = disk(60, 84, 9)  # on an object that was taken for one
 
 
-@pytest.mark.parametrize(
-    ("n_before", "place", "is_held"), [(0, (60, 84), True), (2, (60, 84), True), (2, (60, 62), False)]
-)
-def test_what_a_person_took_for_the_object_changes_near_a_correction_alone(
-    n_before: int, place: tuple[int, int], *, is_held: bool
-) -> None:
-    """Unless enough strokes say that it was another thing: deep in it one more lies outside."""
+def test_what_a_person_took_for_the_object_changes_near_a_correction_alone() -> None:
     old = disk(60, 60, 20) | BUMP
-    of = ps.Case(np.random.default_rng(0).normal(size=SHAPE))
-    for x in (50, 56)[:n_before]:
-        of = of.mark(disk(50, x, 1))
-    of = of.mark(outside=disk(*place, 2)).with_shown(EVERYWHERE, old, ACCEPTED)
-    other = disk(20, 130, 12)
-    given_ = given(of, answered(other))
-    if not is_held:
-        assert (in_image(given_) == other).all()
-        return
-    assert not in_image(given_)[disk(*place, 4)].any()
-    assert (in_image(given_) ^ old)[~disk(*place, 16)].sum() == 0
-    assert given_.confidence == ACCEPTED, "so the next stroke corrects it, too"
+    of = ps.Case(np.random.default_rng(0).normal(size=SHAPE)).mark(outside=disk(60, 84, 2))
+    found = given(of.with_shown(EVERYWHERE, old, TAKEN), answered(disk(20, 130, 12)))
+    assert not in_image(found)[disk(60, 84, 4)].any()
+    assert (in_image(found) ^ old)[~disk(60, 84, 16)].sum() == 0
+    assert found.confidence == TAKEN, "so the next stroke corrects it, too"
 
 
 def test_an_answer_that_agrees_with_what_was_accepted_and_corrected_takes_its_place() -> None:
     old, better = disk(60, 60, 40) | disk(60, 102, 8), disk(60, 60, 40.6)
-    of = ps.Case(np.zeros(SHAPE)).mark(outside=disk(60, 106, 2)).with_shown(EVERYWHERE, old, ACCEPTED)
-    found = corrected_accepted(of, answered(better))
-    assert (in_image(found) == better).all() and found.confidence == ACCEPTED
-    nothing = ps.Case(np.zeros(SHAPE)).mark(FAR).with_shown(EVERYWHERE, np.zeros(SHAPE, dtype=bool), ACCEPTED)
-    assert (in_image(corrected_accepted(nothing, answered(FLOOD))) == FLOOD).all()
+    of = ps.Case(np.zeros(SHAPE)).mark(outside=disk(60, 106, 2)).with_shown(EVERYWHERE, old, TAKEN)
+    found = corrected_taken(of, answered(better))
+    assert (in_image(found) == better).all() and found.confidence == TAKEN
+    nothing = ps.Case(np.zeros(SHAPE)).mark(FAR).with_shown(EVERYWHERE, np.zeros(SHAPE, dtype=bool), TAKEN)
+    assert (in_image(corrected_taken(nothing, answered(FLOOD))) == FLOOD).all()

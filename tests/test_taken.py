@@ -11,7 +11,7 @@ from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.taken import Taken
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
-from napari_probseg.strokes import ACCEPTED
+from napari_probseg.strokes import TAKEN
 
 SHAPE = (20, 72, 76)
 MM = np.array([2.0, 1.0, 1.0])
@@ -60,7 +60,7 @@ def test_a_finished_object_that_is_reopened_and_corrected_stays_as_it_was_elsewh
 def test_an_answer_that_is_nearly_what_was_taken_takes_its_place_and_another_one_does_not() -> None:
     case = volume()
     everywhere = tuple(slice(0, n) for n in SHAPE)
-    of = case.mark(outside=solid(10, 36, 54, 2)).with_shown(everywhere, TRUE | BUMP, ACCEPTED)
+    of = case.mark(outside=solid(10, 36, 54, 2)).with_shown(everywhere, TRUE | BUMP, TAKEN)
     taken = Taken.of(of)
     assert taken is not None and taken.box == tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(TRUE | BUMP))
     grid = Grid.over(of, everywhere)

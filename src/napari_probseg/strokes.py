@@ -9,8 +9,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box
 
-# Dice that is expected of evidence which a person took for the object; no network is so sure.
-ACCEPTED, FINISHED = 0.9999, 1.0
+TAKEN = 1.0  # Dice that is expected of evidence which a person took for the object, whatever strokes are left of it
 
 
 def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
@@ -26,9 +25,9 @@ def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
     return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
 
 
-def corrects_accepted(case: Case) -> bool:
+def corrects_taken(case: Case) -> bool:
     """Return whether the strokes correct what a person had taken for the object, see `Case.expected_dice`."""
-    return case.evidence is not None and case.expected_dice >= ACCEPTED
+    return case.evidence is not None and case.expected_dice >= TAKEN
 
 
 def without_evidence(case: Case) -> Case:

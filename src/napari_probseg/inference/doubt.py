@@ -19,23 +19,23 @@ N_PLACES = 2**16  # of the grid that both are measured on
 
 
 def undoubted(case: Case) -> Case:
-    """Return a case without what was on show, if few strokes say that this was another thing than the object."""
-    is_early = sum(n_strokes(case.strokes[case.drawn])) <= MAX_EARLY
-    return without_evidence(case) if is_early and is_another(case) else case
+    """Return a case without what was on show, if that was another thing than the object."""
+    return without_evidence(case) if is_another(case) else case
 
 
 def is_another(case: Case) -> bool:
     """Return whether the latest correction says that what was on show was another thing than the object.
 
     People correct what is most wrong. So where a stroke inside lies farther from what was on show than that is deep, or
-    one outside deeper in it than half of that, most of it is wrong, and tells a network less than the strokes alone.
+    one outside deeper in it than half of that, most of it is wrong, and tells a network less than the strokes alone;
+    after some strokes they tell it themselves.
 
     Parameters
     ----------
     case : Case
         An image.
     """
-    if (shown := Area.shown(case)) is None:
+    if (shown := Area.shown(case)) is None or sum(n_strokes(case.strokes[case.drawn])) > MAX_EARLY:
         return False
     where = hull(shown.where, case.drawn)
     is_shown = shown.on(where)

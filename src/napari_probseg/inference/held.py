@@ -14,24 +14,22 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.alike import preferred
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.area import Area, probability_on
-from napari_probseg.inference.doubt import is_another
 from napari_probseg.inference.places import Mask, corrections, grid_of, sampled
 from napari_probseg.inference.windows import Window
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull
-from napari_probseg.strokes import FINISHED, corrects_accepted, n_strokes
+from napari_probseg.strokes import corrects_taken
 
 MIN_EXPECTED = 0.85  # Dice that was expected of what was on show, from which on it is nearly right
 MAX_GROWN = 10.0  # how many times as much a new answer may add to it
 MIN_DEPTH = 3.0  # pixels: of a correction, at least
 HELD_LOG_ODDS = 4.0  # of what stays
-MIN_TELLING = 3  # strokes, that tell an object
-MIN_AGREED = 0.95  # Dice of an answer and what was accepted, corrected near strokes, from which on it is taken
+MIN_AGREED = 0.95  # Dice of an answer and what was taken, corrected near strokes, from which on it is taken
 
 
 def given(case: Case, found: Answer) -> Answer:
     """Return what is answered: all that looks like the strokes where that is meant, else what `held` makes of it."""
-    if corrects_accepted(case):
-        return corrected_accepted(case, found)
+    if corrects_taken(case):
+        return corrected_taken(case, found)
     other = preferred(case, found)
     return held(case, found) if other is found else other
 
@@ -59,24 +57,20 @@ def held(case: Case, found: Answer) -> Answer:
     return found if n_added <= MAX_GROWN * np.count_nonzero(shown.mask) else corrected(case, found, shown)
 
 
-def corrected_accepted(case: Case, found: Answer) -> Answer:
+def corrected_taken(case: Case, found: Answer) -> Answer:
     """Return what a person took for the object, changed near the strokes that correct it alone.
 
     Few strokes, or none, are left of an object that was finished, carried or read from a file, and the network, which
-    knows no more than these, would make another object of it. Where the two agree, the network's border is taken, and
-    where it was not finished and enough strokes say that it was another thing (`doubt`), its answer.
+    knows no more than these, would make another object of it. Where the two agree, the network's border is taken.
 
     Parameters
     ----------
     case : Case
-        An image, with what was accepted as evidence.
+        An image, with that as evidence.
     found : Answer
         What a network made of it.
     """
     if (shown := Area.shown(case)) is None:
-        return found
-    may_be_another = case.expected_dice < FINISHED and sum(n_strokes(case.strokes[case.drawn])) >= MIN_TELLING
-    if may_be_another and is_another(case):
         return found
     near = corrected(case, found, shown)
     if Area.of(found, case).dice(Area.of(near, case)) < MIN_AGREED:

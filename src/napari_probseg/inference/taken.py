@@ -12,7 +12,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.held import MIN_AGREED, changed_near
 from napari_probseg.region import Region, absolute, bounding_box, hull, placed, relative
-from napari_probseg.strokes import corrects_accepted
+from napari_probseg.strokes import corrects_taken
 
 MIN_DEPTH = 1.0  # places: of a correction, at least
 STAYS = 0.98  # probability of object, or of the rest, where it stays
@@ -37,7 +37,7 @@ class Taken:
     @classmethod
     def of(cls, case: Case) -> Taken | None:
         """Return it: the evidence, and what is decided beside it; None where the strokes correct no such thing."""
-        if case.evidence is None or not corrects_accepted(case):
+        if case.evidence is None or not corrects_taken(case):
             return None
         box, patch = case.evidence
         where = hull(case.marked, box)

@@ -155,7 +155,7 @@ def answer_in_volume(
 
     From the second stroke on the networks do not see the answer that was on show (`Case.evidence`); it holds where no
     stroke contradicts it. What a person took for the object changes near the strokes that correct it alone, unless the
-    answer is nearly the same, see `held.corrected_accepted`.
+    answer is nearly the same, see `held.corrected_taken`.
 
     Parameters
     ----------

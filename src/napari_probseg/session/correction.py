@@ -11,7 +11,7 @@ from scipy import ndimage
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.region import Region, grown, n_voxels, overlap, relative
 from napari_probseg.session.history import Change, Step
-from napari_probseg.strokes import ACCEPTED, FINISHED
+from napari_probseg.strokes import TAKEN
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 
@@ -26,9 +26,9 @@ def opened_by_corrections(
 ) -> Case:
     """Return the case with all that was accepted unknown again if a stroke contradicts it.
 
-    What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard. Where a
-    stroke contradicts it, or was drawn on a finished object that was reopened, a person took it for the object but for
-    this correction, and that is told (`ACCEPTED`, `FINISHED`).
+    What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard. No strokes
+    tell a finished object that was reopened, or a slice that it was carried to: but for its corrections that is what a
+    person took for the object, and so it is told (`TAKEN`).
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ def opened_by_corrections(
     if anyhow or is_contradicted:
         case = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
     evidence = np.where(accepted, partial, under_strokes)
-    return case.with_evidence(where, evidence, FINISHED if is_reopened else ACCEPTED if is_contradicted else 0.0)
+    is_told = bool(((under_strokes == Marker.OBJECT) & (strokes == Marker.OBJECT)).any())
+    is_taken = is_reopened or (is_contradicted and not is_told)
+    return case.with_evidence(where, evidence, TAKEN if is_taken else 0.0)
 
 
 def _are_drawn_on_reopened(steps: Sequence[Step]) -> bool:
