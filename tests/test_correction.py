@@ -130,20 +130,24 @@ def test_a_volume_without_a_plane_opens_around_the_strokes() -> None:
     assert opened[30, 20, 26] and not opened[:21].any() and not opened[40:].any()
 
 
-def test_evidence_tells_what_was_decided_under_the_strokes_that_correct_it() -> None:
+def test_what_its_own_strokes_tell_is_made_anew_and_what_none_tell_was_taken_for_the_object() -> None:
     session = ps.Session(ps.Case(np.random.default_rng(0).random(SHAPE)), GrowingProposer())
     session.mark(dab(20, 20))
     session.propose()
     session.accept()
     accepted = session.case.partial == ps.Marker.OBJECT
-    session.mark(dab(30, 30))
+    session.mark(outside=dab(20, 23))
+    assert not corrects_taken(session.question())
+    session.undo()
+    session.finish()
+    session.reopen(1)
     session.mark(outside=dab(20, 23))
     asked = session.question()
     where, markers = asked.evidence
     shown = np.zeros(SHAPE, dtype=bool)
     shown[where] = markers == ps.Marker.OBJECT
-    assert accepted[20, 22:24].any() and (shown == accepted).all()
-    assert not corrects_taken(asked), "its own stroke tells it, and the answer is made anew"
+    assert accepted[20, 22:24].any() and (shown == accepted).all(), "under the stroke, too"
+    assert corrects_taken(asked)
 
 
 def test_a_slice_that_an_object_was_carried_to_was_taken_for_it() -> None:

@@ -62,10 +62,11 @@ def opened_by_corrections(
         return case
     if anyhow or is_contradicted:
         case = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
-    evidence = np.where(accepted, partial, under_strokes)
     is_told = bool(((under_strokes == Marker.OBJECT) & (strokes == Marker.OBJECT)).any())
     is_taken = is_reopened or (is_contradicted and not is_told)
-    return case.with_evidence(where, evidence, TAKEN if is_taken else 0.0)
+    if is_taken:
+        return case.with_evidence(where, np.where(accepted, partial, under_strokes), TAKEN)
+    return case.with_evidence(where, np.where(accepted, partial, Marker.UNKNOWN))
 
 
 def _are_drawn_on_reopened(steps: Sequence[Step]) -> bool:
