@@ -125,6 +125,14 @@ def test_what_a_person_took_for_the_object_changes_near_a_correction_alone() -> 
     assert found.confidence == TAKEN, "so the next stroke corrects it, too"
 
 
+def test_a_dab_as_wide_as_what_a_small_object_misses_adds_little_more_than_itself() -> None:
+    small, missed = disk(60, 60, 6), disk(60, 68, 3)
+    of = ps.Case(np.zeros(SHAPE)).mark(missed).with_shown(EVERYWHERE, small & ~missed, TAKEN)
+    found = in_image(given(of, answered(FLOOD)))
+    assert found[missed].all() and found[small].all()
+    assert not found[~disk(60, 62, 12)].any() and found.sum() < 1.8 * (small | missed).sum()
+
+
 def test_an_answer_that_agrees_with_what_was_accepted_and_corrected_takes_its_place() -> None:
     old, better = disk(60, 60, 40) | disk(60, 102, 8), disk(60, 60, 40.6)
     of = ps.Case(np.zeros(SHAPE)).mark(outside=disk(60, 106, 2)).with_shown(EVERYWHERE, old, TAKEN)

@@ -135,8 +135,10 @@ def changed_near(missed: Mask, flooded: Mask, is_old: Mask, new: Tensor, *, min_
 
 
 def _near(correction: Mask, depth: NDArray[np.float64], least: float) -> Mask:
-    """Return what lies no farther from a correction than that lies deep, or than the least."""
+    """Return what lies no farther from a correction than its middle lies deep, or than the least."""
     if not correction.any():
         return np.zeros_like(correction)
-    reach = max(least, float(depth[correction].max()))
+    deepest = float(depth[correction].max())
+    width = float(ndimage.distance_transform_edt(np.pad(correction, 1)).max())
+    reach = max(deepest - width, min(least, deepest / 2))
     return np.asarray(ndimage.distance_transform_edt(~correction) <= reach)
