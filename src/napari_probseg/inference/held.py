@@ -72,13 +72,13 @@ def corrected_taken(case: Case, found: Answer) -> Answer:
     """
     if (shown := Area.shown(case)) is None:
         return found
-    near = corrected(case, found, shown)
+    near = corrected(case, found, shown, is_narrow=True)
     if Area.of(found, case).dice(Area.of(near, case)) < MIN_AGREED:
         return near
     return replace(found, confidence=case.expected_dice)  # the next stroke corrects it, too
 
 
-def corrected(case: Case, found: Answer, shown: Area) -> Answer:
+def corrected(case: Case, found: Answer, shown: Area, *, is_narrow: bool = False) -> Answer:
     """Return what was on show with the latest correction: near a stroke inside it grows, near one outside it shrinks.
 
     It grows by what is object in an answer, and shrinks by what is not. Near is within the depth of the correction, see
@@ -92,6 +92,8 @@ def corrected(case: Case, found: Answer, shown: Area) -> Answer:
         What a network made of it.
     shown : Area
         What was on show when the latest stroke was drawn.
+    is_narrow : bool
+        See `changed_near`.
     """
     where = _reached(case, shown)
     is_old = shown.on(where)
@@ -100,7 +102,7 @@ def corrected(case: Case, found: Answer, shown: Area) -> Answer:
     missed, flooded = corrections(is_old, case.strokes[where], grid)
     new = probability_on(found, where, grid).clamp(1e-4, 1 - 1e-4).logit()
     min_depth = MIN_DEPTH * grid[0] / is_old.shape[0]
-    logit = changed_near(missed, flooded, sampled(is_old, grid), new, min_depth=min_depth)
+    logit = changed_near(missed, flooded, sampled(is_old, grid), new, min_depth=min_depth, is_narrow=is_narrow)
     return replace(found, window=window, logit=logit, confidence=case.expected_dice)
 
 
@@ -112,7 +114,15 @@ def _reached(case: Case, shown: Area) -> Region:
     return grown(hull(shown.where, *drawn), [margin] * case.ndim, case.shape)
 
 
-def changed_near(missed: Mask, flooded: Mask, is_old: Mask, new: Tensor, *, min_depth: float = MIN_DEPTH) -> Tensor:
+def changed_near(
+    missed: Mask,
+    flooded: Mask,
+    is_old: Mask,
+    new: Tensor,
+    *,
+    min_depth: float = MIN_DEPTH,
+    is_narrow: bool = False,
+) -> Tensor:
     """Return log-odds of an old object, changed to a new one near places that it missed or flooded; see `corrected`.
 
     Parameters
@@ -124,21 +134,25 @@ def changed_near(missed: Mask, flooded: Mask, is_old: Mask, new: Tensor, *, min_
         Log-odds of the new object.
     min_depth : float
         Of a correction, in places.
+    is_narrow : bool
+        Whether near is within the depth of the middle of a correction, not of its deepest place: a dab that is as wide
+        as what a small object misses adds little more than itself.
     """
     is_new, inside = (new > 0).numpy(), ndimage.distance_transform_edt(is_old)
     outside = ndimage.distance_transform_edt(~is_old).clip(max=inside.max())
-    grows = is_new & _near(missed, outside, min_depth)
-    shrinks = ~is_new & _near(flooded, inside, min_depth)
+    grows = is_new & _near(missed, outside, min_depth, is_narrow=is_narrow)
+    shrinks = ~is_new & _near(flooded, inside, min_depth, is_narrow=is_narrow)
     stays = torch.from_numpy((is_new != is_old) & ~grows & ~shrinks)
     old = torch.from_numpy(np.where(is_old, HELD_LOG_ODDS, -HELD_LOG_ODDS).astype(np.float32))
     return torch.where(stays, old, new)
 
 
-def _near(correction: Mask, depth: NDArray[np.float64], least: float) -> Mask:
-    """Return what lies no farther from a correction than its middle lies deep, or than the least."""
+def _near(correction: Mask, depth: NDArray[np.float64], least: float, *, is_narrow: bool) -> Mask:
+    """Return what lies no farther from a correction than that lies deep, or than the least."""
     if not correction.any():
         return np.zeros_like(correction)
-    deepest = float(depth[correction].max())
-    width = float(ndimage.distance_transform_edt(np.pad(correction, 1)).max())
-    reach = max(deepest - width, min(least, deepest / 2))
-    return np.asarray(ndimage.distance_transform_edt(~correction) <= reach)
+    reach = float(depth[correction].max())
+    if is_narrow:
+        least = min(least, reach / 2)
+        reach -= float(ndimage.distance_transform_edt(np.pad(correction, 1)).max())
+    return np.asarray(ndimage.distance_transform_edt(~correction) <= max(least, reach))

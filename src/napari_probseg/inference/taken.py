@@ -67,7 +67,8 @@ class Taken:
         """
         is_old = grid.of_markers(self.where, self.is_object.view(np.uint8)) > 0
         missed, flooded = inside & ~is_old, outside & is_old
-        near = changed_near(missed.numpy(), flooded.numpy(), is_old.numpy(), new, min_depth=MIN_DEPTH)
+        drawn = missed.numpy(), flooded.numpy()
+        near = changed_near(*drawn, is_old.numpy(), new, min_depth=MIN_DEPTH, is_narrow=True)
         is_near, is_new = near > 0, new > 0
         if 2 * int((is_near & is_new).sum()) >= MIN_AGREED * int(is_near.sum() + is_new.sum()):
             return new, None
