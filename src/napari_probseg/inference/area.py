@@ -13,7 +13,7 @@ from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.fusion import in_region
 from napari_probseg.inference.inputs import resized
 from napari_probseg.inference.places import Mask
-from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, overlap, placed, relative
 
 MARGIN = 0.25  # around the box of the strokes inside, in its sides: what lies there is between them
 
@@ -57,9 +57,7 @@ class Area:
 
     def on(self, where: Region) -> Mask:
         """Return the mask on a region that holds its own."""
-        found = np.zeros(tuple(s.stop - s.start for s in where), dtype=bool)
-        found[relative(self.where, where)] = self.mask
-        return found
+        return placed(where, self.where, self.mask)
 
     def spread(self, case: Case) -> float:
         """Return the share that lies between the strokes inside: who means all of it marks all over it."""

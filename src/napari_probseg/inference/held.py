@@ -23,7 +23,7 @@ MIN_EXPECTED = 0.85  # Dice that was expected of what was on show, from which on
 MAX_GROWN = 10.0  # how many times as much a new answer may add to it
 MIN_DEPTH = 3.0  # pixels: of a correction, at least
 HELD_LOG_ODDS = 4.0  # of what stays
-MIN_AGREED = 0.95  # Dice of an answer and what was taken, corrected near strokes, from which on it is taken
+MIN_AGREED = 0.95  # Dice of an answer and of what was taken, corrected near strokes, from which on the answer stands
 
 
 def given(case: Case, found: Answer) -> Answer:

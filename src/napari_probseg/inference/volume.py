@@ -178,9 +178,8 @@ def answer_in_volume(
     carried = Carried.of(case)
     far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device, remembered)
-    known = [_box_of_strokes(case), far.box(case.shape), None if carried is None else carried.box]
-    known.append(None if taken is None else taken.box)
-    expected = [box for box in known if box is not None]
+    known = [found.box for found in (carried, taken) if found is not None]
+    expected = [box for box in (_box_of_strokes(case), far.box(case.shape), *known) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
     if is_surer or n_voxels(region) > MAX_WINDOW_VOXELS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from napari_probseg.session.history import Change, Step
 from napari_probseg.strokes import TAKEN
 
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
+_CHOICES = ("accept", "finish", "reopen")
 
 
 def opened_by_corrections(
@@ -27,7 +28,7 @@ def opened_by_corrections(
     """Return the case with all that was accepted unknown again if a stroke contradicts it.
 
     What was accepted becomes `Case.evidence`: the answer is made anew everywhere, strokes alone being hard. No strokes
-    tell a finished object that was reopened, or a slice that it was carried to: but for its corrections that is what a
+    tell a finished object that was reopened, or a slice that one was carried to: but for the corrections that is what a
     person took for the object, and so it is told (`TAKEN`).
 
     Parameters
@@ -51,9 +52,9 @@ def opened_by_corrections(
     where = _region(case, plane)
     if where is None:
         return case
-    steps = tuple(steps)
-    is_contradicted, under_strokes = _contradicted(case, steps, where)
-    is_reopened = _are_drawn_on_reopened(steps)
+    choice, drawn = _since_choice(steps)
+    is_reopened = choice == "reopen" and bool(drawn)
+    is_contradicted = any(_contradicts(case, where, *one) for one in drawn)
     if not (anyhow or is_contradicted or is_reopened):
         return case
     partial, strokes = case.partial[where], case.strokes[where]
@@ -62,48 +63,56 @@ def opened_by_corrections(
         return case
     if anyhow or is_contradicted:
         case = case.with_parts([("partial", where, np.where(accepted, Marker.UNKNOWN, partial))])
-    is_told = bool(((under_strokes == Marker.OBJECT) & (strokes == Marker.OBJECT)).any())
-    is_taken = is_reopened or (is_contradicted and not is_told)
-    if is_taken:
-        return case.with_evidence(where, np.where(accepted, partial, under_strokes), TAKEN)
+    if is_contradicted or is_reopened:
+        under_strokes = _under_strokes(case.strokes, where, drawn)
+        is_told = bool(((under_strokes == Marker.OBJECT) & (strokes == Marker.OBJECT)).any())
+        if is_reopened or not is_told:
+            return case.with_evidence(where, np.where(accepted, partial, under_strokes), TAKEN)
     return case.with_evidence(where, np.where(accepted, partial, Marker.UNKNOWN))
 
 
-def _are_drawn_on_reopened(steps: Sequence[Step]) -> bool:
-    """Return whether strokes were drawn since a finished object was reopened, before anything was accepted there."""
-    last = next((i for i in reversed(range(len(steps))) if steps[i].verb in ("accept", "finish", "reopen")), None)
-    return last is not None and steps[last].verb == "reopen" and any(step.verb == "mark" for step in steps[last:])
+def _since_choice(steps: Iterable[Step]) -> tuple[str, list[tuple[Step, Change]]]:
+    """Return the verb of the last choice, empty if there was none, and what was drawn since, the latest first."""
+    drawn: list[tuple[Step, Change]] = []
+    for step in reversed(tuple(steps)):
+        if step.verb in _CHOICES:
+            return step.verb, drawn
+        if step.verb == "mark":
+            drawn += [(step, change) for change in step.changes if change.name == "strokes"]
+    return "", drawn
 
 
-def _contradicted(case: Case, steps: Sequence[Step], where: Region) -> tuple[bool, NDArray[np.uint8]]:
-    """Return whether strokes drawn since the last choice, and still there, contradict what it decided in a region.
+def _contradicts(case: Case, where: Region, step: Step, drawn: Change) -> bool:
+    """Return whether a stroke that is still there in a region contradicts what was decided before it."""
+    seen, turned = overlap(drawn.where, where), _turned(step, drawn)
+    if seen is None or not turned.any():
+        return False
+    for marker in _LABELS:
+        # A stroke that begins outside of what it contradicts is one correction, not two strokes.
+        stroke = ndimage.binary_propagation(
+            turned & (drawn.after == marker),
+            structure=np.ones((3,) * case.ndim),
+            mask=(drawn.after == marker) & (drawn.before != marker),
+        )
+        if (stroke[relative(seen, drawn.where)] & (case.strokes[seen] == marker)).any():
+            return True
+    return False
 
-    Beside it stands a `Marker` for what was decided, before them, under all strokes.
-    """
-    is_contradicted, before = False, case.strokes[where].copy()
-    for step in reversed(steps):
-        if step.verb in ("accept", "finish", "reopen"):
-            break
-        if step.verb != "mark":
+
+def _under_strokes(
+    strokes: NDArray[np.uint8], where: Region, drawn: Iterable[tuple[Step, Change]]
+) -> NDArray[np.uint8]:
+    """Return a `Marker` for what was decided under all strokes of a region before some were drawn, the latest first."""
+    before = strokes[where].copy()
+    for step, change in drawn:
+        if (seen := overlap(change.where, where)) is None:
             continue
-        for drawn in (change for change in step.changes if change.name == "strokes"):
-            seen, turned = overlap(drawn.where, where), _turned(step, drawn)
-            if seen is None:
-                continue
-            here, there = relative(seen, where), relative(seen, drawn.where)
-            before[here][(drawn.after != drawn.before)[there]] = Marker.UNKNOWN
-            if not turned.any():
-                continue
-            for marker, other in zip(_LABELS, reversed(_LABELS), strict=True):
-                # A stroke that begins outside of what it contradicts is one correction, not two strokes.
-                stroke = ndimage.binary_propagation(
-                    turned & (drawn.after == marker),
-                    structure=np.ones((3,) * case.ndim),
-                    mask=(drawn.after == marker) & (drawn.before != marker),
-                )
-                is_contradicted |= bool((stroke[there] & (case.strokes[seen] == marker)).any())
-                before[here][(turned & (drawn.after == marker))[there]] = other
-    return is_contradicted, before
+        here, there = before[relative(seen, where)], relative(seen, change.where)
+        turned = _turned(step, change)
+        here[(change.after != change.before)[there]] = Marker.UNKNOWN
+        for marker, other in zip(_LABELS, reversed(_LABELS), strict=True):
+            here[(turned & (change.after == marker))[there]] = other
+    return before
 
 
 def _turned(step: Step, drawn: Change) -> NDArray[np.bool_]:
