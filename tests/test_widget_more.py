@@ -220,6 +220,16 @@ def test_a_second_image_begins_with_proposals(at_work, qtbot) -> None:
     assert widget.work.session.max_label > 5
 
 
+def test_what_was_finished_by_strokes_alone_is_looked_for_in_the_next_image(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    other, labels = disks(seed=3)
+    viewer.add_image(other, name="the next")
+    qtbot.waitUntil(lambda: widget.work.image.name == "the next")
+    ask(qtbot, widget)  # for the first time
+    assert len({int(labels[o.where][o.mask].max()) for o in widget.work.alike} - {0}) > 8
+    assert widget.work.images.before is None, "the image is not kept any longer"
+
+
 def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:
     viewer, widget, _ = at_work((40, 40, 40), n=2, radius=5, contrast=6)
     ask(qtbot, widget)

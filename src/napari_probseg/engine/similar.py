@@ -1,4 +1,4 @@
-"""Request for objects like the finished ones, and their pictures."""
+"""Requests for objects like the finished ones, with their pictures, and for what finished ones look like."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from napari_probseg.region import grown
 from napari_probseg.similar.examples import Query
 from napari_probseg.similar.offer import Similar, SimilarObject
 
+LOOKING = "Looking for others like it…"
 MIN_OWN = 3  # examples of an image, from which those of others are not needed
 
 
@@ -54,24 +55,66 @@ class FindSimilar:
         Where the image has few examples, those of the images before help out.
         """
         from napari_probseg.similar.finder import MAX_EXAMPLES
-        from napari_probseg.similar.memory import MAX_KEPT, joined, load_examples, save_examples
 
         yield LOADING
         completer = resources.completer(self.model, self.device)
         finder = resources.finder(completer)
-        yield "Looking for others like it…"
-        known = resources.examples
-        if self.memory is not None and self.memory.is_file():
-            with suppress(ValueError):  # of other weights, or damaged: it is made anew
-                known = joined(load_examples(self.memory, finder.networks), known)
+        yield LOOKING
         needs_others = len(self.query.examples) < MIN_OWN
-        query = replace(self.query, known=tuple(known[-MAX_EXAMPLES:]) if needs_others else ())
+        known = _known(resources, finder, self.memory) if needs_others else []
+        query = replace(self.query, known=tuple(known[-MAX_EXAMPLES:]))
         found = yield from finder.finding(query, self.n)
-        if own := finder.examples_of(query):
-            resources.examples = joined(resources.examples, own)[-MAX_KEPT:]
-            if self.memory is not None:
-                save_examples(self.memory, joined(known, own), finder.networks)
+        _keep(resources, finder, query, self.memory)
         return found, [picture_of(self.query.case, o, self.axes) for o in found.objects]
+
+
+@dataclass(frozen=True, eq=False)
+class LookBack:
+    """What the finished objects of an image look like, to be known in the next ones.
+
+    Parameters
+    ----------
+    query : Query
+        Of the image that was left.
+    model : Model or Completer
+        Whose network looks at them.
+    device : str
+    memory : path, optional
+        Of a data set that is open: the file of the examples of its images.
+    """
+
+    query: Query
+    model: Any
+    device: str
+    memory: Path | None = None
+
+    def answer(self, resources: Resources) -> Generator[str, None, None]:
+        """Look at them; those that are too small or too large to be like are passed over."""
+        yield LOADING
+        finder = resources.finder(resources.completer(self.model, self.device))
+        yield LOOKING
+        with suppress(ValueError):
+            _keep(resources, finder, self.query, self.memory)
+
+
+def _known(resources: Resources, finder: Any, memory: Path | None) -> list[Any]:
+    """Return the examples of images before: those of a data set, and the latest ones."""
+    from napari_probseg.similar.memory import joined, load_examples
+
+    if memory is not None and memory.is_file():
+        with suppress(ValueError):  # of other weights, or damaged: it is made anew
+            return joined(load_examples(memory, finder.networks), resources.examples)
+    return list(resources.examples)
+
+
+def _keep(resources: Resources, finder: Any, query: Query, memory: Path | None) -> None:
+    """Keep what the finished objects of an image look like, for other images."""
+    from napari_probseg.similar.memory import MAX_KEPT, joined, save_examples
+
+    if own := finder.examples_of(query):
+        if memory is not None:
+            save_examples(memory, joined(_known(resources, finder, memory), own), finder.networks)
+        resources.examples = joined(resources.examples, own)[-MAX_KEPT:]
 
 
 def picture_of(case: Case, found: SimilarObject, axes: tuple[int, int]) -> Thumbnail:

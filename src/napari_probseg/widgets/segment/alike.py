@@ -84,8 +84,9 @@ class MoreLikeThis(Stage):
         teaching = teaching_of(self.viewer)
         folder = None if teaching is None else teaching.state.folder
         memory = None if folder is None else Path(folder) / EXAMPLES_FILE
-        place = self._place(anywhere=not self._session().case.in_time)
-        self.asking.more(self._session(), self.tools, place, given(self.viewer), memory)
+        session = self._session()
+        place = self._place(anywhere=not session.case.in_time)
+        self.asking.more(session, self.tools, place, given(self.viewer), before=self.images.before, memory=memory)
         self._show()
 
     def switch_more(self, on: bool) -> None:
@@ -158,7 +159,7 @@ class MoreLikeThis(Stage):
 
     def _found_alike(self, got: FoundAlike) -> None:
         """Offer what was found."""
-        session = self._session()
+        session, self.images.before = self._session(), None  # what was finished there is known now
         self._pictures[session] = got.pictures
         self._at = 0
         offered = session.offer_similar(got.similar)

@@ -14,10 +14,11 @@ from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import WarmUp
-from napari_probseg.engine.similar import FindSimilar
+from napari_probseg.engine.similar import MIN_OWN, FindSimilar, LookBack
 from napari_probseg.session.alike import N_OFFERED
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.session import Session
+from napari_probseg.similar.examples import Query
 from napari_probseg.widgets.models import Models, given
 from napari_probseg.widgets.segment.tools import NETWORK, Tools
 from napari_probseg.widgets.tasks.adapt import Learnt, adapting
@@ -148,13 +149,27 @@ class Asking(QObject):
         engine = self.engine_of(model)
         self._ask(session, lambda: adapting(engine, request, model, device=self._device))
 
-    def more(self, session: Session, tools: Tools, place: Place, models: Models, memory: Path | None = None) -> None:
-        """Ask for objects like the finished ones, and those of a data set whose examples are in a file."""
+    def more(
+        self,
+        session: Session,
+        tools: Tools,
+        place: Place,
+        models: Models,
+        *,
+        before: Query | None = None,
+        memory: Path | None = None,
+    ) -> None:
+        """Ask for objects like the finished ones, and those of a data set whose examples are in a file.
+
+        Where there are few here, those of the image before are looked at first.
+        """
         query, request = session.query_similar(plane=place.plane), session.ask("similar")
         model = _completer(session, tools, models)
         memory = memory if self._engine is self._home else None  # a file of this machine
         asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device, memory)
-        self._ask(session, lambda: finding(self.engine_of(model), request, asked))
+        before = before if len(query.examples) < MIN_OWN else None
+        back = None if before is None else LookBack(before, model, self._device, memory)
+        self._ask(session, lambda: finding(self.engine_of(model), request, asked, back))
         self.is_for_others = True
 
     def cut_again(self, session: Session, tools: Tools, place: Place) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from napari.layers import Image, Labels
 
 from napari_probseg.session.session import Session
+from napari_probseg.similar.examples import Query
 from napari_probseg.widgets.layers.colours import ObjectColours
 from napari_probseg.widgets.layers.image import bare, case_of, finest
 from napari_probseg.widgets.layers.misreading import misread
@@ -25,6 +27,7 @@ IN_TIME = {
     3: "A time series: each image is answered by itself; ••• > Follow the object through time.",
     4: "A time series: each volume is answered by itself; ••• > Follow the object through time.",
 }
+MAX_LOOKED_BACK_ON = 2**27  # voxels of an image that is kept for what its objects look like
 
 
 class Images:
@@ -45,6 +48,7 @@ class Images:
         self._spare = Spare()  # for the next image
         self.at_work: Image | None = None
         self._sizes: dict[str, tuple[float, ...]] = {}  # of the objects finished last, by the axes of their image
+        self.before: Query | None = None  # what was finished on the image before, until it was looked at
         self.colours = ObjectColours()
         self._channels: WeakKeyDictionary[Image, list[ref[Image]]] = WeakKeyDictionary()
 
@@ -96,11 +100,14 @@ class Images:
     def turn_to(self, image: Image | None) -> None:
         """Put an image to work; the next one that is new has objects of like sizes."""
         if image is not self.at_work and self.layers is not None:
-            self._note_sizes(self.layers.session)
+            self._look_back_on(self.layers.session)
         self.at_work = image
 
-    def _note_sizes(self, session: Session) -> None:
+    def _look_back_on(self, session: Session) -> None:
+        """Note of an image that is left what the next ones can begin with."""
         self._sizes[session.case.axes] = session.sizes()
+        if session.finished and prod(session.case.shape) <= MAX_LOOKED_BACK_ON:
+            self.before = session.query_similar()
 
     @property
     def channels(self) -> list[Image]:
@@ -222,7 +229,7 @@ class Images:
         is_written = True
         if (layers := self._all.pop(image, None)) is not None:
             layers.release()
-            self._note_sizes(layers.session)
+            self._look_back_on(layers.session)
             if layers.session.journal is not None and not layers.session.journal.close():
                 is_written = False
                 self._unwritten.append(layers)

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_probseg.engine.client import Engine
 from napari_probseg.engine.local import Local
-from napari_probseg.engine.similar import FindSimilar
+from napari_probseg.engine.similar import LOOKING, FindSimilar, LookBack
 from napari_probseg.engine.thumbnails import Thumbnail
 from napari_probseg.session.request import Request
 from napari_probseg.similar.offer import Similar
@@ -31,8 +31,12 @@ class FoundAlike:
     pictures: list[Thumbnail]
 
 
-def finding(engine: Engine | Local, request: Request, asked: FindSimilar) -> Generator[Any, None, FoundAlike]:
-    """Ask, yielding what is told meanwhile."""
-    yield "Looking for others like it…"
+def finding(
+    engine: Engine | Local, request: Request, asked: FindSimilar, before: LookBack | None
+) -> Generator[Any, None, FoundAlike]:
+    """Ask, once what was finished on the image before is known, yielding what is told meanwhile."""
+    yield LOOKING
+    if before is not None:
+        yield from engine.answering(before)
     similar, pictures = yield from engine.answering(asked)
     return FoundAlike(request, similar, pictures)
