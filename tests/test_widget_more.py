@@ -228,6 +228,9 @@ def test_what_was_finished_by_strokes_alone_is_looked_for_in_the_next_image(at_w
     ask(qtbot, widget)  # for the first time
     assert len({int(labels[o.where][o.mask].max()) for o in widget.work.alike} - {0}) > 8
     assert widget.work.images.before is None, "the image is not kept any longer"
+    widget.work.classify(0, "coin")
+    press(qtbot, widget, Qt.Key.Key_K)
+    assert [one.kind for one in widget.work.session.finished] == ["coin"], "the class of what is finished from now on"
 
 
 def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:

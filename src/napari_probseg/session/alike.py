@@ -175,13 +175,15 @@ class Alike(Finishing):
         self._found, self._n_at_look = replace(found, earlier=earlier), len(self.finished)
         return self.similar
 
-    def take_similar(self, i: int = 0) -> Step:
+    def take_similar(self, i: int = 0, *, kind: str = "") -> Step:
         """Take an object on offer: it is finished, locked, and of the class of its examples.
 
         Parameters
         ----------
         i : int
             Which of `similar`; 0 is the most likely.
+        kind : str
+            The class where the examples are of other images.
 
         Raises
         ------
@@ -190,15 +192,17 @@ class Alike(Finishing):
         IndexError
             If there is no such object.
         """
-        return self._take([self._on_offer(i)])
+        return self._take([self._on_offer(i)], kind)
 
-    def take_all_similar(self, above: float = DEFAULT_LINE) -> Step:
+    def take_all_similar(self, above: float = DEFAULT_LINE, *, kind: str = "") -> Step:
         """Take all objects on offer that are at least so likely, in one step.
 
         Parameters
         ----------
         above : float
             The line, in [0, 1].
+        kind : str
+            See `take_similar`.
 
         Raises
         ------
@@ -208,7 +212,7 @@ class Alike(Finishing):
         chosen = self.similar.above(above)
         if not chosen:
             raise RuntimeError("no object on offer is above the line: lower it, or look at them one by one")
-        return self._take(chosen)
+        return self._take(chosen, kind)
 
     def skip_similar(self, i: int = 0) -> Step:
         """Say that an object on offer is not meant: the others are ranked anew.
@@ -313,10 +317,11 @@ class Alike(Finishing):
         last = next((step.arguments["label"] for step in reversed(self.steps) if step.verb == "finish"), 0)
         return int(last) if last in self._tally else self.max_label
 
-    def _take(self, chosen: Sequence[SimilarObject]) -> Step:
+    def _take(self, chosen: Sequence[SimilarObject], kind: str) -> Step:
         first = max(self.max_label, self._reopened_label() or 0)
         free = [Part(o.where, o.mask & (self._objects[o.where] == 0)) for o in chosen]
-        told: dict[str, Any] = {"first": first, "like": self._found.like}
-        if kind := self.kinds.get(self._found.like, ""):
+        like = self._found.like
+        told: dict[str, Any] = {"first": first, "like": like}
+        if kind := self.kinds.get(like, "") if like else kind:
             told["kinds"] = [[i, kind] for i in range(1, 1 + len(free))]
         return self._do("take", told, adding(self._case, self._objects, free, first))

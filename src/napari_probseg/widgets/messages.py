@@ -21,6 +21,7 @@ _STEPS = {
     "reopen": "reopening an object",
     "remove": "removing an object",
     "take": "taking objects",
+    "skip": "skipping an object",
     "refine": "refining objects",
     "classify": "giving an object a class",
     "adapt": "fine-tuning to this image",

@@ -102,7 +102,7 @@ class MoreLikeThis(Stage):
             raise ValueError("there is nothing to take yet: finish an object, then ask for more like it")
         session, self._at = self._session(), 0
         n = len(session.similar.above(self.line))
-        step = session.take_all_similar(self.line)
+        step = session.take_all_similar(self.line, kind=self.tools.kind)
         taken = f"Took {counted(n, 'object')}: {'it is' if n == 1 else 'they are'} finished and locked."
         self._decided(step, taken)
 
@@ -119,7 +119,7 @@ class MoreLikeThis(Stage):
 
     def _take_alike(self, i: int | None = None) -> None:
         at = self._on_show if i is None else self.page * IN_GALLERY + i
-        step = self._session().take_similar(at)
+        step = self._session().take_similar(at, kind=self.tools.kind)
         self._decided(step, f"Taken: object {step.arguments['first'] + 1} is finished.")
 
     def _skip_alike(self) -> None:
