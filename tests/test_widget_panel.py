@@ -20,7 +20,7 @@ from napari_probseg.widgets.segment import objects_part
 from napari_probseg.widgets.segment import widget as widget_module
 from napari_probseg.widgets.segment.widget import SegmentWidget
 from napari_probseg.widgets.style import KeyButton, colour, faint, lively, sheet
-from window import Balls, disk, turned
+from window import Balls, disk, stroke, turned
 
 
 def floating(viewer, qtbot):
@@ -275,3 +275,17 @@ def test_what_is_at_work_stands_out_in_pale_themes_too(monkeypatch, current):
     theme = {"current": current, "background": "#efebe9", "text": "#3b3a39"}
     monkeypatch.setattr("napari_probseg.widgets.style.colour", lambda _, name: QColor(theme[name]))
     assert contrast(lively(None), QColor(theme["background"])) >= 3
+
+
+def test_what_can_be_used_no_longer_gives_the_keys_back_and_no_other_button_gets_them(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    window = viewer.__wrapped__.window._qt_window
+    stroke(qtbot, widget, (30, 30))
+    widget.panel.finish.setFocus(Qt.FocusReason.TabFocusReason)
+    assert window.focusWidget() is widget.panel.finish, "test invalid"
+    qtbot.keyClick(widget.panel.finish, Qt.Key.Key_Space)
+    assert len(widget.work.session.finished) == 1 and not widget.panel.finish.isEnabled()
+    assert window.focusWidget() is None, "else space again would finish the image"
+    widget.panel.live.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(widget.panel.live, Qt.Key.Key_Tab)
+    assert window.focusWidget() not in (None, widget.panel.live)

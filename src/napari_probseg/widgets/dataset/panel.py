@@ -33,6 +33,7 @@ from napari_probseg.io import READABLE
 from napari_probseg.progress import counted
 from napari_probseg.widgets.busy_bar import BusyBar
 from napari_probseg.widgets.dataset.curve_view import CurveView
+from napari_probseg.widgets.own_focus import OwnFocus
 from napari_probseg.widgets.status import StatusLine
 from napari_probseg.widgets.style import KeyButton, colour, faint, line, row
 from napari_probseg.widgets.tasks.dataset import Row, State
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _THUMBNAIL = 84
 
 
-class DatasetPanel(QWidget):
+class DatasetPanel(OwnFocus):
     """Every part of the Dataset widget, from the top down."""
 
     def __init__(self, viewer: Viewer) -> None:

@@ -98,9 +98,10 @@ class MoreLikeThis(Stage):
         """Take all objects above the line."""
         if self.asking.is_busy and self.asking.is_for_others:
             raise ValueError("others like it are still looked for: one moment")
+        session = self._session()
         if not self.alike:
             raise ValueError("there is nothing to take yet: finish an object, then ask for more like it")
-        session, self._at = self._session(), 0
+        self._at = 0
         n = len(session.similar.above(self.line))
         step = session.take_all_similar(self.line, kind=self.tools.kind)
         taken = f"Took {counted(n, 'object')}: {'it is' if n == 1 else 'they are'} finished and locked."

@@ -25,6 +25,7 @@ from superqt import QLabeledSlider
 
 from napari_probseg.rendering import BLUE, RED
 from napari_probseg.widgets.busy_bar import BusyBar
+from napari_probseg.widgets.own_focus import OwnFocus
 from napari_probseg.widgets.segment.gallery import Gallery
 from napari_probseg.widgets.segment.object_list import ObjectList
 from napari_probseg.widgets.status import Paragraph, StatusLine
@@ -37,7 +38,7 @@ _SCROLL_BAR = 16  # pixels: napari's style makes it wider than it says
 MIN_SIZE = (308, 300)  # of what scrolls, in pixels; wider where large letters need it
 
 
-class Panel(QWidget):
+class Panel(OwnFocus):
     """Every part of the Segment widget, from the top down."""
 
     def __init__(self, viewer: Viewer) -> None:
