@@ -209,24 +209,6 @@ def test_an_answer_to_an_old_question_is_refused(session: ps.Session) -> None:
     assert session.candidates is None
 
 
-def test_a_question_that_is_called_off_leaves_on_offer_what_was_before(session: ps.Session) -> None:
-    session.mark(square(10, 10))
-    session.propose(3)
-    before = session.candidates
-    session.look_at(1)
-    asked = session.ask("complete")
-    session.ask("adapt")
-    assert session.candidates is None
-    session.call_off()
-    assert session.candidates is before and session.looked_at == 1
-    assert session.on_offer is not None and session.is_current(session.on_offer.request)
-    assert not session.is_current(asked)
-    session.ask()
-    session.mark(square(20, 20))
-    session.call_off()
-    assert session.candidates is None, "what was on offer before a stroke"
-
-
 def test_none_of_these_asks_again(session: ps.Session) -> None:
     session.mark(square(10, 10))
     first = session.propose(3, reach=0.5)

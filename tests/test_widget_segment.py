@@ -36,6 +36,20 @@ def test_the_main_job_is_a_few_clicks(open_widget, qtbot):
     assert not viewer.layers["preview"].data.any()
 
 
+def test_a_wrong_candidate_is_taken_back_and_all_of_them_are_in_the_gallery_again(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    offer(qtbot, widget)
+    offered = widget.work.candidates
+    click(qtbot, widget.panel.gallery.cells[5])
+    assert not widget.panel.accept.isEnabled()
+    click(qtbot, widget.panel.undo)
+    assert widget.work.candidates is offered and viewer.layers["preview"].data.any()
+    click(qtbot, widget.panel.gallery.cells[3])
+    click(qtbot, widget.panel.finish)
+    assert dice(viewer.layers["objects of image"].data == 1, disk()) > 0.99
+
+
 def test_an_object_of_strokes_alone_is_told_of_as_it_is_finished(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))

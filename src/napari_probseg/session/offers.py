@@ -40,7 +40,7 @@ class Offers(Alike):
         self._offer: Offer | None = None
         self._looked_at = 0  # the candidate on show
         self._is_chosen = False  # whether a person turned to it, or to the one that was on show before it
-        self._accepted: tuple[Step, Offer] | None = None  # the latest choice
+        self._choice: tuple[Step, Offer, int] | None = None  # the latest, and what was on show before it
         self._asked: Request | None = None
         self._before: tuple[Offer | None, int] = None, 0  # what was on offer when the latest request was made
         self._ticket = 0  # of the state that the latest request is about; an answer with an earlier one comes too late
@@ -68,10 +68,11 @@ class Offers(Alike):
     @property
     def accepted(self) -> Offer | None:
         """What was accepted last, as long as nothing was done since, and it can be cut in another way."""
-        if self._accepted is None or self._offer is not None or not self.can_undo:
+        if self._choice is None or self._offer is not None or not self.can_undo:
             return None
-        step, offer = self._accepted
-        return offer if step is self._history.latest and offer.completion is not None else None
+        step, offer, _ = self._choice
+        is_completion = step.arguments["i"] == 0 and offer.completion is not None  # a completion comes first
+        return offer if step is self._history.latest and is_completion else None
 
     @property
     def n_asked(self) -> int:
@@ -246,9 +247,36 @@ class Offers(Alike):
         before, looked_at = self._before
         self.withdraw()
         if before is not None:
-            request = replace(before.request, ticket=self._ticket)
-            self._offer, self._looked_at = replace(before, request=request), looked_at
-            self._is_chosen = looked_at > 0
+            self._offer_again(before, looked_at)
+
+    def undo(self) -> Step:
+        """Take back the latest step; where that was the latest choice, there is the same choice again.
+
+        Returns
+        -------
+        Step
+            That step with its changes reversed, as they were just made.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none.
+        """
+        step = self._history.latest
+        back = super().undo()
+        if self._choice is not None and self._choice[0] is step:
+            self._offer_again(*self._choice[1:])
+        return back
+
+    def rebase(self, image: Case) -> None:
+        """Go on with other distances or other channels; what was offered of the image as it was is not there again."""
+        super().rebase(image)
+        self._choice = None
+
+    def _offer_again(self, offer: Offer, looked_at: int) -> None:
+        request = replace(offer.request, ticket=self._ticket)
+        self._offer, self._looked_at = replace(offer, request=request), looked_at
+        self._is_chosen = looked_at > 0
 
     def accept(self, i: int = 0) -> Step:
         """Go on with candidate ``i``.
@@ -282,7 +310,7 @@ class Offers(Alike):
         arguments = {"i": int(i), "verb": request.verb, "request": dict(request.arguments), "maker": maker}
         changes = change_between("partial", self._case.partial[slab], case.partial[slab], slab)
         step = self._do("accept", arguments, changes + self._shown.changes_to(None))
-        self._accepted = (step, offer) if i == 0 else None  # a completion comes first
+        self._choice = step, offer, self._looked_at
         self.withdraw()  # also where it added nothing
         return step
 

@@ -28,6 +28,7 @@ from napari_probseg.widgets.tasks.propose import Answer
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+BESIDE_THE_WORK = ("classify", "remove", "skip", "take")  # steps that leave the object in work as it is
 MAX_WAIT_SECONDS = 0.04  # that a choice waits for the disk; the window stands still meanwhile
 
 
@@ -127,7 +128,7 @@ class Stage(Showing):
             self._select(self.image)
             self._uncover()
             self.layers.repaint([change.where for change in step.changes])
-        if step.verb in ("mark", "remove"):  # what was on offer is withdrawn
+        if self._lacks_answer:
             self._go_along()
         self._show()
         self.say(sentence)
@@ -149,9 +150,16 @@ class Stage(Showing):
     def _recovered(self, image: Image, session: Session) -> None:
         """Go on with earlier work, with the answer to its latest strokes."""
         super()._recovered(image, session)
-        if session is self.session and session.steps and session.steps[-1].verb == "mark":
+        if session is self.session and self._lacks_answer:
             self._go_along()
             self._show()
+
+    @property
+    def _lacks_answer(self) -> bool:
+        """Whether the latest step on the object in work is a stroke, and nothing is on offer."""
+        steps = () if self.session is None else self.session.steps
+        latest = next((step.verb for step in reversed(steps) if step.verb not in BESIDE_THE_WORK), "")
+        return latest == "mark" and self.on_offer is None
 
     def _go_along(self) -> None:
         """Ask for the answer to a stroke, if it is to come by itself."""
@@ -264,7 +272,10 @@ class Stage(Showing):
     @verb
     def undo(self) -> None:
         """Take back the latest step, a stroke or the model's."""
-        step = self._session().undo()
+        session = self._session()
+        if session.can_undo:
+            self.asking.give_up()  # before: a choice is there again once it is taken back
+        step = session.undo()
         self._stepped(step, f"Took back: {name_of(step)}.")
 
     @verb
