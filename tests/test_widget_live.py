@@ -62,6 +62,19 @@ def test_who_goes_on_sees_the_answer_to_the_latest_strokes_again(open_widget, qt
     threads_ended(qtbot)
 
 
+def test_who_goes_on_in_a_volume_is_where_the_latest_stroke_was_drawn(open_widget, qtbot):
+    image = np.stack([disk().astype(np.float32)] * 9)
+    viewer, widget = open_widget(image)
+    viewer.dims.set_current_step(0, 2)
+    stroke(qtbot, widget, (2, 30, 30))
+    crash(widget)
+    viewer, again = open_widget(image)
+    viewer.dims.set_current_step(0, 4)
+    asked(qtbot, again)
+    gone_on(qtbot, again)
+    assert viewer.dims.current_step[0] == 2 and shown(qtbot, again).any()
+
+
 def test_strokes_during_an_answer_are_all_in_the_next_one(gated, qtbot):
     _, widget, proposer = gated
     stroke(qtbot, widget, (20, 20))

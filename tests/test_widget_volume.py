@@ -121,6 +121,20 @@ def test_an_empty_slice_is_told_and_left_only_on_request(open_volume, qtbot):
     assert "adds nothing" not in widget.panel.status.text()
 
 
+def test_strokes_on_another_slice_than_the_one_on_view_are_told_of_and_not_asked_about(open_volume, qtbot):
+    viewer, widget = open_volume()
+    offer(qtbot, widget)
+    click(qtbot, widget.panel.accept)
+    viewer.dims.set_current_step(0, 1)
+    click(qtbot, widget.panel.undo)
+    widget.work.asking.give_up()
+    click(qtbot, widget.panel.undo)
+    assert widget.work.session.has_strokes((0, MIDDLE[0])) and not widget.work.asking.is_busy
+    assert widget.panel.status.text() == "Took back: a stroke."
+    click(qtbot, widget.panel.complete)
+    assert "on another slice than the one on view" in widget.panel.status.text()
+
+
 def test_steps_keep_to_the_volume_and_the_script_repeats_them(open_volume, qtbot, tmp_path, monkeypatch):
     viewer, widget = open_volume()
     markers, work = viewer.layers["markers of image"], widget.work

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Plane
 from napari_probseg.pages import zeros
 from napari_probseg.region import Region, boxed, parts
 from napari_probseg.session.finished import FinishedObject, Tally, kinds_by
@@ -70,6 +70,20 @@ class Work:
     def in_work(self) -> Region:
         """A box outside of which nothing is of the object in work; it may be larger than it must be."""
         return in_work(self.start, self._history.done)
+
+    def has_strokes(self, plane: Plane | None = None) -> bool:
+        """Return whether strokes are drawn for the object in work.
+
+        Parameters
+        ----------
+        plane : (axis, index), optional
+            A plane of a volume, or an image of a time series, to look at alone.
+        """
+        where = list(self.in_work)
+        if plane is not None:
+            axis, index = plane
+            where[axis] = slice(max(index, where[axis].start), min(index + 1, where[axis].stop))
+        return bool(self._case.strokes[tuple(where)].any())
 
     @property
     def kinds(self) -> dict[int, str]:

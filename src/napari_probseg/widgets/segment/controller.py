@@ -133,7 +133,7 @@ class Workspace(MoreLikeThis):
     @verb
     def propose(self) -> None:
         """Ask for candidates, on the plane on view or in the volume."""
-        self.asking.propose(self._session(), self.tools, self._place())
+        self.asking.propose(self._session(), self.tools, self._place_of_strokes())
         self._show()
 
     @verb
@@ -149,7 +149,7 @@ class Workspace(MoreLikeThis):
     def complete(self) -> None:
         """Ask for the whole object, on the plane on view or in the volume; that tells how fast answers are, too."""
         self.live.begin()
-        self.asking.complete(self._session(), self.tools, self._place(), given(self.viewer))
+        self.asking.complete(self._session(), self.tools, self._place_of_strokes(), given(self.viewer))
         self._show()
 
     @verb

@@ -146,7 +146,7 @@ class Cell(QAbstractButton):
         self.setToolTip(
             f"Adds {added(content.n_object, size=size, unit=unit)[1:]} of object and "
             f"{added(content.n_background, size=size, unit=unit)[1:]} of background.\n"
-            + (f"{share_of(content.share)} {means} " if sampled else "")
+            + (f"{share_of(content.share)} {means} " if sampled and content.share else "")
             + ("It is what was on show, changed near your stroke alone. " if content.is_kept else "")
             + "Click to accept it."
             + ("\nRight-click to go to the slice of its picture." if len(content.panes) > 1 else "")

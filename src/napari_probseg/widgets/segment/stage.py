@@ -12,14 +12,13 @@ from qtpy.QtCore import QTimer
 from napari_probseg.candidates import Proposer
 from napari_probseg.progress import counted
 from napari_probseg.session.session import Session, Step
-from napari_probseg.widgets.layers.image import bare, case_of
+from napari_probseg.widgets.layers.image import bare, bring_into_view, case_of
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.layers.wiring import Wiring
-from napari_probseg.widgets.messages import GIVEN_UP, name_of, sentence_of
+from napari_probseg.widgets.messages import GIVEN_UP, name_of
 from napari_probseg.widgets.models import given
+from napari_probseg.widgets.segment.answers import Answers
 from napari_probseg.widgets.segment.brush_fit import camera_of
-from napari_probseg.widgets.segment.live import BACK_ON
-from napari_probseg.widgets.segment.showing import Showing
 from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.settings import Settings
 from napari_probseg.widgets.tasks.adapt import Learnt
@@ -28,11 +27,10 @@ from napari_probseg.widgets.tasks.propose import Answer
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-BESIDE_THE_WORK = ("classify", "remove", "skip", "take")  # steps that leave the object in work as it is
 MAX_WAIT_SECONDS = 0.04  # that a choice waits for the disk; the window stands still meanwhile
 
 
-class Stage(Showing):
+class Stage(Answers):
     """Keeps what the viewer shows in step with the sessions, which alone hold the state.
 
     Each image has a session; one image is at work. Whatever happens, `_show` derives what is seen from the session of
@@ -46,17 +44,13 @@ class Stage(Showing):
         self.resuming.changed.connect(self.changed)
         self.recovery.said.connect(self.said)
         self.recovery.recovered.connect(self._recovered)
-        self.view.shown.connect(self._looked_at)
         self.view.shown.connect(self._advise)
-        self.asking.offered.connect(self._offered)
         self.asking.learnt.connect(self._learnt)
         self.asking.recut.connect(self._recut)
-        self.asking.failed.connect(self._failed)
         self.asking.said.connect(self.say)
         self.elsewhere.said.connect(self.say)
         self.elsewhere.failed.connect(self.refuse)
         self.elsewhere.changed.connect(self._show)
-        self.asking.background.progressed.connect(self._learning)
         viewer.layers.events.removing.connect(self._note_removing)
         viewer.layers.events.removed.connect(self._note_removed)
         viewer.dims.events.current_step.connect(self._advise)
@@ -148,65 +142,15 @@ class Stage(Showing):
             self._show()
 
     def _recovered(self, image: Image, session: Session) -> None:
-        """Go on with earlier work, with the answer to its latest strokes."""
+        """Go on with earlier work where the latest step was done, with the answer to its latest strokes."""
         super()._recovered(image, session)
-        if session is self.session and self._lacks_answer:
+        if session is not self.session or self.layers is None:
+            return
+        if latest := next((step.changes[-1].where for step in reversed(session.steps) if step.changes), None):
+            bring_into_view(self.viewer, self.layers.markers, [(s.start + s.stop - 1) // 2 for s in latest])
+        if self._lacks_answer:
             self._go_along()
             self._show()
-
-    @property
-    def _lacks_answer(self) -> bool:
-        """Whether the latest step on the object in work is a stroke, and nothing is on offer."""
-        steps = () if self.session is None else self.session.steps
-        latest = next((step.verb for step in reversed(steps) if step.verb not in BESIDE_THE_WORK), "")
-        return latest == "mark" and self.on_offer is None
-
-    def _go_along(self) -> None:
-        """Ask for the answer to a stroke, if it is to come by itself."""
-        session = self.session
-        if not self.live.is_on or session is None or not session.case.strokes[session.in_work].any():
-            return
-        try:
-            place = self._place()
-        except ValueError:  # the canvas shows no slice
-            return
-        self.live.begin()
-        self.asking.go_along(session, self.tools, place, given(self.viewer))
-
-    def _offered(self, got: Answer) -> None:
-        """Show the candidates that came."""
-        self.view.keep(got.candidates, got.exhibit)
-        self._show()
-        was_on = self.live.is_on
-        if self.asking.was_live or got.request.verb == "complete":
-            self.live.end()
-        if self.live.is_on and not was_on:
-            self.say(BACK_ON)
-            self.changed.emit()
-        elif self.asking.was_live and self.live.why_off:
-            self.say(self.live.why_off)
-            self.changed.emit()
-        elif not len(got.candidates):  # of others it is told as they are shown
-            self._advise()
-
-    def _failed(self, error: Exception) -> None:
-        """Tell why there is no answer; calmly where nobody asked for one."""
-        self._show()
-        if self.asking.was_live and isinstance(error, ValueError):
-            self.say(sentence_of(error))
-        else:
-            self.refuse(error)
-
-    def _learning(self, step: int, n_steps: int) -> None:
-        verb = "Looking for others like it" if self.asking.is_for_others else "Learning"
-        self.say(f"{verb}… {step} of {n_steps}")
-
-    def _looked_at(self, i: int) -> None:
-        """Note which candidate is on show: the next stroke corrects that one."""
-        if self.session and self.session.on_offer is self.view.offer:
-            self.session.look_at(i)
-            if self.layers is not None:
-                self.layers.leave_open(self.session.taken_back)
 
     def _recut(self, got: Answer) -> None:
         """Go on with what was accepted as it is cut now, unless something was brushed meanwhile."""

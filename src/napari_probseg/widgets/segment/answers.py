@@ -1,0 +1,98 @@
+"""Answers of the Segment widget: asked for after strokes, by themselves or by a person, and shown as they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_probseg.widgets.messages import sentence_of
+from napari_probseg.widgets.models import given
+from napari_probseg.widgets.segment.asking import Place
+from napari_probseg.widgets.segment.live import BACK_ON
+from napari_probseg.widgets.segment.showing import Showing
+from napari_probseg.widgets.tasks.propose import Answer
+
+BESIDE_THE_WORK = ("classify", "remove", "skip", "take")  # steps that leave the object in work as it is
+
+
+class Answers(Showing):
+    """Asks for the answer to strokes where it is to come by itself, and shows what comes.
+
+    The parameters are those of `Showing`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.view.shown.connect(self._looked_at)
+        self.asking.offered.connect(self._offered)
+        self.asking.failed.connect(self._failed)
+        self.asking.background.progressed.connect(self._learning)
+
+    @property
+    def _lacks_answer(self) -> bool:
+        """Whether the latest step on the object in work is a stroke, and nothing is on offer."""
+        steps = () if self.session is None else self.session.steps
+        latest = next((step.verb for step in reversed(steps) if step.verb not in BESIDE_THE_WORK), "")
+        return latest == "mark" and self.on_offer is None
+
+    def _go_along(self) -> None:
+        """Ask for the answer to a stroke, if it is to come by itself."""
+        session = self.session
+        if not self.live.is_on or session is None or not session.has_strokes():
+            return
+        try:
+            place = self._place()
+        except ValueError:  # the canvas shows no slice
+            return
+        if not session.has_strokes(place.plane):  # what is taken back may lie on another slice
+            return
+        self.live.begin()
+        self.asking.go_along(session, self.tools, place, given(self.viewer))
+
+    def _place_of_strokes(self) -> Place:
+        """Return the plane on view to work on, or the volume.
+
+        Raises
+        ------
+        ValueError
+            If all strokes lie on other planes.
+        """
+        place, session = self._place(), self._session()
+        if session.has_strokes() and not session.has_strokes(place.plane):
+            what, wider = ("image", "") if self.is_in_time else ("slice", ", or choose Volume")
+            raise ValueError(f"the strokes are on another {what} than the one on view: go there, brush here{wider}")
+        return place
+
+    def _offered(self, got: Answer) -> None:
+        """Show the candidates that came."""
+        self.view.keep(got.candidates, got.exhibit)
+        self._show()
+        was_on = self.live.is_on
+        if self.asking.was_live or got.request.verb == "complete":
+            self.live.end()
+        if self.live.is_on and not was_on:
+            self.say(BACK_ON)
+            self.changed.emit()
+        elif self.asking.was_live and self.live.why_off:
+            self.say(self.live.why_off)
+            self.changed.emit()
+        elif not len(got.candidates):  # of others it is told as they are shown
+            self._advise()
+
+    def _failed(self, error: Exception) -> None:
+        """Tell why there is no answer; calmly where nobody asked for one."""
+        self._show()
+        if self.asking.was_live and isinstance(error, ValueError):
+            self.say(sentence_of(error))
+        else:
+            self.refuse(error)
+
+    def _learning(self, step: int, n_steps: int) -> None:
+        verb = "Looking for others like it" if self.asking.is_for_others else "Learning"
+        self.say(f"{verb}… {step} of {n_steps}")
+
+    def _looked_at(self, i: int) -> None:
+        """Note which candidate is on show: the next stroke corrects that one."""
+        if self.session and self.session.on_offer is self.view.offer:
+            self.session.look_at(i)
+            if self.layers is not None:
+                self.layers.leave_open(self.session.taken_back)
