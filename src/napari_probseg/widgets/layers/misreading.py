@@ -14,7 +14,7 @@ from napari_probseg.io.folder import images_in, in_reading_order
 from napari_probseg.io.labels import look_like_labels
 from napari_probseg.napari_io.layer_data import is_read_otherwise, place_told
 from napari_probseg.napari_io.layer_place import KEY
-from napari_probseg.widgets.layers.image import finest, unit_of
+from napari_probseg.widgets.layers.image import finest, is_in_time, unit_of
 from napari_probseg.widgets.readers import NAPARI
 
 READ_ANEW, ONE_BY_ONE, AS_OBJECTS = "read anew", "one by one", "as objects"  # where the links of what is said lead
@@ -114,6 +114,8 @@ def _is_as_read(layer: Image) -> bool:
 
 
 def distances_of(layer: Image) -> str:
-    """Return how far apart the pixels of a layer are: "pixels 0.5 µm apart"."""
-    unit = unit_of(layer)
-    return f"pixels {float(layer.scale[-1]):.3g} {unit} apart" if unit else "without distances"
+    """Return how far apart the pixels of a layer are: "pixels 0.5 µm apart", "a time series without distances"."""
+    unit, series = unit_of(layer), "a time series" if is_in_time(layer) else ""
+    if unit:
+        return f"{series}{', ' * bool(series)}pixels {float(layer.scale[-1]):.3g} {unit} apart"
+    return f"{series} without distances".strip()
