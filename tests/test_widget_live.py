@@ -75,6 +75,18 @@ def test_who_goes_on_in_a_volume_is_where_the_latest_stroke_was_drawn(open_widge
     assert viewer.dims.current_step[0] == 2 and shown(qtbot, again).any()
 
 
+def test_an_answer_on_show_comes_again_where_the_image_has_other_distances(open_widget, qtbot):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    offered = widget.work.on_offer
+    viewer.layers["image"].scale = (2, 1)
+    qtbot.waitUntil(lambda: widget.work.on_offer not in (None, offered), timeout=20_000)
+    assert widget.work.session.case.spacing == (2, 1)
+    viewer.layers["image"].name = "another name"
+    assert widget.panel.images.currentText() == "another name"
+
+
 def test_strokes_during_an_answer_are_all_in_the_next_one(gated, qtbot):
     _, widget, proposer = gated
     stroke(qtbot, widget, (20, 20))

@@ -250,6 +250,8 @@ class Stage(Answers):
         if layers is self.layers:
             self.view.lay_over(self._placement())
             self._fit_brush()
+            if self._lacks_answer:
+                self._go_along()
             self._show()
 
     def _brushed(self, layers: SessionLayers) -> None:

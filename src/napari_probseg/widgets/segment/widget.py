@@ -135,6 +135,7 @@ class SegmentWidget(QWidget):
         self._keys.release()
         self._viewer.layers.events.inserted.disconnect(self._list_images)
         self._viewer.layers.events.removed.disconnect(self._list_images)
+        self._viewer.layers.events.renamed.disconnect(self._redraw)
         self._viewer.layers.selection.events.active.disconnect(self._follow)
         self._viewer.events.theme.disconnect(self._restyle)
         self.work.release()
@@ -195,6 +196,7 @@ class SegmentWidget(QWidget):
     def _connect_viewer(self) -> None:
         self._viewer.layers.events.inserted.connect(self._list_images)
         self._viewer.layers.events.removed.connect(self._list_images)
+        self._viewer.layers.events.renamed.connect(self._redraw)
         self._viewer.layers.selection.events.active.connect(self._follow)
         self._viewer.events.theme.connect(self._restyle)
 
