@@ -209,6 +209,22 @@ def test_escape_gives_up_what_was_asked(gated, qtbot):
     assert widget.work.candidates is None
 
 
+def test_what_is_given_up_for_a_stroke_is_told_beside_the_answer_to_that(gated, qtbot):
+    _, widget, proposer = gated
+    widget.panel.live.click()
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: len(proposer.asked) == 1)
+    stroke(qtbot, widget, (40, 40))
+    assert widget.panel.status.text() == "“Propose” was given up for your stroke: ask again."
+    click(qtbot, widget.panel.propose)
+    widget.panel.live.click()
+    stroke(qtbot, widget, (20, 20))
+    proposer.gate.set()
+    shown(qtbot, widget)
+    assert "given up" not in widget.panel.status.text(), "that is the answer to it"
+
+
 def test_the_hint_is_true_whatever_became_of_a_question(gated, qtbot):
     _, widget, proposer = gated
 

@@ -75,6 +75,11 @@ class Offers(Alike):
         return offer if step is self._history.latest and is_completion else None
 
     @property
+    def asked(self) -> str:
+        """The verb of the latest `Request` for which an answer may still be put on offer; empty if there is none."""
+        return "" if self._asked is None else self._asked.verb
+
+    @property
     def n_asked(self) -> int:
         """How many requests for candidates there were, which number their seeds."""
         return self._n_asked

@@ -12,6 +12,7 @@ from napari_probseg.widgets.segment.showing import Showing
 from napari_probseg.widgets.tasks.propose import Answer
 
 BESIDE_THE_WORK = ("classify", "remove", "skip", "take")  # steps that leave the object in work as it is
+ASKED_BY = {"propose": "Propose", "complete": "Complete", "adapt": "Fine-tune", "similar": "More like this"}
 
 
 class Answers(Showing):
@@ -22,10 +23,27 @@ class Answers(Showing):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._given_up: tuple[int, str] = 0, ""  # for the sake of a stroke: so many steps there were then, and what
         self.view.shown.connect(self._looked_at)
         self.asking.offered.connect(self._offered)
         self.asking.failed.connect(self._failed)
         self.asking.background.progressed.connect(self._learning)
+
+    def _put_stroke_first(self) -> str:
+        """Return what to say of a question of a person that a stroke comes before; nothing where Live answers it."""
+        session, sentence = self._session(), ""
+        if self.asking.is_busy and not self.asking.is_live:
+            name = ASKED_BY.get(session.asked, "Follow" if session.case.in_time else "Carry")
+            if not self.live.is_on or name not in ("Propose", "Complete"):
+                sentence = f"“{name}” was given up for your stroke: ask again."
+        self._given_up = len(session.steps) + 1, sentence
+        return sentence
+
+    def _advise(self, _: Any = None) -> None:
+        """Say what to do with what is on offer, and what was given up for it."""
+        if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
+            n_steps, given_up = self._given_up
+            self.say(f"{given_up} {advice}" if given_up and n_steps == len(self.layers.session.steps) else advice)
 
     @property
     def _lacks_answer(self) -> bool:

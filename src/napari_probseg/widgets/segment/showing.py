@@ -300,11 +300,6 @@ class Showing(Following):
                 self.view.turn_to(session.on_offer, session.looked_at, session.case, axes, self._placement())
         self.changed.emit()
 
-    def _advise(self, _: Any = None) -> None:
-        """Say what to do with what is on offer."""
-        if self.layers is not None and (advice := self.view.advice(self.layers.markers)):
-            self.say(advice)
-
     def _hide(self, image: Image | None = None) -> None:
         """Give up what is asked, and show nothing of it; what showed it waits for another image, if there is one."""
         self.asking.give_up()

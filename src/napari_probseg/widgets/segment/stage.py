@@ -80,8 +80,9 @@ class Stage(Answers):
                 continue
             self._turn_to(self.images.image_of(layers))
             if strokes:
+                given_up = self._put_stroke_first()
                 step = layers.session.mark(strokes.inside, strokes.outside, erase=strokes.erase, where=strokes.where)
-                self._stepped(step, "")
+                self._stepped(step, given_up)
             if strokes.n_locked:
                 self.say("Finished objects are locked: reopen one to change it.")
             elif strokes.n_foreign:
