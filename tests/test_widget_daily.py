@@ -112,6 +112,20 @@ def test_keys_work_after_a_class_was_typed(open_widget, qtbot):
     assert not box.hasFocus()
 
 
+def test_what_a_dock_takes_room_from_fits_still_unless_it_was_moved(open_widget, qtbot):
+    viewer, widget = open_widget()
+    camera = camera_of(viewer.__wrapped__)
+    camera.zoom = 1.0
+    viewer.add_image(disk().astype(np.float32), name="first")
+    fitted = camera.zoom
+    camera.zoom = 2 * fitted  # as it would be on a larger canvas
+    qtbot.waitUntil(lambda: camera.zoom == pytest.approx(fitted, rel=0.1), timeout=2000)
+    camera.center, camera.zoom = (0, 10, 10), 2 * fitted
+    widget._first_view.fit()
+    qtbot.wait(100)
+    assert camera.zoom == pytest.approx(2 * fitted)
+
+
 def test_letting_go_leaves_no_brush_in_hand(open_widget, qtbot):
     _, widget = open_widget(disk().astype(np.float32))
     stroke(qtbot, widget, (30, 30))

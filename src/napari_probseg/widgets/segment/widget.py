@@ -19,6 +19,7 @@ from napari_probseg.widgets.segment.box_part import BoxPart
 from napari_probseg.widgets.segment.closing import guard
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.file_dialogs import Files
+from napari_probseg.widgets.segment.first_view import FirstView
 from napari_probseg.widgets.segment.focus import FocusClick
 from napari_probseg.widgets.segment.image_series import ImageSeries
 from napari_probseg.widgets.segment.menu import Menu
@@ -60,6 +61,7 @@ class SegmentWidget(QWidget):
         self._box = BoxPart(viewer, self.work, self.panel)
         self._menu = Menu(self.panel.menu, self.panel.channels_menu, viewer, self.work, self._files, self._series, self)
         self._focus = FocusClick(viewer, self.panel.objects.kind, self.panel.objects.kind.lineEdit())
+        self._first_view = FirstView(viewer, self)
         self._was_docked = False
         self._drawn: Offer | None = None  # what the gallery shows
         self._is_stale = False  # whether something has changed since all was drawn
@@ -111,6 +113,7 @@ class SegmentWidget(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._was_docked = True
+                self._first_view.fit()
             elif self._was_docked:
                 self.release()
         elif event.type() == QEvent.Type.Show:
@@ -343,6 +346,7 @@ class SegmentWidget(QWidget):
     def _list_images(self, event: Any = None) -> None:
         if event is not None and event.type == "inserted" and self.work.image is None:
             self.panel.status.say("")  # what was said is of an image that was removed
+            self._first_view.fit()
         self.work.list_images(is_removing=event is not None and event.type == "removed")
 
     def _follow(self, event: Any) -> None:
