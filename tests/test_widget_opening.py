@@ -24,6 +24,7 @@ from napari_probseg.case import Marker
 from napari_probseg.napari_io.layer_data import read_layers
 from napari_probseg.widgets.layers.image import unit_of
 from napari_probseg.widgets.layers.misreading import misread
+from napari_probseg.widgets.layers.source import add_read
 from napari_probseg.widgets.readers import prefer_for_nifti
 from napari_probseg.widgets.style import colour
 from sessions import state
@@ -330,6 +331,19 @@ def test_labels_that_were_opened_as_an_image_are_taken_as_objects_by_one_click(o
     assert not viewer.layers["mask"].visible and np.array_equal(viewer.layers["objects of cell"].data, labels)
     viewer.layers.selection.active = viewer.layers["cell"]
     assert "looks like labels" not in status.text(), "it is told once"
+
+
+def test_a_file_that_is_opened_twice_is_told_of_and_its_channels_are_not(open_widget, qtbot, tmp_path):
+    viewer, widget = open_widget()
+    write_tiff(tmp_path / "grey.tif", GREY[0, 0])
+    write_tiff(tmp_path / "channels.tif", GREY, **IMAGEJ)
+    for path in (tmp_path / "grey.tif", tmp_path / "channels.tif"):
+        for _ in range(2):
+            assert "twice" not in widget.panel.status.text()
+            add_read(viewer, path, read_layers(str(path)))
+            turned(qtbot)
+        assert f"“{path.name}” is open twice" in widget.panel.status.text()
+        viewer.layers.clear()
 
 
 def test_two_images_or_labels_alone_are_nothing_to_tell_of(open_widget, qtbot):

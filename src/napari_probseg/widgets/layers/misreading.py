@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
+from numpy.typing import NDArray
 
 from napari_probseg.io.folder import images_in, in_reading_order
 from napari_probseg.io.labels import look_like_labels
 from napari_probseg.napari_io.layer_data import is_read_otherwise, place_told
 from napari_probseg.napari_io.layer_place import KEY
 from napari_probseg.widgets.layers.image import finest, is_in_time, unit_of
+from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.readers import NAPARI
 
 READ_ANEW, ONE_BY_ONE, AS_OBJECTS = "read anew", "one by one", "as objects"  # where the links of what is said lead
@@ -46,6 +48,21 @@ def stacked(layer: Image) -> str:
         f"“{escape(layer.name)}” is all images of a folder as the slices of one volume. To go from image to image with "
         f'Finish image, <a href="{ONE_BY_ONE}">open the first alone</a>.'
     )
+
+
+def opened_twice(layer: Image, others: Sequence[Image]) -> str:
+    """Return what to say of an image whose file is open beside it already; nothing of others, or of its channels."""
+    source = source_of(layer)
+    twins = [one for one in others if one is not layer and _is_plain(one) and _is_plain(layer)]
+    if source is None or not any(source_of(one) == source and _are_alike(one.data, layer.data) for one in twins):
+        return ""
+    return f"“{source.name}” is open twice: work on one of the two alone, as the objects of both go into one file."
+
+
+def _are_alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Return whether two images are the same, by some of their voxels."""
+    some = tuple(slice(None, None, max(1, n // 16)) for n in a.shape)
+    return a.shape == b.shape and np.array_equal(a[some], b[some])
 
 
 def labels_beside(layer: Image, others: Sequence[Image]) -> tuple[Image, Image] | None:

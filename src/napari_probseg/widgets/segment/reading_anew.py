@@ -20,6 +20,7 @@ from napari_probseg.widgets.layers.misreading import (
     labels_beside,
     lay_as_told,
     misread,
+    opened_twice,
     places_told,
     stacked,
     taken_for_image,
@@ -75,7 +76,7 @@ class ReadingAnew(QObject):
         work, image = self.work, self.work.image
         if work.layers is None and image is not None:
             sentence = misread(image) or stacked(image)
-            if told := self._labels_told() or sentence:
+            if told := self._labels_told() or sentence or opened_twice(image, work.choices()):
                 work.say(told)
             if sentence and self._places_told():
                 work.recovery.put_off(image)
