@@ -16,7 +16,7 @@ from napari_probseg.widgets.layers.colours import LIKELY, ON_SHOW
 from napari_probseg.widgets.layers.image import bring_into_view
 from napari_probseg.widgets.segment import alike
 from test_similar import disks
-from window import click, press, threads_ended, turned
+from window import click, press, stroke, threads_ended, turned
 
 
 @pytest.fixture
@@ -164,6 +164,15 @@ def test_by_itself_after_each_finished_object(at_work, qtbot) -> None:
     _, widget, labels = at_work()
     widget.work.switch_more(True)
     widget.work.session.mark(labels == 7)
+    widget.work.finish()
+    stroke(qtbot, widget, (3, 3))
+    assert "given up" not in widget.panel.status.text(), "nobody asked"
+    widget.work.undo()
+    widget.work.more()
+    stroke(qtbot, widget, (3, 3))
+    assert "“More like this” was given up" in widget.panel.status.text()
+    widget.work.undo()
+    widget.work.session.mark(labels == 8)
     widget.work.finish()
     qtbot.waitUntil(lambda: bool(widget.work.alike), timeout=60_000)
 

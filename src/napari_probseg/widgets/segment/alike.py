@@ -76,6 +76,10 @@ class MoreLikeThis(Stage):
             self._unasked.add(session)
             self._ask_for_more()
 
+    @property
+    def _is_asked_for(self) -> bool:
+        return super()._is_asked_for and not (self.asking.is_for_others and self.session in self._unasked)
+
     def _is_silent(self, session: Session) -> bool:
         """Whether nothing that was found unasked is likely enough to be looked at."""
         return session in self._unasked and not session.similar.pays

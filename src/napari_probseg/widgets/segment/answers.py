@@ -29,10 +29,15 @@ class Answers(Showing):
         self.asking.failed.connect(self._failed)
         self.asking.background.progressed.connect(self._learning)
 
+    @property
+    def _is_asked_for(self) -> bool:
+        """Whether a person asked the latest question."""
+        return not self.asking.is_live
+
     def _put_stroke_first(self) -> str:
         """Return what to say of a question of a person that a stroke comes before; nothing where Live answers it."""
         session, sentence = self._session(), ""
-        if self.asking.is_busy and not self.asking.is_live:
+        if self.asking.is_busy and self._is_asked_for:
             name = ASKED_BY.get(session.asked, "Follow" if session.case.in_time else "Carry")
             if not self.live.is_on or name not in ("Propose", "Complete"):
                 sentence = f"“{name}” was given up for your stroke: ask again."
