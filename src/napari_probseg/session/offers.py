@@ -274,7 +274,18 @@ class Offers(Alike):
         return back
 
     def rebase(self, image: Case) -> None:
-        """Go on with other distances or other channels; what was offered of the image as it was is not there again."""
+        """Go on with other distances or other channels; what was offered of the image as it was is not there again.
+
+        Parameters
+        ----------
+        image : Case
+            The image as it is now, nothing decided.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another.
+        """
         super().rebase(image)
         self._choice = None
 
