@@ -242,6 +242,13 @@ def test_what_was_finished_by_strokes_alone_is_looked_for_in_the_next_image(at_w
     assert [one.kind for one in widget.work.session.finished] == ["coin"], "the class of what is finished from now on"
 
 
+def test_an_image_with_nothing_like_what_was_finished_before_says_so(at_work, qtbot) -> None:
+    viewer, widget, _ = at_work()
+    viewer.add_image(np.random.default_rng(0).random((60, 60)), name="noise")
+    click(qtbot, widget.panel.more)
+    qtbot.waitUntil(lambda: "finished on other images" in widget.panel.status.text(), timeout=60_000)
+
+
 def test_a_volume_goes_to_the_slice_of_the_one_on_show(at_work, qtbot) -> None:
     viewer, widget, _ = at_work((40, 40, 40), n=2, radius=5, contrast=6)
     ask(qtbot, widget)

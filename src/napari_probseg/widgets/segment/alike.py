@@ -19,6 +19,7 @@ from napari_probseg.widgets.segment.stage import Stage
 from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.tasks.alike import FoundAlike
 
+NOTHING_AS_BEFORE = "nothing here looks like what was finished on other images: finish an object here, then ask again"
 IN_GALLERY = 6  # as many as candidates: nothing below them moves
 
 
@@ -170,7 +171,8 @@ class MoreLikeThis(Stage):
         offered = session.offer_similar(got.similar)
         self._show()
         if not len(offered):
-            self.say(f"{NOTHING_ALIKE[0].upper()}{NOTHING_ALIKE[1:]}.")
+            told = NOTHING_ALIKE if session.finished else NOTHING_AS_BEFORE
+            self.say(f"{told[0].upper()}{told[1:]}.")
             return
         if self._is_silent(session):
             self.say(self._unsure())
