@@ -171,6 +171,14 @@ def test_one_click_on_reopen_opens_one_object(open_widget, qtbot):
     assert widget.panel.status.text() == "Object 2 is open again: correct it, then finish it."
 
 
+def test_keys_of_the_list_say_so_where_no_object_is_finished(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    for key in (Qt.Key.Key_K, Qt.Key.Key_J, Qt.Key.Key_H):
+        widget.work.say("")
+        press(qtbot, widget, key, Qt.KeyboardModifier.ShiftModifier)
+        assert widget.panel.status.text() == "No object is finished yet: finish one first."
+
+
 def test_on_a_large_image_what_changes_is_drawn_and_not_all(open_widget, qtbot):
     _, widget = open_widget(disk((2100, 2100)).astype(np.float32))
     finished(qtbot, widget)

@@ -81,8 +81,8 @@ class Answers(Showing):
         """
         place, session = self._place(), self._session()
         if session.has_strokes() and not session.has_strokes(place.plane):
-            what, wider = ("image", "") if self.is_in_time else ("slice", ", or choose Volume")
-            raise ValueError(f"the strokes are on another {what} than the one on view: go there, brush here{wider}")
+            what, or_else = ("image", " or") if self.is_in_time else ("slice", ", choose Volume, or")
+            raise ValueError(f"the strokes are on another {what} than the one on view: go there{or_else} brush here")
         return place
 
     def _offered(self, got: Answer) -> None:

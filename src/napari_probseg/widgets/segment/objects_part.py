@@ -67,20 +67,35 @@ class ObjectsPart(QObject):
 
     def next(self) -> None:
         """Go to the next finished object."""
-        self._panel.objects.move(1)
+        self._work.act(lambda: self._move(1))
 
     def previous(self) -> None:
         """Go to the finished object before."""
-        self._panel.objects.move(-1)
+        self._work.act(lambda: self._move(-1))
 
     def reopen(self) -> None:
         """Reopen the object that is selected, else the latest one."""
         self._work.act(self._reopen)
 
+    def _move(self, step: int) -> None:
+        self._latest()
+        self._panel.objects.move(step)
+
     def _reopen(self) -> None:
-        selected = self._panel.objects.selected
+        self._work.reopen(self._panel.objects.selected or self._latest())
+
+    def _latest(self) -> int:
+        """Return the number of the latest finished object.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
         session = self._work.session
-        self._work.reopen(selected or (0 if session is None else session.max_label))
+        if session is None or not session.max_label:
+            raise ValueError("no object is finished yet: finish one first")
+        return session.max_label
 
     def _remove(self, label: int) -> None:
         """Remove an object, and select the one beside it: several can be removed one after the other."""
