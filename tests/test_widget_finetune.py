@@ -199,10 +199,13 @@ def test_what_was_on_offer_is_so_again_after_esc_and_after_a_refusal(widget, qtb
 
 def test_learning_that_does_not_help_is_told(widget, qtbot, learner):
     brushed(qtbot, widget)
+    click(qtbot, widget.panel.complete)
+    qtbot.waitUntil(lambda: widget.work.on_offer is not None, timeout=20_000)
+    before = widget.work.candidates
     learner.helps = False
     qtbot.mouseClick(widget.panel.tune, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "stays as it was" in widget.panel.status.text(), timeout=20_000)
-    assert widget.work.session.learnt is None
+    assert widget.work.session.learnt is None and widget.work.candidates is before
 
 
 def test_strokes_of_one_side_and_no_network_are_refused(widget, qtbot):

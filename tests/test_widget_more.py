@@ -279,12 +279,21 @@ def test_the_layers_are_drawn_anew_once_where_another_slice_is_gone_to_and_not_a
     assert len(moves) == n_moves, "it is there"
 
 
+def test_with_an_object_in_work_what_would_be_found_is_not_seen_and_that_is_told(at_work, qtbot) -> None:
+    _, widget, _ = at_work()
+    stroke(qtbot, widget, (3, 3))
+    click(qtbot, widget.panel.more)
+    assert widget.panel.status.text().startswith("Finish or undo the object in work first")
+    assert widget.work.session.asked != "similar", "the question about its strokes stays"
+
+
 def test_nothing_to_be_like_and_giving_up_are_sentences(at_work, open_widget, qtbot) -> None:
     _, widget, _ = at_work()
     click(qtbot, widget.panel.more)
     widget.work.cancel()
     threads_ended(qtbot)
     assert not widget.work.alike and "Cancelled" in widget.panel.status.text()
+    widget.work.undo()
     widget.work.undo()
     widget.work.more()
     qtbot.waitUntil(lambda: "finish one first" in widget.panel.status.text(), timeout=20_000)

@@ -67,6 +67,8 @@ class MoreLikeThis(Stage):
     @verb
     def more(self) -> None:
         """Look for objects like the finished ones."""
+        if _is_in_work(self._session()):  # what is found would not be seen
+            raise RuntimeError("finish or undo the object in work first, then ask for more like the finished ones")
         self._unasked.discard(self._session())
         self._ask_for_more()
 

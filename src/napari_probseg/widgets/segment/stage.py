@@ -165,8 +165,9 @@ class Stage(Answers):
         if got.after is got.before:
             objects = "Objects like the finished ones are known well, or learning did not help with them"
             told = objects if got.request.finished else "Learning did not help it to predict your strokes"
-            self.say(f"{told}: the network stays as it was.")
+            self._session().call_off()
             self._show()
+            self.say(f"{told}: the network stays as it was.")
             return
         session = self._session()
         if got.before is not session.learnt:
