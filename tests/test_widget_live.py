@@ -87,6 +87,19 @@ def test_an_answer_on_show_comes_again_where_the_image_has_other_distances(open_
     assert widget.panel.images.currentText() == "another name"
 
 
+def test_an_answer_on_show_comes_again_where_the_finished_objects_are_refined(open_widget, qtbot):
+    _, widget = open_widget(disk().astype(np.float32))
+    widget.work.prepare()
+    widget.work.session.mark(disk(middle=(8, 8)) | (disk(middle=(55, 55)) > 0))
+    widget.work.finish_object()
+    stroke(qtbot, widget, (30, 30))
+    shown(qtbot, widget)
+    offered = widget.work.on_offer
+    widget.work.refine("largest", True)
+    qtbot.waitUntil(lambda: widget.work.session.steps[-1].verb == "refine", timeout=20_000)
+    qtbot.waitUntil(lambda: widget.work.on_offer not in (None, offered), timeout=20_000)
+
+
 def test_strokes_during_an_answer_are_all_in_the_next_one(gated, qtbot):
     _, widget, proposer = gated
     stroke(qtbot, widget, (20, 20))

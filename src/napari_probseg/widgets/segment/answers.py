@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_probseg.session.session import Step
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.models import given
 from napari_probseg.widgets.segment.asking import Place
@@ -11,7 +12,6 @@ from napari_probseg.widgets.segment.live import BACK_ON
 from napari_probseg.widgets.segment.showing import Showing
 from napari_probseg.widgets.tasks.propose import Answer
 
-BESIDE_THE_WORK = ("classify", "remove", "skip", "take")  # steps that leave the object in work as it is
 ASKED_BY = {"propose": "Propose", "complete": "Complete", "adapt": "Fine-tune", "similar": "More like this"}
 
 
@@ -54,7 +54,7 @@ class Answers(Showing):
     def _lacks_answer(self) -> bool:
         """Whether the latest step on the object in work is a stroke, and nothing is on offer."""
         steps = () if self.session is None else self.session.steps
-        latest = next((step.verb for step in reversed(steps) if step.verb not in BESIDE_THE_WORK), "")
+        latest = next((step.verb for step in reversed(steps) if not _is_beside_the_work(step)), "")
         return latest == "mark" and self.on_offer is None
 
     def _go_along(self) -> None:
@@ -119,3 +119,8 @@ class Answers(Showing):
             self.session.look_at(i)
             if self.layers is not None:
                 self.layers.leave_open(self.session.taken_back)
+
+
+def _is_beside_the_work(step: Step) -> bool:
+    """Return whether a step leaves the object in work as it is."""
+    return step.verb in ("classify", "remove", "skip", "take") or bool(step.arguments.get("finished"))
