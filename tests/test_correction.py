@@ -5,7 +5,8 @@ import pytest
 
 import napari_probseg as ps
 from fakes import GrowingProposer
-from napari_probseg.strokes import corrects_taken
+from napari_probseg.session import correction
+from napari_probseg.strokes import corrects_untold
 
 SHAPE = (40, 40)
 
@@ -94,7 +95,7 @@ def test_a_reopened_object_without_a_stroke_is_evidence_once_it_is_contradicted(
     session.reopen(1)
     session.mark(**{marker: dab(20, 26)})
     asked = session.question()
-    assert corrects_taken(asked), "but for this correction it was taken for the object"
+    assert corrects_untold(asked), "but for this correction it was taken for the object"
     if marker == "inside":
         assert asked.partial is session.case.partial
         return
@@ -117,17 +118,21 @@ def test_there_is_no_such_plane(plane: tuple[int, int]) -> None:
         ps.Session(ps.Case(np.zeros(SHAPE))).question((0, 0))
 
 
-def test_a_volume_without_a_plane_opens_around_the_strokes() -> None:
-    session = ps.Session(ps.Case(np.random.default_rng(0).random((60, 40, 40)), spacing=(2, 1, 1)))
-    inside = np.zeros((60, 40, 40), dtype=bool)
-    inside[:, 15:25, 5:30] = True
-    session.take(inside * 1)
-    session.reopen(1)
-    outside = np.zeros(inside.shape, dtype=bool)
+@pytest.mark.parametrize("is_vast", [False, True])
+def test_a_volume_opens_whole_or_if_that_is_vast_around_the_object(
+    is_vast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = np.full((60, 40, 40), ps.Marker.BACKGROUND, dtype=np.uint8)
+    partial[25:35, 15:25, 5:30] = ps.Marker.OBJECT
+    session = ps.Session(ps.Case(np.random.default_rng(0).random(partial.shape), partial=partial))
+    outside = np.zeros(partial.shape, dtype=bool)
     outside[30, 19:22, 27] = True
     session.mark(outside=outside)
+    if is_vast:
+        monkeypatch.setattr(correction, "MAX_VOXELS", 1000)
     opened = session.question().partial != session.case.partial
-    assert opened[30, 20, 26] and not opened[:21].any() and not opened[40:].any()
+    assert not opened[outside].any() and opened[25:35, 10:30, 2:35].mean() > 0.99
+    assert opened[:15].any() == opened[45:].any() == (not is_vast)
 
 
 def test_what_its_own_strokes_tell_is_made_anew_and_what_none_tell_was_taken_for_the_object() -> None:
@@ -137,7 +142,7 @@ def test_what_its_own_strokes_tell_is_made_anew_and_what_none_tell_was_taken_for
     session.accept()
     accepted = session.case.partial == ps.Marker.OBJECT
     session.mark(outside=dab(20, 23))
-    assert not corrects_taken(session.question())
+    assert not corrects_untold(session.question())
     session.undo()
     session.finish()
     session.reopen(1)
@@ -147,7 +152,7 @@ def test_what_its_own_strokes_tell_is_made_anew_and_what_none_tell_was_taken_for
     shown = np.zeros(SHAPE, dtype=bool)
     shown[where] = markers == ps.Marker.OBJECT
     assert accepted[20, 22:24].any() and (shown == accepted).all(), "under the stroke, too"
-    assert corrects_taken(asked)
+    assert corrects_untold(asked)
 
 
 def test_a_slice_that_an_object_was_carried_to_was_taken_for_it() -> None:
@@ -158,5 +163,5 @@ def test_a_slice_that_an_object_was_carried_to_was_taken_for_it() -> None:
     stroke[1, 19:21, 28:30] = True
     session.mark(outside=stroke)
     asked = session.question((0, 1))
-    assert corrects_taken(asked) and (asked.evidence[1][0, 10:30, 10:30] == ps.Marker.OBJECT).all()
+    assert corrects_untold(asked) and (asked.evidence[1][0, 10:30, 10:30] == ps.Marker.OBJECT).all()
     assert asked.partial[1, 20, 20] == ps.Marker.UNKNOWN and asked.partial[0, 20, 29] == ps.Marker.OBJECT

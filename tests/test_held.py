@@ -12,7 +12,7 @@ import napari_probseg as ps
 from napari_probseg.inference.answer import Answer
 from napari_probseg.inference.area import Area
 from napari_probseg.inference.fusion import Looks
-from napari_probseg.inference.held import changed_near, corrected, corrected_taken, given, held
+from napari_probseg.inference.held import changed_near, corrected, corrected_untold, given, held
 from napari_probseg.inference.windows import Window
 from napari_probseg.morphology import ball
 from napari_probseg.strokes import TAKEN
@@ -136,7 +136,7 @@ def test_a_dab_as_wide_as_what_a_small_object_misses_adds_little_more_than_itsel
 def test_an_answer_that_agrees_with_what_was_accepted_and_corrected_takes_its_place() -> None:
     old, better = disk(60, 60, 40) | disk(60, 102, 8), disk(60, 60, 40.6)
     of = ps.Case(np.zeros(SHAPE)).mark(outside=disk(60, 106, 2)).with_shown(EVERYWHERE, old, TAKEN)
-    found = corrected_taken(of, answered(better))
+    found = corrected_untold(of, answered(better))
     assert (in_image(found) == better).all() and found.confidence == TAKEN
     nothing = ps.Case(np.zeros(SHAPE)).mark(FAR).with_shown(EVERYWHERE, np.zeros(SHAPE, dtype=bool), TAKEN)
-    assert (in_image(corrected_taken(nothing, answered(FLOOD))) == FLOOD).all()
+    assert (in_image(corrected_untold(nothing, answered(FLOOD))) == FLOOD).all()

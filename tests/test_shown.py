@@ -12,6 +12,8 @@ import tifffile
 
 import napari_probseg as ps
 from fakes import GrowingProposer
+from napari_probseg.session import shown
+from napari_probseg.strokes import corrects_untold, told
 
 
 def dab(y: int, x: int) -> np.ndarray:
@@ -79,14 +81,105 @@ class TestWhatIsOnShow:
         assert replayed[0] == session.question().evidence[0]
         assert np.array_equal(replayed[1], session.question().evidence[1])
 
-    def test_a_volume_has_none(self) -> None:
-        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(6, 40, 50))), GrowingProposer())
-        inside = np.zeros((6, 40, 50), dtype=bool)
-        inside[3, 20, 10] = True
-        session.mark(inside=inside)
-        session.propose()
-        session.mark(inside=np.roll(inside, 5, 2))
-        assert session.question().evidence is None
+
+def on_slice(z: int, mask: np.ndarray) -> np.ndarray:
+    volume = np.zeros((30, 40, 50), dtype=bool)
+    volume[z] = mask
+    return volume
+
+
+@pytest.fixture
+def volume() -> ps.Session:
+    session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(30, 40, 50))), GrowingProposer())
+    session.mark(inside=on_slice(3, dab(20, 10)))
+    return session
+
+
+class TestInAVolume:
+    """On a slice, at a time, and in the whole volume the next stroke corrects what is on show, too."""
+
+    def test_it_is_evidence_on_its_slice_alone(self, volume: ps.Session) -> None:
+        on_show = volume.propose(plane=(0, 3)).partial[0] == ps.Marker.OBJECT
+        volume.mark(outside=on_slice(3, dab(30, 40)))
+        asked = volume.question((0, 3)).at((0, 3))
+        assert np.array_equal(asked.evidence[1] == ps.Marker.OBJECT, on_show[3])
+        assert asked.expected_dice == pytest.approx(0.9)
+        for plane in ((0, 4), (1, 20), (2, 10)):
+            other = volume.question(plane)
+            assert other.evidence is None and other.expected_dice == 0, "a slice across tells of a line at most"
+        assert volume.question().evidence is not None
+
+    def test_another_candidate_stays_on_show(self, volume: ps.Session) -> None:
+        volume.propose(plane=(0, 3))
+        volume.look_at(5)
+        volume.mark(outside=on_slice(3, dab(38, 48)))
+        volume.propose(plane=(0, 3), seed=0)
+        assert volume.looked_at == 5 and volume.is_chosen
+
+    def test_of_slices_far_apart_no_more_is_kept_than_of_two(self, volume: ps.Session) -> None:
+        volume.propose(plane=(0, 3))
+        volume.mark(inside=on_slice(3, dab(10, 10)))
+        before = volume.question((0, 3)).evidence
+        volume.mark(inside=on_slice(27, dab(20, 10)))
+        volume.propose(plane=(0, 27))
+        step = volume.mark(inside=on_slice(27, dab(10, 10)))
+        kept = [change for change in step.changes if change.name == "shown"]
+        assert sum(change.after.size for change in kept) == 2 * 40 * 50
+        assert volume.question((0, 3)).evidence is None and volume.question((0, 27)).evidence is not None
+        for _ in range(2):
+            volume.undo()
+        assert np.array_equal(volume.question((0, 3)).evidence[1], before[1])
+
+    def test_of_a_large_answer_what_lies_near_the_object_is_kept(
+        self, volume: ps.Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        everywhere, mask = (slice(0, 30), slice(0, 40), slice(0, 50)), np.zeros((30, 40, 50), dtype=bool)
+        mask[10:14, 10:30, 10:30] = True
+        for most, where in ((60000, everywhere), (12000, np.s_[7:17, 3:37, 3:37]), (5000, None)):
+            monkeypatch.setattr(shown, "MAX_VOXELS", most)
+            volume.mark(outside=on_slice(12, dab(20, 20)), shown=(everywhere, mask, 0.8))
+            evidence = volume.question().evidence
+            assert (evidence and evidence[0]) == where
+            volume.undo()
+
+    def test_a_slice_of_it_lies_over_what_was_taken(self) -> None:
+        session = ps.Session(ps.Case(np.random.default_rng(0).normal(size=(30, 40, 50))), GrowingProposer())
+        taken = np.zeros((30, 40, 50), dtype=bool)
+        taken[2:8, 10:30, 10:30] = True
+        session.take(taken * 1)
+        session.reopen(1)
+        session.mark(outside=on_slice(3, dab(20, 28)))
+        session.propose(plane=(0, 3))
+        on_show = session.candidates.partial[0][3] == ps.Marker.OBJECT
+        session.mark(outside=on_slice(5, dab(20, 28)))
+        asked = session.question()
+        assert corrects_untold(asked)
+        where, markers = asked.evidence
+        found = np.zeros(asked.shape, dtype=np.uint8)
+        found[where] = markers
+        is_object, opened = found == ps.Marker.OBJECT, found > 0
+        assert np.array_equal(is_object[3] & opened[3], on_show & opened[3])
+        assert np.array_equal(is_object[6], taken[6] & opened[6]) and is_object[6].any()
+        assert np.array_equal(session.question((0, 5)).evidence[1][0] == ps.Marker.OBJECT, taken[5])
+
+
+class TestWhatNoStrokesTell:
+    """What was carried, followed or found alike changes near the correction alone."""
+
+    def test_what_is_carried_was_taken_for_the_object(self, volume: ps.Session) -> None:
+        for z in (3, 4):
+            volume.mark(inside=on_slice(z, dab(20, 10)))
+        volume.carry(plane=(0, 3))
+        volume.mark(outside=on_slice(5, dab(30, 40)))
+        assert corrects_untold(volume.question())
+
+    def test_what_strokes_tell_was_not_however_sure_it_is(self, session: ps.Session) -> None:
+        candidates = replace(
+            GrowingProposer().propose(session.question()), score=np.ones(8, dtype=np.float32) * told(1.0)
+        )
+        session.offer(candidates)
+        session.mark(outside=dab(30, 40))
+        assert not corrects_untold(session.question()) and session.question().expected_dice == pytest.approx(told(1.0))
 
 
 class TestWhatWasChosen:

@@ -17,6 +17,7 @@ from napari_probseg.similar.frame import Frame
 from napari_probseg.similar.likeness import facts_of
 from napari_probseg.similar.offer import FACT_NAMES, Decisions, score_of
 from napari_probseg.similar.seeds import Seed, radii_of, seeds_of
+from napari_probseg.strokes import corrects_untold
 from test_similar import NO_NETWORK, disks, finished
 
 
@@ -107,6 +108,7 @@ def test_a_stroke_elsewhere_than_on_what_is_on_show_corrects_nothing() -> None:
     session.undo()
     session.mark(labels == labels[o.where].max())
     assert session._shown.evidence is not None
+    assert corrects_untold(session.question()), "no strokes tell it but this one: it changes near that alone"
 
 
 def test_a_look_pays_where_the_likeliest_is_likely_enough() -> None:

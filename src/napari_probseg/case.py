@@ -27,6 +27,7 @@ from napari_probseg.region import Region, absolute, bounding_box, boxed, hull, o
 __all__ = ["Case", "Marker", "Plane"]
 
 Plane: TypeAlias = tuple[int, int]
+Evidence: TypeAlias = tuple[Region, NDArray[np.uint8]]  # a region, and a `Marker` for each of its voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,9 @@ class Case:
     strokes : uint8 array of the image's spatial shape, optional
         The part of ``partial`` that a person drew.
     evidence : (tuple of slices, uint8 array of that region's shape), optional
-        What had been accepted before a stroke contradicted it: a `Marker` for every voxel. It decides nothing, but says
-        what the object may be like.
+        What was on show, or accepted, before a stroke contradicted it: it decides nothing, but tells of the object.
     expected_dice : float
-        The Dice that is expected of the ``evidence``, in [0, 1]: 0 where nobody told, 1 where a person took it.
+        The Dice that is expected of the ``evidence``, in [0, 1]: 0 where nobody told, 1 where no strokes tell it.
     sizes : sequence of float
         Sizes in mm of objects that this one may be like, such as those finished before it: of each the square root of
         its area, in a volume the cube root of its volume. A single stroke does not tell how large an object is.
@@ -70,7 +70,7 @@ class Case:
     channel_axis: int | None = None
     partial: NDArray[np.uint8] = None  # type: ignore[assignment]
     strokes: NDArray[np.uint8] = None  # type: ignore[assignment]
-    evidence: tuple[Region, NDArray[np.uint8]] | None = None
+    evidence: Evidence | None = None
     expected_dice: float = 0.0
     in_time: bool = False
     sizes: Sequence[float] = ()

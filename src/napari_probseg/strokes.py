@@ -9,7 +9,10 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box
 
-TAKEN = 1.0  # Dice that is expected of evidence which a person took for the object, whatever strokes are left of it
+# The Dice that is said to be expected of an object which strokes do not tell: next to 1, as more than these tell it.
+TAKEN = 1.0  # a person took it: it was finished, read from a file, or carried and accepted
+FOUND = 0.9995  # it is on show, carried, followed or like others
+MAX_TOLD = 0.999  # of what strokes tell, at most
 
 
 def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
@@ -25,9 +28,14 @@ def n_strokes(markers: NDArray[np.uint8]) -> tuple[int, int]:
     return numbered_parts(drawn == Marker.OBJECT)[1], numbered_parts(drawn == Marker.BACKGROUND)[1]
 
 
-def corrects_taken(case: Case) -> bool:
-    """Return whether the strokes correct what a person had taken for the object, see `Case.expected_dice`."""
-    return case.evidence is not None and case.expected_dice >= TAKEN
+def told(expected_dice: float) -> float:
+    """Return the Dice that is expected of an answer to strokes, less than of what stands without them."""
+    return min(expected_dice, MAX_TOLD)
+
+
+def corrects_untold(case: Case) -> bool:
+    """Return whether strokes correct an object that they do not tell (`TAKEN`, `FOUND`), see `Case.expected_dice`."""
+    return case.evidence is not None and case.expected_dice >= FOUND
 
 
 def without_evidence(case: Case) -> Case:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Evidence
 from napari_probseg.engine.images import Images
 from napari_probseg.pages import PAGE_VOXELS, Pages, packed, unpacked, zeros
 from napari_probseg.region import Region, n_voxels
@@ -159,7 +159,7 @@ def _case(
     decided: Decided,
     drawn: Region,
     strokes: NDArray[np.uint8],
-    evidence: tuple[Region, NDArray[np.uint8]] | None,
+    evidence: Evidence | None,
     expected_dice: float,
     sizes: tuple[float, ...],
 ) -> Case:

@@ -15,7 +15,7 @@ from napari_probseg.case import Case
 from napari_probseg.inference.inputs import enlarged
 from napari_probseg.inference.windows import Window, cut_off
 from napari_probseg.region import Region, overlap, relative
-from napari_probseg.strokes import n_strokes
+from napari_probseg.strokes import n_strokes, told
 
 WEIGHT_POWER = 4.0  # power of the weights: the better answers count for nearly all
 AGREEMENT_SHARE = 0.5  # after one stroke: share of a weight that hangs on whether the next larger window sees the same
@@ -95,7 +95,7 @@ class Looks:
     @property
     def confidence(self) -> float:
         """The Dice that is expected of that answer to the whole that counts most, in [0, 1]."""
-        return float(self.expected[(self.weight * ~self.is_part).argmax()])
+        return told(float(self.expected[(self.weight * ~self.is_part).argmax()]))
 
     @property
     def whole(self) -> Looks:

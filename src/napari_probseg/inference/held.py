@@ -17,19 +17,19 @@ from napari_probseg.inference.area import Area, probability_on
 from napari_probseg.inference.places import Mask, corrections, grid_of, sampled
 from napari_probseg.inference.windows import Window
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull
-from napari_probseg.strokes import corrects_taken
+from napari_probseg.strokes import corrects_untold
 
 MIN_EXPECTED = 0.85  # Dice that was expected of what was on show, from which on it is nearly right
 MAX_GROWN = 10.0  # how many times as much a new answer may add to it
 MIN_DEPTH = 3.0  # pixels: of a correction, at least
 HELD_LOG_ODDS = 4.0  # of what stays
-MIN_AGREED = 0.95  # Dice of an answer and of what was taken, corrected near strokes, from which on the answer stands
+MIN_AGREED = 0.95  # Dice of an answer and of what strokes do not tell, corrected near them, from which on that stands
 
 
 def given(case: Case, found: Answer) -> Answer:
     """Return what is answered: all that looks like the strokes where that is meant, else what `held` makes of it."""
-    if corrects_taken(case):
-        return corrected_taken(case, found)
+    if corrects_untold(case):
+        return corrected_untold(case, found)
     other = preferred(case, found)
     return held(case, found) if other is found else other
 
@@ -57,11 +57,12 @@ def held(case: Case, found: Answer) -> Answer:
     return found if n_added <= MAX_GROWN * np.count_nonzero(shown.mask) else corrected(case, found, shown)
 
 
-def corrected_taken(case: Case, found: Answer) -> Answer:
-    """Return what a person took for the object, changed near the strokes that correct it alone.
+def corrected_untold(case: Case, found: Answer) -> Answer:
+    """Return an object that strokes do not tell, changed near those that correct it alone.
 
-    Few strokes, or none, are left of an object that was finished, carried or read from a file, and the network, which
-    knows no more than these, would make another object of it. Where the two agree, the network's border is taken.
+    Few strokes, or none, are there of an object that was finished, carried, found alike, or read from a file, and the
+    network, which knows no more than these, would make another object of it. Where the two agree, the network's border
+    is taken.
 
     Parameters
     ----------
@@ -135,19 +136,19 @@ def changed_near(
     min_depth : float
         Of a correction, in places.
     is_narrow : bool
-        Whether near is within the depth of the middle of a correction, not of its deepest place: a dab that is as wide
-        as what a small object misses adds little more than itself.
+        Whether near what was missed is within the depth of the middle of a correction, not of its deepest place: a dab
+        that is as wide as what a small object misses adds little more than itself.
     """
     is_new, inside = (new > 0).numpy(), ndimage.distance_transform_edt(is_old)
     outside = ndimage.distance_transform_edt(~is_old).clip(max=inside.max())
     grows = is_new & _near(missed, outside, min_depth, is_narrow=is_narrow)
-    shrinks = ~is_new & _near(flooded, inside, min_depth, is_narrow=is_narrow)
+    shrinks = ~is_new & _near(flooded, inside, min_depth)
     stays = torch.from_numpy((is_new != is_old) & ~grows & ~shrinks)
     old = torch.from_numpy(np.where(is_old, HELD_LOG_ODDS, -HELD_LOG_ODDS).astype(np.float32))
     return torch.where(stays, old, new)
 
 
-def _near(correction: Mask, depth: NDArray[np.float64], least: float, *, is_narrow: bool) -> Mask:
+def _near(correction: Mask, depth: NDArray[np.float64], least: float, *, is_narrow: bool = False) -> Mask:
     """Return what lies no farther from a correction than that lies deep, or than the least."""
     if not correction.any():
         return np.zeros_like(correction)

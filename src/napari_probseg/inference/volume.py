@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_probseg.case import Case, Marker
+from napari_probseg.case import Case, Evidence, Marker
 from napari_probseg.inference.carried import Carried
 from napari_probseg.inference.fusion import likely
 from napari_probseg.inference.grid import Grid, grid_input, near
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
-from napari_probseg.inference.taken import Taken
 from napari_probseg.inference.threshold import by_threshold
 from napari_probseg.inference.through_slices import SeedLooks, across_slices, look_at_seeds, through_slices
+from napari_probseg.inference.untold import Untold
 from napari_probseg.inference.windows import Window, cut_off, window_on, windows_around
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.nn.advised import AdvisedCVAE
@@ -28,9 +28,7 @@ from napari_probseg.nn.advisers import ADVISER_NAMES
 from napari_probseg.nn.general import WINDOW_SIDE
 from napari_probseg.nn.volume import MAX_LOG_ODDS, VolumeCVAE, advised, facts_of, refiner_maps
 from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels
-from napari_probseg.strokes import n_strokes, without_evidence
-
-Evidence = tuple[Region, NDArray[np.uint8]]  # a `Marker` for every voxel of a region
+from napari_probseg.strokes import n_strokes, told, without_evidence
 
 N_WINDOWS = 4
 CLOSEST_RATIO = 4.0  # see `windows_around`
@@ -83,8 +81,8 @@ class VolumeAnswer:
         Returns the ways; where a threshold decides they have not been asked.
     carried : Carried, optional
         What accepted slices say.
-    taken : Taken, optional
-        What a person took for the object before correcting it.
+    untold : Untold, optional
+        An object that strokes do not tell, but correct.
     stays : (Z, Y, X) bool tensor, optional
         The places where that is left as it was.
     """
@@ -93,7 +91,7 @@ class VolumeAnswer:
     logit: Tensor
     look: Callable[[], Ways]
     carried: Carried | None = None
-    taken: Taken | None = None
+    untold: Untold | None = None
     stays: Tensor | None = None
 
     @cached_property
@@ -109,16 +107,16 @@ class VolumeAnswer:
     @property
     def confidence(self) -> float:
         """How sure it is of what it takes as object, in [0, 1]."""
-        if self.taken is not None:
-            return self.taken.expected_dice
+        if self.untold is not None:
+            return self.untold.expected_dice
         p = self.logit.sigmoid()
         inside = p > 0.5
-        return float((2 * p[inside] - 1).mean()) if bool(inside.any()) else 0.0
+        return told(float((2 * p[inside] - 1).mean())) if bool(inside.any()) else 0.0
 
     def probability(self) -> NDArray[np.float32]:
         """Return the probability of object in the voxels of the grid's region."""
         p = self.grid.in_voxels(self.logit.sigmoid())
-        return p if self.taken is None or self.stays is None else self.taken.kept(p, self.grid, self.stays)
+        return p if self.untold is None or self.stays is None else self.untold.kept(p, self.grid, self.stays)
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,8 @@ def answer_in_volume(
     """Look at a volume with a stroke inside.
 
     From the second stroke on the networks do not see the answer that was on show (`Case.evidence`); it holds where no
-    stroke contradicts it. What a person took for the object changes near the strokes that correct it alone, unless the
-    answer is nearly the same, see `held.corrected_taken`.
+    stroke contradicts it. They do see what strokes do not tell, and it changes near those that correct it alone, unless
+    the answer is nearly the same, see `Untold`.
 
     Parameters
     ----------
@@ -171,14 +169,15 @@ def answer_in_volume(
     ValueError
         If nothing is marked, the image is constant or not finite around the marks, or these lie too far apart.
     """
-    shown = case.evidence if numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1 else None
-    taken = Taken.of(case)
+    untold, shown = Untold.of(case), None
+    if untold is None and numbered_parts(case.strokes[case.drawn] != Marker.UNKNOWN)[1] > 1:
+        shown = case.evidence
     if shown is not None:
         case = without_evidence(case)
     carried = Carried.of(case)
     far = look_around(network, case, device)
     seeds = look_at_seeds(of_images, case, device, remembered)
-    known = [found.box for found in (carried, taken) if found is not None]
+    known = [found.box for found in (carried, untold) if found is not None]
     expected = [box for box in (_box_of_strokes(case), far.box(case.shape), *known) if box is not None]
     region = with_room(case, hull(*expected, seeds.box(case)))
     is_surer = len(seeds.planes) == 1 and far.trust.max() > MIN_TRUST_RATIO * seeds.confidence
@@ -188,7 +187,7 @@ def answer_in_volume(
     for _ in range(N_ROUNDS):
         grid = Grid.over(case, region)
         look = partial(look_at_all, network, of_images, case, grid, far, seeds, device)
-        answer = _judged(network, case, grid, look, shown, taken, carried, device)
+        answer = _judged(network, case, grid, look, shown, untold, carried, device)
         wider = _reached_out(case, answer)
         if wider == region or n_voxels(wider) > MAX_WINDOW_VOXELS:
             break
@@ -235,7 +234,7 @@ def _judged(
     grid: Grid,
     look: Callable[[], Ways],
     shown: Evidence | None,
-    taken: Taken | None,
+    untold: Untold | None,
     carried: Carried | None,
     device: torch.device,
 ) -> VolumeAnswer:
@@ -249,10 +248,10 @@ def _judged(
     logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
     if carried is not None:
         logit = carried.beside(logit.sigmoid(), grid, *strokes_in(ways.maps)).logit(eps=LEAST_PROBABILITY)
-    if taken is None:
+    if untold is None:
         return VolumeAnswer(grid, logit, lambda: ways, carried)
-    logit, stays = taken.corrected(logit, grid, *strokes_in(ways.maps))
-    return VolumeAnswer(grid, logit, lambda: ways, carried, taken, stays)
+    logit, stays = untold.corrected(logit, grid, *strokes_in(ways.maps))
+    return VolumeAnswer(grid, logit, lambda: ways, carried, untold, stays)
 
 
 @torch.inference_mode()

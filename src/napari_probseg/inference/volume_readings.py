@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case
+from napari_probseg.case import Case, Evidence
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.held import changed_near
@@ -20,7 +20,6 @@ from napari_probseg.inference.patches import EDGES, SMOOTHNESS, Patches
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.volume import (
     CLOSEST_RATIO,
-    Evidence,
     VolumeAnswer,
     answer_in_volume,
     strokes_in,

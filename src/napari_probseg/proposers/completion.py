@@ -14,6 +14,7 @@ from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.images import checked_number
 from napari_probseg.morphology import with_rim
 from napari_probseg.region import relative
+from napari_probseg.strokes import told
 
 if TYPE_CHECKING:
     from napari_probseg.inference.answer import Answer
@@ -118,7 +119,7 @@ class Completion:
         open_ = patch == Marker.UNKNOWN
         patch[open_ & mask] = Marker.OBJECT
         patch[open_ & ~mask & (True if config.everywhere else with_rim(mask))] = Marker.BACKGROUND
-        sure = float(np.abs(2 * self.probability - 1).mean())
+        sure = told(float(np.abs(2 * self.probability - 1).mean()))
         one = np.ones(1, dtype=np.float32)
         plausible = sure if self.expected_dice is None else self.expected_dice
         return Candidates(self.case, where, patch[None], plausible * one, one, probability)

@@ -129,7 +129,7 @@ class UNetCut(AsksNetworks, Completer):
             seen = with_fallback(
                 self, lambda: answer_in_volume(network, of_images, hinted, self.device, self.remembered)
             )
-            expected = None if seen.taken is None else seen.confidence
+            expected = None if seen.untold is None else seen.confidence
             return Completion(case, seen.window, seen.probability(), expected_dice=expected)
         return self._completed(case, hinted)
 

@@ -28,6 +28,7 @@ from napari_probseg.similar.offer import (
     Similar,
     SimilarObject,
 )
+from napari_probseg.strokes import FOUND
 
 if TYPE_CHECKING:
     from napari_probseg.similar.finder import Finder
@@ -275,7 +276,10 @@ class Alike(Finishing):
         self._corrected = None if i is None else self._on_offer(i)
 
     def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
-        """Return the object on show where a stroke lies near it, in a region with room for what is missing of it."""
+        """Return the object on show where a stroke lies near it, in a region with room for what is missing of it.
+
+        No stroke tells it but the correction: it changes near that alone.
+        """
         if (o := self._corrected) is None:
             return None
         where = grown(o.where, [2 + (s.stop - s.start) // 2 for s in o.where], self._case.shape)
@@ -283,7 +287,7 @@ class Alike(Finishing):
             return None
         mask = np.zeros([s.stop - s.start for s in where], dtype=bool)
         mask[relative(o.where, where)] = o.mask
-        return OnShow(where, mask)
+        return OnShow(where, mask, FOUND)
 
     def _on_offer(self, i: int) -> SimilarObject:
         if not len(self.similar):

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.region import Region, grown, n_voxels, overlap, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels, overlap, relative
 from napari_probseg.session.history import Change, Step
 from napari_probseg.strokes import TAKEN
 
+MAX_VOXELS = 2**25  # of a volume, that are opened
 _LABELS = (Marker.OBJECT, Marker.BACKGROUND)
 _CHOICES = ("accept", "finish", "reopen")
 
@@ -128,7 +129,7 @@ def _turned(step: Step, drawn: Change) -> NDArray[np.bool_]:
 
 
 def _region(case: Case, plane: Plane | None) -> Region | None:
-    """Return where to look: the plane, the whole of a 2-D image, or the box around all strokes and a margin."""
+    """Return where to look: the plane, the whole of an image, or what is decided of a volume (or near the object)."""
     if plane is not None:
         axis, index = plane
         if case.ndim == 2 or not 0 <= axis < case.ndim or not 0 <= index < case.shape[axis]:
@@ -138,5 +139,8 @@ def _region(case: Case, plane: Plane | None) -> Region | None:
         return tuple(slice(0, n) for n in case.shape)
     if not n_voxels(case.drawn):
         return None
-    margins = [8 + (s.stop - s.start) // 4 for s in case.drawn]
-    return grown(case.drawn, margins, case.shape)
+    if n_voxels(case.marked) <= MAX_VOXELS:
+        return case.marked  # what is decided around a hole misleads a network
+    object_ = bounding_box(case.partial[case.marked] == Marker.OBJECT)
+    box = case.drawn if object_ is None else hull(case.drawn, absolute(object_, case.marked))
+    return grown(box, [8 + (s.stop - s.start) // 4 for s in box], case.shape)

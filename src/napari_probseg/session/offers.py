@@ -17,7 +17,7 @@ from napari_probseg.session.finished import N_LATEST
 from napari_probseg.session.history import Step, change_between
 from napari_probseg.session.request import Offer, Request, plain
 from napari_probseg.session.shown import Answer, OnShow, expected_dice
-from napari_probseg.strokes import n_strokes
+from napari_probseg.strokes import FOUND, n_strokes
 
 # Intersection over union with what was chosen, below which an answer is another one:
 DEPARTED = 0.6  # where a candidate happens to hold what was chosen, ...
@@ -200,7 +200,7 @@ class Offers(Alike):
             request = replace(self._request(verb, arguments), ticket=about)
         if not self.is_current(request):
             raise ValueError("the candidates belong to an earlier state of the session: propose again")
-        held = self._held(candidates)
+        held = self._held(candidates, request.plane)
         self._offer, self._looked_at, self._is_chosen = Offer(candidates, request, maker, completion), held, held > 0
         return candidates
 
@@ -353,17 +353,19 @@ class Offers(Alike):
         self.offer(candidates, replace(request, ticket=self._ticket), maker=offer.maker, completion=completion)
         return self.accept(0)
 
-    def _held(self, candidates: Candidates) -> int:
+    def _held(self, candidates: Candidates, plane: Plane | None) -> int:
         """Return the candidate that holds what was chosen before the latest stroke; the first where there is none."""
         where = candidates.where
         shown = self._shown.markers[where] == Marker.OBJECT
-        if not self._is_chosen or len(candidates) < 2 or self._case.ndim != 2 or not shown.any():
+        is_flat = self._case.ndim_at(plane) == 2
+        if not self._is_chosen or len(candidates) < 2 or not is_flat or not shown.any():
             return 0
         strokes = self._case.strokes[where]
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
         likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         if (kept := candidates.kept) is not None:
-            is_late = sum(n_strokes(self._case.strokes[self._case.drawn])) >= MIN_STROKES
+            here = self._case.at(plane)
+            is_late = sum(n_strokes(here.strokes[here.drawn])) >= MIN_STROKES
             return kept if likeness[0] < (DEPARTED_LATE if is_late else DEPARTED_EARLY) else 0
         best = int(np.argmax(likeness))
         return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
@@ -379,5 +381,6 @@ class Offers(Alike):
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
         if not (candidates := self.candidates):
             return super()._on_show(drawn)
-        i = self._looked_at
-        return OnShow(candidates.where, candidates.patches[i] == Marker.OBJECT, float(candidates.score[i]))
+        i, is_carried = self._looked_at, self._offer is not None and self._offer.request.verb == "carry"
+        expected = FOUND if is_carried else float(candidates.score[i])
+        return OnShow(candidates.where, candidates.patches[i] == Marker.OBJECT, expected)

@@ -15,6 +15,7 @@ from napari_probseg.case import Case, Plane
 from napari_probseg.region import Part, Region
 from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Step
+from napari_probseg.session.shown import is_of_plane, over
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,11 @@ class Request:
         is_whole = self.verb == "complete" and is_flat  # of a volume, slices that were accepted are held
         opened = opened_by_corrections(self.case, self.objects, self.steps, self.plane, anyhow=is_whole)
         opened = opened.with_sizes(self.sizes) if self.sizes else opened
-        return opened if self.shown is None else opened.with_evidence(*self.shown, self.expected_dice)
+        if self.shown is None or not is_of_plane(self.shown[0], self.plane):
+            return opened
+        if opened.evidence is None or is_flat:
+            return opened.with_evidence(*self.shown, self.expected_dice)
+        return opened.with_evidence(*over(opened.evidence, self.shown), max(opened.expected_dice, self.expected_dice))
 
     def with_arguments(self, **arguments: Any) -> Request:
         """Return the same request with other arguments: options, say, that are known once a network is loaded."""

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_probseg.case import Marker
+from napari_probseg.case import Evidence, Marker, Plane
 from napari_probseg.pages import zeros
-from napari_probseg.region import Region, absolute, bounding_box, hull, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels, overlap, placed, relative
 from napari_probseg.session.history import Change, Step, change_between
 
 NAME = "shown"  # of its changes
+
+MAX_VOXELS = 2**22  # of a volume, that are kept with each stroke
+MARGIN_RATIO = 0.25  # around the object, over its sides, that is kept of an answer about more
 
 Answer = tuple[Region, NDArray[np.bool_]]  # what is object in a region; the rest of that is background
 
@@ -30,6 +33,28 @@ class OnShow(NamedTuple):
         """What the step that corrects it tells of it."""
         return {"expected_dice": round(float(self.expected_dice), 4)} if self.expected_dice else {}
 
+    def bounded(self, shape: Sequence[int]) -> OnShow | None:
+        """Return it as far as it is kept: all of it in an image, in a volume what lies near to a large object.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the image or volume.
+
+        Returns
+        -------
+        OnShow or None
+            None where even that is too large.
+        """
+        if len(shape) == 2 or n_voxels(self.where) <= MAX_VOXELS:
+            return self
+        if (box := bounding_box(self.mask)) is None:
+            return None
+        near = grown(box, [2 + int(MARGIN_RATIO * (s.stop - s.start)) for s in box], self.mask.shape)
+        if n_voxels(near) > MAX_VOXELS:
+            return None
+        return OnShow(absolute(near, self.where), self.mask[near], self.expected_dice)
+
 
 def expected_dice(steps: Sequence[Step]) -> float:
     """Return what was expected of the answer that was on show after some steps; 0 where nobody told."""
@@ -37,6 +62,24 @@ def expected_dice(steps: Sequence[Step]) -> float:
         if "expected_dice" in step.arguments or any(change.name == NAME for change in step.changes):
             return float(step.arguments.get("expected_dice", 0.0))
     return 0.0
+
+
+def is_of_plane(where: Region, plane: Plane | None) -> bool:
+    """Return whether a region tells of a plane: it meets it, and is no slice across. All tell of a volume, if none."""
+    if plane is None:
+        return True
+    axis, index = plane
+    sides = [s.stop - s.start for s in where]
+    is_across = sides[axis] > 1 and min(sides) == 1
+    return where[axis].start <= index < where[axis].stop and not is_across
+
+
+def over(before: Evidence, after: Evidence) -> Evidence:
+    """Return markers of two regions as those of one: the second ones, and the first where these say nothing."""
+    (first, old), (second, new) = before, after
+    where = hull(first, second)
+    markers, later = placed(where, first, old), placed(where, second, new)
+    return where, np.where(later == Marker.UNKNOWN, markers, later)
 
 
 class Shown:
@@ -53,21 +96,22 @@ class Shown:
         self._where: Region | None = None  # where they say anything
 
     @property
-    def evidence(self) -> tuple[Region, NDArray[np.uint8]] | None:
+    def evidence(self) -> Evidence | None:
         """A region and a `Marker` for each of its voxels; None if nothing was on show."""
         return None if self._where is None else (self._where, self.markers[self._where].copy())
 
     def changes_to(self, answer: OnShow | None) -> tuple[Change, ...]:
         """Return what puts another answer in its place, or none."""
-        boxes = [box for box in (self._where, answer and answer[0]) if box is not None]
-        if not boxes:
-            return ()
-        where = hull(*boxes)
-        after = np.zeros_like(self.markers[where])
-        if answer is not None:
-            region, mask = answer[:2]
-            after[relative(region, where)] = np.where(mask, Marker.OBJECT, Marker.BACKGROUND)
-        return change_between(NAME, self.markers[where], after, where)
+        boxes = [box for box in (self._where, answer and answer.where) if box is not None]
+        if len(boxes) == 2 and overlap(*boxes) is not None:
+            boxes = [hull(*boxes)]
+        changes: tuple[Change, ...] = ()
+        for box in boxes:  # of two slices that lie far apart, without all that lies between
+            after = np.zeros_like(self.markers[box])
+            if answer is not None and overlap(answer.where, box) is not None:
+                after[relative(answer.where, box)] = np.where(answer.mask, Marker.OBJECT, Marker.BACKGROUND)
+            changes += change_between(NAME, self.markers[box], after, box)
+        return changes
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Make those of some changes that are its own."""
@@ -76,6 +120,6 @@ class Shown:
             return
         for change in own:
             self.markers[change.where] = change.after
-        box = hull(*(change.where for change in own), *filter(None, [self._where]))
-        inner = bounding_box(self.markers[box])
-        self._where = inner and absolute(inner, box)
+        boxes = [*(change.where for change in own), *filter(None, [self._where])]
+        inner = [absolute(found, box) for box in boxes if (found := bounding_box(self.markers[box])) is not None]
+        self._where = hull(*inner) if inner else None

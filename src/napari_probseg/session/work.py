@@ -144,8 +144,8 @@ class Work:
         inside, outside, erase, where : optional
             See `Case.mark`.
         shown : (region, bool array) or (region, bool array, float), optional
-            The object that was on show in a region while they were drawn, and the Dice that is expected of it: in an
-            image, the next answer corrects it. The candidate that is looked at, if absent.
+            The object that was on show in a region while they were drawn, and the Dice that is expected of it: the next
+            answer corrects it. The candidate that is looked at, if absent.
 
         Returns
         -------
@@ -167,9 +167,12 @@ class Work:
             marked = marked.with_parts(("partial", box, without_locked(marked, self._objects, box)) for box in regions)
         new = [(box, marked.partial[box], marked.strokes[box]) for box in regions]
         changes = tuple(change for values in new for change in changes_to(self._case, self._objects, *values))
-        if changes and self._case.ndim == 2 and (answer := OnShow(*shown) if shown else self._on_show(regions)):
-            return self._do("mark", answer.told, changes + self._shown.changes_to(answer), marked)
-        return self._do("mark", {}, changes, marked)
+        answer = OnShow(*shown) if shown else self._on_show(regions)
+        if not changes or answer is None:
+            return self._do("mark", {}, changes, marked)
+        kept = answer.bounded(self._case.shape)
+        told = {} if kept is None else kept.told
+        return self._do("mark", told, changes + self._shown.changes_to(kept), marked)
 
     def refine(self, what: Refinement | str, changes: tuple[Change, ...] | None = None) -> Step:
         """Smooth an object, keep its largest part, fill its holes or between its slices, or remove specks.

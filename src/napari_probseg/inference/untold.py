@@ -1,4 +1,4 @@
-"""What a person took for an object of a volume before correcting it: it changes near the strokes that do alone."""
+"""An object of a volume that strokes do not tell, but correct: it changes near these alone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.held import MIN_AGREED, changed_near
 from napari_probseg.region import Region, absolute, bounding_box, hull, placed, relative
-from napari_probseg.strokes import corrects_taken
+from napari_probseg.strokes import TAKEN, corrects_untold
 
 MIN_DEPTH = 1.0  # places: of a correction, at least
+MIN_AGREED_FOUND = 0.8  # as `MIN_AGREED`, where no person took it
 STAYS = 0.98  # probability of object, or of the rest, where it stays
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a person took for the object; the rest of the volume is not.
+class Untold:
+    """What was taken for the object, or found; the rest of the volume is not.
 
     Parameters
     ----------
@@ -35,9 +36,9 @@ class Taken:
     expected_dice: float
 
     @classmethod
-    def of(cls, case: Case) -> Taken | None:
+    def of(cls, case: Case) -> Untold | None:
         """Return it: the evidence, and what is decided beside it; None where the strokes correct no such thing."""
-        if case.evidence is None or not corrects_taken(case):
+        if case.evidence is None or not corrects_untold(case):
             return None
         box, patch = case.evidence
         where = hull(case.marked, box)
@@ -70,7 +71,8 @@ class Taken:
         drawn = missed.numpy(), flooded.numpy()
         near = changed_near(*drawn, is_old.numpy(), new, min_depth=MIN_DEPTH, is_narrow=True)
         is_near, is_new = near > 0, new > 0
-        if 2 * int((is_near & is_new).sum()) >= MIN_AGREED * int(is_near.sum() + is_new.sum()):
+        least = MIN_AGREED if self.expected_dice >= TAKEN else MIN_AGREED_FOUND
+        if 2 * int((is_near & is_new).sum()) >= least * int(is_near.sum() + is_new.sum()):
             return new, None
         return near, is_near == is_old
 

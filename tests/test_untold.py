@@ -1,4 +1,4 @@
-"""What a person took for an object of a volume changes near the strokes that correct it, and nowhere else."""
+"""An object of a volume that strokes do not tell changes near those that correct it, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 import napari_probseg as ps
 from napari_probseg.inference.grid import Grid
-from napari_probseg.inference.taken import Taken
+from napari_probseg.inference.untold import Untold
 from napari_probseg.metrics import dice
 from napari_probseg.morphology import ball
-from napari_probseg.strokes import TAKEN
+from napari_probseg.strokes import FOUND, TAKEN
 
 SHAPE = (20, 72, 76)
 MM = np.array([2.0, 1.0, 1.0])
@@ -57,24 +57,47 @@ def test_a_finished_object_that_is_reopened_and_corrected_stays_as_it_was_elsewh
     assert session.max_label == 1
 
 
+def test_an_object_that_was_found_alike_is_corrected_by_a_stroke_outside_alone() -> None:
+    """Nothing is brushed inside it: what was found is what the object is."""
+    session = ps.Session(volume(), completer=ps.load_completer(device="cpu"))
+    where, found = np.s_[0:20, 10:66, 10:70], TRUE | BUMP
+    session.mark(outside=solid(10, 36, 55, 2), shown=(where, found[where], FOUND))
+    candidates = session.complete()
+    corrected = candidates.partial[0] == ps.Marker.OBJECT
+    assert dice(corrected, TRUE) > dice(found, TRUE)
+    assert not corrected[solid(10, 36, 55, 2)].any()
+    assert float(candidates.score[0]) == pytest.approx(FOUND), "the next stroke corrects it, too"
+
+
+def test_where_nobody_took_it_an_answer_takes_its_place_sooner() -> None:
+    case, everywhere = volume(), tuple(slice(0, n) for n in SHAPE)
+    new = solid(10, 36, 34, 18)  # of a Dice of 0.83
+    for told, is_new in ((FOUND, True), (TAKEN, False)):
+        of = case.mark(outside=solid(10, 62, 60, 2)).with_shown(everywhere, TRUE, told)
+        grid = Grid.over(of, everywhere)
+        on, dab = (grid.of_markers(everywhere, m.view(np.uint8)) > 0 for m in (new, solid(10, 62, 60, 2)))
+        _, stays = Untold.of(of).corrected(8.0 * on - 4.0, grid, on & False, dab)
+        assert (stays is None) == is_new
+
+
 def test_an_answer_that_is_nearly_what_was_taken_takes_its_place_and_another_one_does_not() -> None:
     case = volume()
     everywhere = tuple(slice(0, n) for n in SHAPE)
     of = case.mark(outside=solid(10, 36, 54, 2)).with_shown(everywhere, TRUE | BUMP, TAKEN)
-    taken = Taken.of(of)
-    assert taken is not None and taken.box == tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(TRUE | BUMP))
+    untold = Untold.of(of)
+    assert untold is not None and untold.box == tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(TRUE | BUMP))
     grid = Grid.over(of, everywhere)
     places = [grid.of_markers(everywhere, m.view(np.uint8)) > 0 for m in (TRUE, solid(10, 20, 20, 9), TRUE & False)]
     true, other, none = places
     dab = grid.of_markers(everywhere, solid(10, 36, 54, 2).view(np.uint8)) > 0
-    right, stays = taken.corrected(8.0 * true - 4.0, grid, none, dab)
+    right, stays = untold.corrected(8.0 * true - 4.0, grid, none, dab)
     assert stays is None and torch.equal(right > 0, true)
-    held, stays = taken.corrected(8.0 * other - 4.0, grid, none, dab)
+    held, stays = untold.corrected(8.0 * other - 4.0, grid, none, dab)
     assert stays is not None and not bool((held > 0)[dab].any())
-    p = taken.kept(grid.in_voxels(held.sigmoid()), grid, stays)
+    p = untold.kept(grid.in_voxels(held.sigmoid()), grid, stays)
     far = ~solid(10, 36, 52, 18)
     assert ((p > 0.5) == TRUE)[far].all(), "voxel by voxel, however coarse the grid is"
-    assert Taken.of(of.with_shown(everywhere, TRUE, 0.9)) is None
+    assert Untold.of(of.with_shown(everywhere, TRUE, 0.9)) is None
 
 
 def test_a_stroke_on_a_slice_where_nothing_is_to_be_seen_does_not_refuse_the_volume() -> None:
