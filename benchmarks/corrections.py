@@ -21,7 +21,7 @@ from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.metrics import dice
 from napari_probseg.region import bounding_box, grown
 from napari_probseg.simulate.annotator import dab
-from options import parser_of
+from options import parser_of_sets
 
 KINDS = ("a piece missing", "a piece too much", "warped", "accepted")
 N_DABS = 6
@@ -33,14 +33,11 @@ Mask = NDArray[np.bool_]
 
 
 def main() -> None:
-    parser = parser_of(__doc__)
-    parser.add_argument("--sets", nargs="+", required=True, help="their names")
+    parser = parser_of_sets(__doc__)
     parser.add_argument("--volumes", action="store_true", help="objects in 3-D")
-    parser.add_argument("--part", default="test", choices=["training", "test"])
     parser.add_argument("--cases", type=int, default=6, help="of each set")
-    parser.add_argument("--weights", help="a network of images; the shipped ones if absent")
     arguments = parser.parse_args()
-    completer = ps.load_completer(*([arguments.weights] if arguments.weights else []), device="cpu")
+    completer = ps.load_completer(arguments.weights, device="cpu")
     found: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     for dataset in datasets_at(arguments.data, arguments.sets):
         ndim = 3 if arguments.volumes else 2

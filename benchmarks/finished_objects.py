@@ -25,8 +25,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--finished", type=int, nargs="*", default=N_FINISHED, help="how many others")
     arguments = parser.parse_args()
-    weights = [arguments.weights] if arguments.weights else []
-    completer = ps.load_completer(*weights, device="cpu")
+    completer = ps.load_completer(arguments.weights, device="cpu")
     assert isinstance(completer, UNetCut)
     print("| data set | objects | finished | before | after | seconds |\n|---|--:|--:|---|---|--:|", flush=True)
     for dataset in datasets_at(arguments.data, arguments.sets):

@@ -31,20 +31,16 @@ MIN_OBJECTS = 4
 
 def parser_of(about: str | None) -> argparse.ArgumentParser:
     """Return what reads which objects are looked at, for this and other benchmarks of what finished objects bring."""
-    parser = options.parser_of(about)
-    parser.add_argument("--sets", nargs="+", required=True, help="their names")
-    parser.add_argument("--part", default="test", choices=["training", "test"])
+    parser = options.parser_of_sets(about)
     parser.add_argument("--images", type=int, default=6, help="of each set")
     parser.add_argument("--objects", type=int, default=3, help="of each image")
-    parser.add_argument("--weights", help="a network of images; the shipped one if absent")
     return parser
 
 
 def main() -> None:
     parser = parser_of(__doc__)
     arguments = parser.parse_args()
-    weights = [arguments.weights] if arguments.weights else []
-    completer = ps.load_completer(*weights, device="cpu")
+    completer = ps.load_completer(arguments.weights, device="cpu")
     print("| data set | objects |", *(f"{n} finished |" for n in N_FINISHED))
     print("|---|--:|" + "---|" * len(N_FINISHED), flush=True)
     for dataset in datasets_at(arguments.data, arguments.sets):

@@ -322,7 +322,7 @@ def drawn_by_hand(scene: Scene, completer: Any, i: int, sizes: Sequence[float] =
         n += 1
         inside, outside = _dab(result, truth, mm, radius)
         case = case.mark(inside, outside, where=where)
-        if n > 1 and case.ndim == 2:
+        if n > 1:
             case = case.with_shown(where, result, expected_dice)
         candidates = completer.propose(case, 1)
         result, expected_dice = candidates.accept(0).partial[where] == Marker.OBJECT, float(candidates.score[0])
