@@ -110,7 +110,7 @@ class Proposing:
     """Candidates after every stroke, as in the widget; in volumes those of the volume.
 
     One candidate is on show after a stroke (`Session.looked_at`), another one after it was chosen: what is on show is
-    what the next stroke corrects. In a volume what is chosen is accepted, and more is asked for.
+    what the next stroke corrects.
     """
 
     def __init__(self, case: Case, proposer: Proposer) -> None:
@@ -128,13 +128,8 @@ class Proposing:
 
     def choose(self, i: int) -> Mask:
         """Show another candidate, and return it."""
-        if self.session.case.ndim == 2:
-            self.session.look_at(i)
-            return np.asarray(self.offered()[i])
-        self.session.accept(i)
-        decided = np.asarray(self.session.case.partial == Marker.OBJECT)
-        self._asked()
-        return decided
+        self.session.look_at(i)
+        return np.asarray(self.offered()[i])
 
     def _asked(self) -> Mask:
         """Ask for candidates; return the one on show, or what is decided where there is none."""

@@ -357,18 +357,18 @@ class Offers(Alike):
         """Return the candidate that holds what was chosen before the latest stroke; the first where there is none."""
         where = candidates.where
         shown = self._shown.markers[where] == Marker.OBJECT
-        is_flat = self._case.ndim_at(plane) == 2
-        if not self._is_chosen or len(candidates) < 2 or not is_flat or not shown.any():
+        if not self._is_chosen or len(candidates) < 2 or not shown.any():
             return 0
         strokes = self._case.strokes[where]
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)
-        likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
+        like_first = iou(candidates.patches[0] == Marker.OBJECT, chosen)
         if (kept := candidates.kept) is not None:
             here = self._case.at(plane)
             is_late = sum(n_strokes(here.strokes[here.drawn])) >= MIN_STROKES
-            return kept if likeness[0] < (DEPARTED_LATE if is_late else DEPARTED_EARLY) else 0
+            return kept if like_first < (DEPARTED_LATE if is_late else DEPARTED_EARLY) else 0
+        likeness = [iou(patch == Marker.OBJECT, chosen) for patch in candidates.patches]
         best = int(np.argmax(likeness))
-        return best if likeness[0] < DEPARTED and likeness[best] > HELD else 0
+        return best if like_first < DEPARTED and likeness[best] > HELD else 0
 
     def _request(self, verb: str, arguments: Mapping[str, Any]) -> Request:
         told = {name: plain(value) for name, value in arguments.items()}
