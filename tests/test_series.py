@@ -12,7 +12,7 @@ import tifffile
 
 import napari_probseg as ps
 from napari_probseg.io.folder import Channels, images_in, in_reading_order, is_of_objects, stem_of
-from napari_probseg.session.beside import objects_beside, read_beside, write_beside
+from napari_probseg.session.beside import Written, objects_beside, read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from sessions import square
 
@@ -41,6 +41,24 @@ def save(path: Path, session: ps.Session, *, is_own: bool = True) -> tuple[Path,
 
 def names(paths: tuple[Path, ...]) -> list[str]:
     return [path.name for path in paths]
+
+
+def test_objects_beside_an_image_are_of_the_work_that_wrote_them_until_something_else_did(folder: Path) -> None:
+    image, written = folder / "cell1.tif", Written()
+    one, other = with_objects({}), with_objects({})
+    assert not written.is_by(image, one), "nothing was written"
+    for session in (one, other):
+        save(image, session)
+        written.note(image, session)
+    assert written.is_by(image, other) and not written.is_by(image, one)
+    other.keep(folder / "work.journal")
+    written.note(image, other)
+    other.journal.close()
+    gone_on = ps.Session.load(folder / "work.journal", IMAGE)
+    gone_on.journal = other.journal
+    assert written.is_by(image, gone_on), "work that is gone on with is the same"
+    os.utime(objects_beside(image), ns=(0, 0))
+    assert not written.is_by(image, other), "another program has changed it"
 
 
 def test_the_images_of_a_folder_come_as_people_order_them(folder: Path) -> None:

@@ -95,6 +95,29 @@ def test_back_to_an_earlier_image_everything_is_as_it_was_left(opened, qtbot, fo
     assert not list(folder.glob("*_before_*")), "it is the same work"
 
 
+def test_of_a_file_that_is_open_twice_the_objects_of_both_are_kept(opened, qtbot, folder):
+    viewer, widget = opened
+    add_read(viewer, folder / "cell0.tif", read_layers(str(folder / "cell0.tif")))
+    turned(qtbot)
+    first, second = (layer for layer in viewer.layers if isinstance(layer, Image) and not widget.work.owns(layer))
+    stroke(qtbot, widget, (10, 50))
+    widget.work.bring_up(first)
+    finished(qtbot, widget, (30, 30))
+    forward(qtbot, widget, "cell1")
+    saved = ps.read(folder / "cell0_objects.tif").data
+    widget.work.bring_up(second)
+    forward(qtbot, widget, "cell1")
+    (aside,) = folder.glob("cell0_objects_before_*.tif")
+    assert aside.name in widget.panel.status.text() and np.array_equal(ps.read(aside).data, saved)
+    assert ps.read(folder / "cell0_objects.tif").data[10, 50] == 1 and saved[30, 30] == 1
+    back(qtbot, widget, "cell0")
+    finished(qtbot, widget, (50, 10))
+    forward(qtbot, widget, "cell1")
+    again = ps.read(folder / "cell0_objects.tif").data
+    assert (again[10, 50], again[50, 10]) == (1, 2), "the same work replaces what it wrote"
+    assert list(folder.glob("cell0_objects_before_*.tif")) == [aside]
+
+
 def images(viewer):
     return [layer.name for layer in viewer.layers if isinstance(layer, Image)]
 

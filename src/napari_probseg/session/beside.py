@@ -7,6 +7,8 @@ import io
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from napari_probseg.io.atomic import write_whole
 from napari_probseg.io.folder import ASIDE, OBJECTS, stem_of
 from napari_probseg.io.labels import read_labels
 from napari_probseg.session.finished import FinishedObject
+
+if TYPE_CHECKING:
+    from napari_probseg.session.session import Session
 
 
 def objects_beside(image: Path) -> Path:
@@ -91,6 +96,32 @@ def write_beside(
         raise
     write_whole(_table_of(path), _table(finished, like, image))
     return path, aside
+
+
+class Written:
+    """Which work wrote the objects beside each image: that alone may replace them, as long as they are as it left them.
+
+    Work that is gone on with, from its journal, is the same work.
+    """
+
+    def __init__(self) -> None:
+        self._by: dict[Path, tuple[object, ...]] = {}
+
+    def note(self, image: Path, session: Session) -> None:
+        """Note that the objects beside an image are those of a session."""
+        self._by[image] = _signature(image, session)
+
+    def is_by(self, image: Path, session: Session) -> bool:
+        """Return whether the objects beside an image are those that a session wrote there, or took up from there."""
+        return self._by.get(image) == _signature(image, session)
+
+
+def _signature(image: Path, session: Session) -> tuple[object, ...]:
+    """Return what tells the work of a session, and the file beside an image as it is now, from all others."""
+    path, journal = objects_beside(image), session.journal
+    about = path.stat() if path.is_file() else None
+    state = None if about is None else (about.st_mtime_ns, about.st_size)
+    return (ref(session) if journal is None else journal.path), path, state
 
 
 def write_table(path: Path, finished: Iterable[FinishedObject], *, like: Picture | None, image: Path) -> Path | None:

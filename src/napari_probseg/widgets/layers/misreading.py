@@ -56,7 +56,7 @@ def opened_twice(layer: Image, others: Sequence[Image]) -> str:
     twins = [one for one in others if one is not layer and _is_plain(one) and _is_plain(layer)]
     if source is None or not any(source_of(one) == source and _are_alike(one.data, layer.data) for one in twins):
         return ""
-    return f"“{source.name}” is open twice: work on one of the two alone, as the objects of both go into one file."
+    return f"“{source.name}” is open twice, and each has objects of its own: work on one of the two alone."
 
 
 def _are_alike(a: NDArray[Any], b: NDArray[Any]) -> bool:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_probseg.case import Marker
 from napari_probseg.napari_io.layer_data import get_reader
-from napari_probseg.session.beside import objects_beside
+from napari_probseg.session.beside import Written, objects_beside
 from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
@@ -49,7 +49,7 @@ class ImageSeries(QObject):
 
     def __init__(self, work: Workspace, parent: Any) -> None:
         super().__init__(parent)
-        self.work, self.series = work, Series()
+        self.work, self.series, self._written = work, Series(), Written()
         self.background, self._passage = Background(), Passage(work, parent, self._is_settled)
         self.background.said.connect(work.say)
         self.background.done.connect(self._take)
@@ -89,7 +89,7 @@ class ImageSeries(QObject):
         session, path = work.session, source_of(image)
         if session is None:
             work.recovery.refuse_while_pending()
-        elif work.is_meant or _has_object(session):
+        elif work.is_meant or (session.case.partial[session.in_work] == Marker.OBJECT).any():
             work.finish_object()
         if path is None:
             raise ValueError("this image comes from no file: save its objects with “Save objects…”, and open the next")
@@ -132,7 +132,7 @@ class ImageSeries(QObject):
             self._counted[own] = own.seconds
         self._passage.begin()
         series = self.series if done.path in self.series.images else None
-        self.background.start(lambda: leaving(done, series, collection=collection, **options))
+        self.background.start(lambda: leaving(done, series, collection=collection, written=self._written, **options))
         self.changed.emit()
 
     def _added(self, folder: Path | None) -> None:
@@ -355,9 +355,12 @@ class ImageSeries(QObject):
             self.fail(error)
 
     def _found(self, got: Found) -> None:
-        self.work.release_hold()
-        if self.work.image is not None and source_of(self.work.image) == got.session_of:
-            self.work.at_once(partial(self.work.take_saved, got.labels, got.kinds, objects_beside(got.session_of)))
+        work, path = self.work, got.session_of
+        work.release_hold()
+        if work.image is not None and source_of(work.image) == path:
+            work.at_once(partial(work.take_saved, got.labels, got.kinds, objects_beside(path)))
+            if work.session is not None and work.session.finished:
+                self._written.note(path, work.session)
 
     def fail(self, error: Exception) -> None:
         """Tell why the series does not go on; the image stays as it is."""
@@ -392,7 +395,3 @@ def _is_in_journal(session: Session | None) -> bool:
         return True
     is_written = session.journal is not None and session.journal.flush(_MAX_WAIT)
     return is_written and (session.learnt is None or can_be_kept(session.learnt))
-
-
-def _has_object(session: Session) -> bool:
-    return bool((session.case.partial[session.in_work] == Marker.OBJECT).any())

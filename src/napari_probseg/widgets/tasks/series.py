@@ -15,7 +15,7 @@ from napari_probseg.dataset.collection import Collection
 from napari_probseg.io import Picture
 from napari_probseg.napari_io.layer_data import LayerData, read_layers
 from napari_probseg.progress import counted
-from napari_probseg.session.beside import objects_beside, read_beside, write_beside
+from napari_probseg.session.beside import Written, objects_beside, read_beside, write_beside
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.source import images_read
@@ -57,6 +57,7 @@ def leaving(
     like: Picture | None,
     channels: Sequence[Path],
     collection: Path | None,
+    written: Written,
 ) -> Generator[str, None, Left]:
     """Save the objects of an image beside it, if there are any or were, and note it as finished.
 
@@ -73,16 +74,17 @@ def leaving(
         The files of its further channels.
     collection : path, optional
         The data set whose images count as finished.
+    written : Written
+        Which work wrote what lies beside images.
     """
     sentence = f"“{done.path.name}” has no object, and nothing was saved."
     if series is None or done.path not in series.images:
         yield "Looking at the images of the folder…"
         series = Series.of(done.path, channels, before=() if collection is None else _sources(collection))
-    is_own = series.found(done.path) is not None
     has_gone = session is not None and session.has_other_objects and objects_beside(done.path).is_file()
     if session is not None and (done.n_objects or has_gone):
         yield "Saving the objects…"
-        sentence = _saved_beside(session, done, like=like, is_own=is_own)
+        sentence = _saved_beside(session, done, like=like, written=written)
     elif done.n_objects:
         sentence = f"Added {counted(done.n_objects, 'object')} to the data set."
     elif collection is not None:
@@ -92,7 +94,7 @@ def leaving(
     return Left(series.with_done(done), done, sentence)
 
 
-def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own: bool) -> str:
+def _saved_beside(session: Session, done: Done, *, like: Picture | None, written: Written) -> str:
     """Save the objects of an image beside it; else they have to be in another file. Return what to say.
 
     Raises
@@ -100,6 +102,7 @@ def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own:
     OSError
         If they are in none.
     """
+    is_own = written.is_by(done.path, session)
     try:
         path, aside = write_beside(done.path, session.objects, session.finished, like=like, is_own=is_own)
     except OSError as error:
@@ -107,6 +110,7 @@ def _saved_beside(session: Session, done: Done, *, like: Picture | None, is_own:
             raise OSError(f"{error}: “Save objects…” writes them there, and then the image can be finished") from error
         return f"Nothing can be written beside “{done.path.name}”: its objects are where you saved them."
     session.note_saved(path, whole=False)
+    written.note(done.path, session)
     moved = "" if aside is None else f" What was there is “{aside.name}” now."
     return f"Saved {counted(done.n_objects, 'object')} as “{path.name}”.{moved}"
 
