@@ -114,6 +114,31 @@ def test_classes_are_given_changed_taken_back_and_kept(tmp_path: Path) -> None:
     assert ps.Session.load(tmp_path / "a.journal", IMAGE).kinds == session.kinds
 
 
+def test_classes_that_are_given_at_once_are_taken_back_and_given_again_at_once(tmp_path: Path) -> None:
+    session = ps.Session(ps.Case(IMAGE))
+    for x in (5, 20, 35):
+        finished(session, 5, x)
+    session.classify(1, "cell")
+    with pytest.raises(ValueError, match="no finished object 7"):
+        session.classify_all({2: "cell", 7: "cell"})
+    given = session.classify_all({1: "cell", 2: "nucleus", 3: "cell"})
+    assert [step.arguments["label"] for step in given] == [2, 3], "the first has its class already"
+    session.note_saved("a.tif", whole=False)
+    session.keep(tmp_path / "a.journal").flush()
+    for one in (session, ps.Session.load(tmp_path / "a.journal", IMAGE)):
+        one.undo()
+        assert one.kinds == {1: "cell"} and one.has_other_objects
+        one.undo()
+        assert one.kinds == {}, "what was given by itself is taken back by itself"
+        one.redo()
+        assert one.kinds == {1: "cell"}
+        one.redo()
+        assert one.kinds == {1: "cell", 2: "nucleus", 3: "cell"} and not one.can_redo
+    session.journal.close()
+    again = ps.Session.load(tmp_path / "a.journal", IMAGE)
+    assert again.kinds == session.kinds and len(again.steps) == len(session.steps)
+
+
 def test_the_same_class_again_is_no_step() -> None:
     session = ps.Session(ps.Case(IMAGE))
     finished(session, 5, 5, "cell")

@@ -27,7 +27,7 @@ from napari_probseg.widgets import models as in_use
 from napari_probseg.widgets.dataset.widget import DatasetWidget
 from napari_probseg.widgets.segment import class_dialog as kinds
 from napari_probseg.widgets.segment.widget import SegmentWidget
-from window import click, disk, finish_one, stroke
+from window import click, disk, finish_one, finished, stroke
 
 
 @pytest.fixture
@@ -135,6 +135,7 @@ def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answe
     click(qtbot, widget.panel.empty.new)
     idle(qtbot, widget)
     finish_one(qtbot, segment)
+    finished(qtbot, segment, (10, 50))
     monkeypatch.setattr(kinds.KindsDialog, "exec_", lambda _: QDialog.DialogCode.Rejected)
     click(qtbot, widget.panel.add)
     assert not widget.teaching.work.is_busy, "turning away adds nothing"
@@ -142,7 +143,7 @@ def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answe
 
     def choose(dialog) -> int:
         dialog.all.setCurrentText("nucleus")
-        assert dialog.kinds == {1: "nucleus"}
+        assert dialog.kinds == {1: "nucleus", 2: "nucleus"}
         dialog.each[1].setCurrentText("vesicle")  # a new one
         return QDialog.DialogCode.Accepted
 
@@ -150,8 +151,11 @@ def test_with_several_labels_it_asks_what_each_object_is(open_both, qtbot, answe
     click(qtbot, widget.panel.add)
     idle(qtbot, widget)
     collection = Collection(tmp_path / "Dataset700_New")
-    assert collection.labels["vesicle"] == 3 and set(np.unique(collection.load("image").label)) == {0, 3}
-    assert segment.work.session.kinds == {1: "vesicle"}, "the object has what was chosen"
+    assert collection.labels["vesicle"] == 3 and set(np.unique(collection.load("image").label)) == {0, 2, 3}
+    assert segment.work.session.kinds == {1: "vesicle", 2: "nucleus"}, "the objects have what was chosen"
+    click(qtbot, segment.panel.undo)
+    assert segment.work.session.kinds == {} and len(segment.work.session.finished) == 2, "it was one act"
+    assert segment.panel.status.text() == "Took back: giving objects their classes."
 
 
 def test_the_classes_of_objects_are_typed_by_keys_alone(qtbot):

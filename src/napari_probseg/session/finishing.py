@@ -70,6 +70,36 @@ class Finishing(Work):
             self._note(step)
         return step
 
+    def classify_all(self, kinds: Mapping[int, str]) -> tuple[Step, ...]:
+        """Give finished objects other classes at once: `undo` takes back all of them.
+
+        Parameters
+        ----------
+        kinds : mapping from int to str
+            The class of each number; none if empty.
+
+        Returns
+        -------
+        tuple of Step
+            One for each object that gets another class.
+
+        Raises
+        ------
+        ValueError
+            If there is no such object; nothing is done then.
+        """
+        given = {}
+        for label, kind in kinds.items():
+            self._check_label(label)
+            given[int(label)] = checked_kind(kind)
+        before, steps = self.kinds, list[Step]()
+        for label, kind in given.items():
+            if before.get(label, "") != kind:
+                told = {"label": label, "kind": kind} | ({"joined": True} if steps else {})
+                steps.append(self._note(Step("classify", told)))
+        self._n_object_changes += len(steps)
+        return tuple(steps)
+
     def reopen(self, label: int) -> Step:
         """Make a finished object the one in work again.
 

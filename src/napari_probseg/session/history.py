@@ -62,6 +62,11 @@ class Step:
     changes: tuple[Change, ...] = ()
     learnt: Any = None
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is a part of the same act as the step before it: they are taken back, and done again, at once."""
+        return bool(self.arguments.get("joined"))
+
 
 class History:
     """The steps that are done, and those that were undone and can be done again.

@@ -201,18 +201,24 @@ class Work:
         return self._do("refine", arguments, changes)
 
     def undo(self) -> Step:
-        """Take back the latest step.
+        """Take back the latest step, with those that it is joined to.
 
         Returns
         -------
         Step
-            That step with its changes reversed, as they were just made.
+            The latest step with its changes reversed, as they were just made.
 
         Raises
         ------
         RuntimeError
             If there is none.
         """
+        step = latest = self._undo_one()
+        while step.is_joined and self.can_undo:
+            step = self._undo_one()
+        return latest
+
+    def _undo_one(self) -> Step:
         step = self._history.latest
         back = Step(step.verb, step.arguments, tuple(c.reverse for c in reversed(step.changes)))
         self._apply(back.changes)
@@ -223,13 +229,24 @@ class Work:
         return back
 
     def redo(self) -> Step:
-        """Do again what was undone last.
+        """Do again what was undone last, with the steps that are joined to it.
+
+        Returns
+        -------
+        Step
+            The last of them.
 
         Raises
         ------
         RuntimeError
             If nothing was undone, or something was done since.
         """
+        step = self._redo_one()
+        while self.can_redo and self._history.next.is_joined:
+            step = self._redo_one()
+        return step
+
+    def _redo_one(self) -> Step:
         step = self._history.next
         self._apply(step.changes)
         self._history.redo()

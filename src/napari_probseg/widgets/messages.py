@@ -98,4 +98,6 @@ def cut_off(copy: str) -> str:
 
 def name_of(step: Step) -> str:
     """Return a step in words: "a stroke"."""
+    if step.is_joined:
+        return "giving objects their classes"
     return _STEPS.get(step.verb, step.verb)

@@ -302,8 +302,7 @@ class Workspace(MoreLikeThis):
 
     def classify_all(self, kinds: Mapping[int, str]) -> None:
         """Give finished objects of the image at work these classes, without a word."""
-        for label, kind in kinds.items():
-            self._session().classify(label, kind)
+        self._session().classify_all(kinds)
         self.open_layers().colour_objects()
         self.changed.emit()
 
