@@ -68,6 +68,21 @@ def test_the_work_goes_on_where_it_was(open_widget, qtbot, journals):
     assert len(read_journal(path).stored.undone) == 5, "the same journal goes on"
 
 
+def test_of_an_image_that_was_open_twice_the_other_work_is_told_of(open_widget, qtbot, journals):
+    viewer, widget = open_widget(IMAGE)
+    stroke(qtbot, widget, (30, 30))
+    first = widget.work.session
+    viewer.add_image(IMAGE, name="again")
+    stroke(qtbot, widget, (50, 50))
+    latest = crash(widget)
+    first.journal.close()
+    first.journal, other = None, first.journal.path
+    _, again = open_widget(IMAGE)
+    asked(qtbot, again)
+    assert state(gone_on(qtbot, again)) == state(latest)
+    assert again.panel.status.text().endswith(f"Open session… > {other}.")
+
+
 def test_what_was_learnt_of_the_image_comes_back(open_widget, qtbot):
     _, widget = open_widget(IMAGE)
     stroke(qtbot, widget, (30, 30))

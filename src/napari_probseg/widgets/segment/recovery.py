@@ -69,6 +69,7 @@ class Recovery(QObject):
         self._expected: Path | None = None  # the journal that the user has chosen to go on with already
         self._expects_latest = False  # whether that is the latest one of the image that is turned to next
         self.earlier: Earlier | None = None
+        self.told_of_others = ""  # where further work is on the image that was gone on with, in words
         self._restored: Session | None = None  # whose layers are being made
         self._background = Background()
         self._background.said.connect(self._say)
@@ -218,6 +219,8 @@ class Recovery(QObject):
         earlier, image, self.earlier = self.earlier, self._image, None
         if earlier is None or image is None:
             return
+        others = [] if earlier.difference else earlier.older
+        self.told_of_others = f" Other work on it is in a file: ••• > Open session… > {others[0]}." if others else ""
         try:
             if earlier.difference:
                 self.keep(session, image)

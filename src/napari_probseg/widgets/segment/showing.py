@@ -262,7 +262,7 @@ class Showing(Following):
         self._show()
         copy = None if session.journal is None else session.journal.damaged
         damaged = "" if copy is None else f" {cut_off(copy.name)}"
-        self.say("Go on where you were." + damaged + LACKS_LEARNT * session.lacks_learnt)
+        self.say("Go on where you were." + self.recovery.told_of_others + damaged + LACKS_LEARNT * session.lacks_learnt)
 
     def _uncover(self) -> None:
         """Bring the image at work on top, with all that lies over it, where an image hides any of that."""
