@@ -173,6 +173,14 @@ class TestWhatNoStrokesTell:
         volume.mark(outside=on_slice(5, dab(30, 40)))
         assert corrects_untold(volume.question())
 
+    def test_what_was_chosen_in_a_volume_stays_but_for_corrections(self, volume: ps.Session) -> None:
+        for looked_at in (0, 2):
+            volume.offer(GrowingProposer().propose(volume.question(), plane=(0, 3)))
+            volume.look_at(looked_at)
+            volume.mark(outside=on_slice(3, dab(30, 40)))
+            assert corrects_untold(volume.question()) == (looked_at > 0)
+            volume.undo()
+
     def test_what_strokes_tell_was_not_however_sure_it_is(self, session: ps.Session) -> None:
         candidates = replace(
             GrowingProposer().propose(session.question()), score=np.ones(8, dtype=np.float32) * told(1.0)

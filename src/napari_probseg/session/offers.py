@@ -379,8 +379,9 @@ class Offers(Alike):
 
     def _on_show(self, drawn: Sequence[Region]) -> OnShow | None:
         """Return the object that the candidate on show leads to, or the one on show that is like finished ones."""
-        if not (candidates := self.candidates):
+        if self._offer is None or not len(candidates := self._offer.candidates):
             return super()._on_show(drawn)
-        i, is_carried = self._looked_at, self._offer is not None and self._offer.request.verb == "carry"
-        expected = FOUND if is_carried else float(candidates.score[i])
+        i, request = self._looked_at, self._offer.request
+        is_chosen = self._is_chosen and self._case.ndim_at(request.plane) == 3  # a network keeps less of it in a volume
+        expected = FOUND if request.verb == "carry" or is_chosen else float(candidates.score[i])
         return OnShow(candidates.where, candidates.patches[i] == Marker.OBJECT, expected)
