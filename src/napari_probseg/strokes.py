@@ -9,7 +9,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import numbered_parts
 from napari_probseg.region import Region, bounding_box
 
-# The Dice that is said to be expected of an object which strokes do not tell: next to 1, as more than these tell it.
+# Of an object that no strokes tell more is expected (`Case.expected_dice`) than of one that they do:
 TAKEN = 1.0  # a person took it: it was finished, read from a file, or carried and accepted
 FOUND = 0.9995  # it is on show: carried, followed, like others, or, in a volume, chosen among candidates
 MAX_TOLD = 0.999  # of what strokes tell, at most
