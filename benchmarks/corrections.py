@@ -84,7 +84,12 @@ def after_dab(session: ps.Session, result: Mask, target: Target) -> Mask:
     if drawn is None:
         return result
     session.mark(*drawn)
-    candidates = session.complete()
+    return completed(session)
+
+
+def completed(session: ps.Session, plane: tuple[int, int] | None = None) -> Mask:
+    """Return the object as it is completed, on a plane or whole."""
+    candidates = session.complete(plane=plane)
     return np.asarray((candidates.partial[0] if len(candidates) else session.case.partial) == ps.Marker.OBJECT)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 import napari_probseg as ps
+from corrections import completed
 from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.evaluate.many_objects import Scene, scene_of
 from napari_probseg.metrics import dice
@@ -62,9 +63,7 @@ def corrected(completer: ps.Proposer, scene: Scene) -> list[tuple[str, str, list
             for _ in range(N_DABS):
                 if (drawn := dab(result, truth, spacing=scene.case.spacing)) is not None:
                     session.mark(*drawn)
-                    candidates = session.complete()
-                    partial = candidates.partial[0] if len(candidates) else session.case.partial
-                    result = np.asarray(partial == ps.Marker.OBJECT) & (session.objects == 0)
+                    result = completed(session) & (session.objects == 0)
                 scores.append(dice(result, truth))
             while len(session.steps) > n_steps:
                 session.undo()

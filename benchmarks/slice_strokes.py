@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 import napari_probseg as ps
+from corrections import completed
 from napari_probseg.dataset.raw import datasets_at
 from napari_probseg.dataset.targets import Target, targets_of
 from napari_probseg.metrics import dice
@@ -45,9 +46,7 @@ def scores_of(completer: ps.Proposer, target: Target) -> list[float]:
         if (drawn := dab(result, truth, spacing=target.spacing[1:])) is not None:
             inside, outside = (mask[None] for mask in drawn)
             session.mark(inside, outside, where=np.s_[z : z + 1, :, :])
-            candidates = session.complete(plane=(0, z))
-            partial = candidates.partial[0] if len(candidates) else session.case.partial
-            result = np.asarray(partial[z] == ps.Marker.OBJECT)
+            result = completed(session, plane=(0, z))[z]
         scores.append(dice(result, truth))
     return scores
 

@@ -119,6 +119,14 @@ def placed(where: Region, region: Region, values: NDArray[_T]) -> NDArray[_T]:
     return found
 
 
+def over(before: tuple[Region, NDArray[_T]], after: tuple[Region, NDArray[_T]]) -> tuple[Region, NDArray[_T]]:
+    """Return values of two regions as those of one: the second ones, and the first where these are 0."""
+    (first, old), (second, new) = before, after
+    where = hull(first, second)
+    earlier, later = placed(where, first, old), placed(where, second, new)
+    return where, np.where(later == 0, earlier, later)
+
+
 def n_voxels(region: Region) -> int:
     """Return how many voxels a region has."""
     return prod(s.stop - s.start for s in region)

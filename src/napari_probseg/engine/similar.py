@@ -49,6 +49,11 @@ class FindSimilar:
     device: str
     memory: Path | None = None
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether the image has few examples: then those of the images before help out."""
+        return len(self.query.examples) < MIN_OWN
+
     def answer(self, resources: Resources) -> Generator[str | Progress, None, tuple[Similar, list[Thumbnail]]]:
         """Find them, telling of each part of the image that was looked through; return them with pictures.
 
@@ -60,8 +65,7 @@ class FindSimilar:
         completer = resources.completer(self.model, self.device)
         finder = resources.finder(completer)
         yield LOOKING
-        needs_others = len(self.query.examples) < MIN_OWN
-        known = _known(resources, finder, self.memory) if needs_others else []
+        known = _known(resources, finder, self.memory) if self.needs_others else []
         query = replace(self.query, known=tuple(known[-MAX_EXAMPLES:]))
         found = yield from finder.finding(query, self.n)
         _keep(resources, finder, query, self.memory)

@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.grid import Grid
 from napari_probseg.inference.held import MIN_AGREED, changed_near
-from napari_probseg.region import Region, absolute, bounding_box, hull, placed, relative
+from napari_probseg.region import Region, absolute, bounding_box, hull, over, placed
 from napari_probseg.strokes import TAKEN, corrects_untold
 
 MIN_DEPTH = 1.0  # places: of a correction, at least
@@ -40,11 +40,8 @@ class Untold:
         """Return it: the evidence, and what is decided beside it; None where the strokes correct no such thing."""
         if case.evidence is None or not corrects_untold(case):
             return None
-        box, patch = case.evidence
-        where = hull(case.marked, box)
-        markers = np.where(case.strokes[where] == Marker.UNKNOWN, case.partial[where], Marker.UNKNOWN)
-        inner = relative(box, where)
-        markers[inner] = np.where(markers[inner] == Marker.UNKNOWN, patch, markers[inner])
+        where = hull(case.marked, case.evidence[0])
+        _, markers = over(case.evidence, (where, case.accepted(where)))  # under strokes, too
         return cls(where, markers == Marker.OBJECT, case.expected_dice)
 
     @property

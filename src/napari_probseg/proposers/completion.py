@@ -13,7 +13,7 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.graph_cut import Cutter, noise_of
 from napari_probseg.images import checked_number
 from napari_probseg.morphology import with_rim
-from napari_probseg.region import relative
+from napari_probseg.region import placed
 from napari_probseg.strokes import told
 
 if TYPE_CHECKING:
@@ -110,12 +110,9 @@ class Completion:
         """Return the mask as one candidate."""
         is_small = config.everywhere and self.case.partial.size <= MAX_WHOLE_VOXELS
         where = tuple(slice(0, n) for n in self.case.shape) if is_small else self.where
-        inner = relative(self.where, where)
         patch = self.case.partial[where].copy()
-        probability = np.zeros(patch.shape, dtype=np.float32)
-        probability[inner] = self.probability
-        mask = np.zeros(patch.shape, dtype=bool)
-        mask[inner] = self.mask(config)
+        probability = placed(where, self.where, self.probability)
+        mask = placed(where, self.where, self.mask(config))
         open_ = patch == Marker.UNKNOWN
         patch[open_ & mask] = Marker.OBJECT
         patch[open_ & ~mask & (True if config.everywhere else with_rim(mask))] = Marker.BACKGROUND

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Case, Plane
 from napari_probseg.progress import Progress, result_of
-from napari_probseg.region import Part, Region, bounding_box, boxed, grown, overlap, relative
+from napari_probseg.region import Part, Region, bounding_box, boxed, grown, overlap, placed
 from napari_probseg.session.finishing import Finishing
 from napari_probseg.session.history import Step
 from napari_probseg.session.objects import adding
@@ -285,9 +285,7 @@ class Alike(Finishing):
         where = grown(o.where, [2 + (s.stop - s.start) // 2 for s in o.where], self._case.shape)
         if not any(overlap(where, box) for box in drawn):
             return None
-        mask = np.zeros([s.stop - s.start for s in where], dtype=bool)
-        mask[relative(o.where, where)] = o.mask
-        return OnShow(where, mask, FOUND)
+        return OnShow(where, placed(where, o.where, o.mask), FOUND)
 
     def _on_offer(self, i: int) -> SimilarObject:
         if not len(self.similar):

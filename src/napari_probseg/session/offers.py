@@ -355,9 +355,11 @@ class Offers(Alike):
 
     def _held(self, candidates: Candidates, plane: Plane | None) -> int:
         """Return the candidate that holds what was chosen before the latest stroke; the first where there is none."""
+        if not self._is_chosen or len(candidates) < 2:
+            return 0
         where = candidates.where
         shown = self._shown.markers[where] == Marker.OBJECT
-        if not self._is_chosen or len(candidates) < 2 or not shown.any():
+        if not shown.any():
             return 0
         strokes = self._case.strokes[where]
         chosen = (shown | (strokes == Marker.OBJECT)) & (strokes != Marker.BACKGROUND)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Plane
-from napari_probseg.region import Part, Region
+from napari_probseg.region import Part, Region, over
 from napari_probseg.session.correction import opened_by_corrections
 from napari_probseg.session.history import Step
-from napari_probseg.session.shown import is_of_plane, over
+from napari_probseg.session.shown import is_of_plane
 
 
 @dataclass(frozen=True, eq=False)

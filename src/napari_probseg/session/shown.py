@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.case import Evidence, Marker, Plane
 from napari_probseg.pages import zeros
-from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels, overlap, placed, relative
+from napari_probseg.region import Region, absolute, bounding_box, grown, hull, n_voxels, overlap, placed
 from napari_probseg.session.history import Change, Step, change_between
 
 NAME = "shown"  # of its changes
@@ -74,14 +74,6 @@ def is_of_plane(where: Region, plane: Plane | None) -> bool:
     return where[axis].start <= index < where[axis].stop and not is_across
 
 
-def over(before: Evidence, after: Evidence) -> Evidence:
-    """Return markers of two regions as those of one: the second ones, and the first where these say nothing."""
-    (first, old), (second, new) = before, after
-    where = hull(first, second)
-    markers, later = placed(where, first, old), placed(where, second, new)
-    return where, np.where(later == Marker.UNKNOWN, markers, later)
-
-
 class Shown:
     """An answer as the markers that it would decide, and the changes that put another one in its place.
 
@@ -105,12 +97,13 @@ class Shown:
         boxes = [box for box in (self._where, answer and answer.where) if box is not None]
         if len(boxes) == 2 and overlap(*boxes) is not None:
             boxes = [hull(*boxes)]
+        if answer is not None:
+            new = np.where(answer.mask, np.uint8(Marker.OBJECT), np.uint8(Marker.BACKGROUND))
         changes: tuple[Change, ...] = ()
         for box in boxes:  # of two slices that lie far apart, without all that lies between
-            after = np.zeros_like(self.markers[box])
-            if answer is not None and overlap(answer.where, box) is not None:
-                after[relative(answer.where, box)] = np.where(answer.mask, Marker.OBJECT, Marker.BACKGROUND)
-            changes += change_between(NAME, self.markers[box], after, box)
+            before = self.markers[box]
+            after = np.zeros_like(before) if answer is None else placed(box, answer.where, new)
+            changes += change_between(NAME, before, after, box)
         return changes
 
     def apply(self, changes: Iterable[Change]) -> None:

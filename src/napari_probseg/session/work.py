@@ -167,12 +167,11 @@ class Work:
             marked = marked.with_parts(("partial", box, without_locked(marked, self._objects, box)) for box in regions)
         new = [(box, marked.partial[box], marked.strokes[box]) for box in regions]
         changes = tuple(change for values in new for change in changes_to(self._case, self._objects, *values))
-        answer = None if not changes else OnShow(*shown) if shown else self._on_show(regions)
-        if answer is None:
-            return self._do("mark", {}, changes, marked)
-        kept = answer.bounded(self._case.shape)
-        told = {} if kept is None else kept.told
-        return self._do("mark", told, changes + self._shown.changes_to(kept), marked)
+        if changes and (answer := OnShow(*shown) if shown else self._on_show(regions)):
+            kept = answer.bounded(self._case.shape)
+            told = {} if kept is None else kept.told
+            return self._do("mark", told, changes + self._shown.changes_to(kept), marked)
+        return self._do("mark", {}, changes, marked)
 
     def refine(self, what: Refinement | str, changes: tuple[Change, ...] | None = None) -> Step:
         """Smooth an object, keep its largest part, fill its holes or between its slices, or remove specks.

@@ -14,7 +14,7 @@ from napari_probseg.engine.client import FELL_BACK, STARTING, Engine
 from napari_probseg.engine.local import Local
 from napari_probseg.engine.models import Model
 from napari_probseg.engine.requests import WarmUp
-from napari_probseg.engine.similar import MIN_OWN, FindSimilar, LookBack
+from napari_probseg.engine.similar import FindSimilar, LookBack
 from napari_probseg.session.alike import N_OFFERED
 from napari_probseg.session.encoding import Stored
 from napari_probseg.session.session import Session
@@ -167,8 +167,7 @@ class Asking(QObject):
         model = _completer(session, tools, models)
         memory = memory if self._engine is self._home else None  # a file of this machine
         asked = FindSimilar(query, N_OFFERED, model, place.axes, self._device, memory)
-        before = before if len(query.examples) < MIN_OWN else None
-        back = None if before is None else LookBack(before, model, self._device, memory)
+        back = LookBack(before, model, self._device, memory) if before is not None and asked.needs_others else None
         self._ask(session, lambda: finding(self.engine_of(model), request, asked, back))
         self.is_for_others = True
 
