@@ -2,12 +2,14 @@
 
 import pickle
 from types import SimpleNamespace
+from typing import Any
 
 import dask.array
 import numpy as np
 import pytest
 
 from napari_probseg import Case, Marker
+from napari_probseg.intensities import sameness
 
 
 def ones_at(shape: tuple[int, ...], *places: tuple[int, ...]) -> np.ndarray:
@@ -218,6 +220,27 @@ def test_markers_are_numbers_of_the_kind_that_their_arrays_hold() -> None:
     assert Marker(strokes[1]) is Marker.OBJECT
     assert pickle.loads(pickle.dumps(Marker.OBJECT)) is Marker.OBJECT
     assert {Marker.OBJECT: "red"}[1] == "red" and Marker.OBJECT == 1 and sorted(Marker)[-1] == 2
+
+
+@pytest.mark.parametrize(
+    ("channels", "says"),
+    [
+        ([[7, 7]], "the image is constant (7 everywhere)"),
+        ([[7, np.nan]], "the image is constant (7 everywhere, but for NaN)"),
+        ([[7, np.inf], [9, -np.inf]], "the image is constant (7 and 9 everywhere, but for infinity)"),
+        ([[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]], "the image is constant (1, 2, 3 and others everywhere)"),
+        ([[np.nan, np.inf]], "the image holds no finite number (NaN and infinity everywhere)"),
+        (np.ma.masked_array([[7, 7, 8]], [[0, 0, 1]]), "the image is constant (7 everywhere, but for masked values)"),
+        (np.ma.masked_array([[7, 8]], True), "the image holds no finite number (masked values everywhere)"),
+    ],
+)
+def test_why_nothing_is_told_apart_is_said_of_the_image_as_it_is(channels: Any, says: str) -> None:
+    assert sameness(np.ma.asanyarray(channels), "everywhere") == says
+
+
+def test_what_is_masked_in_a_lazy_array_is_no_number() -> None:
+    lazy = dask.array.from_array(np.ma.masked_greater(np.arange(12).reshape(3, 4), 5))
+    assert Case(lazy).read().max() == 5
 
 
 def test_what_is_masked_is_no_number() -> None:

@@ -89,6 +89,9 @@ IMAGES = {
     "mapped, scaled": (lambda tmp: OnDisk(mapped(tmp)[..., 0], 2.0, 1.0), InFile),
     "a copy on write, which may differ from its file": (lambda tmp: mapped(tmp, "c")[..., 1], InFile),
     "lazy": (lambda _: Lazy(big()), OnDemand),
+    "masked": (lambda _: np.ma.masked_greater(big(), 1), InFile),
+    "mapped, masked": (lambda tmp: np.ma.masked_greater(mapped(tmp)[..., 1], 1), InFile),
+    "lazy, masked": (lambda _: Lazy(np.ma.masked_greater(big(), 1)), OnDemand),
 }
 
 

@@ -294,6 +294,9 @@ def test_what_is_no_number_is_one_in_a_data_set_and_in_an_export(tmp_path: Path)
     assert kept[0, 0, :3].tolist() == [kept.min(), kept.min(), kept.max()] and kept.min() <= least
     with pytest.warns(UserWarning, match="NaN and infinity"):
         assert collection.add("c", values, labels(2, 1)).earlier, "it is known again"
+    with pytest.warns(UserWarning, match="NaN and infinity"):
+        masked = collection.add("masked", np.ma.masked_greater(image(1), 200), labels(1, 2))
+    assert np.asarray(ps.read(masked.images[0]).data).max() <= 200
     ps.write(added.images[0], values, labels=False)
     with pytest.warns(UserWarning, match=r"c_0000\.nii\.gz holds NaN or infinity, which nnU-Net refuses"):
         out = export(collection, tmp_path / "Dataset700_X")

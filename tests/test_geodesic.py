@@ -88,6 +88,7 @@ def test_few_rounds_are_never_too_short():
         ({"seeds": np.zeros((8, 8), bool)}, "no seed"),
         ({"image": np.zeros((3, 9))}, "like the seeds"),
         ({"image": np.full((8, 8), np.nan)}, "NaN"),
+        ({"image": np.ma.masked_less(np.eye(8), 1)}, "masked"),
         ({"spacing": (1.0, 0.0)}, "positive"),
         ({"spacing": (1.0,)}, "each of 2 axes"),
         ({"edge_weight": -1.0}, "edge_weight"),

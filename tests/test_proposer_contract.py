@@ -202,10 +202,15 @@ def test_a_constant_image_is_told(name: str, shape: tuple[int, ...]) -> None:
 
 
 @each
-def test_an_image_without_a_number_is_not_called_constant(name: str, shape: tuple[int, ...]) -> None:
+def test_an_image_in_which_nothing_differs_is_told_why(name: str, shape: tuple[int, ...]) -> None:
     if PROPOSERS[name].needs_contrast:
-        case = PROPOSERS[name].case(shape, np.full(shape, np.nan, np.float32))
-        assert "the image holds no finite number" in sentence(name, case)
+        values, mask = image(shape), np.ones(shape, dtype=bool)
+        mask[..., : shape[-1] // 2], values[..., : shape[-1] // 2] = False, 3
+        for alike, says in (
+            (np.full(shape, np.nan, np.float32), "the image holds no finite number (NaN everywhere)"),
+            (np.ma.masked_array(values, mask), "the image is constant (3 everywhere, but for masked values)"),
+        ):
+            assert says in sentence(name, PROPOSERS[name].case(shape, alike))
 
 
 @each

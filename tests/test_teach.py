@@ -73,6 +73,26 @@ def test_what_is_known_and_what_learning_makes_worse_leave_the_completer_as_it_w
     assert completer.learn(ps.Case(image), finished(1), harmful) is completer
 
 
+@pytest.mark.parametrize(
+    ("nothing", "says"),
+    [(np.nan, r"no finite number \(NaN where it was looked at\)"), (3, r"constant \(3 where it was looked at\)")],
+)
+def test_where_nothing_is_to_be_seen_it_says_why(completer: UNetCut, nothing: float, says: str) -> None:
+    with pytest.raises(ValueError, match=f"{says}: there is nothing to learn from"):
+        completer.learn(ps.Case(np.full((160, 160), nothing)), finished(2), QUICK)
+
+
+def test_an_object_that_was_painted_where_nothing_is_to_be_seen_stands_in_the_way_of_no_other(
+    completer: UNetCut, image: np.ndarray
+) -> None:
+    beside = np.pad(image, ((0, 0), (0, 160)), constant_values=np.nan)
+    painted = Part((slice(20, 40), slice(260, 280)), np.ones((20, 20), bool), 2)
+    harmful = replace(QUICK, n_examined=2, learning_rate=(5.0, 0), share=1.0)
+    assert completer.learn(ps.Case(beside), [*finished(1), painted], harmful) is completer, (
+        "it is examined on the other"
+    )
+
+
 def test_the_old_one_stays_and_the_encoder_and_the_other_network_are_shared(
     completer: UNetCut, image: np.ndarray
 ) -> None:

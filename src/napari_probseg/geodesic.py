@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_probseg.images import checked_image, checked_mask, checked_number, checked_spacing, checked_whole
+from napari_probseg.intensities import unmasked
 
 TOLERANCE = 1e-4
 MAX_ROUNDS = 100
@@ -134,10 +135,10 @@ def _squared_steps(mm: Sequence[float], axis: int) -> Tensor:
 
 
 def _checked_image(image: NDArray[Any], seeds: NDArray[np.bool_]) -> NDArray[np.float32]:
-    given = np.asarray(checked_image(image))
+    given = unmasked(checked_image(image))
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         raise ValueError(
-            "the image holds NaN or infinite values: replace them first, for example with numpy.nan_to_num"
+            "the image holds NaN, infinite or masked values: replace them first, for example with numpy.nan_to_num"
         )
     is_exact = given.dtype.itemsize <= 2 or given.dtype == np.float32
     # Differences alone count, and those of large numbers single precision would blur.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_ROUNDING_SHARE = 1e-4  # of what values differ by, up to which it may be lost to single precision
+MAX_LISTED = 4  # values of channels, in a sentence
 EPSILON, SMALLEST_NORMAL, LARGEST_FLOAT = (
     float(getattr(np.finfo(np.float32), name)) for name in ("eps", "smallest_normal", "max")
 )
@@ -15,9 +17,15 @@ EPSILON, SMALLEST_NORMAL, LARGEST_FLOAT = (
 
 def unmasked(values: Any) -> NDArray[Any]:
     """Return values as an array; those that a masked array masks are no numbers."""
+    values = computed(values)
     if np.ma.is_masked(values):
         return np.asarray(np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan))
     return np.asarray(values)
+
+
+def computed(values: Any) -> Any:
+    """Return the values of a lazy array, which are masked where its parts are; an array as it is."""
+    return values.compute() if callable(getattr(values, "compute", None)) else values
 
 
 def single(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -56,3 +64,34 @@ def finite(image: NDArray[np.float32]) -> NDArray[np.float32]:
         low, high = (channel[good].min(), channel[good].max()) if good.any() else (0.0, 0.0)
         np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
     return image
+
+
+def sameness(values: Any, place: str) -> str:
+    """Return in words why intensities tell nothing apart once they are `finite`.
+
+    Parameters
+    ----------
+    values : (C, ...) array
+        As the image has them, masked where it is.
+    place : str
+        Where they lie: "everywhere".
+    """
+    mask, channels = np.ma.getmaskarray(values), np.ma.getdata(values)
+    numbers = [channel[np.isfinite(channel) & ~hidden] for channel, hidden in zip(channels, mask, strict=True)]
+    kinds = {
+        "NaN": (np.isnan(channels) & ~mask).any(),
+        "infinity": (np.isinf(channels) & ~mask).any(),
+        "masked values": mask.any(),
+    }
+    others = listed([kind for kind, is_there in kinds.items() if is_there])
+    told = listed(list(dict.fromkeys(f"{float(found[0]):g}" for found in numbers if found.size)))
+    if not told:
+        return f"the image holds no finite number ({others} {place})"
+    return f"the image is constant ({told} {place}{others and f', but for {others}'})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them; those that are too many are left out."""
+    if len(words) > MAX_LISTED:
+        words = [*words[: MAX_LISTED - 1], "others"]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

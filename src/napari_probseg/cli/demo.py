@@ -73,7 +73,10 @@ def guessed_strokes(case: Case) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
     grey = gaussian(case.read().mean(0), 2)
     if np.ptp(grey) == 0:
-        raise ValueError("the image is constant: there is nothing to segment")
+        from napari_probseg.inference.inputs import evenness
+
+        whole = tuple(slice(0, n) for n in case.shape)
+        raise ValueError(f"{evenness(case, whole)}: there is nothing to segment")
     bright = grey > threshold_otsu(grey)
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
     thing = bright if border.mean() < 0.5 else ~bright  # the background is what the border mostly shows

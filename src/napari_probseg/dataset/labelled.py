@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.case import Case
-from napari_probseg.intensities import finite
+from napari_probseg.intensities import finite, unmasked
 from napari_probseg.io import Picture
 from napari_probseg.io.labels import whole_numbers
 from napari_probseg.io.notice import tell
@@ -79,10 +79,11 @@ class Finished:
             raise ValueError(f"the labels must have the image's shape {case.shape}, got {labels.shape}")
         if labels.min() < 0:
             raise ValueError(f"labels must be whole numbers from 0, got {labels.dtype} from {labels.min()}")
-        values = np.asarray(image)
+        values = unmasked(image)
         channels = values[None] if channel_axis is None else np.moveaxis(values, channel_axis, 0)
         if channels.dtype.kind == "f" and not np.isfinite(channels).all():
-            tell("NaN and infinity, which nnU-Net refuses, become the least and the greatest number of the image")
+            them = "masked values, NaN and infinity" if np.ma.is_masked(image) else "NaN and infinity"
+            tell(f"{them}, which nnU-Net refuses, become the least and the greatest number of the image")
             channels = finite(channels)
         if like is None:
             distances = tuple(float(mm) for mm in case.spacing or ())

@@ -15,6 +15,7 @@ from weakref import finalize, ref
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_probseg.intensities import unmasked
 from napari_probseg.io.failures import reason_of
 from napari_probseg.io.mapped import OnDisk, memory_map_of
 
@@ -137,7 +138,7 @@ class Images:
         """
         image = self._known[key][0]()
         try:
-            return np.asarray(image[where])
+            return unmasked(image[where])
         except MemoryError:
             raise
         except Exception as error:
@@ -170,6 +171,7 @@ class Images:
         """Copy an array in memory to a file in memory, or to a temporary one; None if there is no room."""
         if not isinstance(image, np.ndarray) or image.dtype.hasobject or not image.size:
             return None
+        image = unmasked(image)
         self._n_copies += 1
         for folder in self.folders:
             path = folder / f"{self._n_copies}.image"
@@ -185,7 +187,7 @@ class Images:
 def in_file(image: Any) -> InFile | None:
     """Return where an image lies in its file; None if it is in memory, or may differ from the file."""
     stored = image.stored if isinstance(image, OnDisk) else image
-    mapped = memory_map_of(stored)
+    mapped = None if np.ma.is_masked(stored) else memory_map_of(stored)
     if mapped is None or mapped.filename is None or (mapped.mode == "c" and stored is image):
         return None
     offset = mapped.offset + _place(stored) - _place(mapped)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from napari_probseg.case import Case, Marker
 from napari_probseg.inference.resampling import interpolating, resizing, transformed
 from napari_probseg.inference.windows import Window, wider
+from napari_probseg.intensities import computed, sameness
 from napari_probseg.nn.inputs import network_input, z_scored
 from napari_probseg.region import Region, hull, indices_of, overlap
 
@@ -63,13 +64,18 @@ def evenness(case: Case, where: Region) -> str:
     where : tuple of slices
         The region.
     """
-    channels = () if case.channel_axis is None else (slice(None),)
-    at = 0 if case.channel_axis is None else case.channel_axis
-    values = np.asarray(case.image[(*where[:at], *channels, *where[at:])])
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return "the image holds no finite number where it was looked at, NaN or infinity alone"
-    return f"the image is constant ({float(finite[0]):g} everywhere)"
+    region = list(where)
+    if case.channel_axis is not None:
+        region.insert(case.channel_axis, slice(None))
+    values = computed(case.image[tuple(region)])
+    channels = values[None] if case.channel_axis is None else np.moveaxis(values, case.channel_axis, 0)
+    is_whole = all(s.stop - s.start == n for s, n in zip(where, case.shape, strict=True))
+    return sameness(channels, "everywhere" if is_whole else "where it was looked at")
+
+
+def is_even(image: NDArray[np.float32]) -> bool:
+    """Return whether all channels of (C, ...) are constant."""
+    return all(np.ptp(channel) == 0 for channel in image)
 
 
 def differing(case: Case, where: Region, advice: str) -> NDArray[np.float32]:
@@ -81,7 +87,7 @@ def differing(case: Case, where: Region, advice: str) -> NDArray[np.float32]:
         If none do: why, and the advice.
     """
     image = case.read(where)
-    if all(np.ptp(channel) == 0 for channel in image):
+    if is_even(image):
         raise ValueError(f"{evenness(case, where)}: {advice}")
     return image
 
@@ -99,7 +105,7 @@ def window_input(case: Case, window: Window, size: int, *, n_channels: int = 3) 
         1, round((np.prod([float(s.stop - s.start) for s in where]) / MAX_READ_VOXELS[case.ndim]) ** (1 / case.ndim))
     )
     image = case.read(tuple(slice(s.start, s.stop, step) for s in where))
-    if np.ptp(image) == 0:
+    if is_even(image):
         image = np.zeros_like(image)
     if len(image) > n_channels:
         image = with_channels(image, n_channels)

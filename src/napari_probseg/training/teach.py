@@ -7,6 +7,7 @@ that a person has finished, too. What is learnt counts in part, beside what was 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from napari_probseg.case import Case, Marker
 from napari_probseg.dataset.targets import Target
-from napari_probseg.inference.inputs import on_places, window_input
+from napari_probseg.inference.inputs import NothingToSeeError, evenness, on_places, window_input
 from napari_probseg.inference.windows import Window, window_on
 from napari_probseg.metrics import dice
 from napari_probseg.nn.general import WINDOW_SIDE
@@ -109,7 +110,7 @@ class Examples:
         Raises
         ------
         ValueError
-            If there is none that is large enough to be learnt from.
+            If there is none that is large enough to be learnt from, or the image is constant around them.
         """
         rng, images, targets = np.random.default_rng(seed), list[Tensor](), list[Tensor]()
         for case, part in objects:
@@ -121,6 +122,8 @@ class Examples:
                     targets.append(target)
         if not images:
             raise ValueError("the finished objects are too small to learn from: finish a larger one")
+        if not any(image.any() for image in images):
+            raise ValueError(f"{evenness(case, window.within(case.shape))}: there is nothing to learn from")
         return cls(torch.stack(images), torch.stack(targets))
 
 
@@ -174,7 +177,8 @@ def examined(completer: Any, exam: Sequence[Target]) -> float:
         for _ in range(N_EXAM_DABS):
             if (marks := dab(result, target.truth, spacing=target.spacing)) is not None:
                 asked = asked.mark(*marks)
-                result = completer.propose(asked, 1).partial[0] == Marker.OBJECT
+                with suppress(NothingToSeeError):  # an object that was painted where the image shows nothing
+                    result = completer.propose(asked, 1).partial[0] == Marker.OBJECT
             reached.append(dice(result, target.truth))
     return float(np.mean(reached))
 
