@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.io import NIFTI, PIXEL, READABLE, Picture, write
 from napari_probseg.io.atomic import write_whole
+from napari_probseg.io.file_state import FileState
 from napari_probseg.io.folder import ASIDE, OBJECTS, stem_of
 from napari_probseg.io.labels import read_labels
 from napari_probseg.session.finished import FinishedObject
@@ -101,27 +102,24 @@ def write_beside(
 class Written:
     """Which work wrote the objects beside each image: that alone may replace them, as long as they are as it left them.
 
-    Work that is gone on with, from its journal, is the same work.
+    Work that is gone on with, from its journal, is the same work: there it is noted.
     """
 
     def __init__(self) -> None:
-        self._by: dict[Path, tuple[object, ...]] = {}
+        self._of: WeakKeyDictionary[Session, FileState] = WeakKeyDictionary()
 
     def note(self, image: Path, session: Session) -> None:
         """Note that the objects beside an image are those of a session."""
-        self._by[image] = _signature(image, session)
+        if (state := FileState.of(objects_beside(image))) is not None:
+            self._of[session] = state
+            if session.journal is not None:
+                session.journal.wrote(state)
 
     def is_by(self, image: Path, session: Session) -> bool:
         """Return whether the objects beside an image are those that a session wrote there, or took up from there."""
-        return self._by.get(image) == _signature(image, session)
-
-
-def _signature(image: Path, session: Session) -> tuple[object, ...]:
-    """Return what tells the work of a session, and the file beside an image as it is now, from all others."""
-    path, journal = objects_beside(image), session.journal
-    about = path.stat() if path.is_file() else None
-    state = None if about is None else (about.st_mtime_ns, about.st_size)
-    return (ref(session) if journal is None else journal.path), path, state
+        kept = None if session.journal is None else session.journal.beside
+        state = FileState.of(objects_beside(image))
+        return state is not None and state in (self._of.get(session), kept)
 
 
 def write_table(path: Path, finished: Iterable[FinishedObject], *, like: Picture | None, image: Path) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from napari_probseg.io.file_state import FileState
 from napari_probseg.io.paths import reading_failure, refuse_no_file
 from napari_probseg.io.picture import NotReadHereError
 from napari_probseg.session.encoding import BROKEN, Stored, restored
@@ -65,6 +66,8 @@ class Kept:
         Whether more follows than the half-written end that a crash leaves.
     size : int
         Of the file when it was read, in bytes.
+    beside : FileState, optional
+        What the work wrote last beside its image.
     """
 
     path: Path
@@ -76,6 +79,7 @@ class Kept:
     n_bytes: int
     is_damaged: bool
     size: int
+    beside: FileState | None = None
 
 
 def read_journal(path: str | Path) -> Kept:
@@ -92,7 +96,7 @@ def read_journal(path: str | Path) -> Kept:
     about: dict[str, Any] = {}
     done: list[Step] = []
     undone: list[Step] = []
-    n_asked, n_bytes, when, saved_as, is_damaged = 0, 0, 0.0, "", False
+    n_asked, n_bytes, when, saved_as, beside, is_damaged = 0, 0, 0.0, "", None, False
     with _opened_to_read(path) as file:
         about, start = _beginning_of(path, file)
         identity, channel_axis = _subject_of(path, about)
@@ -113,7 +117,9 @@ def read_journal(path: str | Path) -> Kept:
                     target.append(source.pop())
                 elif what == "saved":
                     saved_as = str(told["path"])
-                saved_as = saved_as if what == "saved" else ""
+                elif what == "beside":
+                    beside = FileState.restored(told)
+                saved_as = saved_as if what in ("saved", "beside") else ""
                 when = _time({"time": when, **told})
                 n_bytes = file.tell()
             except StopIteration:
@@ -126,7 +132,8 @@ def read_journal(path: str | Path) -> Kept:
     stored = Stored(
         identity.shape, identity.spacing, channel_axis, start, tuple(done), tuple(undone), n_asked, identity, in_time
     )
-    return Kept(path, stored, Subject.of(about), when, saved_as, count_objects(done), n_bytes, is_damaged, size)
+    subject, n_objects = Subject.of(about), count_objects(done)
+    return Kept(path, stored, subject, when, saved_as, n_objects, n_bytes, is_damaged, size, beside)
 
 
 def read_identity(path: str | Path) -> tuple[Identity, Subject]:

@@ -18,6 +18,7 @@ from weakref import WeakSet
 from filelock import FileLock
 
 from napari_probseg.case import Case
+from napari_probseg.io.file_state import FileState
 from napari_probseg.io.notice import tell
 from napari_probseg.io.paths import why_not_writable
 from napari_probseg.session.encoding import start_of
@@ -89,6 +90,9 @@ class Journal:
         for step in (*done, *reversed(undone)):
             self._records.append(({"what": "step", "n_asked": n_asked}, step))
         self._records += [({"what": "undo"}, None)] * len(undone)
+        self.beside = None if kept is None else kept.beside  # what the work wrote last beside its image
+        if self.beside is not None:
+            self._records.append(({"what": "beside", **self.beside.told}, None))
         if kept is not None:
             self._n_written, self._n_bytes = len(self._records), kept.n_bytes
             if kept.is_damaged:
@@ -122,6 +126,11 @@ class Journal:
         """Note that everything was saved to a file."""
         self._note({"what": "saved", "path": str(path)})
 
+    def wrote(self, beside: FileState) -> None:
+        """Note what the finished objects beside the image are now."""
+        self.beside = beside
+        self._note({"what": "beside", **beside.told})
+
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything is written, for so many seconds at most; return whether it is."""
         with suppress(RuntimeError, TimeoutError):  # at the end of the program, or not in time
@@ -140,7 +149,7 @@ class Journal:
     @property
     def is_saved(self) -> bool:
         """Whether everything was saved to a file since the latest step, and that is still there."""
-        last = self._records[-1][0] if self._records else {}
+        last: dict[str, Any] = next((about for about, _ in reversed(self._records) if about["what"] != "beside"), {})
         return last.get("what") == "saved" and Path(last["path"]).exists()
 
     def remove(self) -> None:
