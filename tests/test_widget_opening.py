@@ -175,6 +175,7 @@ def test_what_was_misread_is_read_anew_by_one_click(open_widget, qtbot, tmp_path
     assert names(viewer) == ["told", "told [1]", "told [2]"] and tuple(viewer.layers[0].scale) == (3, 0.5, 0.5)
     assert "3 channels, pixels 0.5 µm apart" in widget.panel.status.text() and not widget.work.is_held
     assert widget.work.image.name == "told"
+    assert viewer.dims.current_step[0] == len(GREY) // 2, "its axes were others: it is shown in its middle"
     stroke(qtbot, widget, (1, 20, 20))
     assert widget.work.session.case.spacing == (3, 0.5, 0.5)
 
@@ -188,8 +189,10 @@ def test_where_the_place_alone_was_left_out_it_is_put_right_by_itself(open_widge
     for path in paths:
         write_tiff(path, GREY[:, 0], **STACK)
     viewer.open(paths, plugin="napari")
+    viewer.dims.set_current_step(0, len(GREY) - 1)
     qtbot.waitUntil(lambda: "lies as its file tells" in widget.panel.status.text())
     ((_, told, _),) = read_layers(paths[0])
+    assert viewer.dims.current_step[0] == len(GREY) - 1, "the slice that was on view"
     assert all(viewer.layers[f"apart{i}"].scale.tolist() == told["scale"] != [1, 1, 1] for i in range(n))
     stroke(qtbot, widget, (1, 20, 20))
     assert list(widget.work.session.case.spacing) == told["scale"]
@@ -221,8 +224,10 @@ def test_where_something_lies_beside_it_the_place_is_put_right_by_one_click_alon
     viewer.open(str(tmp_path / "apart.tif"), plugin="napari")
     turned(qtbot)
     assert tuple(viewer.layers["apart"].scale) == (1, 1, 1)
+    viewer.dims.set_current_step(0, len(GREY) - 1)
     follow_the_link(qtbot, widget)
     assert tuple(viewer.layers["apart"].scale) == (3, 0.5, 0.5)
+    assert viewer.dims.point[0] == 3 * (len(GREY) - 1), "the slice that was on view"
 
 
 def test_of_a_folder_that_was_opened_as_a_stack_the_first_image_is_opened_by_one_click(open_widget, qtbot, tmp_path):

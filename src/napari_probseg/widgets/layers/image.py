@@ -115,6 +115,16 @@ def go_to_middle(viewer: Viewer, layer: Image) -> None:
             viewer.dims.set_point(axis, at[axis - n_extra])
 
 
+def voxel_on_view(viewer: Viewer, layer: Any) -> tuple[float, ...]:
+    """Return the voxel of a layer that the sliders stand at."""
+    return tuple(layer.world_to_data(viewer.dims.point[viewer.dims.ndim - layer.ndim :]))
+
+
+def go_to_voxel(viewer: Viewer, layer: Any, voxel: Sequence[float]) -> None:
+    """Move the sliders to a voxel of a layer; the camera stays."""
+    viewer.dims.set_point(range(viewer.dims.ndim - layer.ndim, viewer.dims.ndim), layer.data_to_world(voxel))
+
+
 def plane_on_view(viewer: Viewer, layer: Any) -> Plane | None:
     """Return the plane (axis, index) of a 3-D Labels layer that the viewer shows; None for a 2-D one.
 

@@ -10,7 +10,14 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_probseg.case import Marker
 from napari_probseg.io.labels import whole_numbers
-from napari_probseg.widgets.layers.image import bare, placement
+from napari_probseg.widgets.layers.image import (
+    bare,
+    finest,
+    go_to_middle,
+    go_to_voxel,
+    placement,
+    voxel_on_view,
+)
 from napari_probseg.widgets.layers.misreading import (
     AS_OBJECTS,
     ONE_BY_ONE,
@@ -85,8 +92,10 @@ class ReadingAnew(QObject):
     def _put_right(self) -> None:
         work, image = self.work, self.work.image
         if image is not None and not work.is_held and (places := self._places_told()):
+            on_view = voxel_on_view(work.viewer, image)
             with units_may_differ():
                 lay_as_told(places)
+            go_to_voxel(work.viewer, image, on_view)
             work.begin_beforehand()
             work.viewer.reset_view()
             lies = f"“{image.name}” lies as its file tells, {distances_of(image)}: napari's own reader leaves that out."
@@ -135,6 +144,7 @@ class ReadingAnew(QObject):
             stay = self._worked_on()
             goes = [one for one in work.choices() if _is_instead_of(one, got) and one not in stay]
             was_stack = any(map(first_of, goes))
+            before = [(finest(layer).shape, voxel_on_view(work.viewer, layer)) for layer in goes]
             had_brush = work.layers is not None and work.layers.has_brush_in_hand
             for layer in goes:
                 layer.name += " before"  # for what follows it is to have its name
@@ -144,6 +154,7 @@ class ReadingAnew(QObject):
             self._turn_to([layer for layer in opened if isinstance(layer, Image)], goes)
             for layer in goes:
                 work.take_away(layer)
+            self._go_to_where_it_was(before)
             if had_brush and not work.recovery.is_pending:
                 work.brush(Marker.OBJECT)
             else:
@@ -165,6 +176,16 @@ class ReadingAnew(QObject):
             work.succeed(work.image, images[0])
         else:
             work.bring_up(images[0])
+
+    def _go_to_where_it_was(self, before: list[tuple[tuple[int, ...], tuple[float, ...]]]) -> None:
+        """Show the voxels that were on view of an image of this shape; where its axes were others, its middle."""
+        viewer, image = self.work.viewer, self.work.image
+        if image is None:
+            return
+        if (on_view := dict(before).get(finest(image).shape)) is not None:
+            go_to_voxel(viewer, image, on_view)
+        else:
+            go_to_middle(viewer, image)
 
     def _worked_on(self) -> list[Image]:
         """Return the images on which anything was done, and their channels."""
