@@ -16,6 +16,7 @@ from qtpy.QtCore import Qt
 import napari_probseg as ps
 from napari_probseg.case import Marker
 from napari_probseg.engine.models import Model
+from napari_probseg.widgets.layers.image import bare
 from napari_probseg.widgets.layers.outline import outline
 from napari_probseg.widgets.segment.slider_scales import smoothness_at
 from napari_probseg.widgets.segment.view_state import BUSY_HINT, LIVE_HINT, PROPOSE_HINT, STROKES_HINT
@@ -75,12 +76,19 @@ def test_who_goes_on_in_a_volume_is_where_the_latest_stroke_was_drawn(open_widge
     assert viewer.dims.current_step[0] == 2 and shown(qtbot, again).any()
 
 
-def test_an_answer_on_show_comes_again_where_the_image_has_other_distances(open_widget, qtbot):
+def test_an_answer_on_show_comes_again_where_the_image_has_other_distances_or_channels(open_widget, qtbot):
     viewer, widget = open_widget(disk().astype(np.float32))
+    other = viewer.add_image(disk().astype(np.float32), name="other")
+    viewer.layers.selection.active = viewer.layers["image"]
     stroke(qtbot, widget, (30, 30))
     shown(qtbot, widget)
     offered = widget.work.on_offer
+    widget.work.use_channels([bare(other)])
+    qtbot.waitUntil(lambda: widget.work.on_offer not in (None, offered), timeout=20_000)
+    assert widget.work.candidates.case.n_channels == 2
+    offered = widget.work.on_offer
     viewer.layers["image"].scale = (2, 1)
+    assert widget.work.possible_channels() == [bare(other)], "else it could be given up no more"
     qtbot.waitUntil(lambda: widget.work.on_offer not in (None, offered), timeout=20_000)
     assert widget.work.session.case.spacing == (2, 1)
     viewer.layers["image"].name = "another name"

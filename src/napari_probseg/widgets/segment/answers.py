@@ -50,12 +50,12 @@ class Answers(Showing):
             n_steps, given_up = self._given_up
             self.say(f"{given_up} {advice}" if given_up and n_steps == len(self.layers.session.steps) else advice)
 
-    @property
-    def _lacks_answer(self) -> bool:
-        """Whether the latest step on the object in work is a stroke, and nothing is on offer."""
+    def _answer_again(self) -> None:
+        """Ask for an answer, if that comes by itself, where the latest step is a stroke and nothing is on offer."""
         steps = () if self.session is None else self.session.steps
         latest = next((step.verb for step in reversed(steps) if not _is_beside_the_work(step)), "")
-        return latest == "mark" and self.on_offer is None
+        if latest == "mark" and self.on_offer is None:
+            self._go_along()
 
     def _go_along(self) -> None:
         """Ask for the answer to a stroke, if it is to come by itself."""

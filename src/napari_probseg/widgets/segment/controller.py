@@ -81,7 +81,8 @@ class Workspace(MoreLikeThis):
         """Return the layers that can be further channels of the image at work, those that are used first."""
         used = self.images.channels
         others = [layer for layer in self.choices() if layer not in used and layer is not self.image]
-        return [layer for layer in (*used, *others) if self.image is not None and may_be_channels(self.image, layer)]
+        fitting = [layer for layer in others if self.image is not None and may_be_channels(self.image, layer)]
+        return [*used, *fitting]  # those that lie elsewhere by now, too
 
     @verb_of_subject
     def use_channels(self, channels: list[Image]) -> None:
@@ -94,6 +95,7 @@ class Workspace(MoreLikeThis):
             self.asking.give_up()
             session.rebase(case_of(image, channels))
         self.images.set_channels(image, channels)
+        self._answer_again()
         self._show()
         names = ", ".join(f"“{layer.name}”" for layer in (image, *channels))
         self.say(f"Answers see {names} from now on; strokes and objects stay.")

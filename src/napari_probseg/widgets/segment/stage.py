@@ -123,8 +123,7 @@ class Stage(Answers):
             self._select(self.image)
             self._uncover()
             self.layers.repaint([change.where for change in step.changes])
-        if self._lacks_answer:
-            self._go_along()
+        self._answer_again()
         self._show()
         self.say(sentence)
 
@@ -149,9 +148,8 @@ class Stage(Answers):
             return
         if latest := next((step.changes[-1].where for step in reversed(session.steps) if step.changes), None):
             bring_into_view(self.viewer, self.layers.markers, [(s.start + s.stop - 1) // 2 for s in latest])
-        if self._lacks_answer:
-            self._go_along()
-            self._show()
+        self._answer_again()
+        self._show()
 
     def _recut(self, got: Answer) -> None:
         """Go on with what was accepted as it is cut now, unless something was brushed meanwhile."""
@@ -252,8 +250,7 @@ class Stage(Answers):
         if layers is self.layers:
             self.view.lay_over(self._placement())
             self._fit_brush()
-            if self._lacks_answer:
-                self._go_along()
+            self._answer_again()
             self._show()
 
     def _brushed(self, layers: SessionLayers) -> None:
