@@ -46,6 +46,23 @@ def test_work_with_further_channels_is_found_when_they_are_chosen(open_widget, q
     assert again.work.session.case.n_channels == 2 and len(again.work.session.steps) == 1
 
 
+def test_a_channel_that_is_removed_is_seen_no_longer_and_one_that_goes_with_its_image_changes_nothing(
+    open_widget, qtbot
+):
+    viewer, widget = open_widget(disk().astype(np.float32))
+    others = [getattr(layer, "__wrapped__", layer) for name in "ab" for layer in [viewer.add_image(disk(), name=name)]]
+    viewer.layers.selection.active = viewer.layers["image"]
+    widget.work.use_channels(others)
+    stroke(qtbot, widget, (30, 30))
+    session = widget.work.session
+    viewer.layers.remove("a")
+    qtbot.waitUntil(lambda: session.case.n_channels == 2)
+    assert widget.panel.channels.text() == "2 of 2 ch" and session.can_undo
+    viewer.layers.clear()
+    QApplication.processEvents()
+    assert session.case.n_channels == 2
+
+
 @pytest.mark.parametrize(("channels_first", "is_grey"), [(True, True), (False, False)], ids=["modalities", "colours"])
 def test_pictures_have_colours_only_where_the_image_has(channels_first, is_grey):
     values = np.random.default_rng(0).random((3, 40, 50)).astype(np.float32)

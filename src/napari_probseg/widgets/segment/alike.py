@@ -15,7 +15,7 @@ from napari_probseg.similar.offer import DEFAULT_LINE, NOTHING_ALIKE, SimilarObj
 from napari_probseg.widgets.commands import teaching_of
 from napari_probseg.widgets.layers.image import bring_into_view, displayed_axes
 from napari_probseg.widgets.models import given
-from napari_probseg.widgets.segment.stage import Stage
+from napari_probseg.widgets.segment.further_channels import FurtherChannels
 from napari_probseg.widgets.segment.verbs import verb
 from napari_probseg.widgets.tasks.alike import FoundAlike
 
@@ -23,7 +23,7 @@ NOTHING_AS_BEFORE = "nothing here looks like what was finished on other images: 
 IN_GALLERY = 6  # as many as candidates: nothing below them moves
 
 
-class MoreLikeThis(Stage):
+class MoreLikeThis(FurtherChannels):
     """The part of a `Workspace` in which finished objects teach where others are.
 
     What is offered is seen while no object is in work: a stroke corrects the one on show, which becomes the object in

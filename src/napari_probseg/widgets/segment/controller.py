@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_probseg.candidates import Proposer
@@ -18,9 +18,7 @@ from napari_probseg.session.session import Session
 from napari_probseg.strokes import is_strokes_alone
 from napari_probseg.widgets.layers.image import (
     bare,
-    case_of,
     displayed_axes,
-    may_be_channels,
     obstacle_to_strokes,
     plane_on_view,
     voxels_of,
@@ -76,31 +74,6 @@ class Workspace(MoreLikeThis):
     def fill(self, on: bool) -> None:
         """Fill candidates on the canvas, or outline them."""
         self.view.fill(on)
-
-    def possible_channels(self) -> list[Image]:
-        """Return the layers that can be further channels of the image at work, those that are used first."""
-        used = self.images.channels
-        others = [layer for layer in self.choices() if layer not in used and layer is not self.image]
-        fitting = [layer for layer in others if self.image is not None and may_be_channels(self.image, layer)]
-        return [*used, *fitting]  # those that lie elsewhere by now, too
-
-    @verb_of_subject
-    def use_channels(self, channels: list[Image]) -> None:
-        """Let answers see these further channels from now on; what was done stays."""
-        if (image := self.image) is None:
-            return
-        if (session := self.session) is not None:
-            if session.learnt is not None:
-                raise RuntimeError("what was learnt is of the channels before: forget it first, in the menu •••")
-            self.asking.give_up()
-            session.rebase(case_of(image, channels))
-        self.images.set_channels(image, channels)
-        self._answer_again()
-        self._show()
-        names = ", ".join(f"“{layer.name}”" for layer in (image, *channels))
-        self.say(f"Answers see {names} from now on; strokes and objects stay.")
-        if session is None:
-            self.recovery.look_again(image, channels)
 
     # Strokes -------------------------------------------------------------------------------------------
 
