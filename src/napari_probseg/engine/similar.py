@@ -127,7 +127,9 @@ def picture_of(case: Case, found: SimilarObject, axes: tuple[int, int]) -> Thumb
         0 if axis == "T" else 3 + (s.stop - s.start) // 2 for axis, s in zip(case.axes, found.where, strict=True)
     ]
     near = grown(found.where, margins, case.shape)
-    region = Case(case.read(near), case.spacing, channel_axis=0, in_time=case.in_time)
+    values, axis = case.read(near), case.channel_axis
+    image = values[0] if axis is None else np.moveaxis(values, 0, axis)  # which axis it is tells colours
+    region = Case(image, case.spacing, axis, in_time=case.in_time)
     inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(found.where, near, strict=True))
     patch = np.zeros((1, *region.shape), dtype=np.uint8)
     patch[0][inner][found.mask] = Marker.OBJECT
