@@ -12,6 +12,8 @@ from qtpy.QtGui import QContextMenuEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_probseg.case import Marker
+from napari_probseg.session.finished import FinishedObject
+from napari_probseg.widgets.segment.object_list import ObjectList
 from window import click, disk, finished, press, stroke, turned
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -160,6 +162,22 @@ def test_nothing_of_the_list_is_cut(open_widget, qtbot):
     rows = widget.panel.objects.rows
     assert rows.visualRect(rows.model().index(0, 2)).right() <= rows.viewport().width()
     assert rows.indexAt(QPoint(2, 2)).isValid()
+
+
+def test_long_numbers_further_down_are_not_cut(qtbot):
+    shown, numbers = ObjectList(), [*range(1, 100), 1234567]
+    qtbot.addWidget(shown)
+    objects = [FinishedObject(label, "cell", (slice(0, 1),) * 2, 9) for label in numbers]
+    colours = [(1.0, 0.0, 0.0)] * len(objects)
+    shown.show_objects(objects, colours=colours, kinds={}, kind="", size=str)
+    shown.resize(200, 200)
+    shown.show()
+    turned(qtbot)
+    needed = shown.rows.sizeHintForIndex(shown.rows.model().index(99, 0)).width()
+    assert shown.rows.columnWidth(0) < needed, "test invalid: it is as wide as the numbers on view need"
+    shown.rows.scrollToBottom()
+    turned(qtbot)
+    assert shown.rows.columnWidth(0) >= needed
 
 
 def test_one_click_on_reopen_opens_one_object(open_widget, qtbot):

@@ -238,14 +238,20 @@ class _Table(QTreeView):
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(20)
         header.setResizeContentsPrecision(0)  # by the rows that are seen: else Qt asks about a thousand each time
-        for column, mode in enumerate(("ResizeToContents", "Stretch", "ResizeToContents")):
-            header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self._fit_columns()
+        self.verticalScrollBar().valueChanged.connect(self._fit_columns)
         self.doubleClicked.connect(self._open)
 
     def fit(self) -> None:
         """Take the height of the rows there are; none, while there are none."""
         self.setVisible(self._rows.rowCount() > 0)
         self.updateGeometry()
+
+    def _fit_columns(self) -> None:
+        """Let numbers and sizes have the width that those on view need, which may be longer than those before."""
+        for column in (0, 2):
+            self.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
 
     def sizeHint(self) -> QSize:
         return QSize(super().sizeHint().width(), self._height_of(self._rows.rowCount()))
