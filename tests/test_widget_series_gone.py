@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 
 import napari_probseg as ps
 from napari_probseg.dataset.collection import Collection
-from window import back, disk, finished, forward, stroke
+from window import back, click, disk, finished, forward, stroke
 
 
 def test_a_finished_image_whose_objects_are_removed_has_none_in_its_file(opened, qtbot, folder):
@@ -71,3 +71,18 @@ def test_with_a_data_set_open_images_go_into_it_and_their_classes_with_them(open
         not Collection(place).load("cell0").label.any() and "nor has it in the data set" in widget.panel.status.text()
     )
     there.release()
+
+
+def test_what_is_no_image_is_passed_over_and_what_cannot_be_read_is_told_after_what_was_saved(opened, qtbot, folder):
+    ps.write(folder / "cell00.tif", disk().astype(np.uint8), labels=True)  # behind cell0; saved by hand
+    _, widget = opened
+    finished(qtbot, widget)
+    forward(qtbot, widget, "cell1")
+    assert "Saved 1 object as “cell0_objects.tif”. “cell00.tif” holds no image" in widget.panel.status.text()
+    assert "Image 2 of 3" in widget.panel.status.text()
+    (folder / "cell2.tif").write_bytes(b"")
+    finished(qtbot, widget)
+    click(qtbot, widget.panel.finish_image)
+    told = widget.panel.status
+    qtbot.waitUntil(lambda: "cell2.tif" in told.text() and "Opening" not in told.text(), timeout=20_000)
+    assert told.text().startswith("Saved 1 object as “cell1_objects.tif”. ") and widget.work.image.name == "cell1"

@@ -70,6 +70,10 @@ class Series:
         others = tuple(one for one in self.done if one.path != done.path)
         return replace(self, done=(*others, replace(done, seconds=seconds)))
 
+    def without(self, path: Path) -> Series:
+        """Return the series without a file that turned out to be no image."""
+        return replace(self, images=tuple(image for image in self.images if image != path))
+
     def found(self, image: Path | None) -> Done | None:
         """Return what was done of an image since the series began; None if it was not finished."""
         return next((one for one in self.done if one.path == image), None)

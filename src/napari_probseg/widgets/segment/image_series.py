@@ -14,7 +14,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_probseg.case import Marker
 from napari_probseg.napari_io.layer_data import get_reader
 from napari_probseg.session.beside import Written, objects_beside
-from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.series import Done, Series
 from napari_probseg.session.session import Session
 from napari_probseg.widgets import commands
@@ -27,12 +26,11 @@ from napari_probseg.widgets.readers import NAPARI, OWN_READER
 from napari_probseg.widgets.segment.controller import Workspace
 from napari_probseg.widgets.segment.into_data_set import IntoDataSet
 from napari_probseg.widgets.segment.passage import Passage, told
+from napari_probseg.widgets.segment.recovery import is_in_journal
 from napari_probseg.widgets.segment.way import Way, way_of
 from napari_probseg.widgets.still import in_turns, units_may_differ
 from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.series import Found, Left, Read, arriving, leaving, taking_up
-
-_MAX_WAIT = 0.04  # s for the disk, while the window stands still
 
 
 class ImageSeries(QObject):
@@ -94,7 +92,7 @@ class ImageSeries(QObject):
         if path is None:
             raise ValueError("this image comes from no file: save its objects with “Save objects…”, and open the next")
         n = 0 if session is None else len(session.finished)
-        done, self._is_finishing = Done(path, n, self._seconds(session)), True
+        done, self._is_finishing, self._said = Done(path, n, self._seconds(session)), True, ""
         self._way, self._finished = self._way_of(image), (session, done)
         if session is None or not self._data_set.is_open or not (n or session.has_other_objects):
             self._leave(session)
@@ -143,16 +141,18 @@ class ImageSeries(QObject):
         self._finished, self._destination, self._is_finishing = None, None, False
 
     def _left(self, got: Left) -> None:
+        self.series, self._finished, self._said = got.series, None, got.sentence
+        self._go_on_after(got.done.path)
+
+    def _go_on_after(self, image: Path) -> None:
         """Go on to the next image, if there is one."""
-        self.series, self._finished = got.series, None
-        path, self._destination = self._destination or self._next(got.done.path), None
-        self._said = got.sentence
+        path, self._destination = self._destination or self._next(image), None
         if path is None:
             self._leaving, self._is_finishing = None, False
             self._passage.end()
-            folder, n = got.done.path.parent.name, len(self.series.images)
+            folder, n = image.parent.name, len(self.series.images)
             whole = f"All {n} images of “{folder}” are" if n > 1 else f"The only image of “{folder}” is"
-            self.work.say(f"{got.sentence} {whole} finished.")
+            self.work.say(f"{self._said} {whole} finished.")
             self.changed.emit()
             return
         self._open(path)
@@ -175,7 +175,7 @@ class ImageSeries(QObject):
         if own is None or own == path or own not in self.series.images:
             self._open(path)
         elif session is None or not session.has_other_objects or not self.series.is_done(own):
-            if _is_in_journal(session):
+            if is_in_journal(session):
                 self._leaving = image
             if session is not None and session.steps and not self.series.is_done(own):
                 self._interrupted.add(own)
@@ -218,6 +218,11 @@ class ImageSeries(QObject):
 
         Each in a turn of its own, as napari takes its time.
         """
+        if self._is_finishing and not got.images:
+            self.series = self.series.without(got.path)
+            self._said += f" “{got.path.name}” holds no image and was passed over."
+            self._go_on_after(self.series.done[-1].path)
+            return
         work, before, images, goes = self.work, self._leaving, got.images, self._going()
         chosen, channels = self._chosen(images), [] if before is None else work.images.channels_of(before)
         comes = [*chosen, *(image for image in images if image not in chosen)]
@@ -241,9 +246,7 @@ class ImageSeries(QObject):
         in_turns(self, [partial(self.work.at_once, act) for act in acts], self.fail)
 
     def _chosen(self, layers: list[Image]) -> list[Image]:
-        """Return those of the layers of an image that are worked on, as of the one before."""
-        places = [0] if self._way is None else [self._way.index, *self._way.channels]
-        return [layers[i] for i in places if i < len(layers)]
+        return layers[:1] if self._way is None else self._way.chosen(layers)
 
     def _add(self, image: Image) -> None:
         with self.work.adding():
@@ -363,11 +366,11 @@ class ImageSeries(QObject):
                 self._written.note(path, work.session)
 
     def fail(self, error: Exception) -> None:
-        """Tell why the series does not go on; the image stays as it is."""
+        """Tell why the series does not go on, after what was done; the image stays as it is."""
         self._leaving, self._finished, self._destination = None, None, None
         self._is_again = self._is_finishing = False
         self._passage.end()
-        self.work.refuse(error)
+        self.work.refuse(error, after=self._said)
         self.changed.emit()
 
     # Behind it ----------------------------------------------------------------------------------------------------
@@ -387,11 +390,3 @@ class ImageSeries(QObject):
             self._limits,
             has_brush=layers is not None and layers.has_brush_in_hand,
         )
-
-
-def _is_in_journal(session: Session | None) -> bool:
-    """Return whether all that was done on an image is found again when it is opened anew."""
-    if session is None or not session.steps:
-        return True
-    is_written = session.journal is not None and session.journal.flush(_MAX_WAIT)
-    return is_written and (session.learnt is None or can_be_kept(session.learnt))

@@ -26,6 +26,7 @@ from napari_probseg.session.journal import (
     remembered,
     tidy,
 )
+from napari_probseg.session.learnt import can_be_kept
 from napari_probseg.session.session import Session
 from napari_probseg.widgets.layers.image import case_of
 from napari_probseg.widgets.layers.source import reader_of, source_of
@@ -36,6 +37,7 @@ from napari_probseg.widgets.tasks.background import Background
 from napari_probseg.widgets.tasks.recover import ASIDE, Earlier, journals_of, looking, n_channels_before, recovering
 
 logger = logging.getLogger(__name__)
+_MAX_WAIT = 0.04  # s for the disk, while the window stands still
 
 
 class Recovery(QObject):
@@ -278,6 +280,14 @@ def _while_it_lives(method: Callable[[str], None]) -> Callable[[str], None]:
             alive(sentence)
 
     return call
+
+
+def is_in_journal(session: Session | None) -> bool:
+    """Return whether all that was done on an image is found again when it is opened anew."""
+    if session is None or not session.steps:
+        return True
+    is_written = session.journal is not None and session.journal.flush(_MAX_WAIT)
+    return is_written and (session.learnt is None or can_be_kept(session.learnt))
 
 
 def subject_of(image: Image) -> Subject:

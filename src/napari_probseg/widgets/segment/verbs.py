@@ -70,10 +70,10 @@ class Speaking(QObject):
         """Tell the user something."""
         self.said.emit(sentence, False)
 
-    def refuse(self, error: Exception) -> None:
-        """Tell the user in one sentence why something was not done; a log that is asked for gets all of it."""
+    def refuse(self, error: Exception, *, after: str = "") -> None:
+        """Tell the user in one sentence why something was not done, after what was; a log if asked for has all."""
         logger.info("refused", exc_info=error)  # the console of a user stays free of tracebacks
-        self.said.emit(sentence_of(error), True)
+        self.said.emit(f"{after} {sentence_of(error)}".strip(), True)
         self.changed.emit()
 
     def take_strokes(self) -> None:

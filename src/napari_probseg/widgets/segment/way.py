@@ -44,6 +44,10 @@ class Way:
     has_brush: bool
     shape: tuple[int, ...]
 
+    def chosen(self, layers: Sequence[Image]) -> list[Image]:
+        """Return those of the layers of the next one that are worked on."""
+        return [layers[i] for i in (self.index, *self.channels) if i < len(layers)]
+
 
 def way_of(layers: Sequence[Image], opened: Sequence[Image], limits: Limits, *, has_brush: bool) -> Way:
     """Return how an image was opened and is shown.
