@@ -343,6 +343,21 @@ def test_a_viewer_may_close_while_candidates_are_drawn(make_napari_viewer_proxy,
     threads_ended(qtbot)
 
 
+@pytest.mark.parametrize(("button", "says"), [("undo", "Took back: a stroke."), ("finish", "Object 1 is finished")])
+def test_a_question_that_is_given_up_for_another_step_is_told(open_widget, qtbot, button, says):
+    proposer = Balls(threading.Event())
+    _, widget = open_widget(disk().astype(np.float32), proposer)
+    stroke(qtbot, widget, (30, 30))
+    click(qtbot, widget.panel.propose)
+    qtbot.waitUntil(lambda: bool(proposer.asked))
+    click(qtbot, getattr(widget.panel, button))
+    told = widget.panel.status.text()
+    assert told.startswith(says) and told.endswith("“Propose” was given up: ask again.")
+    click(qtbot, widget.panel.redo if button == "undo" else widget.panel.undo)
+    assert "given up" not in widget.panel.status.text()
+    proposer.gate.set()
+
+
 @pytest.mark.parametrize("tool", ["paint", "fill", "polygon", "data"])
 def test_strokes_of_every_tool_reach_the_session(open_widget, qtbot, tool):
     _, widget = open_widget(disk().astype(np.float32))

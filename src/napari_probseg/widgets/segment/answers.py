@@ -23,7 +23,8 @@ class Answers(Showing):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._given_up: tuple[int, str] = 0, ""  # for the sake of a stroke: so many steps there were then, and what
+        self._given_up: tuple[int, str] = 0, ""  # for the sake of a step: so many there were then, and what to say
+        self._noted = ""  # of a question that is given up for the step that is made
         self.view.shown.connect(self._looked_at)
         self.asking.offered.connect(self._offered)
         self.asking.failed.connect(self._failed)
@@ -34,15 +35,19 @@ class Answers(Showing):
         """Whether a person asked the latest question."""
         return not self.asking.is_live
 
-    def _put_stroke_first(self) -> str:
-        """Return what to say of a question of a person that a stroke comes before; nothing where Live answers it."""
-        session, sentence = self._session(), ""
-        if self.asking.is_busy and self._is_asked_for:
-            name = ASKED_BY.get(session.asked, "Follow" if session.case.in_time else "Carry")
+    def _note_given_up(self, what: str = "") -> None:
+        """Note what to say of a question of a person that a step comes before; nothing where Live answers it."""
+        is_out = self.asking.is_busy if what else self.asking.is_unanswered
+        if is_out and self._is_asked_for:
+            name = ASKED_BY.get(self.asking.verb, "Follow" if self.is_in_time else "Carry")
             if not self.live.is_on or name not in ("Propose", "Complete"):
-                sentence = f"“{name}” was given up for your stroke: ask again."
-        self._given_up = len(session.steps) + 1, sentence
-        return sentence
+                self._noted = f"“{name}” was given up{what}: ask again."
+
+    def _taken_note(self) -> str:
+        """Return what was noted, which is told beside the next answer, too."""
+        noted, self._noted = self._noted, ""
+        self._given_up = len(self._session().steps), noted
+        return noted
 
     def _advise(self, _: Any = None) -> None:
         """Say what to do with what is on offer, and what was given up for it."""

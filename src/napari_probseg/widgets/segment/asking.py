@@ -70,6 +70,7 @@ class Asking(QObject):
         self._local, self._device = Local(), device
         self._session: Session | None = None  # whose question is out
         self._is_live = False  # whether it was asked by itself, after a stroke
+        self.verb, self._has_come = "", False  # of it, see `Request`; whether a first part of the answer is there
         self.is_for_others = False  # whether the latest question was what else is like the finished objects
         self.background, self._cutting, self._warming = Background(), Latest(), Background()
         for runner in (self.background, self._cutting):
@@ -95,6 +96,11 @@ class Asking(QObject):
     def is_live(self) -> bool:
         """Whether a question is out that was asked by itself, after a stroke."""
         return self._is_live and self.is_busy
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a question is out of which not even a part is answered."""
+        return self.is_busy and not self._has_come
 
     @property
     def awaiting(self) -> Session | None:
@@ -240,11 +246,12 @@ class Asking(QObject):
     def _ask(self, session: Session, task: Task, *, is_live: bool = False) -> None:
         self._cutting.forget()
         self._session, self._is_live, self.is_for_others = session, is_live, False
+        self.verb, self._has_come = session.asked, False
         self.background.start(task)
 
     def _take(self, got: Answer | Learnt | FoundAlike) -> None:
         """Offer an answer to the session that asked, unless its work has moved on."""
-        session = self._session
+        session, self._has_come = self._session, True
         accepted = None if session is None else session.accepted
         if accepted is not None and got.request.ticket == accepted.request.ticket:
             self.recut.emit(got)

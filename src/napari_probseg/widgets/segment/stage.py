@@ -80,9 +80,9 @@ class Stage(Answers):
                 continue
             self._turn_to(self.images.image_of(layers))
             if strokes:
-                given_up = self._put_stroke_first()
+                self._note_given_up(" for your stroke")
                 step = layers.session.mark(strokes.inside, strokes.outside, erase=strokes.erase, where=strokes.where)
-                self._stepped(step, given_up)
+                self._stepped(step, "")
             if strokes.n_locked:
                 self.say("Finished objects are locked: reopen one to change it.")
             elif strokes.n_foreign:
@@ -115,6 +115,8 @@ class Stage(Answers):
         journal = None if self.session is None else self.session.journal
         if journal is not None and step.verb != "mark":
             journal.flush(MAX_WAIT_SECONDS)
+        if not self._noted:
+            self._note_given_up()
         self.asking.give_up()
         self._beforehand.put_off()
         if self.layers is not None:
@@ -125,7 +127,7 @@ class Stage(Answers):
             self.layers.repaint([change.where for change in step.changes])
         self._answer_again()
         self._show()
-        self.say(sentence)
+        self.say(f"{sentence} {self._taken_note()}".strip())
 
     def _turn_to(self, image: Image | None) -> None:
         """Put an image to work; the answer that its strokes still wait for is asked for again."""
@@ -218,6 +220,7 @@ class Stage(Answers):
         """Take back the latest step, a stroke or the model's."""
         session = self._session()
         if session.can_undo:
+            self._note_given_up()
             self.asking.give_up()  # before: a choice is there again once it is taken back
         step = session.undo()
         self._stepped(step, f"Took back: {name_of(step)}.")
