@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QContextMenuEvent, QWheelEvent
-from qtpy.QtWidgets import QApplication, QMenu
+from qtpy.QtWidgets import QApplication, QInputDialog, QMenu
 
 from napari_probseg.case import Marker
 from napari_probseg.session.finished import FinishedObject
@@ -101,6 +101,25 @@ def test_the_right_button_offers_what_can_be_done_to_an_object(open_widget, qtbo
     menu.actions()[1].trigger()
     menu.close()
     assert texts(widget) == []
+
+
+@pytest.mark.parametrize(("new", "says"), [("nucleus", "of class “nucleus” now"), ("", "of no class now")])
+def test_a_class_is_renamed_for_all_its_objects_in_one_step(open_widget, qtbot, monkeypatch, new, says):
+    _, widget = open_widget(disk().astype(np.float32))
+    for at, kind in (((10, 10), "nucelus"), ((30, 30), "cell"), ((50, 50), "nucelus")):
+        widget.work.classify(0, kind)
+        finished(qtbot, widget, at)
+    rows = widget.panel.objects.rows
+    at = rows.visualRect(rows.model().index(0, 1)).center()
+    QApplication.sendEvent(rows.viewport(), QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, QPoint(0, 0)))
+    menu = rows.findChild(QMenu)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, text: (f" {new}", text == "nucelus"))
+    menu.actions()[2].trigger()
+    menu.close()
+    assert [text[1] for text in texts(widget)] == [new, "cell", new] and widget.work.tools.kind == new
+    assert widget.panel.status.text() == f"2 objects of class “nucelus” are {says}."
+    click(qtbot, widget.panel.undo)
+    assert [text[1] for text in texts(widget)] == ["nucelus", "cell", "nucelus"]
 
 
 def test_neither_the_wheel_nor_an_arrow_nor_what_was_given_up_changes_a_class(open_widget, qtbot):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
+from napari_probseg.progress import counted
 from napari_probseg.session.finished import place_in
 from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
@@ -279,6 +280,17 @@ class Workspace(MoreLikeThis):
         """Give finished objects of the image at work these classes, without a word."""
         self._session().classify_all(kinds)
         self.open_layers().colour_objects()
+        self.changed.emit()
+
+    @verb_of_subject
+    def rename_class(self, kind: str, new: str) -> None:
+        """Give all finished objects of a class another one, or none, and so those that are finished from now on."""
+        labels = [one.label for one in self._session().finished if one.kind == kind]
+        self.classify_all(dict.fromkeys(labels, new))
+        if self.tools.kind == kind:
+            self.tools = replace(self.tools, kind=new)
+        of = f"of class “{new}”" if new else "of no class"
+        self.say(f"{counted(len(labels), 'object')} of class “{kind}” {'is' if len(labels) == 1 else 'are'} {of} now.")
         self.changed.emit()
 
     @verb

@@ -36,6 +36,7 @@ class ObjectList(QWidget):
     opened = Signal(int)
     removed = Signal(int)
     classified = Signal(int, str)  # 0: the objects that are finished from now on
+    renaming = Signal(str)  # of a class, all objects of which are to have another
 
     def __init__(self, *beside: QWidget) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class ObjectList(QWidget):
         self.rows.selectionModel().currentRowChanged.connect(self._visit)
         self.rows.opened.connect(self.opened)
         self.rows.removed.connect(self.removed)
+        self.rows.renaming.connect(self.renaming)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
@@ -221,6 +223,7 @@ class _Table(QTreeView):
 
     opened = Signal(int)
     removed = Signal(int)
+    renaming = Signal(str)
 
     def __init__(self, model: _Rows) -> None:
         super().__init__()
@@ -280,6 +283,8 @@ class _Table(QTreeView):
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             menu.addAction("Reopen", partial(self._open, index))
             menu.addAction("Remove", partial(self._remove, index))
+            if kind := self._rows.kind(self._rows.label(index.row())):
+                menu.addAction(f"Rename class “{kind}”…", partial(self.renaming.emit, kind))
             menu.popup(event.globalPos())
 
     def _remove(self, index: QModelIndex) -> None:

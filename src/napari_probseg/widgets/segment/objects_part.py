@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QInputDialog
 
 from napari_probseg.session.finished import FinishedObject
 from napari_probseg.widgets import commands
@@ -42,6 +43,7 @@ class ObjectsPart(QObject):
         panel.objects.opened.connect(work.reopen)
         panel.objects.removed.connect(self._remove)
         panel.objects.classified.connect(work.classify)
+        panel.objects.renaming.connect(self._rename)
 
     def draw(self, objects: tuple[FinishedObject, ...]) -> None:
         """Show the objects; what was selected is not any more once there is another step of work."""
@@ -102,6 +104,13 @@ class ObjectsPart(QObject):
         following = self._panel.objects.beside(label)
         self._work.remove_object(label)
         self._panel.objects.select(following)
+
+    def _rename(self, kind: str) -> None:
+        """Ask for the new name of a class."""
+        asked = f"The class of all objects that are “{kind}” (empty: none):"
+        new, is_given = QInputDialog.getText(self._panel, "Rename class", asked, text=kind)
+        if is_given and (new := new.strip()) != kind:
+            self._work.rename_class(kind, new)
 
     def stop(self) -> None:
         """Wait for no click any longer."""
