@@ -150,6 +150,9 @@ def test_what_is_decided_stays_while_it_is_followed(series, qtbot):
     follow(qtbot, widget)
     click(qtbot, widget.panel.accept)
     assert not (widget.work.session.case.partial == Marker.OBJECT)[outside].any()
+    for took_back in ("a candidate.", "a stroke on image 5."):  # what is not on view is told where
+        click(qtbot, widget.panel.undo)
+        assert widget.panel.status.text() == f"Took back: {took_back}"
 
 
 def test_what_cannot_be_followed_is_told(series, qtbot):

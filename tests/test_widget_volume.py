@@ -130,7 +130,7 @@ def test_strokes_on_another_slice_than_the_one_on_view_are_told_of_and_not_asked
     widget.work.asking.give_up()
     click(qtbot, widget.panel.undo)
     assert widget.work.session.has_strokes((0, MIDDLE[0])) and not widget.work.asking.is_busy
-    assert widget.panel.status.text() == "Took back: a stroke."
+    assert widget.panel.status.text() == f"Took back: a stroke on slice {MIDDLE[0]}."
     click(qtbot, widget.panel.complete)
     assert "on another slice than the one on view" in widget.panel.status.text()
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from napari_probseg.candidates import Proposer
 from napari_probseg.progress import counted
 from napari_probseg.session.session import Session, Step
-from napari_probseg.widgets.layers.image import bare, bring_into_view, case_of
+from napari_probseg.widgets.layers.image import bare, bring_into_view, case_of, plane_on_view, time_on_view
 from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.layers.wiring import Wiring
 from napari_probseg.widgets.messages import GIVEN_UP, name_of
@@ -223,13 +223,29 @@ class Stage(Answers):
             self._note_given_up()
             self.asking.give_up()  # before: a choice is there again once it is taken back
         step = session.undo()
-        self._stepped(step, f"Took back: {name_of(step)}.")
+        self._stepped(step, f"Took back: {name_of(step)}{self._elsewhere(step)}.")
 
     @verb
     def redo(self) -> None:
         """Do the step again that was taken back last."""
         step = self._session().redo()
-        self._stepped(step, f"Did again: {name_of(step)}.")
+        self._stepped(step, f"Did again: {name_of(step)}{self._elsewhere(step)}.")
+
+    def _elsewhere(self, step: Step) -> str:
+        """Return where a step changed something, if that is not on view: " on slice 12"."""
+        boxes = [change.where for change in step.changes if change.name in ("partial", "strokes", "objects")]
+        if self.layers is None or self.layers.markers.ndim == 2 or not boxes:
+            return ""
+        try:
+            on_view = time_on_view if self.is_in_time else plane_on_view
+            axis, index = on_view(self.viewer, self.layers.markers) or (0, 0)
+        except ValueError:  # the volume in 3-D, say
+            return ""
+        first, last = min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes) - 1
+        if first <= index <= last:
+            return ""
+        what = "image" if self.is_in_time else "slice"
+        return f" on {what} {first}" if first == last else f" on {what}s {first} to {last}"
 
     def cancel(self) -> None:
         """Give up the candidates that are being drawn, or what waits for the mouse; everything stays as it was."""
