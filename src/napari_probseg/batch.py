@@ -19,7 +19,7 @@ from napari_probseg.io.atomic import locked, output_folder
 from napari_probseg.io.labels import read_mask
 from napari_probseg.io.made_with import MadeWith
 from napari_probseg.io.paths import CHECK_ITS_NAME, why_no_folder
-from napari_probseg.progress import Fate, Outcome
+from napari_probseg.progress import Fate, Outcome, counted
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _attempt(job: Job, config: BatchConfig) -> Outcome:
         n = complete_file(job, config)
     except (ValueError, TypeError, OSError, RuntimeError, LookupError, MemoryError) as error:
         return Outcome(job.image.name, Fate.FAILED, str(error) or type(error).__name__)
-    return Outcome(job.image.name, Fate.DONE, f"{n} voxels")
+    return Outcome(job.image.name, Fate.DONE, counted(n, "voxel"))
 
 
 def there_already(name: str, out: Path, *, made_from: Iterable[Path | None], other: str = "") -> Outcome:

@@ -123,13 +123,13 @@ def complete(
     """
     from napari_probseg import batch
     from napari_probseg.io.paths import why_no_folder
-    from napari_probseg.progress import report_of
+    from napari_probseg.progress import counted, report_of
 
     config = batch.BatchConfig(weights, device, smoothness, edges, plane, label, resample)
     if why_no_folder(image):
         refuse_unused(context, "one image", "workers", "scheduler")
         n = batch.complete_file(batch.Job(image, inside, outside, out), config)
-        typer.echo(f"{out}: {n} voxels")
+        typer.echo(f"{out}: {counted(n, 'voxel')}")
         return
     jobs = batch.jobs_of(image, out, inside=inside, outside=outside)
     with batch.cluster(n_workers=workers, scheduler=scheduler) as client:

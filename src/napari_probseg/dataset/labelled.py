@@ -132,8 +132,9 @@ def numbered(
     if (numbers and not (any_number and kinds is None)) or unknown:
         wrong = f"numbers {_first(numbers)} without a name" if numbers else f"names {_first(unknown)}"
         raise ValueError(
-            f"the labels have {wrong}, and the data set has {dict(known)}: name each number (--label NAME=NUMBER), "
-            f"and give the data set a label that it lacks first (napari-probseg dataset label)"
+            f"the labels have {wrong}, and the data set has {dict(known)}: name each number (--label NAME=NUMBER, or "
+            f"--label NAME if all are objects of one kind), and give the data set a label that it lacks first "
+            f"(napari-probseg dataset label)"
         )
     if kinds is None:
         return labels

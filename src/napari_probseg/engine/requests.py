@@ -14,6 +14,7 @@ from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
 from napari_probseg.engine.exhibit import Exhibit, exhibit
 from napari_probseg.engine.models import Model, Resources
+from napari_probseg.progress import counted
 from napari_probseg.proposers.completion import Completion, CutConfig
 from napari_probseg.proposers.plane import in_volume
 
@@ -249,7 +250,7 @@ class Carry:
                 "the slices beside this one do not show the object: accept it on one more slice, farther on"
             )
         n_slices = n_new_slices(candidates, axis=self.plane[0])
-        advice = f"Carried to {n_slices} slices: look through them and accept; where it goes wrong, correct."
+        advice = f"Carried to {counted(n_slices, 'slice')}: look through them and accept; where it goes wrong, correct."
         return Found(candidates, exhibit(candidates, self.axes, in_volume=True, advice=advice), verb="carry")
 
 
@@ -279,8 +280,8 @@ class Follow:
         completer = resources.completer(self.model, self.device)
         yield "Following the object through time…"
         candidates = yield from through_time(completer, self.case)
-        n_images = n_new_slices(candidates, axis=0)
-        advice = f"Followed through {n_images} images: look through them and accept; where it goes wrong, correct."
+        images = counted(n_new_slices(candidates, axis=0), "image")
+        advice = f"Followed through {images}: look through them and accept; where it goes wrong, correct."
         return Found(candidates, exhibit(candidates, self.axes, in_volume=True, advice=advice), verb="carry")
 
 

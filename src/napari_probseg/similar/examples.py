@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Plane
+from napari_probseg.progress import counted
 from napari_probseg.region import Part
 
 EXAMPLES_FILE = "examples.npz"  # in a folder of results, or of a data set: what is kept of its objects
@@ -76,7 +77,7 @@ class Query:
                 raise ValueError("the finished object fills most of the image: there is no room for others like it")
             n = max(n for n in n_voxels if n < MIN_VOXELS)
             raise ValueError(
-                f"the finished objects are too small to find others like them ({n} voxels, "
+                f"the finished objects are too small to find others like them ({counted(n, 'voxel')}, "
                 f"{MIN_VOXELS} are needed): finish a larger one"
             )
         return replace(self, examples=kept)

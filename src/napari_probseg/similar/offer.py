@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_probseg.case import Plane
+from napari_probseg.progress import counted
 from napari_probseg.region import Part, Region, grown, overlap, relative
 from napari_probseg.unaries.pixel_classifier import logistic_regression
 
@@ -154,7 +155,11 @@ class Similar:
         return len(self.objects)
 
     def __str__(self) -> str:
-        return f"{len(self)} objects alike, {len(self.above())} of them likely" if self.objects else NOTHING_ALIKE
+        return (
+            f"{counted(len(self), 'object')} alike, {len(self.above())} of them likely"
+            if self.objects
+            else NOTHING_ALIKE
+        )
 
     @property
     def pays(self) -> bool:
