@@ -114,3 +114,11 @@ def test_journals_beside_images_are_offered_too(open_widget, qtbot, tmp_path, mo
 def test_a_long_name_is_shortened_where_it_is_offered():
     title, what = offer_of("mouse_brain_slice_000123_left", 3, 0, 0.0).split("\n")
     assert title == "Go on with “mouse_brain_s…123_left”" and what.startswith("mouse_brain_slice_000123_left: 3 steps,")
+
+
+def test_work_on_a_copy_of_the_image_is_called_what_it_is(open_widget, qtbot, tmp_path):
+    worked_on_file(open_widget, qtbot, tmp_path / "cell.tif")
+    tifffile.imwrite(tmp_path / "copy.tif", IMAGE)
+    viewer, widget = open_widget()
+    viewer.open(str(tmp_path / "copy.tif"), plugin="napari")
+    assert "Go on here with the work on “cell.tif”, which holds the same image?" in asked(qtbot, widget)

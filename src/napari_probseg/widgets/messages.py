@@ -52,7 +52,14 @@ def nothing_on_view(i: int) -> str:
 
 
 def question_of(
-    name: str, n_steps: int, n_objects: int, when: float, *, difference: str = "", now: float | None = None
+    name: str,
+    n_steps: int,
+    n_objects: int,
+    when: float,
+    *,
+    difference: str = "",
+    of: str = "",
+    now: float | None = None,
 ) -> str:
     """Return what to ask about earlier work on an image.
 
@@ -66,6 +73,8 @@ def question_of(
         In seconds since 1970.
     difference : str
         How the image differs from the one that was worked on.
+    of : str
+        The file that was worked on, where that has another name.
     """
     what = _work(n_steps, n_objects, when, now)
     if difference:
@@ -73,6 +82,8 @@ def question_of(
             f"There is earlier work on “{name}”: {what}. But this is another image of the "
             f"same shape: {difference}. Go on here all the same?"
         )
+    if of:
+        return f"Go on here with the work on “{of}”, which holds the same image?\n{what}"
     return f"Go on where you were on “{name}”?\n{what}"
 
 

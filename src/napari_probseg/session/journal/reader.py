@@ -44,6 +44,11 @@ class Subject:
         """Return what the first record of a journal tells."""
         return cls(*(str(about.get(key, "")) for key in ("name", "source", "reader")))
 
+    def other_name(self, path: Path | None) -> str:
+        """Return what the file is called, where it and another one have different names; else nothing."""
+        name = Path(self.source).name
+        return name if path is not None and name not in ("", path.name) else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:

@@ -30,6 +30,7 @@ from napari_probseg.widgets.layers.image import (
     unit_of,
 )
 from napari_probseg.widgets.layers.session_layers import SessionLayers
+from napari_probseg.widgets.layers.source import source_of
 from napari_probseg.widgets.messages import LACKS_LEARNT, cut_off, offer_of, question_of
 from napari_probseg.widgets.models import give, given
 from napari_probseg.widgets.segment.asking import Asking, Place
@@ -124,8 +125,8 @@ class Showing(Following):
         if (earlier := self.recovery.earlier) is None or self.image is None:
             return ""
         kept = earlier.kept
-        n_steps = len(kept.stored.done)
-        return question_of(self.image.name, n_steps, kept.n_objects, kept.time, difference=earlier.difference)
+        n_steps, of = len(kept.stored.done), kept.subject.other_name(source_of(self.image))
+        return question_of(self.image.name, n_steps, kept.n_objects, kept.time, difference=earlier.difference, of=of)
 
     @property
     def offered_work(self) -> str:
