@@ -46,7 +46,7 @@ class Answers(Showing):
     def _taken_note(self) -> str:
         """Return what was noted, which is told beside the next answer, too."""
         noted, self._noted = self._noted, ""
-        self._given_up = len(self._session().steps), noted
+        self._given_up = 0 if self.session is None else len(self.session.steps), noted
         return noted
 
     def _advise(self, _: Any = None) -> None:
