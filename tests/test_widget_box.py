@@ -188,3 +188,12 @@ def test_a_widget_that_is_closed_waits_for_no_box(shown, qtbot):
     assert len(viewer.mouse_drag_callbacks) < n_callbacks
     drag(viewer, (17, 17), (47, 47))
     turned(qtbot)
+
+
+def test_a_box_of_which_little_lies_in_the_image_asks_for_a_stroke_inside(shown):
+    _, widget = shown
+    widget.work.mark_box(np.array([[-5, -5], [80, 80]]))
+    assert "whole image: brush a little inside" in widget.panel.status.text() and not widget.work.session.steps
+    widget.work.mark_box(np.array([[-5, -5], [40, 80]]))
+    assert "brush a little inside the object, too" in widget.panel.status.text()
+    assert len(widget.work.session.steps) == 1

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_probseg.dataset.targets import Target
+from napari_probseg.inference.frame import is_around
 from napari_probseg.metrics import dice, surface_distance
 from napari_probseg.simulate.annotator import box, dab, scribble
 
@@ -77,7 +78,8 @@ def interact(play: Play, target: Target, *, n: int = 20, marks: str = "dabs") ->
     target : Target
     n : int
     marks : str
-        ``"dabs"``, ``"scribbles"``, or ``"box"``: a box first, then dabs.
+        ``"dabs"``, ``"scribbles"``, or ``"box"``: a box first, then dabs; dabs alone where most of the box would lie
+        beyond the image.
 
     Raises
     ------
@@ -110,7 +112,9 @@ def strokes_on(result: Mask, target: Target, *, marks: str, is_first: bool) -> S
     if marks not in kinds:
         raise ValueError(f"marks are {', '.join(kinds)}, got {marks!r}")
     if marks == "box" and is_first:
-        return np.zeros_like(result), box(target.truth)
+        around = box(target.truth)
+        if is_around(target.case().mark(outside=around)):
+            return np.zeros_like(result), around
     return kinds[marks](result, target.truth, spacing=target.spacing)
 
 

@@ -28,7 +28,7 @@ from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, STROKES_ALONE
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
-from napari_probseg.widgets.segment.box_tool import carried_over, framed, region_of
+from napari_probseg.widgets.segment.box_tool import BOX_BEYOND, BOX_TAKEN, carried_over, framed, region_of
 from napari_probseg.widgets.segment.verbs import NotYetError, verb, verb_of_subject
 from napari_probseg.widgets.settings import Settings, keep_setting
 from napari_probseg.widgets.tasks.background import Background
@@ -98,9 +98,9 @@ class Workspace(MoreLikeThis):
         """Take a box around the object, in voxels of ``layer`` or of the markers: its frame is background."""
         layers, session = self.open_layers(), self._session()
         corners = corners if layer is None else carried_over(corners, layer, layers.markers)
-        frame, outside = framed(region_of(corners, session.case.shape), session.case.shape)
+        frame, outside, n_sides = framed(region_of(corners, session.case.shape), session.case.shape)
         step = session.mark(outside=outside & (session.case.partial[frame] == Marker.UNKNOWN), where=frame)
-        self._stepped(step, "The object is inside the box: complete it, or propose.")
+        self._stepped(step, BOX_TAKEN if n_sides > 1 else BOX_BEYOND)
         layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next strokes correct it; [ and ] are of that layer
         self.changed.emit()
 
