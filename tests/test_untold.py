@@ -108,3 +108,14 @@ def test_a_stroke_on_a_slice_where_nothing_is_to_be_seen_does_not_refuse_the_vol
     assert found[10].any() and not found[0, 36, 34]
     with pytest.raises(ValueError, match="constant"):
         ps.load_completer(device="cpu").propose(ps.Case(np.zeros(SHAPE)).mark(solid(10, 36, 34, 3)))
+
+
+def test_what_was_taken_stays_where_two_greys_would_decide_otherwise() -> None:
+    """A bump of the same even grey was cut off by hand; a stroke elsewhere does not bring it back."""
+    image = (TRUE | BUMP) + np.random.default_rng(0).normal(scale=0.05, size=SHAPE)
+    surplus = solid(10, 36, 14, 6) & ~TRUE
+    session = reopened(TRUE | surplus, ps.Case(image.astype(np.float32), spacing=tuple(MM)))
+    session.mark(solid(10, 36, 34, 2), outside=solid(10, 36, 11, 2))
+    found = session.complete().partial[0] == ps.Marker.OBJECT
+    assert np.count_nonzero(found & BUMP) < 0.1 * np.count_nonzero(BUMP)
+    assert np.count_nonzero(found & surplus) < 0.5 * np.count_nonzero(surplus) and dice(found, TRUE) > 0.95

@@ -143,26 +143,27 @@ def grid_input(case: Case, grid: Grid, *, n_channels: int) -> Tensor:
     if len(values) > n_channels:
         values = with_channels(values, n_channels)
     pixels = resized(torch.from_numpy(values), grid.shape)
-    nearest = np.ix_(
-        *(
-            np.minimum(((np.arange(g) + 0.5) * n / g).astype(int), n - 1)
-            for g, n in zip(grid.shape, grid.n_voxels, strict=True)
-        )
-    )
-    strokes = case.strokes[grid.region]
-    inside, outside = (_marks(strokes, nearest, marker, grid) for marker in (Marker.OBJECT, Marker.BACKGROUND))
-    outside &= ~inside
-    known = case.accepted(grid.region)[nearest]
+    inside, outside = strokes_on(case, grid)
+    known = torch.from_numpy(case.accepted(grid.region)[_nearest(grid)])
     accepted = ((known == Marker.OBJECT) * 1.0 - (known == Marker.BACKGROUND) * 1.0) * ~(inside | outside)
-    marks = [torch.from_numpy(a)[None] for a in (inside, outside, accepted.astype(np.float32))]
-    return input_of(pixels, marks, n_channels)
+    return input_of(pixels, [mark[None] for mark in (inside, outside, accepted.float())], n_channels)
 
 
-def _marks(
-    strokes: NDArray[np.uint8], nearest: tuple[NDArray[np.intp], ...], marker: Marker, grid: Grid
-) -> NDArray[np.bool_]:
-    """Return the places of strokes; the smallest survives."""
-    found = strokes[nearest] == marker
+def strokes_on(case: Case, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Return the places of strokes inside, and of those outside, (Z, Y, X) bool tensors; the smallest survives."""
+    strokes = case.strokes[grid.region]
+    inside, outside = (_marks(strokes, marker, grid) for marker in (Marker.OBJECT, Marker.BACKGROUND))
+    return torch.from_numpy(inside), torch.from_numpy(outside & ~inside)
+
+
+def _nearest(grid: Grid) -> tuple[NDArray[np.intp], ...]:
+    """Return the voxel of the region in the middle of each place."""
+    sides = zip(grid.shape, grid.n_voxels, strict=True)
+    return np.ix_(*(np.minimum(((np.arange(g) + 0.5) * n / g).astype(int), n - 1) for g, n in sides))
+
+
+def _marks(strokes: NDArray[np.uint8], marker: Marker, grid: Grid) -> NDArray[np.bool_]:
+    found = strokes[_nearest(grid)] == marker
     places = zip(indices_of(strokes == marker), grid.shape, grid.n_voxels, strict=True)
     found[tuple(((a + 0.5) * g / n).astype(int) for a, g, n in places)] = True
     return np.asarray(found)

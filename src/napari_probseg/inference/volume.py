@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_probseg.case import Case, Evidence, Marker
 from napari_probseg.inference.carried import Carried
 from napari_probseg.inference.fusion import likely
-from napari_probseg.inference.grid import Grid, grid_input, near
+from napari_probseg.inference.grid import Grid, grid_input, near, strokes_on
 from napari_probseg.inference.inputs import window_inputs
 from napari_probseg.inference.remembered import Remembered
 from napari_probseg.inference.scale_selection import beliefs
@@ -241,17 +241,18 @@ def _judged(
     """Return the answer in places: a threshold's where it decides, else the refiner's."""
     says, evenness = by_threshold(case, grid)
     if evenness > MIN_EVENNESS:
-        return VolumeAnswer(grid, MAX_LOG_ODDS * says, look, carried)
-    ways = look()
-    refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
-    refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
-    logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
-    if carried is not None:
-        logit = carried.beside(logit.sigmoid(), grid, *strokes_in(ways.maps)).logit(eps=LEAST_PROBABILITY)
-    if untold is None:
-        return VolumeAnswer(grid, logit, lambda: ways, carried)
-    logit, stays = untold.corrected(logit, grid, *strokes_in(ways.maps))
-    return VolumeAnswer(grid, logit, lambda: ways, carried, untold, stays)
+        ways, logit = None, MAX_LOG_ODDS * says
+    else:
+        ways = look()
+        refined = network.refiner(ways.maps[None].to(device), ways.facts[None].to(device))[0].float().cpu()
+        refined = refined.clamp(-2 * MAX_LOG_ODDS, 2 * MAX_LOG_ODDS)
+        logit = fused(refined, ways.maps, grid, shown, n_strokes=sum(n_strokes(case.strokes[grid.region])))
+        if carried is not None:
+            logit = carried.beside(logit.sigmoid(), grid, *strokes_in(ways.maps)).logit(eps=LEAST_PROBABILITY)
+    stays = None
+    if untold is not None:
+        logit, stays = untold.corrected(logit, grid, *strokes_on(case, grid))
+    return VolumeAnswer(grid, logit, look if ways is None else lambda: ways, carried, untold, stays)
 
 
 @torch.inference_mode()
