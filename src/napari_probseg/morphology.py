@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_probseg.region import bounding_box, grown
+from napari_probseg.region import Region, absolute, bounding_box, grown
 
 MIN_RIM_VOXELS = 3.0
 MAX_SHIFTS = 32  # voxels, up to which what is near is found by shifts
@@ -64,8 +65,42 @@ def numbered_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
     Those of a mask of strokes are the strokes.
     """
-    parts, n = ndimage.label(mask, np.ones((3,) * mask.ndim))
-    return parts, int(n)
+    parts, n = np.zeros(mask.shape, dtype=np.int32), 0
+    for where in _apart(mask):
+        found, n_found = ndimage.label(mask[where], np.ones((3,) * mask.ndim))
+        parts[where] = np.where(found, found + np.int32(n), 0)
+        n += int(n_found)
+    return parts, n
+
+
+def each_part(mask: NDArray[np.bool_]) -> Iterator[tuple[Region, NDArray[np.bool_]]]:
+    """Yield the box around each connected part of a mask, and that part in it; see `numbered_parts`.
+
+    Strokes that lie far apart cost little more than where they lie.
+    """
+    for where in _apart(mask):
+        parts, n = ndimage.label(mask[where], np.ones((3,) * mask.ndim))
+        for i, box in enumerate(ndimage.find_objects(parts) if n else (), 1):
+            yield absolute(box, where), parts[box] == i
+
+
+def _apart(mask: NDArray[np.bool_]) -> list[Region]:
+    """Return boxes that hold all of a mask, with a slice between any two of them in which nothing is."""
+    box = bounding_box(mask)
+    if box is None:
+        return []
+    within = mask[box]
+    for axis in range(mask.ndim):
+        held = np.flatnonzero(within.any(tuple(a for a in range(mask.ndim) if a != axis)))
+        ends = np.flatnonzero(np.diff(held) > 1)
+        if len(ends):
+            first, last = held[np.append(0, ends + 1)].tolist(), held[np.append(ends, -1)].tolist()
+            sides = [
+                (*box[:axis], slice(box[axis].start + a, box[axis].start + b + 1), *box[axis + 1 :])
+                for a, b in zip(first, last, strict=True)
+            ]
+            return [absolute(part, side) for side in sides for part in _apart(mask[side])]
+    return [box]
 
 
 def parts_at(mask: NDArray[np.bool_], places: NDArray[np.bool_], *, over_corners: bool = False) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_probseg.case import Case, Marker
-from napari_probseg.morphology import ball, numbered_parts
+from napari_probseg.morphology import ball, each_part
 from napari_probseg.pages import copied
 from napari_probseg.region import Region, absolute, bounding_box
 
@@ -81,9 +81,8 @@ def outlined(case: Case) -> Case:
 
 def _strokes_outside(case: Case) -> Iterator[tuple[Mask, Region]]:
     """Yield each stroke outside, and the box that it covers."""
-    parts, n = numbered_parts(case.strokes[case.drawn] == Marker.BACKGROUND)
-    for i, box in enumerate(ndimage.find_objects(parts) if n else (), 1):
-        yield parts[box] == i, absolute(box, case.drawn)
+    for box, stroke in each_part(case.strokes[case.drawn] == Marker.BACKGROUND):
+        yield stroke, absolute(box, case.drawn)
 
 
 def _frame(case: Case, stroke: Mask, where: Region) -> Frame | None:
