@@ -103,6 +103,10 @@ def test_the_mark_in_a_box_stays_until_a_stroke_outside_lies_there() -> None:
     assert len(later) < len(first), "and tells less: the stroke tells more"
     elsewhere = marks_inside(with_hint(marked.mark(outside=spot(14, 24))))
     assert len(elsewhere) == len(first)
+    further = marked
+    for x in (24, 32, 48):
+        further = further.mark(outside=spot(14, x, 1))
+    assert len(marks_inside(with_hint(further))) < len(first) / 2, "several that changed nothing ask for less"
     taken_away = corrected.mark(outside=spot(25, 40))
     assert with_hint(taken_away) is taken_away
     deepest = marks_inside(with_hint(marked.mark(outside=spot(25, 40))))

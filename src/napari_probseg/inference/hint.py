@@ -9,10 +9,11 @@ from napari_probseg.case import Case, Marker
 from napari_probseg.inference.frame import frames, outlined
 from napari_probseg.morphology import ball, deepest
 from napari_probseg.region import Region, absolute, bounding_box, hull
-from napari_probseg.strokes import corrects_untold
+from napari_probseg.strokes import corrects_untold, n_strokes
 
 HINT_RADIUS_RATIO = 0.1  # radius of the mark over the size of what it stands for ...
-FIRST_DEPTH_RATIO, LATER_DEPTH_RATIO = 0.5, 0.2  # ... over the depth of a frame, before and after a stroke inside
+FIRST_DEPTH_RATIO, LATER_DEPTH_RATIO = 0.5, 0.2  # ... over the depth of a frame, before strokes tell more, and after
+MAX_FIRST_STROKES = 2  # outside, beside a frame, with which it is large: those that took nothing away were not enough
 CLEAR_DEPTH_RATIO = 0.3  # over that, how near its middle a stroke outside says that the object is not there
 
 
@@ -53,9 +54,13 @@ def with_hint(case: Case) -> Case:
 
 def _with_marks_in_frames(case: Case) -> Case:
     """Return the case with a mark in the middle of each frame, unless something was decided there."""
-    is_first = not (case.strokes[case.drawn] == Marker.OBJECT).any()
+    found = frames(case)
+    if not found:
+        return case
+    n_inside, n_outside = n_strokes(case.strokes[case.drawn])
+    is_first = not n_inside and n_outside <= len(found) + MAX_FIRST_STROKES
     marks = case
-    for frame in frames(case):
+    for frame in found:
         is_open = case.partial[frame.where] == Marker.UNKNOWN
         near = frame.around_middle(CLEAR_DEPTH_RATIO)
         if is_open[frame.middle] and not (case.strokes[frame.where][near] == Marker.BACKGROUND).any():
