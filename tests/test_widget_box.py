@@ -66,6 +66,32 @@ def test_a_box_is_drawn_with_the_mouse_and_adds_no_layer(shown, qtbot):
     qtbot.waitUntil(lambda: widget.work.session.case.strokes[30, 32] == Marker.OBJECT)
 
 
+def test_a_box_is_one_step_and_nothing_is_brushed_where_the_button_is_let_go(shown, qtbot):
+    viewer, widget = shown
+    for _ in range(2):
+        click(qtbot, widget.panel.box)
+        drag(viewer, (17, 17), (47, 47))
+        qtbot.wait(50)
+        assert framed(widget, 17, 47) and len(widget.work.session.steps) == 1
+        press(qtbot, widget, Qt.Key.Key_U)
+        assert widget.panel.status.text() == "Took back: a box." and not widget.work.session.steps
+
+
+def test_a_box_that_is_drawn_anew_takes_the_place_of_the_first(shown, qtbot):
+    viewer, widget = shown
+    for low, high in ((22, 40), (17, 47)):
+        click(qtbot, widget.panel.box)
+        drag(viewer, (low, low), (high, high))
+        turned(qtbot)
+    session = widget.work.session
+    assert framed(widget, 17, 47) and np.array_equal(session.case.partial, session.case.strokes)
+    assert np.array_equal(np.asarray(viewer.layers["markers of image"].data), session.case.strokes)
+    press(qtbot, widget, Qt.Key.Key_U)
+    assert framed(widget, 22, 40)
+    qtbot.keyClick(canvas_of(viewer), Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
+    assert framed(widget, 17, 47)
+
+
 def test_a_click_is_no_box_and_is_no_stroke(shown, qtbot):
     viewer, widget = shown
     click(qtbot, widget.panel.box)

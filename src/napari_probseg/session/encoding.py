@@ -215,7 +215,9 @@ def _check_arguments(step: Step, shape: Sequence[int]) -> None:
     changed = {change.name for change in step.changes}
     if (step.verb == "mark" and not changed) or (step.verb == "take" and "objects" not in changed):
         raise ValueError(f"a step {step.verb!r} changes nothing")
-    if step.verb == "start":
+    if step.verb == "mark" and "box" in told:
+        _region(told["box"], shape)
+    elif step.verb == "start":
         checked_sizes(told.get("sizes", ()))
     elif step.verb in ("finish", "reopen", "remove", "classify"):
         _whole(told["label"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_probseg.case import Case, Plane
 from napari_probseg.pages import zeros
 from napari_probseg.region import Region, boxed, parts
+from napari_probseg.session.boxes import boxing, is_boxes_alone
 from napari_probseg.session.finished import FinishedObject, Tally, kinds_by
 from napari_probseg.session.history import Change, History, Step
 from napari_probseg.session.objects import changes_to, in_work, without_locked
@@ -157,21 +158,62 @@ class Work:
         ValueError
             As `Case.mark`.
         """
-        marked = self._case.mark(inside, outside, erase=erase, where=where)
+        return self._mark({}, inside, outside, erase=erase, where=where, shown=OnShow(*shown) if shown else None)
+
+    def box(self, where: Region) -> Step:
+        """Draw a box around the object: a few voxels around it are background; strokes and finished objects stay.
+
+        It takes the place of a box on the same plane that it meets. Where nothing but boxes is drawn, what was on show
+        is of that box, and tells nothing of the object any more.
+
+        Parameters
+        ----------
+        where : tuple of slices
+            Its voxels; of a volume usually on one slice.
+
+        Returns
+        -------
+        Step
+            Not remembered if it changes nothing.
+
+        Raises
+        ------
+        ValueError
+            If it goes around the whole image.
+        """
+        where, _ = boxed(where, self._case.shape)
+        region, outside, erase = boxing(self._case, self._objects, self.steps, where)
+        told = {"box": [[s.start, s.stop] for s in where]}
+        is_anew = bool(erase.any()) and is_boxes_alone(self.steps)
+        return self._mark(told, None, outside, erase=erase, where=region, forgets=is_anew)
+
+    def _mark(
+        self,
+        told: dict[str, Any],
+        *masks: NDArray[Any] | None,
+        erase: NDArray[Any] | None,
+        where: Region | None,
+        shown: OnShow | None = None,
+        forgets: bool = False,
+    ) -> Step:
+        """Draw strokes, as `mark` does; what was on show is evidence of the next answer, unless it is forgotten."""
+        marked = self._case.mark(*masks, erase=erase, where=where)
         if where is None:
-            masks = [np.asarray(mask) for mask in (inside, outside, erase) if mask is not None]
-            regions = parts(masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)) if masks else []
+            drawn = [np.asarray(mask) for mask in (*masks, erase) if mask is not None]
+            regions = parts(drawn[0] if len(drawn) == 1 else np.logical_or.reduce(drawn)) if drawn else []
         else:
             regions = [boxed(where, self._case.shape)[0]]
         if erase is not None:
             marked = marked.with_parts(("partial", box, without_locked(marked, self._objects, box)) for box in regions)
         new = [(box, marked.partial[box], marked.strokes[box]) for box in regions]
         changes = tuple(change for values in new for change in changes_to(self._case, self._objects, *values))
-        if changes and (answer := OnShow(*shown) if shown else self._on_show(regions)):
+        if changes and forgets:
+            return self._do("mark", told, changes + self._shown.changes_to(None), marked)
+        if changes and (answer := shown or self._on_show(regions)):
             kept = answer.bounded(self._case.shape)
-            told = {} if kept is None else kept.told
+            told = told if kept is None else {**told, **kept.told}
             return self._do("mark", told, changes + self._shown.changes_to(kept), marked)
-        return self._do("mark", {}, changes, marked)
+        return self._do("mark", told, changes, marked)
 
     def refine(self, what: Refinement | str, changes: tuple[Change, ...] | None = None) -> Step:
         """Smooth an object, keep its largest part, fill its holes or between its slices, or remove specks.

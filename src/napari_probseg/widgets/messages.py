@@ -111,4 +111,6 @@ def name_of(step: Step) -> str:
     """Return a step in words: "a stroke"."""
     if step.is_joined:
         return "giving objects their classes"
+    if "box" in step.arguments:
+        return "a box"
     return _STEPS.get(step.verb, step.verb)

@@ -68,20 +68,27 @@ def following(layers: Any) -> Callable[[Any, Any], Generator[None, None, None]]:
         if (alive := me()) is not None:
             alive.begin_stroke(event)
             del alive
-        seen = event.position
+        label, seen = _brushed_label(layer), event.position
         yield
         while event.type == "mouse_move":
             seen = event.position
             yield
         if (alive := me()) is not None:
-            if not alive.is_encircling:
-                draw_end(layer, seen, event)
+            if label is not None and not alive.is_encircling:
+                draw_end(layer, label, seen, event)
             alive.is_drawing = False
 
     return follow
 
 
-def draw_end(layer: Labels, seen: Any, event: Any) -> None:
+def _brushed_label(layer: Labels) -> int | None:
+    """Return what the brush in hand draws, None if there is none in hand."""
+    if layer.mode not in ("paint", "erase"):
+        return None
+    return int(layer.selected_label if layer.mode == "paint" else layer.colormap.background_value)
+
+
+def draw_end(layer: Labels, label: int, seen: Any, event: Any) -> None:
     """Draw a stroke on to where the button was let go.
 
     napari looks at the mouse once in 5 ms, and not at all once the button is let go: where a person is quick, or the
@@ -91,6 +98,8 @@ def draw_end(layer: Labels, seen: Any, event: Any) -> None:
     ----------
     layer : Labels
         What is drawn on.
+    label : int
+        What is drawn: that of the brush when the button was pressed, since letting it go may bring another tool.
     seen : sequence of float
         Where napari saw the mouse last, in the world.
     event : MouseEvent
@@ -102,7 +111,6 @@ def draw_end(layer: Labels, seen: Any, event: Any) -> None:
     if not is_brush or event.button != LEFT_BUTTON or len(event.dims_displayed) != 2:
         return
     start, end = (np.asarray(layer.world_to_data(at)) for at in (seen, event.position))
-    label = layer.selected_label if layer.mode == "paint" else layer.colormap.background_value
     n_dabs = int(np.ceil(np.abs(end - start).max() / max(1, layer.brush_size / 4)))
     with layer.block_history():
         for i in range(n_dabs):

@@ -14,7 +14,7 @@ from qtpy.QtCore import QPoint, QRect, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QRubberBand, QWidget
 
-from napari_probseg.region import Region, grown, relative
+from napari_probseg.region import Region
 from napari_probseg.widgets.layers.image import bare
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 BOX_TAKEN = "The object is inside the box: complete it, or propose."
 BOX_BEYOND = "Three sides of the box lie beyond the image: brush a little inside the object, too."
-_FRAME = 2  # voxels
 _LEFT_BUTTON = 1
 _MIN_PIXELS = 4  # of the screen, along the longer side: less is a click
 
@@ -162,21 +161,3 @@ def region_of(corners: NDArray[np.float64], shape: tuple[int, ...]) -> Region:
     if any(s.start >= s.stop for s in where):
         raise ValueError("the box lies outside of the image: draw it around the object")
     return where
-
-
-def framed(where: Region, shape: tuple[int, ...]) -> tuple[Region, NDArray[np.bool_], int]:
-    """Return a box grown by a few voxels, a mask of what was added, and on how many sides; a plane stays a plane.
-
-    Raises
-    ------
-    ValueError
-        If it could not grow: the box goes around the whole image.
-    """
-    thick = [_FRAME if s.stop - s.start > 1 else 0 for s in where]
-    frame = grown(where, thick, shape)
-    mask = np.ones([s.stop - s.start for s in frame], dtype=bool)
-    mask[relative(where, frame)] = False
-    if not mask.any():
-        raise ValueError("the box goes around the whole image: brush a little inside the object instead")
-    pairs = zip(where, frame, strict=True)
-    return frame, mask, sum((f.start < s.start) + (f.stop > s.stop) for s, f in pairs)

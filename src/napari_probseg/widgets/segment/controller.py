@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.progress import counted
+from napari_probseg.session.boxes import framed
 from napari_probseg.session.finished import place_in
 from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
@@ -28,7 +29,7 @@ from napari_probseg.widgets.layers.session_layers import SessionLayers
 from napari_probseg.widgets.messages import LACKS_LEARNT, STROKES_ALONE
 from napari_probseg.widgets.models import Models, give, given
 from napari_probseg.widgets.segment.alike import MoreLikeThis
-from napari_probseg.widgets.segment.box_tool import BOX_BEYOND, BOX_TAKEN, carried_over, framed, region_of
+from napari_probseg.widgets.segment.box_tool import BOX_BEYOND, BOX_TAKEN, carried_over, region_of
 from napari_probseg.widgets.segment.verbs import NotYetError, verb, verb_of_subject
 from napari_probseg.widgets.settings import Settings, keep_setting
 from napari_probseg.widgets.tasks.background import Background
@@ -98,9 +99,13 @@ class Workspace(MoreLikeThis):
         """Take a box around the object, in voxels of ``layer`` or of the markers: its frame is background."""
         layers, session = self.open_layers(), self._session()
         corners = corners if layer is None else carried_over(corners, layer, layers.markers)
-        frame, outside, n_sides = framed(region_of(corners, session.case.shape), session.case.shape)
-        step = session.mark(outside=outside & (session.case.partial[frame] == Marker.UNKNOWN), where=frame)
-        self._stepped(step, BOX_TAKEN if n_sides > 1 else BOX_BEYOND)
+        box = region_of(corners, session.case.shape)
+        _, _, n_sides = framed(box, session.case.shape)
+        self._stepped(session.box(box), BOX_TAKEN)
+        if n_sides < 2 and not (session.case.partial[session.in_work] == Marker.OBJECT).any():
+            self.asking.give_up()  # it tells too little for an answer
+            self._show()
+            self.say(BOX_BEYOND)
         layers.brush(Marker.OBJECT, self.tools.brush_size)  # the next strokes correct it; [ and ] are of that layer
         self.changed.emit()
 
