@@ -63,6 +63,20 @@ def test_an_object_is_followed_both_ways(ndim, name, completer) -> None:
     assert all(dice(a, b) > 0.9 for a, b in zip(found, truth, strict=True))
 
 
+def test_a_box_tells_what_to_follow_where_no_stroke_inside_is_needed(completer) -> None:
+    image, truth = moving(2)
+    session = ps.Session(ps.Case(image, (1.0, 1.0), in_time=True), completer=completer)
+    middle = np.argwhere(truth[3]).mean(0).astype(int)
+    session.box((slice(3, 4), *(slice(int(a) - 13, int(a) + 14) for a in middle)))
+    session.carry()
+    session.accept(0)
+    assert all(dice(a, b) > 0.9 for a, b in zip(session.case.partial == 1, truth, strict=True))
+    session.undo()
+    session.completer = ps.GraphCut()
+    with pytest.raises(ValueError, match="brush a little inside the object"):
+        session.carry()
+
+
 def test_it_ends_where_the_object_does_and_says_so(completer) -> None:
     image, truth = moving(2, present=range(5))
     cases = [ps.Case(one) for one in image]

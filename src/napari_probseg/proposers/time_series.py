@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker
+from napari_probseg.inference.frame import frames, outlined
 from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown
@@ -25,7 +26,8 @@ MAX_GROWTH_RATIO = 10.0  # or grows to so much more
 def follow(completer: Proposer, cases: Sequence[Case]) -> NDArray[np.bool_]:
     """Return an object in all images of a time series, (T, Y, X) or (T, Z, Y, X).
 
-    An image with a stroke inside, or with an accepted object, is completed as it is. What was found is the evidence of
+    An image with a stroke inside, with an accepted object, or with a box (where the completer needs no stroke inside),
+    is completed as it is. What was found is the evidence of
     the next one in time, both ways, as slices of a volume have it. It ends where nothing is left of the object, where
     it jumps in size, or where it does not differ from what is around it any more. Between two images with strokes each
     goes half of the way. Time is no length: nothing is said of how far apart the images are.
@@ -35,13 +37,13 @@ def follow(completer: Proposer, cases: Sequence[Case]) -> NDArray[np.bool_]:
     completer : Proposer
         For example ``napari_probseg.load_completer()``.
     cases : sequence of Case
-        In order, of one shape; see `napari_probseg.io.Picture.cases`. Those with strokes inside or accepted objects say
-        what is meant.
+        In order, of one shape; see `napari_probseg.io.Picture.cases`. Those with strokes inside, accepted objects or
+        boxes say what is meant.
 
     Raises
     ------
     ValueError
-        If nothing is marked inside at any time, or the images differ in shape.
+        If no object is marked at any time, or the images differ in shape.
     """
     return result_of(following(completer, cases))
 
@@ -63,7 +65,8 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
         shapes = sorted({case.shape for case in cases})
         raise ValueError(f"a time series has one or more images, all of the same shape; got {shapes}")
     found = np.zeros((len(cases), *cases[0].shape), dtype=bool)
-    seeds = [t for t, case in enumerate(cases) if (case.partial[case.marked] == Marker.OBJECT).any()]
+    needs_marks = getattr(completer, "needs_marks", False)
+    seeds = [t for t, case in enumerate(cases) if _tells(case, needs_marks=needs_marks)]
     if not seeds:
         raise ValueError("nothing is marked at any time: brush a little inside the object in one of the images")
     for t in seeds:
@@ -74,7 +77,7 @@ def following(completer: Proposer, cases: Sequence[Case]) -> Generator[str, None
         for k in way:
             mask = found[before]
             if mask.any():
-                told = _marked if getattr(completer, "needs_marks", False) else _evident
+                told = _marked if needs_marks else _evident
                 mask = _answer(completer, told(cases[k], mask))
             growth = int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(found[before])))
             has_faded = contrast > MIN_CONTRAST and _contrast(cases[k], mask) < MIN_CONTRAST_RATIO * contrast
@@ -99,7 +102,7 @@ def through_time(completer: Proposer, case: Case) -> Generator[str, None, Candid
     Raises
     ------
     ValueError
-        If the case is no time series, nothing is marked inside at any time, or no other image shows the object.
+        If the case is no time series, no object is marked at any time, or no other image shows the object.
     """
     if not case.in_time:
         raise ValueError(f"only a time series has images to follow an object through; this image is {case.shape}")
@@ -117,6 +120,14 @@ def through_time(completer: Proposer, case: Case) -> Generator[str, None, Candid
     patch = np.where(open_ & mask, np.uint8(Marker.OBJECT), patch)
     one = np.ones(1, dtype=np.float32)
     return Candidates(case, where, patch[None], one, one, (patch == Marker.OBJECT).astype(np.float32))
+
+
+def _tells(case: Case, *, needs_marks: bool) -> bool:
+    """Return whether an image says which object is meant."""
+    if (case.partial[case.marked] == Marker.OBJECT).any():
+        return True
+    around = [] if needs_marks else frames(outlined(case))
+    return any(case.partial[frame.where][frame.middle] == Marker.UNKNOWN for frame in around)  # filled, it is none
 
 
 def _answer(completer: Proposer, case: Case) -> NDArray[np.bool_]:
