@@ -10,6 +10,7 @@ import napari_probseg as ps
 from napari_probseg.inference.frame import frames, is_around, outlined
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.metrics import dice
+from napari_probseg.proposers.plane import plane_with_most_strokes
 from napari_probseg.region import Region
 from napari_probseg.simulate.annotator import box
 
@@ -172,3 +173,15 @@ def test_a_box_is_enough_in_a_volume_and_a_dab_after_it_does_no_harm(kind: str) 
     session.mark(inside=np.sqrt((z - 24) ** 2 + (y - 24) ** 2 + (x - 33) ** 2) < 2)
     second = dice(session.complete().partial[0] == ps.Marker.OBJECT, truth)
     assert first > 0.8 and second > 0.6, (first, second)  # 0.09 and 0.06, or 0.05 and 0.23, by the mark alone
+
+
+def test_candidates_of_one_plane_of_a_volume_are_of_one_that_shows_the_object() -> None:
+    truth = np.zeros((20, *SHAPE), bool)
+    truth[5:15, 12:40, 22:60] = True
+    boxed = case(3).mark(outside=box(truth))
+    axis, index = plane_with_most_strokes(boxed)
+    assert axis == 0 and abs(index - 10) <= 1, "its first side has the most strokes"
+    assert plane_with_most_strokes(boxed.mark(inside=on_slice(spot(30, 40), 7))) == (0, 7)
+    assert plane_with_most_strokes(case(3).mark(outside=on_slice(sides(BOX), 8))) == (0, 8)
+    assert plane_with_most_strokes(case(3).mark(outside=on_slice(spot(9, 9), 3))) == (0, 3)
+    assert plane_with_most_strokes(case(3))[0] == 0

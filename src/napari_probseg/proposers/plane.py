@@ -5,13 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from napari_probseg.candidates import Candidates
-from napari_probseg.case import Case, Plane
+from napari_probseg.case import Case, Marker, Plane
+from napari_probseg.inference.frame import frames, outlined
 
 
 def plane_with_most_strokes(case: Case) -> Plane:
-    """Return (0, index) of the plane along the first axis, or image in time, that a person has drawn on most."""
-    counts = np.count_nonzero(case.strokes[case.marked], axis=tuple(range(1, case.ndim)))
-    return 0, case.marked[0].start + (int(counts.argmax()) if counts.size else 0)
+    """Return (0, index) of the plane along the first axis, or image in time, that a person has drawn on most.
+
+    That is among those with a stroke inside; of a box all around, where there is none, it is the middle one.
+    """
+    strokes = case.strokes[case.drawn]
+    if not strokes.size:
+        return 0, case.marked[0].start
+    across = tuple(range(1, case.ndim))
+    counts, inside = np.count_nonzero(strokes, axis=across), np.any(strokes == Marker.OBJECT, axis=across)
+    if inside.any():
+        counts = counts * inside
+    elif not case.in_time and (around := frames(outlined(case))):
+        where, middle = around[0].where[0], around[0].middle[0]
+        return 0, where.start + middle
+    return 0, case.drawn[0].start + int(counts.argmax())
 
 
 def in_volume(candidates: Candidates, case: Case, plane: Plane | None) -> Candidates:
