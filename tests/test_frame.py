@@ -120,6 +120,14 @@ LEFT = np.zeros((31, 41), np.uint8)
 LEFT[5:25, 4:15] = ps.Marker.OBJECT
 
 
+def test_an_outline_around_a_hole_of_the_object_is_not_marked() -> None:
+    hole = case().mark(inside=spot(30, 12, 4), outside=ndimage.binary_dilation(sides(BOX, width=1)))
+    assert with_hint(hole) is hole
+    volume = case(3).mark(outside=on_slice(sides(BOX)))
+    assert with_hint(volume.mark(inside=on_slice(spot(30, 12, 4), 12))).strokes[8, 25, 40] == ps.Marker.UNKNOWN
+    assert with_hint(volume.mark(inside=on_slice(spot(30, 30, 4), 12))).strokes[8, 25, 40] == ps.Marker.OBJECT
+
+
 def test_what_is_accepted_or_was_finished_needs_no_mark() -> None:
     accepted = np.where(spot(25, 40, 9), np.uint8(ps.Marker.OBJECT), np.uint8(0))
     marked = ps.Case(case().image, partial=accepted).mark(outside=sides(BOX)).mark(inside=spot(33, 52))

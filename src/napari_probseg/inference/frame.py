@@ -40,6 +40,11 @@ class Frame:
     middle: tuple[int, ...]
     depth: float
 
+    def holds(self, case: Case, marker: Marker) -> bool:
+        """Return whether strokes of a marker lie in the region, of a volume on whatever slice."""
+        where = tuple(slice(None) if s.stop - s.start == 1 else s for s in self.where)
+        return bool((case.strokes[where] == marker).any())
+
     def around_middle(self, ratio: float) -> Mask:
         """Return the voxels of the region that lie around its middle, within a share of its depth; one at least."""
         shape = tuple(s.stop - s.start for s in self.where)

@@ -53,7 +53,10 @@ def with_hint(case: Case) -> Case:
 
 
 def _with_marks_in_frames(case: Case) -> Case:
-    """Return the case with a mark in the middle of each frame, unless something was decided there."""
+    """Return the case with a mark in the middle of each frame, unless something was decided there.
+
+    One that holds no stroke inside, where there are any, goes around something else: a hole in the object, say.
+    """
     found = frames(case)
     if not found:
         return case
@@ -61,6 +64,8 @@ def _with_marks_in_frames(case: Case) -> Case:
     is_first = not n_inside and n_outside <= len(found) + MAX_FIRST_STROKES
     marks = case
     for frame in found:
+        if n_inside and not frame.holds(case, Marker.OBJECT):
+            continue
         is_open = case.partial[frame.where] == Marker.UNKNOWN
         near = frame.around_middle(CLEAR_DEPTH_RATIO)
         if is_open[frame.middle] and not (case.strokes[frame.where][near] == Marker.BACKGROUND).any():
