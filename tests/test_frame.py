@@ -161,7 +161,9 @@ def test_a_box_all_around_in_a_volume_is_shown_by_its_outlines() -> None:
     inside = marks_inside(with_hint(marked))
     assert truth[tuple(inside.T)].all() and np.abs(inside.mean(0) - (9.5, 25.5, 40.5)).max() <= 1.5
     assert np.count_nonzero(marked.strokes) == np.count_nonzero(box(truth)), "the strokes are as they were"
-    assert outlined(case(3).mark(outside=on_slice(sides(BOX)))).strokes.any(), "a box on a slice stays"
+    for outside in (on_slice(sides(BOX)), truth):  # a box on a slice, and a block that is filled
+        whole = case(3).mark(outside=outside)
+        assert outlined(whole) is whole
 
 
 @pytest.mark.parametrize("kind", ["all around", "on a slice"])

@@ -67,18 +67,19 @@ def outlined(case: Case) -> Case:
     Those are the slices through its middle. No network was shown all six sides of a box in training, and what is
     background on all of them misleads it.
     """
-    partial, strokes, before = case.partial, case.strokes, case
+    partial, strokes = case.partial, case.strokes
     for stroke, where in _strokes_outside(case) if case.ndim == 3 else ():
-        if min(stroke.shape) == 1 or not _is_box(case, where):
+        is_hollow = not stroke[tuple(n // 2 for n in stroke.shape)]
+        if min(stroke.shape) == 1 or not is_hollow or not _is_box(case, where):
             continue
-        if partial is before.partial:
+        if partial is case.partial:
             partial, strokes = (copied(markers, case.pages) for markers in (partial, strokes))
         kept = np.zeros(stroke.shape, dtype=bool)
         for axis, n in enumerate(stroke.shape):
             np.moveaxis(kept, axis, 0)[n // 2] = True
         for markers in (partial, strokes):
             markers[where][stroke & ~kept] = Marker.UNKNOWN
-    if partial is before.partial:
+    if partial is case.partial:
         return case
     seen = case.with_markers(partial, strokes, marked=case.marked)
     return seen if case.evidence is None else seen.with_evidence(*case.evidence, case.expected_dice)
