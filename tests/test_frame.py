@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 import napari_probseg as ps
-from napari_probseg.inference.frame import frames, is_around, outlined
+from napari_probseg.inference.frame import bounds, frames, is_around, outlined
 from napari_probseg.inference.hint import with_hint
 from napari_probseg.metrics import dice
 from napari_probseg.proposers.plane import plane_with_most_strokes
@@ -73,6 +73,7 @@ def test_a_box_or_an_outline_is_a_frame(strokes: np.ndarray, middle: tuple[int, 
         np.abs(Y - 0.75 * X) < 2,  # from corner to corner
         spot(20, 20) | spot(20, 50) | spot(40, 35),  # dabs on several sides
         spot(30, 40, 15) & ~spot(30, 40, 4),  # scrubbed, with a hole
+        (np.abs(Y - 25) < 15) & (np.abs(X - 40) < 20),  # a rectangle that is filled
         np.abs(np.hypot(Y - 30, X - 40) - 20) < 2.0 * (X < 55),  # an outline that is open
     ],
 )
@@ -126,6 +127,22 @@ def test_an_outline_around_a_hole_of_the_object_is_not_marked() -> None:
     volume = case(3).mark(outside=on_slice(sides(BOX)))
     assert with_hint(volume.mark(inside=on_slice(spot(30, 12, 4), 12))).strokes[8, 25, 40] == ps.Marker.UNKNOWN
     assert with_hint(volume.mark(inside=on_slice(spot(30, 30, 4), 12))).strokes[8, 25, 40] == ps.Marker.OBJECT
+
+
+def test_candidates_stay_in_a_box_and_go_beyond_it_with_the_strokes() -> None:
+    rng = np.random.default_rng(0)
+    places = [(y, x) for y in range(20, 150, 32) for x in range(20, 150, 32)]
+    grid = np.mgrid[:160, :160]
+    disks = [np.hypot(grid[0] - y, grid[1] - x) < 10 for y, x in places]
+    image = np.any(disks, axis=0) + rng.normal(scale=0.2, size=(160, 160))
+    proposer = ps.load_proposer(device="cpu")
+    boxed = ps.Case(image).mark(outside=box(disks[12]))
+    [where] = bounds(boxed)
+    found = proposer.propose(boxed).partial == ps.Marker.OBJECT
+    within = np.zeros((160, 160), bool)
+    within[where] = True
+    assert len(found) > 1 and (np.count_nonzero(found & ~within, axis=(1, 2)) <= 4).all()
+    assert bounds(boxed.mark(inside=disks[0])) == [] and bounds(ps.Case(image).mark(inside=disks[0])) == []
 
 
 def test_what_is_accepted_or_was_finished_needs_no_mark() -> None:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_probseg.case import Case, Marker
 from napari_probseg.morphology import ball, each_part
 from napari_probseg.pages import copied
-from napari_probseg.region import Region, absolute, bounding_box
+from napari_probseg.region import Region, absolute, bounding_box, overlap, relative
 
 MIN_SIDE_SHARE = 0.8  # of a side of a box, that is background
 MIN_SIDES = 2  # of a box, that are drawn: the others may lie beyond the image
@@ -56,6 +56,16 @@ def frames(case: Case) -> list[Frame]:
     return [frame for stroke, where in _strokes_outside(case) if (frame := _frame(case, stroke, where)) is not None]
 
 
+def bounds(case: Case) -> list[Region]:
+    """Return the regions of an image that the object lies in by its frames; none where it lies elsewhere, too."""
+    found = [frame.where for frame in frames(case)]
+    inside = case.partial[case.marked] == Marker.OBJECT
+    for where in found:
+        if (both := overlap(where, case.marked)) is not None:
+            inside[relative(both, case.marked)] = False
+    return [] if inside.any() else found
+
+
 def is_around(case: Case) -> bool:
     """Return whether strokes outside go around anything."""
     return bool(frames(outlined(case)))
@@ -69,8 +79,8 @@ def outlined(case: Case) -> Case:
     """
     partial, strokes = case.partial, case.strokes
     for stroke, where in _strokes_outside(case) if case.ndim == 3 else ():
-        is_hollow = not stroke[tuple(n // 2 for n in stroke.shape)]
-        if min(stroke.shape) == 1 or not is_hollow or not _is_box(case, where):
+        is_filled = stroke[tuple(n // 2 for n in stroke.shape)]
+        if min(stroke.shape) == 1 or is_filled or not _is_box(case, where):
             continue
         if partial is case.partial:
             partial, strokes = (copied(markers, case.pages) for markers in (partial, strokes))
@@ -105,7 +115,7 @@ def _frame(case: Case, stroke: Mask, where: Region) -> Frame | None:
     if sum(n > 1 for n in stroke.shape) < 2:
         return None
     middle = tuple(n // 2 for n in stroke.shape)
-    if _is_box(case, where):
+    if not stroke[middle] and _is_box(case, where):
         return Frame(where, middle, min(n for n in stroke.shape if n > 1) / 2)
     held = _held_by(stroke) if stroke.size <= MAX_OUTLINED_PIXELS else np.zeros_like(stroke)
     if np.count_nonzero(held) < MIN_HELD_SHARE * stroke.size:

@@ -46,7 +46,7 @@ def with_hint(case: Case) -> Case:
     middle = tuple((s.stop - s.start) // 2 for s in box)
     is_open = case.partial[box] == Marker.UNKNOWN
     if not is_open.any() or (case.strokes[box][middle] and not frames(case)):
-        raise ValueError("there is neither a stroke inside nor a box around the object: brush a little inside it")
+        raise ValueError("there is neither a stroke inside nor a box all around the object: brush a little inside it")
     if not is_open[middle]:  # a finished object lies there, or a stroke in a box
         middle = deepest(is_open, np.asarray(case.spacing, dtype=float))
     return _marked(case, box, middle, is_open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
@@ -16,6 +17,7 @@ from napari_probseg.inference.alike import MIN_HELD, Alike
 from napari_probseg.inference.answer import LAST_WINDOW_RATIO, Answer, answer, fine_size
 from napari_probseg.inference.area import Area
 from napari_probseg.inference.diversity import choose_distinct, pairwise_iou
+from napari_probseg.inference.frame import bounds
 from napari_probseg.inference.fusion import Looks, in_region, resampled
 from napari_probseg.inference.held import corrected, given
 from napari_probseg.inference.hint import with_hint
@@ -36,6 +38,7 @@ N_STEPS = 3  # ... of which so many go a part of the way
 REACH_STEP = 0.35  # of the reach that was asked for
 GRID_SIDE = 128  # places along a side of the grid on which readings are compared
 LOOKS_ALIKE = replace(FINE_ADVISERS, appearance_stride=2)  # by the strokes alone
+NOT_OBJECT = -10.0  # log-odds of object, outside of a box around it
 ALIKE_SCORE = 0.9  # of what is expected of the answer: all that looks alike comes after it
 KEPT_SCORE = 1.0  # of what was on show, corrected: it comes right after the answer, where that is another one
 MAX_CUT_PIXELS = 2**22
@@ -80,6 +83,13 @@ class Readings:
             self.is_vote[index],
         )
 
+    def within(self, regions: Sequence[Region]) -> Readings:
+        """Return them as far as they lie in some regions of the image; all of them where there are no regions."""
+        if not regions:
+            return self
+        pairs = zip(self.object, self.window, strict=True)
+        return replace(self, object=[o.masked_fill(~w.places_in(regions, o.shape), NOT_OBJECT) for o, w in pairs])
+
     def __add__(self, other: Readings) -> Readings:
         """Return both."""
         return Readings(
@@ -109,8 +119,9 @@ def candidates_of(
     of_one = answered if answered is not None and answered.is_on(device) else answer(network, hinted, device)
     found = given(hinted, of_one)
     kept = _on_show(hinted, found, of_one)
-    readings = kept + _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
-    readings += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
+    others = _drawn(network, case, of_one, seed=seed, reach=reach, device=device)
+    others += _alike(hinted, of_one, device) if found is of_one else _also(of_one)
+    readings = kept + others.within(bounds(case))
     boxes = [_box(case, found), *readings.boxes(case.shape)]
     most = _most_pixels(case, found)
     near = [i for i, box in enumerate(boxes[1:]) if n_voxels(_region(case, found, [boxes[0], box])) <= most]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,16 @@ class Window:
         """Return the window's own indices of the part that lies in the image."""
         pads = zip(self.padding(shape), self.size, strict=True)
         return tuple(slice(before, size - after) for (before, after), size in pads)
+
+    def places_in(self, regions: Sequence[Region], shape: Sequence[int]) -> Tensor:
+        """Return which places of a grid of ``shape`` over the window lie in some regions of the image, as bool."""
+        sides = zip(self.low, self.size, shape, strict=True)
+        lines = [low + (torch.arange(g) + 0.5) * (n / g) for low, n, g in sides]
+        found = torch.zeros(tuple(shape), dtype=torch.bool)
+        for region in regions:
+            held = [(line >= s.start) & (line < s.stop) for line, s in zip(lines, region, strict=True)]
+            found |= torch.stack(torch.meshgrid(*held, indexing="ij")).all(0)
+        return found
 
     def region_of(self, on: Tensor, shape: tuple[int, ...], *, rim: int = 0) -> Region | None:
         """Return the voxels of an image of ``shape`` that hold what is true over the window; None if nothing is.
