@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 pytest.importorskip("napari")
 
@@ -251,6 +252,20 @@ def test_an_accepted_slice_is_carried_through_the_volume(open_volume, qtbot):
     assert "session.carry(plane=(0, 10))" in work.session.script("volume.tif")
     click(qtbot, widget.panel.undo)
     assert (work.session.case.partial == ps.Marker.OBJECT).any((1, 2)).sum() == 1
+
+
+def test_the_answer_on_show_is_what_is_carried(open_volume, qtbot):
+    _, widget = open_volume()
+    work, truth = widget.work, disk(SHAPE, MIDDLE)
+    here = np.s_[MIDDLE[0] : MIDDLE[0] + 1, :, :]
+    work.session.mark(inside=ndimage.binary_erosion(truth[here][0], iterations=4)[None], where=here)
+    work.complete()
+    qtbot.waitUntil(lambda: work.on_offer is not None and not work.asking.is_busy, timeout=20_000)
+    widget.panel.live.setChecked(True)
+    n_steps = len(work.session.steps)
+    work.carry()
+    qtbot.waitUntil(lambda: "Carried to " in widget.panel.status.text(), timeout=20_000)
+    assert [step.verb for step in work.session.steps[n_steps:]] == ["accept"]
 
 
 def test_only_a_volume_has_slices_to_carry_to(open_widget, qtbot):

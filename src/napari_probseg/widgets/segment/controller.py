@@ -140,6 +140,9 @@ class Workspace(MoreLikeThis):
         if layers.session.case.in_time:
             self.asking.follow(layers.session, self.tools, self._place(), given(self.viewer))
         elif (plane := plane_on_view(self.viewer, layers.markers)) is not None:
+            offer = self.on_offer
+            if offer is not None and self.is_meant and offer.request.plane == plane:
+                layers.session.accept(self.view.current)  # the answer that came by itself is what is carried
             self.asking.carry(layers.session, replace(self._place(anywhere=True), plane=plane))
         else:
             raise ValueError("only a volume has slices to carry an object to")
