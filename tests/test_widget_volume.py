@@ -268,6 +268,24 @@ def test_the_answer_on_show_is_what_is_carried(open_volume, qtbot):
     assert [step.verb for step in work.session.steps[n_steps:]] == ["accept"]
 
 
+def test_the_answer_on_a_slice_is_kept_when_another_is_drawn_on(open_volume, qtbot):
+    viewer, widget = open_volume()
+    work, k = widget.work, MIDDLE[0]
+    widget.panel.live.setChecked(True)
+    stroke(qtbot, widget, (k, MIDDLE[1] + 1, MIDDLE[2]))  # on the same slice it goes on
+    qtbot.waitUntil(lambda: work.on_offer is not None and work.on_offer is work.view.offer, timeout=20_000)
+    found = work.candidates.partial[work.view.current][k] == ps.Marker.OBJECT
+    viewer.dims.set_current_step(0, k + 2)
+    work.layers.markers.paint((k + 2, *MIDDLE[1:]), int(ps.Marker.OBJECT))
+    qtbot.waitUntil(lambda: len(work.session.steps) == 5)
+    assert [step.verb for step in work.session.steps] == ["mark", "mark", "mark", "accept", "mark"]
+    assert np.array_equal(work.session.case.partial[k] == ps.Marker.OBJECT, found) and found.sum() > 20
+    qtbot.waitUntil(lambda: work.on_offer is not None and work.on_offer.request.plane == (0, k + 2), timeout=20_000)
+    click(qtbot, widget.panel.undo)
+    click(qtbot, widget.panel.undo)
+    assert (work.session.case.partial == ps.Marker.OBJECT).any((1, 2)).sum() == 1 and work.candidates is not None
+
+
 def test_only_a_volume_has_slices_to_carry_to(open_widget, qtbot):
     _, widget = open_widget(disk((48, 56), (24, 30)).astype(np.float32))
     widget.work.carry()

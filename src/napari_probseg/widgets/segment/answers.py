@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_probseg.region import Region
 from napari_probseg.session.session import Step
 from napari_probseg.widgets.messages import sentence_of
 from napari_probseg.widgets.models import given
@@ -75,6 +76,26 @@ class Answers(Showing):
             return
         self.live.begin()
         self.asking.go_along(session, self.tools, place, given(self.viewer))
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether what is on show is what is meant: where answers come by themselves, nobody accepts each of them.
+
+        Also where the answer that is on show was so slow that it is the last that came by itself.
+        """
+        is_shown = self.on_offer is not None and self.on_offer is self.view.offer
+        return is_shown and (self.live.is_on or self.asking.was_live)
+
+    def _keep_answer(self, drawn: Region) -> str:
+        """Accept the answer that came by itself on another slice, or at another time, than is drawn on now; say so."""
+        offer, session = self.on_offer, self._session()
+        if offer is None or offer.request.plane is None or not self.is_meant:
+            return ""
+        axis, k = offer.request.plane
+        if offer.candidates.where[axis] != slice(k, k + 1) or drawn[axis].start <= k < drawn[axis].stop:
+            return ""
+        session.accept(self.view.current)
+        return f"The answer on {'image' if self.is_in_time else 'slice'} {k} is kept."
 
     def _place_of_strokes(self) -> Place:
         """Return the plane on view to work on, or the volume.

@@ -240,15 +240,6 @@ class Workspace(MoreLikeThis):
         hint = " Fine-tune lets the network learn from these." if is_worth_learning else ""
         self._stepped(step, f"Object {step.arguments['label']} is finished and locked: {told}{hint}")
 
-    @property
-    def is_meant(self) -> bool:
-        """Whether what is on show is what is meant: where answers come by themselves, nobody accepts each of them.
-
-        Also where the answer that is on show was so slow that it is the last that came by itself.
-        """
-        is_shown = self.on_offer is not None and self.on_offer is self.view.offer
-        return is_shown and (self.live.is_on or self.asking.was_live)
-
     @verb_of_subject
     def reopen(self, label: int) -> None:
         """Make a finished object the one in work again."""

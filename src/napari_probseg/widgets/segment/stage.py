@@ -81,8 +81,9 @@ class Stage(Answers):
             self._turn_to(self.images.image_of(layers))
             if strokes:
                 self._note_given_up(" for your stroke")
+                kept = self._keep_answer(strokes.where)
                 step = layers.session.mark(strokes.inside, strokes.outside, erase=strokes.erase, where=strokes.where)
-                self._stepped(step, "")
+                self._stepped(step, kept)
             if strokes.n_locked:
                 self.say("Finished objects are locked: reopen one to change it.")
             elif strokes.n_foreign:
