@@ -29,10 +29,10 @@ def with_hint(case: Case) -> Case:
     ValueError
         If there is neither: the middle of the marks outside is one of them, and they go around nothing.
     """
-    seen = case if corrects_untold(case) else _with_marks_in_frames(outlined(case))
-    if (seen.strokes[seen.drawn] == Marker.OBJECT).any():
-        return seen
-    case = seen
+    if not corrects_untold(case):
+        case = _with_marks_in_frames(outlined(case))
+    if (case.strokes[case.drawn] == Marker.OBJECT).any():
+        return case
     where = hull(case.marked, *([] if case.evidence is None else [case.evidence[0]]))
     accepted = case.accepted(where) == Marker.OBJECT
     box = bounding_box(accepted)
