@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -284,6 +285,25 @@ def test_the_answer_on_a_slice_is_kept_when_another_is_drawn_on(open_volume, qtb
     click(qtbot, widget.panel.undo)
     click(qtbot, widget.panel.undo)
     assert (work.session.case.partial == ps.Marker.OBJECT).any((1, 2)).sum() == 1 and work.candidates is not None
+
+
+class Nothing(Balls3D):
+    """Finds nothing to offer."""
+
+    def propose(self, case, n=8, *, seed=0, plane=None, ndim=2):
+        found = super().propose(case, n, seed=seed, plane=plane, ndim=ndim)
+        return replace(found, patches=found.patches[:0], score=found.score[:0], share=found.share[:0])
+
+
+def test_where_nothing_was_found_on_a_slice_a_stroke_on_another_is_not_lost(open_volume, qtbot):
+    viewer, widget = open_volume(Nothing())
+    work, k = widget.work, MIDDLE[0]
+    widget.panel.live.setChecked(True)
+    stroke(qtbot, widget, (k, MIDDLE[1] + 1, MIDDLE[2]))
+    qtbot.waitUntil(lambda: work.on_offer is not None and not work.asking.is_busy, timeout=20_000)
+    viewer.dims.set_current_step(0, k + 2)
+    stroke(qtbot, widget, (k + 2, *MIDDLE[1:]))
+    assert [step.verb for step in work.session.steps] == ["mark"] * 4
 
 
 def test_only_a_volume_has_slices_to_carry_to(open_widget, qtbot):

@@ -83,7 +83,8 @@ class Answers(Showing):
 
         Also where the answer that is on show was so slow that it is the last that came by itself.
         """
-        is_shown = self.on_offer is not None and self.on_offer is self.view.offer
+        offer = self.on_offer
+        is_shown = offer is not None and len(offer.candidates) > 0 and offer is self.view.offer
         return is_shown and (self.live.is_on or self.asking.was_live)
 
     def _keep_answer(self, drawn: Region) -> str:
