@@ -17,7 +17,7 @@ def session_of(*shape):
 def frame_of(shape, *boxes):
     marked = np.zeros(shape, bool)
     for box in boxes:
-        where, mask, _ = framed(box, shape)
+        where, mask = framed(box, shape)
         marked[where] |= mask
     return marked
 

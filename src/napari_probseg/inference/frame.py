@@ -68,7 +68,7 @@ def bounds(case: Case) -> list[Region]:
 
 def is_around(case: Case) -> bool:
     """Return whether strokes outside go around anything."""
-    return bool(frames(outlined(case)))
+    return bool(frames(case))
 
 
 def outlined(case: Case) -> Case:

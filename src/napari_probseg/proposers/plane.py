@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_probseg.candidates import Candidates
 from napari_probseg.case import Case, Marker, Plane
-from napari_probseg.inference.frame import frames, outlined
+from napari_probseg.inference.frame import frames
 
 
 def plane_with_most_strokes(case: Case) -> Plane:
@@ -21,7 +21,7 @@ def plane_with_most_strokes(case: Case) -> Plane:
     counts, inside = np.count_nonzero(strokes, axis=across), np.any(strokes == Marker.OBJECT, axis=across)
     if inside.any():
         counts = counts * inside
-    elif not case.in_time and (around := frames(outlined(case))):
+    elif not case.in_time and (around := frames(case)):
         where, middle = around[0].where[0], around[0].middle[0]
         return 0, where.start + middle
     return 0, case.drawn[0].start + int(counts.argmax())

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_probseg.candidates import Candidates, Proposer
 from napari_probseg.case import Case, Marker
-from napari_probseg.inference.frame import frames, outlined
+from napari_probseg.inference.frame import frames
 from napari_probseg.morphology import MIN_RIM_VOXELS, with_rim
 from napari_probseg.progress import result_of
 from napari_probseg.region import Region, bounding_box, grown
@@ -126,8 +126,8 @@ def _tells(case: Case, *, needs_marks: bool) -> bool:
     """Return whether an image says which object is meant."""
     if (case.partial[case.marked] == Marker.OBJECT).any():
         return True
-    around = [] if needs_marks else frames(outlined(case))
-    return any(case.partial[frame.where][frame.middle] == Marker.UNKNOWN for frame in around)  # filled, it is none
+    around = [] if needs_marks else frames(case)
+    return any(case.partial[frame.where][frame.middle] == Marker.UNKNOWN for frame in around)
 
 
 def _answer(completer: Proposer, case: Case) -> NDArray[np.bool_]:

@@ -16,8 +16,13 @@ FRAME = 2  # voxels
 Mask = NDArray[np.bool_]
 
 
-def framed(where: Region, shape: tuple[int, ...]) -> tuple[Region, Mask, int]:
-    """Return a box grown by a few voxels, a mask of what was added, and on how many sides; a plane stays a plane.
+def n_sides(where: Region, shape: tuple[int, ...]) -> int:
+    """Return on how many sides a box can be drawn; the others lie at the border of the image, or beyond it."""
+    return sum((s.start > 0) + (s.stop < n) for s, n in zip(where, shape, strict=True) if s.stop - s.start > 1)
+
+
+def framed(where: Region, shape: tuple[int, ...]) -> tuple[Region, Mask]:
+    """Return a box grown by a few voxels, and a mask of what was added; a plane stays a plane.
 
     Parameters
     ----------
@@ -31,14 +36,12 @@ def framed(where: Region, shape: tuple[int, ...]) -> tuple[Region, Mask, int]:
     ValueError
         If it could not grow: the box goes around the whole image.
     """
-    thick = [FRAME if s.stop - s.start > 1 else 0 for s in where]
-    frame = grown(where, thick, shape)
+    if not n_sides(where, shape):
+        raise ValueError("the box goes around the whole image: brush a little inside the object instead")
+    frame = grown(where, [FRAME if s.stop - s.start > 1 else 0 for s in where], shape)
     mask = np.ones([s.stop - s.start for s in frame], dtype=bool)
     mask[relative(where, frame)] = False
-    if not mask.any():
-        raise ValueError("the box goes around the whole image: brush a little inside the object instead")
-    pairs = zip(where, frame, strict=True)
-    return frame, mask, sum((f.start < s.start) + (f.stop > s.stop) for s, f in pairs)
+    return frame, mask
 
 
 def boxing(case: Case, locked: NDArray[np.uint32], steps: Sequence[Step], where: Region) -> tuple[Region, Mask, Mask]:
@@ -60,11 +63,11 @@ def boxing(case: Case, locked: NDArray[np.uint32], steps: Sequence[Step], where:
     ValueError
         See `framed`.
     """
-    frame, around, _ = framed(where, case.shape)
+    frame, around = framed(where, case.shape)
     before = [framed(box, case.shape) for box in boxes(steps) if _is_anew(where, box)]
-    region = hull(frame, *(earlier for earlier, _, _ in before))
+    region = hull(frame, *(earlier for earlier, _ in before))
     outside, old = (np.zeros([s.stop - s.start for s in region], dtype=bool) for _ in range(2))
-    for earlier, mask, _ in before:
+    for earlier, mask in before:
         old[relative(earlier, region)] |= mask
     if before:
         old &= _framed_by(steps, region)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_probseg.candidates import Proposer
 from napari_probseg.case import Marker
 from napari_probseg.progress import counted
-from napari_probseg.session.boxes import framed
+from napari_probseg.session.boxes import n_sides
 from napari_probseg.session.finished import place_in
 from napari_probseg.session.refinement import Refinement
 from napari_probseg.session.session import Session
@@ -100,9 +100,8 @@ class Workspace(MoreLikeThis):
         layers, session = self.open_layers(), self._session()
         corners = corners if layer is None else carried_over(corners, layer, layers.markers)
         box = region_of(corners, session.case.shape)
-        _, _, n_sides = framed(box, session.case.shape)
         self._stepped(session.box(box), BOX_TAKEN)
-        if n_sides < 2 and not (session.case.partial[session.in_work] == Marker.OBJECT).any():
+        if n_sides(box, session.case.shape) < 2 and not (session.case.partial[session.in_work] == Marker.OBJECT).any():
             self.asking.give_up()  # it tells too little for an answer
             self._show()
             self.say(BOX_BEYOND)
